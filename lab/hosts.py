@@ -1,0 +1,209 @@
+"""One lab: a bare server to practise on, and beside it what the internet would offer it: DNS, an ACME server and an S3 server.
+
+All of it runs in podman containers on a network of the lab's own; nothing listens on the machine's other addresses.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import secrets
+import shutil
+import socket
+import subprocess
+import time
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from lab import paths, rootfs
+from lab.progress import Progress
+
+DOMAIN = "test"
+ACME_PORT, ACME_MANAGEMENT_PORT, S3_PORT = 14000, 15000, 9000
+BUCKET = "shaka-backups"
+# --cgroupns=private: without it pods die on cgroup v1; the volume: containerd cannot stack an overlay on the container's own overlay.
+SERVER_OPTIONS = (
+    "--privileged --systemd=always --cgroupns=private --ulimit nofile=20000:20000 --ulimit nproc=4194:4194 --hostname microsaas-server".split()
+)
+
+
+def _podman(*arguments: str, check: bool = True) -> str:
+    done = subprocess.run(["podman", "--runtime", "runc", *arguments], capture_output=True, text=True, check=False)
+    if check and done.returncode != 0:
+        raise SystemExit(f"podman {' '.join(arguments[:3])} failed: {done.stderr.strip()}")
+    return done.stdout.strip()
+
+
+@dataclass(frozen=True)
+class Lab:
+    """A lab by its name; its addresses follow from the name, so that several labs live side by side."""
+
+    name: str
+
+    @property
+    def state(self) -> Path:
+        """Keys, certificates, secrets and the S3 server's data; gone with `down`."""
+        return paths.cache() / "labs" / self.name
+
+    @property
+    def server(self) -> str:
+        return f"shaka-{self.name}"
+
+    @property
+    def services(self) -> list[str]:
+        return [f"{self.server}-dns", f"{self.server}-acme", f"{self.server}-s3"]
+
+    def address(self, host: int) -> str:
+        return f"10.89.{zlib.crc32(self.name.encode()) % 200 + 20}.{host}"
+
+    @property
+    def server_address(self) -> str:
+        return self.address(10)
+
+    @property
+    def services_address(self) -> str:
+        return self.address(11)
+
+    @property
+    def domain(self) -> str:
+        return f"{self.name}.{DOMAIN}"
+
+    @property
+    def key(self) -> Path:
+        return self.state / "id_ed25519"
+
+    @property
+    def known_hosts(self) -> Path:
+        return self.state / "known_hosts"
+
+    def running(self) -> bool:
+        return _podman("inspect", "-f", "{{.State.Running}}", self.server, check=False) == "true"
+
+    def ssh(self, *command: str) -> list[str]:
+        options = ["-i", str(self.key), "-o", f"UserKnownHostsFile={self.known_hosts}", "-o", "LogLevel=ERROR"]
+        return ["ssh", *options, f"root@{self.server_address}", *command]
+
+    def up(self, progress: Progress, *, memory: str, cpus: str) -> None:
+        """Start the bare server; completes a lab that was left half started, and leaves a running one alone."""
+        if self.running():
+            return
+        self.down()
+        image = rootfs.image(progress)
+        with progress.step(f"bare server ({memory} of memory, {cpus} CPUs)", seconds=6):
+            self._make_keys()
+            _podman("network", "create", "--disable-dns", "--subnet", self.address(0) + "/24", self.server)
+            # /var/lib/rancher is a volume, as overlayfs cannot be stacked on the container's own
+            _podman(
+                "run", "-d", "--name", self.server, *SERVER_OPTIONS, "--memory", memory, "--memory-swap", memory, "--cpus", cpus,
+                "--network", self.server, "--ip", self.server_address, "--dns", self.services_address, "--dns-search", ".",
+                "-v", f"{self.server}-rancher:/var/lib/rancher", image,
+            )  # fmt: skip
+            _podman("exec", self.server, "mkdir", "-p", "-m", "0700", "/root/.ssh")
+            _podman("cp", str(self.key) + ".pub", f"{self.server}:/root/.ssh/authorized_keys")
+            _podman("exec", self.server, "sh", "-c", "chown root:root /root/.ssh/authorized_keys && ssh-keygen -A && systemctl restart ssh")
+            host_key = _podman("exec", self.server, "cat", "/etc/ssh/ssh_host_ed25519_key.pub")
+            self.known_hosts.write_text(f"{self.server_address} {' '.join(host_key.split()[:2])}\n")
+            _wait_for_port(self.server_address, 22, 30)
+            self._start_dns(image)
+
+    def start_services(self, bundle: Path, progress: Progress) -> None:
+        """Start the ACME and the S3 server, whose programs the bundle brings; a running one is left alone."""
+        with progress.step("services (DNS, ACME, S3)", seconds=3):
+            image = _podman("inspect", "-f", "{{.ImageName}}", self.server)
+            self._start_service("acme", image, bundle, "PEBBLE_VA_NOSLEEP=1", "pebble", "-config", "/state/acme/pebble.json", "-dnsserver", "127.0.0.1:53")
+            credentials = self.secrets()["s3"]
+            s3 = ["rclone", "serve", "s3", "--addr", f"0.0.0.0:{S3_PORT}", "--auth-key", f"{credentials['ACCESS_KEY']},{credentials['SECRET_KEY']}", "/state/s3"]
+            self._start_service("s3", image, bundle, "RCLONE_CONFIG=/dev/null", *s3)
+            for port in (ACME_PORT, ACME_MANAGEMENT_PORT, S3_PORT):
+                _wait_for_port(self.services_address, port, 30)
+
+    def down(self) -> None:
+        """Remove the containers, the volume, the network and the state."""
+        for container in [*self.services, self.server]:
+            _podman("rm", "-f", "-t", "3", container, check=False)
+        _podman("volume", "rm", "-f", f"{self.server}-rancher", check=False)
+        _podman("network", "rm", "-f", self.server, check=False)
+        shutil.rmtree(self.state, ignore_errors=True)
+
+    def acme_root(self) -> str:
+        """The root certificate that the ACME server signs with, made anew at each of its starts."""
+        url = f"https://{self.services_address}:{ACME_MANAGEMENT_PORT}/roots/0"
+        return subprocess.run(["curl", "-fsS", "--cacert", str(self.state / "acme/ca.crt"), url], capture_output=True, text=True, check=True).stdout
+
+    def secrets(self) -> dict[str, dict[str, str]]:
+        """The lab's own secrets, made once for the life of the server."""
+        path = self.state / "secrets.json"
+        if not path.exists():
+            names = ("DB_PASSWORD", "REDIS_PASSWORD", "JWT_SECRET", "ENCRYPTION_KEY", "STRIPE_SECRET_KEY", "SMTP_PASSWORD")
+            made = {environment: {name: secrets.token_hex(32) for name in names} for environment in ("dev", "staging", "prod")}
+            made["shared"] = {"REDIS_ADMIN_PASSWORD": secrets.token_hex(32)}
+            made["s3"] = {"ACCESS_KEY": secrets.token_hex(10), "SECRET_KEY": secrets.token_hex(32)}
+            path.touch(0o600)
+            path.write_text(json.dumps(made))
+        loaded: dict[str, dict[str, str]] = json.loads(path.read_text())
+        return loaded
+
+    def backup_recipient(self) -> str:
+        """The public half of the key that opens the backups; the private half stays in the lab's state (the operator's safe)."""
+        text = subprocess.run(["age-keygen", "-y", str(self.state / "backup-identity.txt")], capture_output=True, text=True, check=True).stdout
+        return text.strip()
+
+    def _make_keys(self) -> None:
+        self.state.mkdir(parents=True, exist_ok=True, mode=0o700)
+        (self.state / "s3" / BUCKET).mkdir(parents=True)
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", f"lab {self.name}", "-f", str(self.key)], check=True)
+        subprocess.run(["age-keygen", "-o", str(self.state / "backup-identity.txt")], check=True, capture_output=True)
+        acme = self.state / "acme"
+        acme.mkdir()
+        extensions = acme / "server.ext"
+        extensions.write_text(f"subjectAltName=IP:{self.services_address},DNS:acme.{self.domain}\nextendedKeyUsage=serverAuth\n")
+        curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+        authority = ["-addext", "keyUsage=critical,keyCertSign,cRLSign"]
+        for command in (
+            ["req", "-x509", *curve, *authority, "-days", "3650", "-subj", "/CN=lab ACME API", "-keyout", f"{acme}/ca.key", "-out", f"{acme}/ca.crt"],
+            ["req", *curve, "-subj", "/CN=acme", "-keyout", f"{acme}/server.key", "-out", f"{acme}/server.csr"],
+            ["x509", "-req", "-days", "3650", "-in", f"{acme}/server.csr", "-CA", f"{acme}/ca.crt", "-CAkey", f"{acme}/ca.key", "-CAcreateserial",
+             "-extfile", str(extensions), "-out", f"{acme}/server.crt"],
+        ):  # fmt: skip
+            subprocess.run(["openssl", *command], check=True, capture_output=True)
+        pebble = {
+            "listenAddress": f"0.0.0.0:{ACME_PORT}", "managementListenAddress": f"0.0.0.0:{ACME_MANAGEMENT_PORT}",
+            "certificate": "/state/acme/server.crt", "privateKey": "/state/acme/server.key", "httpPort": 80, "tlsPort": 443,
+            "ocspResponderURL": "", "externalAccountBindingRequired": False,
+        }  # fmt: skip
+        (acme / "pebble.json").write_text(json.dumps({"pebble": pebble}))
+
+    def _start_dns(self, image: str) -> None:
+        """dnsmasq answers for the lab's domain with the server's address and asks this machine's resolver for the rest."""
+        answers = ["--keep-in-foreground", "--no-hosts", "--no-daemon", "--user=root", f"--address=/{self.domain}/{self.server_address}"]
+        self._run_service("dns", image, ["--network", self.server, "--ip", self.services_address], ["/usr/sbin/dnsmasq", *answers])
+
+    def _start_service(self, name: str, image: str, bundle: Path, environment: str, program: str, *arguments: str) -> None:
+        container = f"{self.server}-{name}"
+        if _podman("inspect", "-f", "{{.State.Running}}", container, check=False) == "true":
+            return
+        _podman("rm", "-f", container, check=False)
+        options = ["--network", f"container:{self.server}-dns", "-v", f"{bundle}:/bundle:ro", "-v", f"{self.state}:/state", "-e", environment]
+        self._run_service(name, image, options, [f"/bundle/services/{program}", *arguments])
+
+    def _run_service(self, name: str, image: str, options: list[str], command: list[str]) -> None:
+        _podman("run", "-d", "--name", f"{self.server}-{name}", "--memory", "512m", *options, image, *command)
+
+
+def _wait_for_port(address: str, port: int, seconds: float) -> None:
+    """Wait until something listens there; the bound is generous, the usual answer comes at once."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        with contextlib.suppress(OSError), socket.create_connection((address, port), timeout=1):
+            return
+        time.sleep(0.1)
+    raise SystemExit(f"nothing listens on {address}:{port} after {seconds:.0f} s")
+
+
+def running_labs() -> Iterator[Lab]:
+    """Every lab whose state exists."""
+    labs = paths.cache() / "labs"
+    for directory in sorted(labs.iterdir()) if labs.exists() else []:
+        yield Lab(directory.name)

@@ -1,0 +1,61 @@
+"""The bare server's file system: Debian with systemd, sshd and Python, as a cloud image would come, and no more."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+from pathlib import Path
+
+from lab import paths
+from lab.progress import Progress
+
+SUITE = "bookworm"
+# What a server rented with Debian has. Nothing of K3s, no container runtime: the collection brings those.
+SERVER_PACKAGES = (
+    "systemd systemd-sysv dbus openssh-server python3 python3-apt sudo iproute2 iptables nftables ipset kmod procps ca-certificates curl conntrack ethtool socat zstd"
+).split()
+# The lab's services answer DNS for the server, which a server does not do itself.
+SERVICES_PACKAGES = ["dnsmasq-base"]
+
+
+def image(progress: Progress) -> str:
+    """The name of the podman image of the bare server, built on first use."""
+    key = hashlib.sha256(" ".join([SUITE, *SERVER_PACKAGES, *SERVICES_PACKAGES]).encode()).hexdigest()[:12]
+    name = f"localhost/shaka-lab-server:{key}"
+    if subprocess.run(["podman", "image", "exists", name], check=False).returncode == 0:
+        return name
+    archive = paths.cache() / "server" / f"{key}.tar"
+    if not archive.exists():
+        with progress.step("bare server (debootstrap)", seconds=80):
+            _bootstrap(archive)
+    with progress.step("bare server (import)", seconds=8):
+        subprocess.run(["podman", "import", "-q", "--change", 'CMD ["/sbin/init"]', str(archive), name], check=True, stdout=subprocess.DEVNULL)
+    return name
+
+
+def _bootstrap(archive: Path) -> None:
+    archive.parent.mkdir(parents=True, exist_ok=True)
+    tree = archive.with_suffix(".tree")
+    partial = archive.with_suffix(".partial")
+    log = archive.with_suffix(".log")
+    subprocess.run(["rm", "-rf", str(tree)], check=True)
+    include = ",".join([*SERVER_PACKAGES, *SERVICES_PACKAGES])
+    with log.open("w") as output:
+        done = subprocess.run(
+            ["debootstrap", "--variant=minbase", f"--include={include}", SUITE, str(tree)],
+            stdout=output, stderr=subprocess.STDOUT, check=False, env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"},
+        )  # fmt: skip
+    if done.returncode != 0:
+        raise SystemExit(f"debootstrap failed; the end of {log}:\n" + "\n".join(log.read_text().splitlines()[-10:]))
+    for leftover in ("etc/ssh/ssh_host_*", "var/cache/apt/archives/*.deb", "var/log/*.log", "etc/machine-id"):
+        for path in tree.glob(leftover):
+            path.unlink()
+    (tree / "etc/machine-id").touch()
+    sources = Path("/etc/apt/sources.list.d/debian.sources")
+    if sources.exists():  # the machine's own mirror settings, so that apt works where this machine's does
+        (tree / "etc/apt/sources.list").unlink(missing_ok=True)
+        (tree / "etc/apt/sources.list.d/debian.sources").write_text(sources.read_text())
+    subprocess.run(["tar", "-C", str(tree), "-cf", str(partial), "."], check=True)
+    partial.rename(archive)
+    subprocess.run(["rm", "-rf", str(tree)], check=True)
