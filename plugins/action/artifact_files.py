@@ -1,0 +1,93 @@
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The controller's half of artifact_files: asks the server what it lacks, then sends that and nothing else."""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import Any
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
+from ansible_collections.shaka.platform.plugins.module_utils.files import sha256_of
+from ansible_collections.shaka.platform.plugins.modules.artifact_files import ARGUMENT_SPEC, summary
+
+display = Display()
+MODULE = "shaka.platform.artifact_files"
+SILENCE = 5.0  # seconds after which the user hears again that a file is being sent
+
+
+class Progress:
+    """One line when a file is sent, and one more each few seconds while that goes on."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.done = threading.Event()
+        self.thread = threading.Thread(target=self._tick, daemon=True)
+
+    def _tick(self) -> None:
+        seconds = 0.0
+        while not self.done.wait(SILENCE):
+            seconds += SILENCE
+            display.display(f"  {self.text}: {seconds:.0f} s")
+
+    def __enter__(self) -> Progress:
+        display.display(f"  {self.text}")
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.done.set()
+        self.thread.join()
+
+
+class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core has no type information
+    """See the module of the same name for the documentation."""
+
+    _supports_check_mode = True
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        super().run(tmp, task_vars)
+        _, arguments = self.validate_argument_spec(ARGUMENT_SPEC)
+        files: list[dict[str, Any]] = arguments["files"]
+        for file in files:
+            if file["src"]:
+                if not os.path.isfile(file["src"]):
+                    raise AnsibleActionFail(f"{file['name']}: there is no file {file['src']} on the controller; build the bundle again or set platform_bundle")
+                file["size"] = os.path.getsize(file["src"])
+        result = self._module(arguments, task_vars)
+        wanted = [entry for entry in result.get("files", []) if entry["action"] == "wanted"]
+        if result.get("failed") or not wanted:
+            return result
+        sources = {file["name"]: file for file in files}
+        received = {entry["name"]: self._send(sources[entry["name"]], entry["partial"], task_vars) for entry in wanted}
+        second = self._module({**arguments, "files": [sources[name] for name in received], "received": received}, task_vars)
+        if second.get("failed"):
+            return second
+        sent = {entry["name"]: entry for entry in second["files"]}
+        return {**result, **summary([sent.get(entry["name"], entry) for entry in result["files"]], files)}
+
+    def _module(self, arguments: dict[str, Any], task_vars: dict[str, Any] | None) -> dict[str, Any]:
+        result: dict[str, Any] = self._execute_module(module_name=MODULE, module_args=arguments, task_vars=task_vars)
+        return result
+
+    def _send(self, file: dict[str, Any], partial: str, task_vars: dict[str, Any] | None) -> str:
+        """Send one file; where it lies on the server until the module verifies it and renames it."""
+        got = sha256_of(file["src"])
+        if got != file["sha256"].lower():
+            raise AnsibleActionFail(f"{file['name']}: {file['src']} on the controller is not the pinned file: expected sha256 {file['sha256']}, got {got}; nothing was sent")
+        host = (task_vars or {}).get("inventory_hostname", "the server")
+        remote = partial if self._connects_as_owner() else self._connection._shell.join_path(self._tmp(), os.path.basename(partial))
+        with Progress(f"sending {file['name']} to {host}, {file['size'] / 1e6:.0f} MB"):
+            self._connection.put_file(file["src"], remote)
+        return str(remote)
+
+    def _connects_as_owner(self) -> bool:
+        """Whether the connection's user may write next to the destination itself."""
+        return self._connection.become is None or self.get_become_option("become_user", default="root") == self._get_remote_user()
+
+    def _tmp(self) -> str:
+        if self._connection._shell.tmpdir is None:
+            self._make_tmp_path()
+        return str(self._connection._shell.tmpdir)

@@ -1,0 +1,92 @@
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""From the artifacts lock to the files that a server gets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
+from typing import Any
+
+from ansible.errors import AnsibleFilterError
+
+DOCUMENTATION = r"""
+name: resolve_artifacts
+short_description: Files for artifact_files, from the artifacts lock
+version_added: 0.1.0
+author: The shaka.platform founders (@shaka-platform)
+description:
+  - Takes the lock (C(platform_artifacts)) and a list of places, and returns the list I(files) of M(shaka.platform.artifact_files).
+  - A file comes from the bundle when there is one, else from its public source.
+positional: places, bundle, architecture
+options:
+  _input: {description: The lock, type: dict, required: true}
+  places:
+    description:
+      - "Each has C(match) (a pattern over the lock's C(path)), C(dest) (a directory when it ends in C(/)), and optionally C(mode) and C(links)."
+      - A match without a wildcard must be in the lock.
+    type: list
+    elements: dict
+    required: true
+  bundle: {description: Path of the bundle on the controller; empty for a connected server., type: str, required: true}
+  architecture: {description: "The server's machine name, such as V(x86_64) or V(aarch64).", type: str, required: true}
+"""
+
+EXAMPLES = r"""
+- name: Show what the server gets
+  ansible.builtin.debug:
+    msg: "{{ platform_artifacts | shaka.platform.resolve_artifacts([{'match': 'manifests/*', 'dest': '/var/lib/shaka/manifests/'}], platform_bundle, 'x86_64') }}"
+"""
+
+RETURN = r"""
+_value: {description: "Entries with C(name), C(dest), C(sha256), C(mode), C(links), and C(src) or C(url).", type: list, elements: dict}
+"""
+
+ARCHITECTURES = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
+
+
+def _sum_of(name: str, entry: Mapping[str, Any], architecture: str) -> str:
+    sums = entry.get("sha256") or {}
+    text = sums if isinstance(sums, str) else sums.get(architecture) or sums.get("any")
+    if not text:
+        raise AnsibleFilterError(f"artifact '{name}': the lock has no sha256 for {architecture}")
+    return str(text)
+
+
+def resolve_artifacts(lock: Mapping[str, Any], places: Sequence[Mapping[str, Any]], bundle: str, architecture: str) -> list[dict[str, Any]]:
+    """The files of the lock that match the places, in the order of the places."""
+    if architecture not in ARCHITECTURES:
+        raise AnsibleFilterError(f"the server is a {architecture}; K3s and the artifacts lock know {', '.join(sorted(set(ARCHITECTURES.values())))}")
+    machine = ARCHITECTURES[architecture]
+    if bundle and lock.get("arch", machine) != machine:
+        raise AnsibleFilterError(f"platform_bundle {bundle} is for {lock['arch']}, the server is {machine}")
+    files: list[dict[str, Any]] = []
+    for place in places:
+        found = {name: entry for name, entry in lock.get("files", {}).items() if fnmatchcase(entry["path"], place["match"])}
+        if not found and not set("*?[") & set(place["match"]):
+            raise AnsibleFilterError(f"the artifacts lock has no file {place['match']}")
+        for name, entry in found.items():
+            folder = place["dest"].endswith("/")
+            file = {
+                "name": name,
+                "dest": place["dest"] + entry["path"].rsplit("/", 1)[-1] if folder else place["dest"],
+                "sha256": _sum_of(name, entry, machine),
+                "mode": place.get("mode", "0644"),
+                "links": list(place.get("links", [])),
+            }
+            source = entry.get("source", "")
+            address = str(source if isinstance(source, str) else source.get(machine) or source.get("any") or "")
+            if bundle:
+                file["src"] = f"{bundle.rstrip('/')}/{entry['path']}"
+            elif address.startswith(("https://", "http://")):
+                file["url"] = address
+            else:
+                raise AnsibleFilterError(f"artifact '{name}' has no public source ('{address}'): it comes in a bundle only; set platform_bundle")
+            files.append(file)
+    return files
+
+
+class FilterModule:
+    """The filter of this file."""
+
+    def filters(self) -> dict[str, Any]:
+        return {"resolve_artifacts": resolve_artifacts}

@@ -1,0 +1,276 @@
+#!/usr/bin/python
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: artifact_files
+short_description: Many pinned files on the server, each known by its sha256
+version_added: 0.1.0
+author: The shaka.platform founders (@shaka-platform)
+description:
+  - Puts files from the controller (I(src)) or from a URL (I(url)) on the server; each is verified against its sha256 before it gets its name.
+  - One remote call finds what is missing or different; only that is sent or downloaded. Sums are remembered together with size, times and
+    inode, so that a run without changes reads no file.
+  - Missing directories are made (0755). A file gets its name by a rename, so that an interrupted run leaves the old file.
+attributes:
+  check_mode: {support: full, description: Reports what would be sent or downloaded; nothing is transferred.}
+  diff_mode: {support: full, description: The sums before and after.}
+options:
+  files:
+    description: The files that are to be there.
+    type: list
+    elements: dict
+    required: true
+    suboptions:
+      name: {description: What messages call it., type: str, required: true}
+      dest: {description: Absolute path on the server., type: path, required: true}
+      sha256: {description: The sum of its content, as 64 hex digits., type: str, required: true}
+      src: {description: Path on the controller. One of I(src) and I(url) is required., type: str}
+      url: {description: Where the server downloads it from., type: str}
+      mode: {description: Octal permissions., type: str, default: "0644"}
+      links: {description: Names of symbolic links to it in the same directory., type: list, elements: str, default: []}
+      size: {description: Its size in bytes; set by the action plugin., type: int, default: 0}
+  memory:
+    description: File on the server that remembers the sums.
+    type: path
+    default: /var/lib/shaka/artifacts.json
+  timeout:
+    description: Seconds without an answer after which a download is given up.
+    type: int
+    default: 60
+  received:
+    description: Name to path of what the action plugin has already transferred. Internal.
+    type: dict
+    default: {}
+"""
+
+EXAMPLES = r"""
+- name: Ensure the K3s binary is the pinned one
+  shaka.platform.artifact_files:
+    files:
+      - name: k3s
+        src: "{{ platform_bundle }}/bin/k3s"
+        dest: /usr/local/bin/k3s
+        sha256: 267d18da7b3c837d82283f0588fb9031a8a6ff3c0dac772c260c40852ce515f6
+        mode: "0755"
+        links: [kubectl, crictl, ctr]
+"""
+
+RETURN = r"""
+files:
+  description: One entry per file.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    name: {description: As given., type: str, returned: always}
+    dest: {description: As given., type: str, returned: always}
+    action: {description: "V(unchanged), V(sent), V(downloaded), or V(attributes) when only its mode or links differed.", type: str, returned: always}
+    before: {description: "The sum before, or V(missing).", type: str, returned: always}
+message:
+  description: What was done, in one line.
+  returned: success
+  type: str
+"""
+
+import json  # noqa: E402
+import os  # noqa: E402
+import stat  # noqa: E402
+from typing import Any, Callable  # noqa: E402
+
+from ansible.module_utils.basic import AnsibleModule  # noqa: E402
+from ansible.module_utils.urls import open_url  # noqa: E402
+
+from ansible_collections.shaka.platform.plugins.module_utils.files import parse_mode, place, sha256_of, write_whole  # noqa: E402
+
+FILE_SPEC: dict[str, Any] = {
+    "name": {"type": "str", "required": True},
+    "dest": {"type": "path", "required": True},
+    "sha256": {"type": "str", "required": True},
+    "src": {"type": "str"},
+    "url": {"type": "str"},
+    "mode": {"type": "str", "default": "0644"},
+    "links": {"type": "list", "elements": "str", "default": []},
+    "size": {"type": "int", "default": 0},
+}
+ARGUMENT_SPEC: dict[str, Any] = {
+    "files": {"type": "list", "elements": "dict", "required": True, "options": FILE_SPEC, "required_one_of": [["src", "url"]], "mutually_exclusive": [["src", "url"]]},
+    "memory": {"type": "path", "default": "/var/lib/shaka/artifacts.json"},
+    "timeout": {"type": "int", "default": 60},
+    "received": {"type": "dict", "default": {}},
+}
+
+
+class ArtifactError(Exception):
+    """A file that cannot be put in place; the text names it, what was expected and what was there."""
+
+
+class Memory:
+    """Sums of files, each good for as long as the file's size, times and inode stay what they were when it was read."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        try:
+            with open(path, encoding="utf-8") as source:
+                self.known: dict[str, dict[str, Any]] = json.load(source)
+        except (OSError, ValueError):
+            self.known = {}
+        self.changed = False
+
+    def digest(self, path: str) -> str | None:
+        """The file's sum; None when there is no regular file. The change time cannot be set back, so a swapped file is read again."""
+        try:
+            found = os.lstat(path)
+        except FileNotFoundError:
+            return None
+        if not stat.S_ISREG(found.st_mode):
+            return None
+        identity = [found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino, found.st_dev]
+        entry = self.known.get(path)
+        if entry is None or entry.get("identity") != identity:
+            entry = self.known[path] = {"sha256": sha256_of(path), "identity": identity}
+            self.changed = True
+        return str(entry["sha256"])
+
+    def save(self) -> None:
+        """Write what was learned, if anything was."""
+        if self.changed:
+            write_whole(self.path, json.dumps(self.known, indent=1, sort_keys=True) + "\n", 0o644)
+
+
+def partial_path(dest: str, sha256: str) -> str:
+    """Where a file is put until it is verified. The name has none of the endings that K3s's image import looks for."""
+    return os.path.join(os.path.dirname(dest), f".part-{sha256[:16]}")
+
+
+def download(file: dict[str, Any], partial: str, timeout: int, opener: Callable[..., Any]) -> None:
+    """Fetch the file's URL to a partial file; ArtifactError when it breaks off."""
+    try:
+        response = opener(file["url"], timeout=timeout, http_agent="shaka.platform", follow_redirects="safe")
+        length = int(response.headers.get("Content-Length") or 0)
+        with open(partial, "wb") as target:
+            while block := response.read(1 << 20):
+                target.write(block)
+            got = target.tell()
+    except Exception as error:
+        raise ArtifactError(f"{file['name']}: the download of {file['url']} failed: {error}") from error
+    if length and got != length:
+        raise ArtifactError(f"{file['name']}: the download of {file['url']} broke off: expected {length} bytes, got {got}")
+
+
+def verified(file: dict[str, Any], partial: str, origin: str) -> None:
+    """Refuse, and remove, a partial file whose sum is not the expected one."""
+    got = sha256_of(partial)
+    if got != file["sha256"]:
+        os.unlink(partial)
+        raise ArtifactError(f"{file['name']}: wrong content from {origin}: expected sha256 {file['sha256']}, got {got}; {file['dest']} is left as it was")
+
+
+def attributes_differ(file: dict[str, Any]) -> bool:
+    """Whether the mode or a link of a file that is there differs."""
+    folder, base = os.path.split(file["dest"])
+    links = (os.path.join(folder, link) for link in file["links"])
+    return stat.S_IMODE(os.stat(file["dest"]).st_mode) != parse_mode(file["mode"]) or any(not os.path.islink(link) or os.readlink(link) != base for link in links)
+
+
+def set_attributes(file: dict[str, Any]) -> None:
+    """Set the mode and make the links, each in one step."""
+    folder, base = os.path.split(file["dest"])
+    os.chmod(file["dest"], parse_mode(file["mode"]))
+    for link in file["links"]:
+        path = os.path.join(folder, link)
+        if not os.path.islink(path) or os.readlink(path) != base:
+            os.symlink(base, path + ".shaka-new")
+            os.rename(path + ".shaka-new", path)
+
+
+def refuse_full_disk(files: list[dict[str, Any]]) -> None:
+    """ArtifactError when the files do not fit the file systems they go to."""
+    needed: dict[int, int] = {}
+    for file in files:
+        folder = os.path.dirname(file["dest"])
+        while not os.path.isdir(folder):
+            folder = os.path.dirname(folder)
+        device = os.stat(folder).st_dev
+        needed[device] = needed.get(device, 0) + file["size"]
+        space = os.statvfs(folder)
+        free = space.f_bavail * space.f_frsize
+        if needed[device] > free:
+            raise ArtifactError(f"{file['name']}: the file system of {folder} has {free >> 20} MB free, but the files need {needed[device] >> 20} MB")
+
+
+def ensure(file: dict[str, Any], memory: Memory, params: dict[str, Any], check_mode: bool, opener: Callable[..., Any]) -> dict[str, Any]:
+    """Bring one file to its place, or tell that it must be sent first (action `wanted`)."""
+    before = memory.digest(file["dest"])
+    result = {"name": file["name"], "dest": file["dest"], "before": before or "missing", "action": "unchanged"}
+    if before == file["sha256"]:
+        if attributes_differ(file):
+            result["action"] = "attributes"
+            if not check_mode:
+                set_attributes(file)
+        return result
+    result["action"] = "downloaded" if file["url"] else "sent"
+    if check_mode:
+        return result
+    partial = partial_path(file["dest"], file["sha256"])
+    os.makedirs(os.path.dirname(file["dest"]), mode=0o755, exist_ok=True)
+    if file["url"]:
+        download(file, partial, params["timeout"], opener)
+        verified(file, partial, file["url"])
+    elif file["name"] in params["received"]:
+        received = params["received"][file["name"]]
+        if received != partial:
+            with open(received, "rb") as source, open(partial, "wb") as target:
+                while block := source.read(1 << 20):
+                    target.write(block)
+            os.unlink(received)
+        verified(file, partial, "the controller")
+    else:
+        return {**result, "action": "wanted", "partial": partial}
+    place(partial, file["dest"], parse_mode(file["mode"]))
+    set_attributes(file)
+    return result
+
+
+def run(params: dict[str, Any], check_mode: bool, opener: Callable[..., Any] = open_url) -> dict[str, Any]:
+    """All files; the result of the module."""
+    for file in params["files"]:
+        file["sha256"] = file["sha256"].lower()
+        if len(file["sha256"]) != 64:
+            raise ArtifactError(f"{file['name']}: '{file['sha256']}' is not a sha256 (64 hex digits)")
+    memory = Memory(params["memory"])
+    missing = [file for file in params["files"] if memory.digest(file["dest"]) != file["sha256"]]
+    refuse_full_disk(missing)
+    try:
+        results = [ensure(file, memory, params, check_mode, opener) for file in params["files"]]
+        for file in params["files"]:
+            memory.digest(file["dest"])
+    finally:
+        if not check_mode:
+            memory.save()
+    return summary(results, params["files"])
+
+
+def summary(results: list[dict[str, Any]], files: list[dict[str, Any]]) -> dict[str, Any]:
+    """`changed`, one line of text, and the sums before and after."""
+    touched = [result for result in results if result["action"] != "unchanged"]
+    wanted = {file["name"]: file["sha256"] for file in files}
+    diff = [
+        {"before_header": r["dest"], "after_header": r["dest"], "before": f"{r['before']}\n", "after": f"{wanted[r['name']]} ({r['action']})\n"} for r in touched
+    ]
+    message = ", ".join(f"{r['name']}: {r['action']}" for r in touched) or f"{len(files)} files as pinned"
+    return {"changed": bool(touched), "files": results, "message": message, "diff": diff}
+
+
+def main() -> None:
+    module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
+    try:
+        result = run(module.params, module.check_mode)
+    except (ArtifactError, OSError) as error:
+        module.fail_json(msg=str(error))
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()
