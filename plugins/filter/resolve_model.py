@@ -1,0 +1,90 @@
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Filter resolve_model: see plugin_utils/model.py."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+from ansible.errors import AnsibleFilterError
+from ansible_collections.shaka.platform.plugins.plugin_utils.model import resolve
+
+DOCUMENTATION = r"""
+name: resolve_model
+short_description: The inventory's model, with defaults, checks and derived values
+version_added: "0.1.0"
+author: The shaka.platform founders
+description:
+  - Applies the role platform's argument_specs to the inventory's dictionaries, checks the rules across them, and fills in what follows from names.
+  - Collects every problem instead of stopping at the first. A secret's value is in none of them.
+positional: images
+options:
+  _input:
+    description: The variables of the role platform's entry point C(main), with C(hosts), C(names) and C(image_pending).
+    type: dict
+    required: true
+  images:
+    description: The lock's images, logical name to a dictionary with C(reference).
+    type: dict
+    required: true
+  facts:
+    description: What is known of the server as quantities, C(cpu), C(memory), C(disk).
+    type: dict
+    default: {}
+"""
+
+EXAMPLES = r"""
+- name: Show what an inventory leaves to do
+  ansible.builtin.debug:
+    msg: "{{ (variables | shaka.platform.resolve_model(images)).problems }}"
+"""
+
+RETURN = r"""
+_value:
+  description: C(model), C(images), C(settings), C(problems) (list of text) and C(message) (all of them for the screen).
+  type: dict
+"""
+
+
+@lru_cache(maxsize=1)
+def _specs() -> dict[str, Any]:
+    path = Path(__file__).resolve().parents[2] / "roles/platform/meta/argument_specs.yml"
+    specs: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))["argument_specs"]
+    return specs
+
+
+def plain(value: Any) -> Any:
+    """A copy in Python's own types: no lazy templates, tags or undecrypted vault text."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, (int, float)):
+        return value + 0
+    return "".join(str(value))
+
+
+def resolve_model(variables: Any, images: Any, facts: Any = None) -> dict[str, Any]:
+    """The filter: plain data to the pure function, its result as a dictionary."""
+    if not isinstance(variables, Mapping) or not isinstance(images, Mapping):
+        raise AnsibleFilterError("resolve_model takes the variables and the lock's images, both dictionaries")
+    result = resolve(plain(variables), _specs(), plain(images), plain(facts or {}))
+    return {
+        "model": result.model,
+        "images": result.images,
+        "settings": result.settings,
+        "problems": [f"{problem.path}: {problem.text}" for problem in result.problems],
+        "message": result.message(),
+    }
+
+
+class FilterModule:
+    """Filters of the inventory's model."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        return {"resolve_model": resolve_model}

@@ -1,0 +1,385 @@
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The fit plan: what the rendered objects ask for, against what one server has. Pure; no cluster is asked.
+
+It counts as the scheduler does (https://kubernetes.io/docs/concepts/configuration/manage-resources-containers/): requests, not use. Its peak is the
+moment when every Deployment rolls at once and every scheduled job runs.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Protocol
+
+from ansible_collections.shaka.platform.plugins.plugin_utils.quantities import (
+    QuantityError,
+    format_cpu,
+    format_memory,
+    format_resource,
+    parse_count,
+    parse_cpu,
+    parse_memory,
+    parse_resource,
+    resource_kind,
+    show_memory,
+)
+from ansible_collections.shaka.platform.plugins.plugin_utils.tables import RULE, table
+
+Object = Mapping[str, Any]
+ANNOTATION = "shaka.platform/inventory"
+
+# What K3s runs itself: requests and limits of its packaged manifests (https://github.com/k3s-io/k3s/tree/master/manifests).
+PACKAGED = {"coredns": ("100m", "70Mi", "170Mi"), "metrics-server": ("100m", "70Mi", ""), "local-path-provisioner": ("0", "0", "")}
+
+
+class Rendered(Protocol):
+    """The part of rendering.RenderedSet that the plan reads."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def role(self) -> str: ...
+    @property
+    def environment(self) -> str | None: ...
+    @property
+    def objects(self) -> list[dict[str, Any]]: ...
+    @property
+    def patches(self) -> list[dict[str, Any]]: ...
+
+
+@dataclass(frozen=True)
+class Amounts:
+    """Millicores, bytes and counts. A limit of 0 means that none is set."""
+
+    cpu_request: int = 0
+    cpu_limit: int = 0
+    memory_request: int = 0
+    memory_limit: int = 0
+    pods: int = 0
+    disk: int = 0
+    claims: int = 0
+
+    def __add__(self, other: Amounts) -> Amounts:
+        return Amounts(*(a + b for a, b in zip(self.numbers(), other.numbers(), strict=True)))
+
+    def __mul__(self, count: int) -> Amounts:
+        return Amounts(*(value * count for value in self.numbers()))
+
+    def numbers(self) -> tuple[int, ...]:
+        return (self.cpu_request, self.cpu_limit, self.memory_request, self.memory_limit, self.pods, self.disk, self.claims)
+
+    @staticmethod
+    def total(parts: Iterable[Amounts]) -> Amounts:
+        return sum(parts, Amounts())
+
+
+def quota_shortfalls(quota: Mapping[str, int], need: Amounts) -> list[tuple[str, int, int]]:
+    """(name, hard, needed) for each part of a quota that is less than the need."""
+    needs = {
+        "cpu": need.cpu_request,
+        "requests.cpu": need.cpu_request,
+        "limits.cpu": need.cpu_limit,
+        "memory": need.memory_request,
+        "requests.memory": need.memory_request,
+        "limits.memory": need.memory_limit,
+        "pods": need.pods,
+        "requests.storage": need.disk,
+        "persistentvolumeclaims": need.claims,
+    }
+    return [(name, hard, needs[name]) for name, hard in quota.items() if needs.get(name, 0) > hard]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One workload: its need at rest and at its peak, and the variable that sizes it."""
+
+    component: str
+    namespace: str
+    environment: str | None
+    rest: Amounts
+    peak: Amounts
+    variable: str = ""
+
+
+@dataclass
+class Plan:
+    """Rows, totals and what follows from them."""
+
+    rows: list[Row]
+    server: Amounts
+    findings: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    server_name: str = ""
+
+    @property
+    def rest(self) -> Amounts:
+        return Amounts.total(row.rest for row in self.rows)
+
+    @property
+    def peak(self) -> Amounts:
+        return Amounts.total(row.peak for row in self.rows)
+
+    def as_dict(self) -> dict[str, Any]:
+        """For fit.json: CPU in millicores, memory and disk in bytes."""
+        rows = [asdict(row) for row in self.rows]
+        totals = {"rest": asdict(self.rest), "peak": asdict(self.peak), "server": asdict(self.server)}
+        return {"status": "findings" if self.findings else "clean", "rows": rows, "totals": totals, "findings": self.findings, "notes": self.notes}
+
+    def text(self) -> str:
+        """The table for the screen, with the verdict as its last lines."""
+
+        def cells(name: str, namespace: str, pods: str, a: Amounts, limits: bool = True) -> list[str]:
+            pair = [format_cpu(a.cpu_limit) if a.cpu_limit else "-", show_memory(a.memory_limit) if a.memory_limit else "-"] if limits else ["", ""]
+            return [name, namespace, pods, format_cpu(a.cpu_request), pair[0], show_memory(a.memory_request), pair[1], show_memory(a.disk) if a.disk else "-"]
+
+        body: list[Sequence[str]] = []
+        for row in self.rows:
+            more = row.peak.pods - row.rest.pods
+            body.append(cells(row.component, row.namespace, f"{row.rest.pods}+{more}" if more else str(row.rest.pods), row.peak))
+        peak, rest = self.peak, self.rest
+        left = self.server + peak * -1
+        body += [
+            RULE,
+            cells("all of it at rest", "", str(rest.pods), rest),
+            cells("all of it at its peak", "", str(peak.pods), peak),
+            cells("the server", "", str(self.server.pods), self.server, limits=False),
+            cells("left at the peak", "", str(left.pods), left, limits=False),
+        ]
+        head = ["workload", "namespace", "pods", "CPU", "limit", "memory", "limit", "disk"]
+        lines = [f"Fit plan{f' of {self.server_name}' if self.server_name else ''}: requests at the peak (n+m pods: m more while rolling out or backing up)"]
+        lines += ["", table(head, body, right="  rrrrrr"), ""]
+        lines += [f"note: {note}" for note in self.notes]
+        if self.findings:
+            lines += [f"DOES NOT FIT: {finding}" for finding in self.findings]
+        else:
+            lines.append(f"FITS, with {format_cpu(left.cpu_request)} CPU, {show_memory(left.memory_request)} memory, {show_memory(left.disk)} disk and {left.pods} pods left.")
+        return "\n".join(lines)
+
+
+# --- one pod --------------------------------------------------------------------------------------------------------------------------------
+
+
+def _number(values: Object, name: str, default: int) -> int:
+    return parse_resource(name, str(values[name])) if name in values else default
+
+
+def _container(container: Object, defaults: Mapping[str, Mapping[str, int]]) -> Amounts:
+    """Requests and limits of one container as admission leaves them: a request defaults to the limit, both to the LimitRange."""
+    resources = container.get("resources") or {}
+    requests, limits = resources.get("requests") or {}, resources.get("limits") or {}
+    numbers: dict[str, int] = {}
+    for name in ("cpu", "memory"):
+        limit = _number(limits, name, defaults.get("default", {}).get(name, 0))
+        fallback = limit if name in limits else defaults.get("default_request", {}).get(name, 0)
+        numbers[f"{name}_limit"], numbers[f"{name}_request"] = limit, _number(requests, name, fallback)
+    return Amounts(**numbers)
+
+
+def containers(pod: Object) -> Iterator[Object]:
+    """Every container of a pod's spec, init containers included."""
+    yield from pod.get("containers") or []
+    yield from pod.get("initContainers") or []
+
+
+def _pod(pod: Object, defaults: Mapping[str, Mapping[str, int]]) -> Amounts:
+    """What one pod needs: its containers and sidecars together, or its largest init container beside the sidecars before it, if that is more."""
+    running = Amounts.total(_container(item, defaults) for item in pod.get("containers") or [])
+    sidecars, start = Amounts(), Amounts()
+    for item in pod.get("initContainers") or []:
+        amounts = _container(item, defaults)
+        if item.get("restartPolicy") == "Always":
+            sidecars += amounts
+            amounts = Amounts()
+        start = _larger(start, sidecars + amounts)
+    disk = sum(_size((volume.get("emptyDir") or {}).get("sizeLimit")) for volume in pod.get("volumes") or [] if (volume.get("emptyDir") or {}).get("medium") != "Memory")
+    return replace(_larger(running + sidecars, start), pods=1, disk=disk)
+
+
+def _larger(a: Amounts, b: Amounts) -> Amounts:
+    return Amounts(*(max(x, y) for x, y in zip(a.numbers(), b.numbers(), strict=True)))
+
+
+def _size(text: object) -> int:
+    return parse_memory(str(text)) if text else 0
+
+
+def _surge(spec: Object, replicas: int) -> int:
+    """Pods beyond `replicas` while a Deployment rolls (maxSurge, 25 % rounded up unless given)."""
+    strategy = spec.get("strategy") or {}
+    if strategy.get("type", "RollingUpdate") != "RollingUpdate":
+        return 0
+    surge = str((strategy.get("rollingUpdate") or {}).get("maxSurge", "25%"))
+    return math.ceil(replicas * int(surge[:-1]) / 100) if surge.endswith("%") else int(surge)
+
+
+def pod_spec(item: Object) -> Object | None:
+    """The pod's spec inside a workload, or None for any other object."""
+    spec = item.get("spec") or {}
+    match item.get("kind"):
+        case "Pod":
+            return dict(spec)
+        case "Deployment" | "StatefulSet" | "DaemonSet" | "Job":
+            return dict((spec.get("template") or {}).get("spec") or {})
+        case "CronJob":
+            return dict((((spec.get("jobTemplate") or {}).get("spec") or {}).get("template") or {}).get("spec") or {})
+    return None
+
+
+def _claim(item: Object) -> Amounts:
+    return Amounts(disk=_size((((item.get("spec") or {}).get("resources") or {}).get("requests") or {}).get("storage")), claims=1)
+
+
+# --- all of it ------------------------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Space:
+    """A namespace's LimitRange and quota in numbers, and where the inventory has them."""
+
+    path: str
+    limits: Mapping[str, Mapping[str, int]]
+    quota: Mapping[str, int]
+
+
+def _spaces(model: Object) -> dict[str, _Space]:
+    def numbers(values: Object) -> dict[str, int]:
+        return {name: parse_resource(name, str(text)) for name, text in values.items() if resource_kind(name)}
+
+    result: dict[str, _Space] = {}
+    for group, items in (("platform_environments", model.get("all_environments") or model["environments"]), ("platform_namespaces", model["namespaces"])):
+        for name, item in items.items():
+            limits = {bound: numbers(values) for bound, values in item["limits"].items()}
+            result[item["namespace"]] = _Space(f"{group}.{name}", limits, numbers(item["quota"]))
+    return result
+
+
+def variable(item: Object, rendered: Rendered) -> str:
+    """The inventory's dictionary that sizes a workload, as near as its annotation and its role tell."""
+    path = str(((item.get("metadata") or {}).get("annotations") or {}).get(ANNOTATION, ""))
+    if rendered.environment and path in ("", f"platform_environments.{rendered.environment}"):
+        return f"platform_environments.{rendered.environment}.{rendered.role}"
+    if rendered.role == "redis":
+        return "platform_redis"
+    return path or rendered.role
+
+
+def _row(item: Object, rendered: Rendered, defaults: Mapping[str, Mapping[str, int]], namespace: str) -> Row | None:
+    kind, name = item.get("kind"), (item.get("metadata") or {}).get("name", "?")
+    spec: Object = item.get("spec") or {}
+
+    def row(component: str, rest: Amounts, peak: Amounts) -> Row:
+        return Row(component, namespace, rendered.environment, rest, peak, variable(item, rendered))
+
+    if kind == "PersistentVolumeClaim":
+        return row(f"claim {name}", _claim(item), _claim(item))
+    if kind == "Service" and spec.get("type") == "LoadBalancer":
+        return row(f"K3s ServiceLB for {name}", Amounts(pods=1), Amounts(pods=1))
+    pod = pod_spec(item)
+    if pod is None:
+        return None
+    one = _pod(pod, defaults)
+    if kind in ("CronJob", "Job"):
+        runs = 0 if spec.get("suspend") else int(spec.get("parallelism") or ((spec.get("jobTemplate") or {}).get("spec") or {}).get("parallelism") or 1)
+        return row(f"job {name}", Amounts(), one * runs)
+    replicas = 1 if kind in ("Pod", "DaemonSet") or spec.get("replicas") is None else int(spec["replicas"])
+    claims = Amounts.total(_claim(claim) for claim in spec.get("volumeClaimTemplates") or []) * replicas
+    surge = _surge(spec, replicas) if kind == "Deployment" else 0
+    return row(str(name), one * replicas + claims, one * (replicas + surge) + claims)
+
+
+def _server_rows(server: Object) -> list[Row]:
+    reserved = server["reserved"]
+    own = Amounts(cpu_request=parse_cpu(reserved["cpu"]), memory_request=parse_memory(reserved["memory"]), disk=parse_memory(reserved["disk"]))
+    rows = [Row("system and K3s (reserved)", "", None, own, own, "platform_server.reserved")]
+    for name, (cpu, memory, limit) in PACKAGED.items():
+        need = Amounts(parse_cpu(cpu), 0, parse_memory(memory), _size(limit), pods=1)
+        rows.append(Row(f"K3s: {name}", "kube-system", None, need, need))
+    return rows
+
+
+def _container_findings(item: Object, rendered: Rendered, space: _Space | None, server: Amounts) -> Iterator[str]:
+    """A container larger than the server or outside its namespace's LimitRange: it would be killed or refused."""
+    name = (item.get("metadata") or {}).get("name", "?")
+    for container in containers(pod_spec(item) or {}):
+        amounts = _container(container, space.limits if space else {})
+        who = f"container {container.get('name')} of {item.get('kind')} {name}{f' ({rendered.environment})' if rendered.environment else ''}"
+        path = variable(item, rendered)
+        if server.memory_request and amounts.memory_limit > server.memory_request:
+            yield f"{who} may use {format_memory(amounts.memory_limit)}, more memory than the server has; lower {path}.limits.memory"
+        if space is None:
+            continue
+        for resource, request, limit in (("cpu", amounts.cpu_request, amounts.cpu_limit), ("memory", amounts.memory_request, amounts.memory_limit)):
+            least, most = space.limits.get("min", {}).get(resource, 0), space.limits.get("max", {}).get(resource, 0)
+            if request < least:
+                need = format_resource(resource, least)
+                yield f"{who} requests {format_resource(resource, request)} {resource}, under the LimitRange minimum {need}; raise {path}.requests.{resource} or lower {space.path}.limits.min.{resource}"
+            if most and limit > most:
+                need = format_resource(resource, most)
+                yield f"{who} is limited to {format_resource(resource, limit)} {resource}, over the LimitRange maximum {need}; lower {path}.limits.{resource} or raise {space.path}.limits.max.{resource}"
+
+
+_MEASURES = [("CPU", "cpu_request", "requests.cpu"), ("memory", "memory_request", "requests.memory"), ("disk", "disk", "storage"), ("pods", "pods", "replicas")]
+
+
+def _shown(measure: str, value: int) -> str:
+    if measure == "pods":
+        return str(value)
+    return format_cpu(value) if measure == "CPU" else show_memory(value)
+
+
+def _total_findings(plan: Plan) -> Iterator[str]:
+    for measure, attribute, key in _MEASURES:
+        has, needs = getattr(plan.server, attribute), getattr(plan.peak, attribute)
+        if not has or needs <= has:
+            continue
+        by_variable: dict[str, int] = {}
+        for row in plan.rows:
+            if row.variable and row.variable != "platform_server.reserved":
+                by_variable[row.variable] = by_variable.get(row.variable, 0) + getattr(row.peak, attribute)
+        largest = sorted(((value, name) for name, value in by_variable.items() if value), reverse=True)[:4]
+        change = ", ".join(f"{name}.{key} ({_shown(measure, value)})" for value, name in largest)
+        yield f"{measure}: needs {_shown(measure, needs)} of {_shown(measure, has)}, {_shown(measure, needs - has)} too much; lower the largest: {change}; or take a larger server (platform_server)"
+
+
+def _notes(plan: Plan, spaces: Mapping[str, _Space]) -> Iterator[str]:
+    server = plan.server
+    for space in spaces.values():
+        measures = {"requests.cpu": server.cpu_request, "requests.memory": server.memory_request, "limits.cpu": server.cpu_request, "limits.memory": server.memory_request, "pods": server.pods}
+        over = [f"{name} {format_resource(name, hard)}" for name, hard in space.quota.items() if measures.get(name) and hard > measures[name]]
+        if over:
+            yield f"{space.path}.quota allows more than this server has ({', '.join(over)}); it cannot be filled here"
+    if server.memory_request and plan.rest.memory_limit > server.memory_request:
+        yield f"memory limits add up to {show_memory(plan.rest.memory_limit)} on {show_memory(server.memory_request)}: not all pods can be at their limit at once"
+    missing = [name for name, attribute, _key in _MEASURES if not getattr(server, attribute)]
+    if missing:
+        yield f"the server's {', '.join(missing)} is not known yet (platform_server, or its facts once it is reached) and was not compared"
+
+
+def make_plan(sets: Sequence[Rendered], model: Object, server_name: str = "") -> Plan:
+    """The plan of everything the roles render, for all environments, on the model's server.
+
+    :raises QuantityError: an object holds a quantity that Kubernetes would refuse; the message names the object.
+    """
+    size = model["server"]
+    server = Amounts(cpu_request=parse_cpu(size["cpu"] or "0"), memory_request=_size(size["memory"]), pods=parse_count(str(size["pods"])), disk=_size(size["disk"]))
+    spaces = _spaces(model)
+    plan = Plan(_server_rows(size), server, server_name=server_name)
+    for rendered in sorted(sets, key=lambda item: item.environment is not None):
+        for item in [*rendered.objects, *rendered.patches]:
+            namespace = str((item.get("metadata") or {}).get("namespace", ""))
+            space = spaces.get(namespace)
+            try:
+                row = _row(item, rendered, space.limits if space else {}, namespace)
+                plan.findings += _container_findings(item, rendered, space, server)
+            except QuantityError as error:
+                raise QuantityError(f"{item.get('kind')} {namespace}/{(item.get('metadata') or {}).get('name')} of set {rendered.name}: {error}") from error
+            if row is not None:
+                plan.rows.append(row)
+    plan.findings += _total_findings(plan)
+    for namespace, space in spaces.items():
+        need = Amounts.total(row.peak for row in plan.rows if row.namespace == namespace)
+        for name, hard, needed in quota_shortfalls(space.quota, need):
+            plan.findings.append(f"{space.path}.quota.{name} {format_resource(name, hard)} is less than the {format_resource(name, needed)} that its pods need at the peak; raise it")
+    plan.notes += _notes(plan, spaces)
+    return plan
