@@ -1,0 +1,188 @@
+# Copyright: (c) 2026, The shaka.platform founders
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Never silent: a heartbeat while a task runs long, and the tables that tasks return."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: progress
+type: notification
+author: The shaka.platform founders
+short_description: Says what is still running, and shows tables
+version_added: 0.1.0
+description:
+  - When nothing was printed for 4 seconds, prints one line that names the task, the hosts it still runs on, how long it has been running and, for
+    a wait, how long it may take and which attempt this is; again every 4 seconds. On a terminal the line is rewritten in place and
+    erased before anything else is printed; elsewhere it is a plain line, and what Ansible holds back in its buffer is flushed with it.
+  - Prints the tables in C(platform_table) of a task's result, a list of mappings with C(title), C(columns), C(rows) and, optionally, C(failed) (the
+    positions of rows to show in red). Roles use it for what a person reads, for example the fit plan and the result of verify.
+notes:
+  - Must be enabled in C(ansible.cfg) (C(callbacks_enabled)). It changes no result and no exit code.
+  - The variable E(SHAKA_PROGRESS=off) in the environment switches the heartbeat off.
+"""
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from ansible import constants
+from ansible.plugins.callback import CallbackBase
+
+from ansible_collections.shaka.platform.plugins.plugin_utils.table import render
+
+SILENCE = 4.0  # seconds
+TICK = 0.5
+# arguments with which tasks say how long they may wait, in seconds
+BOUNDS = ("wait_timeout", "timeout", "seconds")
+# these talk to the terminal themselves
+PROMPTING = frozenset({"pause"})
+
+
+class Heartbeat:
+    """The line of what is running. Pure but for the clock it is given; the thread asks for a line, the callback says what happens."""
+
+    def __init__(self, now: float) -> None:
+        self.spoken = now
+        self.begun = now
+        self.task = ""
+        self.known = ""
+        self.attempt = ""
+        self.hosts: list[str] = []
+        self.quiet = False
+
+    def start(self, task: str, known: str, quiet: bool, now: float) -> None:
+        self.task, self.known, self.attempt, self.hosts, self.quiet, self.begun = task, known, "", [], quiet, now
+
+    def line(self, now: float, each: float = SILENCE) -> str | None:
+        """The line to print now; None while the silence is short or a prompt owns the terminal."""
+        if self.quiet or now - self.spoken < each:
+            return None
+        facts = [", ".join(self.hosts[:3]) + (f" and {len(self.hosts) - 3} more" if len(self.hosts) > 3 else ""), self.attempt, self.known]
+        detail = "; ".join(fact for fact in facts if fact)
+        return f"  ... {now - self.begun:3.0f} s  {self.task or 'preparing'}" + (f" ({detail})" if detail else "")
+
+
+class CallbackModule(CallbackBase):  # type: ignore[misc]
+    """Watches the display to know how long it has been silent; a daemon thread speaks up."""
+
+    CALLBACK_VERSION = 2.0
+    CALLBACK_TYPE = "notification"
+    CALLBACK_NAME = "shaka.platform.progress"
+    CALLBACK_NEEDS_ENABLED = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.heartbeat = Heartbeat(time.monotonic())
+        self.terminal = sys.stdout.isatty()
+        self.drawn = False
+        self.ended = threading.Event()
+        self.thread: threading.Thread | None = None
+
+    # events
+
+    def v2_playbook_on_start(self, playbook: Any) -> None:
+        if self.thread is None and os.environ.get("SHAKA_PROGRESS") != "off":
+            self._watch()
+            self.thread = threading.Thread(target=self._run, name="progress", daemon=True)
+            self.thread.start()
+
+    def v2_playbook_on_task_start(self, task: Any, is_conditional: bool) -> None:
+        quiet = str(task.action).rsplit(".", 1)[-1] in PROMPTING
+        self.heartbeat.start(str(task.get_name(include_role_fqcn=False)), bound(task.args), quiet, time.monotonic())
+
+    def v2_playbook_on_handler_task_start(self, task: Any) -> None:
+        self.v2_playbook_on_task_start(task, False)
+
+    def v2_runner_on_start(self, host: Any, task: Any) -> None:
+        self.heartbeat.hosts = [*self.heartbeat.hosts, host.get_name()]
+
+    def v2_runner_retry(self, result: Any) -> None:
+        attempts, retries = result.result.get("attempts"), result.result.get("retries")
+        self.heartbeat.attempt = f"attempt {attempts} of {retries} was not it" if attempts and retries else ""
+
+    def v2_runner_on_ok(self, result: Any) -> None:
+        self._over(result)
+        self._show(result)
+
+    def v2_runner_on_failed(self, result: Any, ignore_errors: bool = False) -> None:
+        self._over(result)
+        self._show(result)
+
+    def v2_runner_on_skipped(self, result: Any) -> None:
+        self._over(result)
+
+    def v2_runner_on_unreachable(self, result: Any) -> None:
+        self._over(result)
+
+    def v2_playbook_on_stats(self, stats: Any) -> None:
+        self.heartbeat.start("", "", False, time.monotonic())
+
+    # how
+
+    def _over(self, result: Any) -> None:
+        name = result.host.get_name()
+        self.heartbeat.hosts = [host for host in self.heartbeat.hosts if host != name]
+
+    def _show(self, result: Any) -> None:
+        tables = result.result.get("platform_table")
+        for table in tables if isinstance(tables, list) else ():
+            if isinstance(table, Mapping):
+                failed = {int(position) for position in table.get("failed") or ()}
+                self._display.display(f"\n{table.get('title', '')}", color=constants.COLOR_HIGHLIGHT)
+                for position, line in enumerate(render(list(table.get("columns") or ()), list(table.get("rows") or ())), start=-2):
+                    self._display.display(f"  {line}", color=constants.COLOR_ERROR if position in failed else None)
+
+    def _watch(self) -> None:
+        """Know of everything that is printed. A worker inherits this by fork, where printing goes over a queue: there it does nothing."""
+        display, owner = self._display, os.getpid()
+        original = display.display
+
+        def watched(msg: str, *args: Any, **kwargs: Any) -> None:
+            if os.getpid() != owner:
+                original(msg, *args, **kwargs)
+                return
+            with display._lock:
+                self._erase()
+                original(msg, *args, **kwargs)
+                if not kwargs.get("log_only"):
+                    self.heartbeat.spoken = time.monotonic()
+
+        display.display = watched
+
+    def _erase(self) -> None:
+        if self.drawn:
+            sys.stdout.write("\r\033[K")
+            self.drawn = False
+
+    def _run(self) -> None:
+        """The thread. It prints only while it holds the display's lock, which is also held around every fork."""
+        drawn_at = 0.0
+        while not self.ended.wait(TICK):
+            with self._display._lock:
+                now = time.monotonic()
+                # in place, the elapsed seconds may as well be current
+                each = SILENCE if not self.drawn else 0.0
+                line = self.heartbeat.line(now, each) if now - drawn_at >= 1.0 or not self.drawn else None
+                try:
+                    if line and self.terminal:
+                        columns = os.get_terminal_size(sys.stdout.fileno()).columns or 80
+                        sys.stdout.write(f"\r\033[K{line[: columns - 1]}")
+                        self.drawn, drawn_at = True, now
+                    elif line:
+                        sys.stdout.write(f"{line}\n")
+                        self.heartbeat.spoken = now
+                    sys.stdout.flush()
+                except (OSError, ValueError):
+                    return  # nobody reads any more
+
+
+def bound(arguments: Mapping[str, Any]) -> str:
+    """How long the task may wait, where its arguments say so plainly."""
+    for name in BOUNDS:
+        value = str(arguments.get(name) or "")
+        if value.isdigit():
+            return f"waits up to {value} s"
+    return ""
