@@ -1,0 +1,70 @@
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Which objects are ours: labels, annotation, field manager, and how an object is named to a person."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+MANAGER = "shaka.platform"
+MANAGED_BY = "app.kubernetes.io/managed-by"
+PART_OF = "app.kubernetes.io/part-of"
+ROLE = "shaka.platform/role"
+SET = "shaka.platform/set"
+INVENTORY = "shaka.platform/inventory"
+
+
+class Key(NamedTuple):
+    """What makes an object the same one, whatever the version of its API."""
+
+    group: str
+    kind: str
+    namespace: str
+    name: str
+
+
+def group_of(api_version: str) -> str:
+    """`apps` of `apps/v1`; the empty text for the core group."""
+    return api_version.rpartition("/")[0]
+
+
+def key_of(obj: Mapping[str, Any]) -> Key:
+    """The identity of an object with apiVersion, kind and metadata."""
+    meta = obj["metadata"]
+    return Key(group_of(obj["apiVersion"]), obj["kind"], meta.get("namespace") or "", meta["name"])
+
+
+def describe(obj: Mapping[str, Any]) -> str:
+    """`Deployment shaka-prod/shaka-api`."""
+    key = key_of(obj)
+    return f"{key.kind} {key.namespace + '/' if key.namespace else ''}{key.name}"
+
+
+def inventory_of(obj: Mapping[str, Any]) -> str:
+    """The inventory path the object comes from, or the empty text."""
+    return str(((obj.get("metadata") or {}).get("annotations") or {}).get(INVENTORY) or "")
+
+
+def stamp(obj: dict[str, Any], part_of: str, role: str, set_name: str, inventory: str | None = None) -> dict[str, Any]:
+    """A copy of `obj` with the labels that make it ours, and the inventory path unless it has one."""
+    meta = dict(obj.get("metadata") or {})
+    meta["labels"] = {**(meta.get("labels") or {}), MANAGED_BY: MANAGER, PART_OF: part_of, ROLE: role, SET: set_name}
+    if inventory:
+        meta["annotations"] = {INVENTORY: inventory, **(meta.get("annotations") or {})}
+    return {**obj, "metadata": meta}
+
+
+def selector(part_of: str, role: str) -> str:
+    """The label selector of everything a role has in one platform."""
+    return f"{MANAGED_BY}={MANAGER},{PART_OF}={part_of},{ROLE}={role}"
+
+
+def applied_by_us(obj: Mapping[str, Any]) -> bool:
+    """True when this engine itself applied the object.
+
+    Labels alone do not say so: controllers copy them to children (EndpointSlices, Pods, cert-manager's Secrets).
+    """
+    meta = obj.get("metadata") or {}
+    return not meta.get("ownerReferences") and any(
+        entry.get("manager") == MANAGER and entry.get("operation") == "Apply" for entry in meta.get("managedFields") or []
+    )

@@ -1,0 +1,49 @@
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Patches: partial objects merged over the objects of an upstream manifest."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .identity import describe, key_of
+
+
+def _named(items: list[Any]) -> bool:
+    return all(isinstance(item, dict) and "name" in item for item in items)
+
+
+def merge(base: Any, patch: Any) -> Any:
+    """`patch` over `base`: mappings deeply, lists of named mappings by name, null deletes a key, anything else replaces."""
+    if isinstance(base, dict) and isinstance(patch, dict):
+        merged = {key: merge(base.get(key), patch[key]) if key in patch else base[key] for key in base if not (key in patch and patch[key] is None)}
+        merged.update({key: merge(None, value) for key, value in patch.items() if key not in base and value is not None})
+        return merged
+    if isinstance(base, list) and isinstance(patch, list) and base and patch and _named(base) and _named(patch):
+        changes = {item["name"]: item for item in patch}
+        known = {item["name"] for item in base}
+        return [merge(item, changes[item["name"]]) if item["name"] in changes else item for item in base] + [
+            merge(None, item) for item in patch if item["name"] not in known
+        ]
+    if isinstance(patch, dict):
+        return {key: merge(None, value) for key, value in patch.items() if value is not None}
+    return patch
+
+
+def apply_patches(objects: list[dict[str, Any]], patches: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[str]]:
+    """The patched objects, and an error for each patch that matches not exactly one object (a patch may leave out the namespace)."""
+    result, errors = list(objects), []
+    for patch in patches:
+        wanted = key_of(patch)
+        found = [
+            index
+            for index, obj in enumerate(result)
+            if key_of(obj)._replace(namespace=wanted.namespace or "") == wanted
+            and (not wanted.namespace or key_of(obj).namespace == wanted.namespace)
+        ]
+        if len(found) == 1:
+            result[found[0]] = merge(result[found[0]], {key: value for key, value in patch.items() if key not in ("apiVersion", "kind")})
+        elif not found:
+            errors.append(f"patch of {describe(patch)} ({patch['apiVersion']}): no object of the manifests has this kind and name")
+        else:
+            errors.append(f"patch of {describe(patch)}: {len(found)} objects have this name, give its namespace")
+    return result, errors

@@ -1,0 +1,101 @@
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""YAML as Kubernetes reads it: objects out of text, and text for diffs.
+
+PyYAML follows YAML 1.1, where `on` is a boolean, `22:22` is 1342 and `2026-01-01` is a date. Kubernetes' own reader takes the
+last two as text, and a key that is not text cannot be sent as JSON, so the loader here knows only null, true/false, numbers and text.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+try:
+    import yaml
+
+    Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    Dumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+except ImportError:  # a bare server in check mode: manifests stay unread and a diff is JSON then
+    yaml = None  # type: ignore[assignment]
+    Base = Dumper = object
+
+INTEGER = re.compile(r"^(?:[-+]?0[0-7]+|[-+]?(?:0|[1-9][0-9]*)|[-+]?0x[0-9a-fA-F]+)$")
+FLOAT = re.compile(r"^[-+]?(?:[0-9]+\.[0-9]*(?:[eE][-+]?[0-9]+)?|[0-9]+[eE][-+]?[0-9]+|\.[0-9]+)$")
+
+
+class Loader(Base):  # type: ignore[misc]
+    """The safe loader with the scalars of Kubernetes' reader (a leading zero is still octal: `defaultMode: 0440`)."""
+
+    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}
+
+
+class BlockDumper(Dumper):  # type: ignore[misc]
+    """Several lines as a block, so that a diff of a ConfigMap reads line by line."""
+
+
+if yaml:
+    for tag, pattern, first in (
+        ("bool", re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), "tTfF"),
+        ("int", INTEGER, "-+0123456789"),
+        ("float", FLOAT, "-+0123456789."),
+        ("null", re.compile(r"^(?:~|null|Null|NULL|)$"), "~nN"),
+        ("merge", re.compile(r"^(?:<<)$"), "<"),
+    ):
+        for character in list(first) + ([""] if tag == "null" else []):
+            Loader.yaml_implicit_resolvers.setdefault(character, []).append(("tag:yaml.org,2002:" + tag, pattern))
+    BlockDumper.add_representer(str, lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None))
+
+
+class YamlError(Exception):
+    """The text is not YAML, or not Kubernetes objects; the message has the line (1-based) where there is one."""
+
+
+def _not_text(value: Any, path: str) -> Iterator[str]:
+    if isinstance(value, dict):
+        for key, item in value.items():
+            if not isinstance(key, str):
+                yield f"{path}: the key {key!r} is not text, quote it"
+            yield from _not_text(item, f"{path}.{key}" if path else str(key))
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _not_text(item, f"{path}[{index}]")
+
+
+def read_objects(text: str) -> list[dict[str, Any]]:
+    """The Kubernetes objects in `text`: several documents, `kind: List` flattened, empty documents dropped."""
+    objects: list[dict[str, Any]] = []
+    try:
+        documents = list(yaml.load_all(text, Loader=Loader))
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"line {mark.line + 1}: " if mark else ""
+        lines = text.splitlines()
+        shown = f" in {lines[mark.line].strip()!r}" if mark and mark.line < len(lines) else ""
+        raise YamlError(f"{where}{getattr(error, 'problem', None) or error}{shown}") from None
+    for document in documents:
+        if document is None:
+            continue
+        if not isinstance(document, dict):
+            raise YamlError(f"a document is {type(document).__name__}, not an object with apiVersion and kind")
+        for item in document.get("items") or [] if document.get("kind") == "List" else [document]:
+            missing = [f for f in ("apiVersion", "kind") if not item.get(f)] + ([] if (item.get("metadata") or {}).get("name") else ["metadata.name"])
+            if missing:
+                raise YamlError(
+                    f"an object ({item.get('kind') or 'no kind'} {(item.get('metadata') or {}).get('name') or 'without name'}) lacks {', '.join(missing)}"
+                )
+            for problem in _not_text(item, ""):
+                raise YamlError(f"{item['kind']} {item['metadata']['name']}: {problem}")
+            objects.append(item)
+    return objects
+
+
+def to_yaml(value: Any) -> str:
+    """Readable YAML, keys in the order Kubernetes users expect (apiVersion, kind, metadata first)."""
+    if isinstance(value, dict):
+        first = [key for key in ("apiVersion", "kind", "metadata", "type", "spec", "data") if key in value]
+        value = {key: value[key] for key in first + sorted(set(value) - set(first))}
+    if yaml is None:
+        return json.dumps(value, indent=2) + "\n"
+    return str(yaml.dump(value, Dumper=BlockDumper, sort_keys=False, default_flow_style=False, allow_unicode=True, width=150))

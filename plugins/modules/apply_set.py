@@ -1,0 +1,254 @@
+#!/usr/bin/python
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Applies a role's Kubernetes objects as one unit."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: apply_set
+short_description: Apply a role's Kubernetes objects as one unit
+version_added: "0.1.0"
+description:
+  - Renders the templates of the calling role and brings the cluster to exactly these objects, with server-side apply (field manager
+    C(shaka.platform)), in the order their kinds need, pruning what the role rendered earlier and no longer does.
+  - The action plugin renders on the controller. C(templates/cluster/*.yaml.j2) once, as the set C(<role>);
+    C(templates/environment/*.yaml.j2) once per environment with the variable C(env), as C(<role>.<environment>);
+    C(templates/namespace/*.yaml.j2) once per environment and per extra namespace with the variable C(ns), as C(<role>.<name>).
+    A file may hold several documents or none. The fact C(platform_model) says which environments and namespaces there are.
+  - C(templates/cluster/patches.yaml.j2) holds partial objects merged over the objects of O(manifests). Mappings merge deeply, lists of
+    mappings with C(name) merge by name, null deletes a key, anything else replaces. A patch that matches no object is an error.
+  - C(@{scope/NAME}) inside the C(stringData) of a Secret stands for C(platform_secrets.scope.NAME). The value is sent to the server in
+    an argument that is never logged, and put into the object there. Templates do not see C(platform_secrets) itself.
+  - An object is this role's by its labels (C(app.kubernetes.io/managed-by), C(app.kubernetes.io/part-of), C(shaka.platform/role),
+    C(shaka.platform/set)), and pruned only when this module applied it and it has no owner. PersistentVolumeClaims and Namespaces are
+    kept unless O(delete_volumes) or O(delete_namespaces) name them. When C(platform_model.complete) is false, only the environment and namespace sets
+    that were rendered are pruned.
+  - C(replicas) of a workload that a HorizontalPodAutoscaler of the same role targets is left to the autoscaler.
+  - Fields of our objects that somebody added by hand (a C(kubectl edit), say) are differences too, and taken out again. See O(controllers).
+  - C(changed) means that the object's content differs after the patch. C(metadata.managedFields), C(resourceVersion), C(generation), C(uid),
+    C(creationTimestamp) and C(status) are not content.
+  - In check mode everything is a server-side dry run. Where the cluster, a namespace, a kind or the Python client is not there yet, the objects count as created.
+options:
+  sets:
+    description: The rendered sets. Filled in by the action plugin, not given in a task.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name:
+        description: Name of the set, C(<role>) or C(<role>.<environment>).
+        type: str
+        required: true
+      environment:
+        description: The environment or extra namespace the set belongs to.
+        type: str
+      objects:
+        description: The objects.
+        type: list
+        elements: dict
+        default: []
+      sources:
+        description: The template each object came from, in the order of the objects.
+        type: list
+        elements: str
+        default: []
+      patches:
+        description: Partial objects merged over those of the manifests.
+        type: list
+        elements: dict
+        default: []
+      manifests:
+        description: Paths on the server of YAML manifests whose objects belong to the set.
+        type: list
+        elements: path
+        default: []
+  manifests:
+    description: Paths on the server of upstream manifests, part of the set C(<role>).
+    type: list
+    elements: path
+    default: []
+  role:
+    description: The role the objects belong to. Filled in by the action plugin.
+    type: str
+  part_of:
+    description: The platform's name. Filled in by the action plugin.
+    type: str
+  complete:
+    description: Whether all environments were rendered. Filled in by the action plugin.
+    type: bool
+    default: false
+  secrets:
+    description: The referenced secrets, C(scope/NAME) to value. Filled in by the action plugin.
+    type: dict
+    default: {}
+  kubeconfig:
+    description: Kubeconfig on the server.
+    type: path
+    default: /etc/rancher/k3s/k3s.yaml
+  python:
+    description: Interpreter on the server that has the C(kubernetes) client, used when the module's own has not.
+    type: path
+    default: /var/lib/shaka/venv/bin/python
+  wait:
+    description: Whether to wait until the objects that changed, or are not ready, are ready.
+    type: bool
+    default: true
+  wait_timeout:
+    description: Seconds to wait for all objects together. Also bounds the retries of custom resources whose webhook does not answer yet.
+    type: int
+    default: 300
+  prune:
+    description: Whether to delete this role's objects that are no longer rendered.
+    type: bool
+    default: true
+  delete_volumes:
+    description: PersistentVolumeClaims that may be deleted, as C(name) or C(namespace/name).
+    type: list
+    elements: str
+    default: []
+  delete_namespaces:
+    description: Namespaces that may be deleted.
+    type: list
+    elements: str
+    default: []
+  controllers:
+    description:
+      - Further field managers whose additions to our objects are left alone, beside those of Kubernetes, K3s and cert-manager.
+      - A name ending in C(*) is a prefix.
+    type: list
+    elements: str
+    default: []
+attributes:
+  check_mode:
+    support: full
+    description: A server-side dry run; succeeds before there is a cluster.
+  diff_mode:
+    support: full
+    description: YAML before and after of each changed object; values of Secrets as short digests.
+extends_documentation_fragment: []
+requirements:
+  - kubernetes (Python client) and PyYAML on the server, in the module's own interpreter or in O(python)
+author:
+  - The shaka.platform founders (@shaka)
+"""
+
+EXAMPLES = r"""
+- name: Ensure each environment has its Postgres
+  shaka.platform.apply_set:
+    wait_timeout: 300 # seconds
+
+- name: Ensure cert-manager runs, from its upstream manifest
+  shaka.platform.apply_set:
+    manifests: [/var/lib/shaka/manifests/cert-manager.yaml]
+
+- name: Ensure the environments that left the inventory are gone with their data
+  shaka.platform.apply_set:
+    delete_namespaces: [shaka-staging]
+    delete_volumes: [shaka-staging/data-postgres-0]
+"""
+
+RETURN = r"""
+msg:
+  description: What was done in one line, or every error.
+  type: str
+  returned: always
+  sample: "24 objects: 2 created, 1 changed, 21 unchanged; 0 pruned"
+objects:
+  description: Every object of the call.
+  type: list
+  elements: dict
+  returned: always
+  contains:
+    set: {description: Name of the set., type: str}
+    kind: {description: Kind., type: str}
+    namespace: {description: Namespace, empty for cluster-wide objects., type: str}
+    name: {description: Name., type: str}
+    action: {description: "One of created, changed, unchanged, pruned, kept (no longer rendered, but a namespace or volume).", type: str}
+    fields: {description: The paths that changed., type: list, sample: ["spec.hard.pods"]}
+counts:
+  description: Number of objects by action.
+  type: dict
+  returned: always
+notes:
+  description: What limits the answer, for instance that there was no cluster to compare with.
+  type: list
+  elements: str
+  returned: always
+errors:
+  description: Every problem, with the object, the field, the inventory path and the reason.
+  type: list
+  elements: str
+  returned: on failure
+diff:
+  description: YAML before and after of each changed object.
+  type: list
+  elements: dict
+  returned: in diff mode
+"""
+
+import importlib.util
+import os
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.shaka.platform.plugins.module_utils.applier import offline, run
+from ansible_collections.shaka.platform.plugins.module_utils.worker import run_in
+
+SET = {
+    "name": {"type": "str", "required": True},
+    "environment": {"type": "str"},
+    "objects": {"type": "list", "elements": "dict", "default": []},
+    "sources": {"type": "list", "elements": "str", "default": []},
+    "patches": {"type": "list", "elements": "dict", "default": []},
+    "manifests": {"type": "list", "elements": "path", "default": []},
+}
+ARGUMENTS = {
+    "sets": {"type": "list", "elements": "dict", "default": [], "options": SET},
+    "manifests": {"type": "list", "elements": "path", "default": []},
+    "role": {"type": "str"},
+    "part_of": {"type": "str"},
+    "complete": {"type": "bool", "default": False},
+    "secrets": {"type": "dict", "default": {}, "no_log": True},
+    "kubeconfig": {"type": "path", "default": "/etc/rancher/k3s/k3s.yaml"},
+    "python": {"type": "path", "default": "/var/lib/shaka/venv/bin/python"},
+    "wait": {"type": "bool", "default": True},
+    "wait_timeout": {"type": "int", "default": 300},
+    "prune": {"type": "bool", "default": True},
+    "delete_volumes": {"type": "list", "elements": "str", "default": []},
+    "delete_namespaces": {"type": "list", "elements": "str", "default": []},
+    "controllers": {"type": "list", "elements": "str", "default": []},
+}
+
+
+def answer(params: dict[str, Any], check: bool, show_diff: bool) -> dict[str, Any]:
+    """The result, by whichever interpreter has the client."""
+    if importlib.util.find_spec("kubernetes"):
+        return run(params, check, show_diff)
+    python = params["python"]
+    if os.access(python, os.X_OK):
+        return run_in(python, params, check, show_diff)
+    reason = f"{python} with the Kubernetes client is not there"
+    if check:
+        return offline(params, f"{reason} yet", show_diff)
+    return {"failed": True, "msg": f"{reason}: role k3s makes it, run it first (or give another interpreter as python)"}
+
+
+def main() -> None:
+    module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
+    params = {name: module.params[name] for name in ARGUMENTS}
+    # At -vvv the invocation is printed and, over SSH, sent back: names are enough.
+    module.params["sets"] = [f"{part['name']}: {len(part['objects'])} objects, {len(part['patches'])} patches" for part in params["sets"]]
+    if not params["role"] or not params["part_of"]:
+        module.fail_json(msg="role and part_of are missing: apply_set is called from a role, whose templates its action plugin renders")
+    try:
+        result = answer(params, module.check_mode, module._diff)
+    except (OSError, RuntimeError, ValueError) as error:
+        module.fail_json(msg=f"apply_set could not run: {error}")
+    if result.pop("failed", False):
+        module.fail_json(**result)
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,82 @@
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""A role's Kubernetes objects, rendered on the controller: one place for what is applied and what the plan lists."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ansible.errors import AnsibleError
+from ansible.template import Templar, trust_as_template
+from ansible_collections.shaka.platform.plugins.module_utils.identity import stamp
+from ansible_collections.shaka.platform.plugins.module_utils.yamlio import YamlError, read_objects
+
+SUFFIX = ".yaml.j2"
+PATCHES = "patches" + SUFFIX
+OVERRIDES = {"trim_blocks": True, "lstrip_blocks": True}
+HIDDEN = ("platform_secrets",)  # a template refers to a secret as @{scope/NAME}; its value must not get into an object
+
+
+@dataclass(frozen=True)
+class RenderedSet:
+    """The objects of one role for one environment (or namespace, or the whole cluster), labelled; `sources` are their templates."""
+
+    name: str
+    role: str
+    environment: str | None
+    objects: list[dict[str, Any]]
+    patches: list[dict[str, Any]]
+    sources: list[str] = field(default_factory=list)
+
+
+def _render(path: str, templar: Templar, what: str) -> list[dict[str, Any]]:
+    """The objects of one file; errors name it and the environment."""
+    try:
+        with open(path, encoding="utf-8") as stream:
+            text = templar.template(trust_as_template(stream.read()), escape_backslashes=False, overrides=OVERRIDES)
+    except AnsibleError as error:
+        raise AnsibleError(f"{path}{what}: {error}") from error
+    if text is None:
+        return []
+    if not isinstance(text, str):
+        raise AnsibleError(f"{path}{what}: renders to {type(text).__name__}, not to text")
+    try:
+        return read_objects("".join(text))
+    except YamlError as error:
+        raise AnsibleError(f"{path}{what}, rendered: {error}") from error
+
+
+def _subjects(kind: str, model: Mapping[str, Any]) -> Iterator[tuple[str | None, dict[str, Any], str]]:
+    """What a directory of templates is rendered for: (name, variables, inventory path)."""
+    environments, namespaces = model.get("environments") or {}, model.get("namespaces") or {}
+    if kind == "cluster":
+        yield None, {}, ""
+    for name, value in environments.items() if kind != "cluster" else ():
+        yield name, {"env" if kind == "environment" else "ns": value}, f"platform_environments.{name}"
+    for name, value in namespaces.items() if kind == "namespace" else ():
+        yield name, {"ns": value}, f"platform_namespaces.{name}"
+
+
+def render_role(role_path: str, templar: Templar, variables: Mapping[str, Any], model: Mapping[str, Any]) -> list[RenderedSet]:
+    """Every set of a role, also the empty ones (their objects are pruned). Raises AnsibleError."""
+    role, templates = os.path.basename(os.path.normpath(role_path)), os.path.join(role_path, "templates")
+    visible = {name: value for name, value in variables.items() if name not in HIDDEN}
+    sets: dict[str, RenderedSet] = {}
+    for kind in ("cluster", "environment", "namespace"):
+        directory = os.path.join(templates, kind)
+        files = sorted(name for name in os.listdir(directory) if name.endswith(SUFFIX)) if os.path.isdir(directory) else []
+        for subject, extra, inventory in _subjects(kind, model) if files else ():
+            name = f"{role}.{subject}" if subject else role
+            rendered = sets.setdefault(name, RenderedSet(name, role, subject, [], []))
+            scoped = templar.copy_with_new_env(searchpath=[directory, templates], available_variables={**visible, **extra})
+            for file in files:
+                path = os.path.join(directory, file)
+                objects = _render(path, scoped, f" (for {subject})" if subject else "")
+                if kind == "cluster" and file == PATCHES:
+                    rendered.patches.extend(objects)
+                    continue
+                rendered.objects.extend(stamp(obj, str(model["name"]), role, name, inventory) for obj in objects)
+                rendered.sources.extend([os.path.join(role, "templates", kind, file)] * len(objects))
+    return list(sets.values())
