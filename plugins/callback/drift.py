@@ -46,11 +46,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from ansible import constants
-from ansible import context
+from ansible import constants, context
 from ansible.plugins.callback import CallbackBase
 from ansible.template import Templar, trust_as_template
-
 from ansible_collections.shaka.platform.plugins.plugin_utils.run_report import (
     CLEAN,
     ERROR,

@@ -30,8 +30,7 @@ from typing import Any
 
 from ansible import constants
 from ansible.plugins.callback import CallbackBase
-
-from ansible_collections.shaka.platform.plugins.plugin_utils.table import render
+from ansible_collections.shaka.platform.plugins.plugin_utils.tables import table
 
 SILENCE = 4.0  # seconds
 TICK = 0.5
@@ -128,11 +127,12 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
 
     def _show(self, result: Any) -> None:
         tables = result.result.get("platform_table")
-        for table in tables if isinstance(tables, list) else ():
-            if isinstance(table, Mapping):
-                failed = {int(position) for position in table.get("failed") or ()}
-                self._display.display(f"\n{table.get('title', '')}", color=constants.COLOR_HIGHLIGHT)
-                for position, line in enumerate(render(list(table.get("columns") or ()), list(table.get("rows") or ())), start=-2):
+        for shown in tables if isinstance(tables, list) else ():
+            if isinstance(shown, Mapping):
+                failed = {int(position) for position in shown.get("failed") or ()}
+                rows = [[" ".join(str(cell).split()) for cell in row] for row in shown.get("rows") or ()]
+                self._display.display(f"\n{shown.get('title', '')}", color=constants.COLOR_HIGHLIGHT)
+                for position, line in enumerate(table(list(shown.get("columns") or ()), rows).splitlines(), start=-2):
                     self._display.display(f"  {line}", color=constants.COLOR_ERROR if position in failed else None)
 
     def _watch(self) -> None:

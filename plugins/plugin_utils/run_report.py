@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Any
 from xml.etree import ElementTree
 
-from ansible_collections.shaka.platform.plugins.plugin_utils.table import render
+from ansible_collections.shaka.platform.plugins.plugin_utils.tables import table
 
 KINDS = ("drift", "verify", "preflight")
 CLEAN, FINDINGS, ERROR = "clean", "findings", "error"
@@ -243,9 +243,11 @@ class Report:
     def _table(self) -> list[str]:
         if self.kind != "drift":
             return []
-        rows = [(name, state.set, state.title, state.action, ", ".join(state.fields)) for name, host in self.hosts.items() for state in host.differing]
-        rows += [(name, "host", item.title, "changed", "") for name, host in self.hosts.items() for item in host.drifted]
-        return ["", *render(("host", "set", "what differs", "action", "fields"), rows), ""] if rows else []
+        rows = []
+        for name, host in self.hosts.items():
+            rows += [(name, state.set, state.title, state.action, ", ".join(state.fields)) for state in host.differing]
+            rows += [(name, "host", item.title, "changed", "") for item in host.drifted]
+        return ["", *table(("host", "set", "what differs", "action", "fields"), rows).splitlines(), ""] if rows else []
 
     def _findings(self) -> Iterator[str]:
         for name, host in self.hosts.items():
@@ -294,4 +296,4 @@ def _labels(**labels: str) -> str:
 
 
 def _metric(name: str, text: str, samples: Iterable[tuple[str, float]]) -> list[str]:
-    return [f"# HELP {name} {text}", f"# TYPE {name} gauge", *(f"{name}{labels} {value:g}" if value < 1e6 else f"{name}{labels} {int(value)}" for labels, value in samples)]
+    return [f"# HELP {name} {text}", f"# TYPE {name} gauge", *(f"{name}{labels} {value}" for labels, value in samples)]

@@ -1,0 +1,155 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, The shaka.platform founders
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: verify_platform
+short_description: Looks whether the platform works, and changes nothing
+version_added: 0.1.0
+author: The shaka.platform founders (@shaka-platform)
+description:
+  - Asks each environment's Postgres (C(SELECT 1)) and Redis (C(PING), as the environment's user) in their pods, requests each API by host name
+    over HTTPS at the server's address, and reads pods, certificates, backups, the node and the memory in use from the Kubernetes API.
+    All at once, in one or two seconds.
+  - Never fails because of what it finds; the caller decides. It goes through kubectl, not through the client that builds the platform.
+attributes:
+  check_mode: {support: full, description: It only looks; then it does not wait.}
+  diff_mode: {support: none, description: It changes nothing.}
+options:
+  model:
+    description: What should be there, the fact C(platform_model).
+    type: dict
+    required: true
+  redis_namespace:
+    description: Namespace of the shared Redis (pod C(redis-0)).
+    type: str
+    required: true
+  ca_bundle:
+    description: PEM certificates of authorities trusted to have issued the API's certificates, besides the server's own list.
+    type: str
+    default: ""
+  address:
+    description: Address to which the HTTPS requests go; by default the node's internal address.
+    type: str
+    default: ""
+  port:
+    description: TCP port of HTTPS.
+    type: int
+    default: 443
+  certificate_days:
+    description: Days that a certificate must still be valid.
+    type: int
+    default: 7
+  backup_hours:
+    description: Age in hours that the last backup of an environment with a schedule may have.
+    type: int
+    default: 26
+  timeout:
+    description: Seconds for each single question.
+    type: int
+    default: 10
+  wait_timeout:
+    description: Seconds to go on asking while a check fails.
+    type: int
+    default: 0
+  kubectl:
+    description: Command for kubectl as the cluster's administrator.
+    type: list
+    elements: str
+    default: [/usr/local/bin/k3s, kubectl]
+"""
+
+EXAMPLES = r"""
+- name: Look whether the platform works
+  shaka.platform.verify_platform:
+    model: "{{ platform_model }}"
+    redis_namespace: shaka-shared
+  register: result
+
+- name: Every check passed
+  ansible.builtin.assert:
+    that: result.platform_findings | length == 0
+"""
+
+RETURN = r"""
+checks:
+  description: Every check that was made.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    name: {description: "One of C(cluster), C(postgres), C(redis), C(https), C(certificate), C(pods), C(backup), C(node), C(requests).", type: str}
+    scope: {description: The environment; namespace or node., type: str}
+    ok: {description: Whether it passed., type: bool}
+    detail: {description: What was seen., type: str}
+platform_findings:
+  description: The failed checks, one sentence each.
+  returned: success
+  type: list
+  elements: str
+platform_table:
+  description: Tables for a person (C(title), C(columns), C(rows), C(failed)), which the callback C(shaka.platform.progress) prints.
+  returned: success
+  type: list
+  elements: dict
+enforced:
+  description: Whether a caller should fail on findings; false in check mode, where the platform may not be there yet.
+  returned: success
+  type: bool
+"""
+
+import time
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.shaka.platform.plugins.module_utils.verify_checks import Limits, Verdict, evaluate, no_cluster
+from ansible_collections.shaka.platform.plugins.module_utils.verify_probes import Kubectl, gather
+
+PAUSE = 2.0  # seconds between two looks
+
+
+def look(parameters: dict[str, Any]) -> Verdict:
+    """One look at everything."""
+    kubectl = Kubectl(parameters["kubectl"], parameters["timeout"])
+    model = parameters["model"]
+    facts, problem = gather(kubectl, model, parameters["redis_namespace"], parameters["address"], parameters["port"], parameters["ca_bundle"])
+    if facts is None:
+        return no_cluster(problem)
+    return evaluate(model, facts, Limits(parameters["certificate_days"], parameters["backup_hours"]))
+
+
+def main() -> None:
+    """Entry point of the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "model": {"type": "dict", "required": True},
+            "redis_namespace": {"type": "str", "required": True},
+            "ca_bundle": {"type": "str", "default": ""},
+            "address": {"type": "str", "default": ""},
+            "port": {"type": "int", "default": 443},
+            "certificate_days": {"type": "int", "default": 7},
+            "backup_hours": {"type": "int", "default": 26},
+            "timeout": {"type": "int", "default": 10},
+            "wait_timeout": {"type": "int", "default": 0},
+            "kubectl": {"type": "list", "elements": "str", "default": ["/usr/local/bin/k3s", "kubectl"]},
+        },
+        supports_check_mode=True,
+    )
+    deadline = time.monotonic() + (0 if module.check_mode else module.params["wait_timeout"])
+    verdict = look(module.params)
+    while verdict.findings and time.monotonic() + PAUSE < deadline:
+        time.sleep(PAUSE)
+        verdict = look(module.params)
+    module.exit_json(
+        changed=False,
+        checks=[check._asdict() for check in verdict.checks],
+        platform_findings=verdict.findings,
+        platform_table=[table._asdict() for table in verdict.tables],
+        enforced=not module.check_mode,
+    )
+
+
+if __name__ == "__main__":
+    main()
