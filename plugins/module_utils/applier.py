@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from .additions import Pointer, added, removal, without
 from .compose import Item, Plan, Refused, compose
 from .content import content, diff, differing
 from .discovery import Discovery, Resource, defined_by, discover
@@ -188,7 +189,11 @@ class Applier:
             if self.check:
                 item.action, item.after = "created", item.desired
             return
+        before, paths, cleaned = item.before, [], item.before
         try:
+            if before and (paths := added(before, item.desired, self.params["controllers"])):
+                cleaned = self._remove(item, paths, dry)
+                item.before = before if dry else cleaned
             after = self._patch(item, dry)
         except (ApiError, Unreachable) as error:
             missing = isinstance(error, ApiError) and (error.status == 404 or "failed calling webhook" in error.message) and item.before is None
@@ -196,13 +201,34 @@ class Applier:
                 if self.check:
                     item.action, item.after = "created", item.desired
                 return
-            item.error = explain(item.desired, error, item.source)
-            return
+            if not (self.check and cleaned is not before):  # the dry run cannot see that the field in the way goes
+                item.error = explain(item.desired, error, item.source)
+                return
+            after = cleaned or item.desired
         if dry and not self.check:
             return
-        item.after = after
+        item.before = before if cleaned is not before else item.before
         item.fields = list(differing(content(item.before), content(after))) if item.before else []
+        if dry and item.before and cleaned is not before:
+            item.fields = sorted({*item.fields, *differing(content(item.before), content(cleaned or {}))})
+            after = without(after, paths)
+        item.after = after
         item.action = "created" if item.before is None else "changed" if item.fields else "unchanged"
+
+    def _remove(self, item: Item, paths: list[Pointer], dry: bool) -> Optional[dict[str, Any]]:
+        """Takes added fields out; the object as it is then. What cannot be taken out is noted and stays."""
+        assert item.resource and item.before
+        version = {"op": "test", "path": "/metadata/resourceVersion", "value": item.before["metadata"]["resourceVersion"]}
+        query = {"fieldManager": MANAGER, **({"dryRun": "All"} if dry else {})}
+        headers = {"Content-Type": "application/json-patch+json"}
+        try:
+            cleaned: dict[str, Any] = self.api.request("PATCH", item.resource.path_of(item.key), query, [version, *removal(paths)], headers)
+            return cleaned
+        except ApiError as error:
+            self.plan.notes.append(
+                f"{describe(item.desired)}: {len(paths)} fields were added by others and cannot be taken out: {error.causes or error.message}"
+            )
+            return item.before
 
     def _patch(self, item: Item, dry: bool) -> dict[str, Any]:
         """Server-side apply on exactly the state that was read: the resourceVersion makes any other writer in between a conflict.

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ansible.errors import AnsibleError
+from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
 from ansible_collections.shaka.platform.plugins.module_utils.identity import stamp
 from ansible_collections.shaka.platform.plugins.module_utils.yamlio import YamlError, read_objects
@@ -34,8 +35,8 @@ class RenderedSet:
 def _render(path: str, templar: Templar, what: str) -> list[dict[str, Any]]:
     """The objects of one file; errors name it and the environment."""
     try:
-        with open(path, encoding="utf-8") as stream:
-            text = templar.template(trust_as_template(stream.read()), escape_backslashes=False, overrides=OVERRIDES)
+        # The loader marks the text with its file, so that Ansible's errors show the line.
+        text = templar.template(trust_as_template(DataLoader().get_text_file_contents(path)), escape_backslashes=False, overrides=OVERRIDES)
     except AnsibleError as error:
         raise AnsibleError(f"{path}{what}: {error}") from error
     if text is None:
