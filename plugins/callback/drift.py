@@ -27,7 +27,8 @@ notes:
   - Must be enabled in C(ansible.cfg) (C(callbacks_enabled)); C(playbooks/reported.yml) asserts that it was loaded.
   - "Variables, of the inventory or the play:"
   - "C(platform_report): the kind of report, V(drift), V(verify) or V(preflight); by default the playbook's name, when it is one of them."
-  - "C(platform_report_dir): the directory for C(<kind>.json), C(<kind>.junit.xml) and C(<kind>.prom); by default C(reports/<name of the inventory>)."
+  - "C(platform_report_dir): the directory for C(<kind>.json), C(<kind>.junit.xml) and C(<kind>.prom); by default C(reports/) and the name of
+    the inventory's directory."
   - "C(platform_report_textfile): where node-exporter's textfile goes instead, for example C(/var/lib/node_exporter/shaka_drift.prom)."
   - "C(platform_report_webhook): an http(s) URL that gets the JSON report by POST; bounded to 5 seconds, a failure is a warning."
 """
@@ -46,7 +47,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from ansible import constants, context
+from ansible import constants
 from ansible.plugins.callback import CallbackBase
 from ansible.template import Templar, trust_as_template
 from ansible_collections.shaka.platform.plugins.plugin_utils.run_report import (
@@ -71,7 +72,8 @@ WEBHOOK_SECONDS = 5.0
 READING = frozenset({
     "add_host", "assemble_facts", "assert", "async_status", "command", "debug", "fail", "find", "gather_facts", "getent", "group_by",
     "import_playbook", "import_role", "import_tasks", "include_role", "include_tasks", "include_vars", "meta", "mount_facts", "package_facts",
-    "pause", "ping", "raw", "script", "service_facts", "set_fact", "set_stats", "setup", "shell", "slurp", "stat", "tempfile", "uri",
+    "pause", "ping", "plan", "raw", "refuse", "script", "service_facts", "set_fact", "set_stats", "setup", "shell", "slurp", "stat", "tempfile",
+    "uri",
     "validate_argument_spec", "wait_for", "wait_for_connection", "verify_platform",
 })
 # fmt: on
@@ -174,7 +176,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
         self.report = Report(str(wanted), datetime.now(UTC))
         try:
             variables = _Variables(play)
-            self.directory = Path(variables.text("platform_report_dir") or f"reports/{inventory_name()}")
+            self.directory = Path(variables.text("platform_report_dir") or f"reports/{Path(variables.text('inventory_dir')).name or 'default'}")
             self.textfile = Path(path) if (path := variables.text("platform_report_textfile")) else None
             self.webhook = variables.text("platform_report_webhook")
             self._write(UNFINISHED)
@@ -280,16 +282,6 @@ class _Variables:
 
     def text(self, name: str) -> str:
         return str(self._templar.evaluate_expression(trust_as_template(f"{name} | default('', true)")) or "")
-
-
-def inventory_name() -> str:
-    """The name of the last inventory: of its directory, or of its file unless that is called hosts or inventory."""
-    sources = [str(source) for source in context.CLIARGS.get("inventory") or () if "," not in str(source)]
-    if not sources:
-        return "default"
-    path = Path(sources[-1]).resolve()
-    name = path.parent.name if path.stem in ("hosts", "inventory") and not path.is_dir() else path.name if path.is_dir() else path.stem
-    return name or "default"
 
 
 def _findings(data: Mapping[str, Any]) -> list[str] | None:

@@ -117,7 +117,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
         self._over(result)
 
     def v2_playbook_on_stats(self, stats: Any) -> None:
-        self.heartbeat.start("", "", False, time.monotonic())
+        self.heartbeat.start("", "", True, time.monotonic())
 
     # how
 

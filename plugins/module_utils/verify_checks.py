@@ -87,12 +87,7 @@ def environment_checks(name: str, env: Mapping[str, Any], certificate: str, fact
     return [
         Check("postgres", name, facts.postgres[name].ok, facts.postgres[name].detail),
         Check("redis", name, facts.redis[name].ok, facts.redis[name].detail),
-        Check(
-            "https",
-            name,
-            answer.status == 200,
-            f"{answer.status} {env['api']['host']}" if answer.status else f"{env['api']['host']}: {answer.detail}",
-        ),
+        Check("https", name, answer.status == 200, f"{answer.status} {host}" if answer.status else f"{host}: {answer.detail}"),
         certificate_check(name, namespace, certificate, answer, facts, limits.certificate_days),
         pods_check(name, namespace, facts),
         backup_check(name, env, facts, limits.backup_hours),
@@ -156,22 +151,18 @@ def node_checks(facts: Facts) -> list[Check]:
     for node in facts.lists.get("nodes") or ():
         name, status = node["metadata"]["name"], node.get("status", {})
         conditions = {entry["type"]: entry["status"] for entry in status.get("conditions", ())}
-        wrong = [kind for kind, state in sorted(conditions.items()) if state != ("True" if kind == "Ready" else "False")]
-        checks.append(
-            Check(
-                "node",
-                name,
-                not wrong and "Ready" in conditions,
-                f"not as it should be: {', '.join(wrong) or 'Ready is unknown'}" if wrong else "Ready",
-            )
-        )
+        wanted = {**dict.fromkeys(conditions, "False"), "Ready": "True"}
+        wrong = [f"{kind} is {conditions.get(kind, 'missing')}" for kind, state in wanted.items() if conditions.get(kind) != state]
+        checks.append(Check("node", name, not wrong, ", ".join(wrong) or "Ready"))
         pods = [pod for pod in facts.lists.get("pods") or () if pod["spec"].get("nodeName") == name and not _finished(pod)]
         able = status.get("allocatable", {})
         cpu, memory = (sum(_requested(pod, resource) for pod in pods) for resource in ("cpu", "memory"))
-        told = (
-            f"cpu {round(cpu * 1000)}m of {round(quantity(able.get('cpu')) * 1000)}m, memory {_size(memory)} of {_size(quantity(able.get('memory')))}"
-        )
-        checks.append(Check("requests", name, True, f"{told}, pods {len(pods)} of {able.get('pods', '?')}"))
+        told = [
+            f"cpu {round(cpu * 1000)}m of {round(quantity(able.get('cpu')) * 1000)}m",
+            f"memory {_size(memory)} of {_size(quantity(able.get('memory')))}",
+            f"pods {len(pods)} of {able.get('pods', '?')}",
+        ]
+        checks.append(Check("requests", name, True, ", ".join(told)))
     return checks
 
 

@@ -178,8 +178,6 @@ def _get(api: Mapping[str, Any], address: str, port: int, context: ssl.SSLContex
         names = {key: value for part in issuer for key, value in part}
         lines = [f"GET {api.get('readiness') or '/'} HTTP/1.1", f"Host: {host}", "User-Agent: shaka.platform-verify", "Connection: close", "", ""]
         secured.sendall("\r\n".join(lines).encode())
-            f"GET {api.get('readiness') or '/'} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: shaka.platform-verify\r\nConnection: close\r\n\r\n".encode()
-        )
         response = http.client.HTTPResponse(secured)
         response.begin()
         return response.status, names.get("commonName") or names.get("organizationName") or ""
@@ -216,7 +214,7 @@ def is_backup(item: Mapping[str, Any]) -> bool:
 def service_memory(service: str = "k3s.service", proc: str = "/proc") -> int | None:
     """Bytes that the service's own processes take, shared pages counted once (the sum of PSS), without its pods. None when it does not run."""
     total, seen = 0, False
-    for process in os.listdir(proc):  # noqa: PTH208 - thousands of entries, names only
+    for process in os.listdir(proc):  # noqa: PTH208 - names only, of thousands of entries
         if process.isdigit():
             try:
                 with open(f"{proc}/{process}/cgroup") as cgroup:  # noqa: PTH123

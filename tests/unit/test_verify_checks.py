@@ -1,0 +1,163 @@
+"""What verify concludes from what the API says."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ansible_collections.shaka.platform.plugins.module_utils.verify_checks import Check, Limits, evaluate, no_cluster, quantity
+from ansible_collections.shaka.platform.plugins.module_utils.verify_probes import Answer, Facts, Https
+
+NOW = 1_800_000_000.0  # 2027-01-15T08:00:00Z
+MODEL: dict[str, Any] = {
+    "name": "shaka",
+    "environments": {"prod": {"namespace": "shaka-prod", "api": {"host": "api.example.org"}, "backup": {"schedule": "0 2 * * *"}}},
+    "namespaces": {"shared": {"namespace": "shaka-shared"}},
+}
+
+
+def pod(name: str = "api-1", namespace: str = "shaka-prod", ready: bool = True, **status: Any) -> dict[str, Any]:
+    conditions = [{"type": "Ready", "status": "True" if ready else "False", "reason": "" if ready else "ContainersNotReady"}]
+    return {
+        "metadata": {"name": name, "namespace": namespace, "labels": {"app": name}},
+        "spec": {"nodeName": "server", "containers": [{"resources": {"requests": {"cpu": "250m", "memory": "64Mi"}}}]},
+        "status": {"phase": "Running", "conditions": conditions, **status},
+    }
+
+
+def certificate(ready: str = "True", until: str = "2027-04-15T08:00:00Z") -> dict[str, Any]:
+    conditions = [{"type": "Ready", "status": ready, "message": "waiting for the order"}]
+    return {"metadata": {"name": "shaka-api-tls", "namespace": "shaka-prod"}, "status": {"conditions": conditions, "notAfter": until}}
+
+
+def cron(created: str = "2026-12-01T00:00:00Z", **status: str) -> dict[str, Any]:
+    return {"metadata": {"name": "postgres-backup", "namespace": "shaka-prod", "creationTimestamp": created}, "status": status}
+
+
+def facts(**changes: Any) -> Facts:
+    """A platform without a fault, and what a test changes of it."""
+    node_status = {"conditions": [{"type": "Ready", "status": "True"}, {"type": "DiskPressure", "status": "False"}]}
+    node_status["allocatable"] = {"cpu": "2", "memory": "1600Mi", "pods": "110"}  # type: ignore[assignment]
+    lists = {
+        "nodes": [{"metadata": {"name": "server"}, "status": node_status}],
+        "pods": [pod(), pod("postgres-0"), pod("redis-0", "shaka-shared")],
+        "cronjobs": [cron(lastSuccessfulTime="2027-01-15T02:00:09Z")],
+        "jobs": [],
+        "certificates": [certificate()],
+        "pod_metrics": [{"metadata": {"name": "api-1", "namespace": "shaka-prod"}, "containers": [{"usage": {"memory": "20480Ki"}}]}],
+    }
+    lists.update({key: changes.pop(key) for key in list(changes) if key in lists})
+    values: dict[str, Any] = {
+        "now": NOW,
+        "lists": lists,
+        "postgres": {"prod": Answer(True, "SELECT 1 in 9 ms")},
+        "redis": {"prod": Answer(True, "PING in 9 ms")},
+        "https": {"prod": Https(200, True, "HTTP 200", "R3")},
+        "backup_logs": {"prod": "dumping\nbackup 20270115T020000Z: 12582912 bytes\nremoving x\n"},
+        "service_memory": 500 * 2**20,
+    }
+    return Facts(**{**values, **changes})
+
+
+def verdict(**changes: Any) -> dict[tuple[str, str], Check]:
+    return {(check.scope, check.name): check for check in evaluate(MODEL, facts(**changes), Limits(7, 26)).checks}
+
+
+def test_a_sound_platform_passes_everything() -> None:
+    found = evaluate(MODEL, facts(), Limits(7, 26))
+    assert found.findings == []
+    told = {(check.scope, check.name): check.detail for check in found.checks}
+    assert told["prod", "https"] == "200 api.example.org"
+    assert told["prod", "certificate"] == "90 d, R3"
+    assert told["prod", "pods"] == "2/2"
+    assert told["prod", "backup"] == "2027-01-15 02:00Z (6 h ago, 12 MiB)"
+    assert told["server", "requests"] == "cpu 750m of 2000m, memory 192 MiB of 1.6 GiB, pods 3 of 110"
+
+
+def test_tables_read_by_a_person() -> None:
+    environments, server, memory = evaluate(MODEL, facts(postgres={"prod": Answer(False, "SELECT 1: gone")}), Limits(7, 26)).tables
+    assert environments.failed == [0]
+    assert environments.rows[0][2] == "FAILED SELECT 1: gone"
+    assert server.failed == []
+    assert memory.rows == [["shaka-prod/api-1", "1", "20 MiB"], ["k3s.service (PSS)", "", "500 MiB"]]
+
+
+def oom(finished: str) -> dict[str, Any]:
+    return {"containerStatuses": [{"restartCount": 1, "lastState": {"terminated": {"reason": "OOMKilled", "finishedAt": finished}}}]}
+
+
+FAULTS: list[tuple[str, str, dict[str, Any], str]] = [
+    ("prod", "postgres", {"postgres": {"prod": Answer(False, "SELECT 1: no route")}}, "no route"),
+    ("prod", "redis", {"redis": {"prod": Answer(False, "PING: WRONGPASS")}}, "WRONGPASS"),
+    ("prod", "https", {"https": {"prod": Https(503, True, "HTTP 503")}}, "503 api.example.org"),
+    ("prod", "https", {"https": {"prod": Https(0, False, "Connection refused")}}, "Connection refused"),
+    ("prod", "certificate", {"https": {"prod": Https(200, False, "self-signed certificate")}}, "self-signed certificate"),
+    ("prod", "certificate", {"certificates": [certificate("False")]}, "waiting for the order"),
+    ("prod", "certificate", {"certificates": [certificate(until="2027-01-20T08:00:00Z")]}, "5 days left, at least 7"),
+    ("prod", "certificate", {"certificates": None}, "no Certificate shaka-api-tls"),
+    ("prod", "pods", {"pods": [pod(), pod("b", ready=False)]}, "1/2: b ContainersNotReady"),
+    (
+        "prod",
+        "pods",
+        {"pods": [pod("b", ready=False, containerStatuses=[{"state": {"waiting": {"reason": "ImagePullBackOff"}}}])]},
+        "ImagePullBackOff",
+    ),
+    ("prod", "pods", {"pods": [pod(**oom("2027-01-15T07:00:00Z"))]}, "1/1, 1 restart: api-1 OOM-killed"),
+    ("shared", "pods", {"pods": [pod("redis-0", "shaka-shared", ready=False)]}, "0/1: redis-0"),
+    ("prod", "backup", {"cronjobs": []}, "no CronJob"),
+    ("prod", "backup", {"cronjobs": [cron()]}, "never, at most 26 h"),
+    ("prod", "backup", {"cronjobs": [cron(lastSuccessfulTime="2027-01-12T02:00:00Z")]}, "(3 d ago, 12 MiB), at most 26 h"),
+    (
+        "server",
+        "node",
+        {"nodes": [{"metadata": {"name": "server"}, "status": {"conditions": [{"type": "Ready", "status": "Unknown"}]}}]},
+        "Ready is Unknown",
+    ),
+]
+
+
+@pytest.mark.parametrize(("scope", "name", "changes", "told"), FAULTS)
+def test_a_fault_is_found_and_named(scope: str, name: str, changes: dict[str, Any], told: str) -> None:
+    check = verdict(**changes)[scope, name]
+    assert not check.ok
+    assert told in check.detail
+
+
+HARMLESS: list[tuple[str, dict[str, Any], str]] = [
+    (
+        "pods",
+        {"pods": [pod(), {**pod("job", ready=False), "metadata": {"name": "j", "namespace": "shaka-prod", "ownerReferences": [{"kind": "Job"}]}}]},
+        "1/1",
+    ),
+    ("pods", {"pods": [pod(**oom("2027-01-13T07:00:00Z"))]}, "1/1, 1 restart"),
+    ("pods", {"pods": []}, "none"),
+    ("backup", {"cronjobs": [cron("2027-01-15T07:30:00Z")]}, "never"),
+]
+
+
+@pytest.mark.parametrize(("name", "changes", "told"), HARMLESS)
+def test_what_is_no_fault(name: str, changes: dict[str, Any], told: str) -> None:
+    check = verdict(**changes)["prod", name]
+    assert check.ok
+    assert check.detail == told
+
+
+def test_a_backup_made_by_hand_counts() -> None:
+    labels = {"template": {"metadata": {"labels": {"app": "postgres-backup"}}}}
+    job = {
+        "metadata": {"name": "now", "namespace": "shaka-prod"},
+        "spec": labels,
+        "status": {"succeeded": 1, "completionTime": "2027-01-15T07:58:00Z"},
+    }
+    assert verdict(cronjobs=[cron()], jobs=[job])["prod", "backup"].detail == "2027-01-15 07:58Z (2 min ago, 12 MiB)"
+
+
+def test_no_cluster_is_one_finding() -> None:
+    assert no_cluster("connection refused").findings == ["server: cluster: the Kubernetes API does not answer: connection refused"]
+
+
+@pytest.mark.parametrize(
+    ("text", "number"), [("250m", 0.25), ("2", 2), ("64Mi", 64 * 2**20), ("1500k", 1.5e6), (None, 0), ("123456789n", 0.123456789)]
+)
+def test_quantity(text: str | None, number: float) -> None:
+    assert quantity(text) == pytest.approx(number)

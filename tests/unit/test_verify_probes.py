@@ -1,0 +1,205 @@
+"""The questions verify asks, against a kubectl that answers from files and a real HTTPS server."""
+
+from __future__ import annotations
+
+import base64
+import json
+import ssl
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.shaka.platform.plugins.module_utils.verify_probes import Kubectl, ask_https, ask_postgres, ask_redis, gather, service_memory
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+PASSWORD = "canary-redis-77"
+ENV: dict[str, Any] = {
+    "namespace": "shaka-prod",
+    "postgres": {"user": "shaka_production", "database": "shaka_production"},
+    "redis": {"user": "prod"},
+    "api": {"host": "api.example.org", "readiness": "/readyz"},
+}
+# answers `get --raw PATH` from files, and `exec` as the pods would; what it was asked goes to a log
+KUBECTL = """#!/bin/sh
+echo "$@" >> {root}/asked
+if [ "$1" = get ]; then
+  file={root}/$(echo "$3" | tr '/?' '__')
+  [ -f "$file" ] || {{ echo "Error from server (NotFound): no $3" >&2; exit 1; }}
+  cat "$file"
+else
+  case "$*" in
+    *psql*) cat {root}/psql ;;
+    *redis-cli*) read -r password; [ "$password" = "{password}" ] && echo PONG || echo WRONGPASS ;;
+  esac
+fi
+"""
+
+
+@pytest.fixture
+def kubectl(tmp_path: Path) -> Kubectl:
+    program = tmp_path / "kubectl"
+    program.write_text(KUBECTL.format(root=tmp_path, password=PASSWORD))
+    program.chmod(0o755)
+    (tmp_path / "psql").write_text("1\n")
+    return Kubectl([str(program)], 5)
+
+
+def serve(root: Path, path: str, content: Any) -> None:
+    (root / path.replace("/", "_").replace("?", "_")).write_text(content if isinstance(content, str) else json.dumps(content))
+
+
+def serve_secret(root: Path, password: str) -> None:
+    data = {"REDIS_PASSWORD": base64.b64encode(password.encode()).decode()}
+    serve(root, "/api/v1/namespaces/shaka-prod/secrets/shaka-api-secrets", {"data": data})
+
+
+def test_postgres(kubectl: Kubectl, tmp_path: Path) -> None:
+    assert ask_postgres(kubectl, ENV).ok
+    asked = (tmp_path / "asked").read_text()
+    assert asked == "exec --stdin --namespace=shaka-prod postgres-0 -- psql -U shaka_production -d shaka_production -XAtc SELECT 1\n"
+
+
+def test_postgres_that_does_not_answer(kubectl: Kubectl, tmp_path: Path) -> None:
+    (tmp_path / "psql").unlink()
+    answer = ask_postgres(kubectl, ENV)
+    assert not answer.ok and "No such file" in answer.detail
+
+
+def test_redis_as_the_environment_without_its_password_in_an_argument(kubectl: Kubectl, tmp_path: Path) -> None:
+    serve_secret(tmp_path, PASSWORD)
+    answer = ask_redis(kubectl, ENV, "shaka-api-secrets", "shaka-shared")
+    asked = (tmp_path / "asked").read_text()
+    assert answer.ok
+    assert "--namespace=shaka-shared redis-0" in asked and asked.endswith("PING prod\n")
+    assert PASSWORD not in asked + answer.detail
+
+
+def test_redis_with_a_wrong_or_missing_password(kubectl: Kubectl, tmp_path: Path) -> None:
+    missing = ask_redis(kubectl, ENV, "shaka-api-secrets", "shaka-shared")
+    assert not missing.ok and "NotFound" in missing.detail
+    serve_secret(tmp_path, "another")
+    assert ask_redis(kubectl, ENV, "shaka-api-secrets", "shaka-shared").detail == "PING: WRONGPASS"
+
+
+def test_no_kubectl_and_a_slow_one(tmp_path: Path) -> None:
+    assert Kubectl(["/nonesuch/k3s"], 5).get("/api/v1/nodes") == (None, "/nonesuch/k3s: No such file or directory")
+    assert Kubectl(["sleep"], 0.1).run("9") == (False, "no answer within 0 s")
+
+
+def issue(
+    name: str, issuer: tuple[x509.Certificate, ec.EllipticCurvePrivateKey] | None = None
+) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
+    """A certificate authority, or a server's certificate signed by one."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    now = datetime.now(UTC)
+    builder = x509.CertificateBuilder().subject_name(subject).issuer_name(issuer[0].subject if issuer else subject).public_key(key.public_key())
+    builder = builder.serial_number(x509.random_serial_number()).not_valid_before(now - timedelta(hours=1)).not_valid_after(now + timedelta(days=1))
+    builder = builder.add_extension(x509.BasicConstraints(ca=issuer is None, path_length=None), critical=True)
+    signer = issuer[1] if issuer else key
+    authority = x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key())
+    builder = builder.add_extension(authority, critical=False).add_extension(
+        x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False
+    )
+    if issuer:
+        builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+    else:
+        usage = dict.fromkeys(
+            ["digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement", "encipher_only", "decipher_only"],
+            False,
+        )
+        builder = builder.add_extension(x509.KeyUsage(key_cert_sign=True, crl_sign=True, **usage), critical=True)
+    return builder.sign(signer, hashes.SHA256()), key
+
+
+def pem(certificate: x509.Certificate) -> str:
+    return certificate.public_bytes(serialization.Encoding.PEM).decode()
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, str]]:
+    """(port, PEM of its authority) of a server that answers 200 for api.example.org's readiness path only."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200 if (self.path, self.headers["Host"]) == ("/readyz", "api.example.org") else 404)
+            self.end_headers()
+
+        def log_message(self, *_args: Any) -> None:
+            pass
+
+    root = issue("Test Root")
+    certificate, key = issue("api.example.org", root)
+    chain = tmp_path_factory.mktemp("tls") / "chain.pem"
+    private = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()).decode()
+    chain.write_text(pem(certificate) + private)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(chain)
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server.server_port, pem(root[0])
+    server.shutdown()
+
+
+def test_https_by_host_name_at_the_address(site: tuple[int, str]) -> None:
+    answer = ask_https(ENV["api"], "127.0.0.1", site[0], site[1], 5)
+    assert (answer.status, answer.trusted, answer.issuer) == (200, True, "Test Root")
+
+
+def test_https_from_an_unknown_authority_still_tells_the_status(site: tuple[int, str]) -> None:
+    answer = ask_https(ENV["api"], "127.0.0.1", site[0], "", 5)
+    assert (answer.status, answer.trusted) == (200, False)
+    assert "certificate" in answer.detail
+
+
+def test_https_with_another_name_is_not_trusted(site: tuple[int, str]) -> None:
+    answer = ask_https({**ENV["api"], "host": "other.example.org"}, "127.0.0.1", site[0], site[1], 5)
+    assert (answer.status, answer.trusted) == (404, False)
+
+
+def test_https_where_nobody_listens() -> None:
+    assert ask_https(ENV["api"], "127.0.0.1", 1, "", 5).detail == "Connection refused"
+
+
+def test_gather_everything_at_once(kubectl: Kubectl, tmp_path: Path, site: tuple[int, str]) -> None:
+    serve_secret(tmp_path, PASSWORD)
+    serve(
+        tmp_path,
+        "/api/v1/nodes",
+        {"items": [{"metadata": {"name": "server"}, "status": {"addresses": [{"type": "InternalIP", "address": "127.0.0.1"}]}}]},
+    )
+    backup = {"metadata": {"name": "b-1", "namespace": "shaka-prod", "labels": {"app": "postgres-backup"}}, "status": {"phase": "Succeeded"}}
+    serve(tmp_path, "/api/v1/pods", {"items": [backup]})
+    serve(tmp_path, "/api/v1/namespaces/shaka-prod/pods/b-1/log?tailLines=50", "backup x: 5 bytes\n")
+    facts, problem = gather(kubectl, {"name": "shaka", "environments": {"prod": ENV}}, "shaka-shared", "", site[0], site[1])
+    assert problem == "" and facts is not None
+    assert facts.postgres["prod"].ok and facts.redis["prod"].ok and facts.https["prod"].status == 200
+    assert facts.backup_logs["prod"] == "backup x: 5 bytes\n"
+    assert facts.lists["certificates"] is None
+
+
+def test_gather_without_an_api_server(kubectl: Kubectl) -> None:
+    facts, problem = gather(kubectl, {"name": "shaka", "environments": {"prod": ENV}}, "shaka-shared", "", 443, "")
+    assert facts is None and "NotFound" in problem
+
+
+def test_memory_of_the_service_without_its_pods(tmp_path: Path) -> None:
+    for process, cgroup in (
+        ("1", "/system.slice/k3s.service"),
+        ("2", "/system.slice/k3s.service/server"),
+        ("3", "/kubepods/k3s.service-not"),
+        ("self", ""),
+    ):
+        (tmp_path / process).mkdir()
+        (tmp_path / process / "cgroup").write_text(f"0::{cgroup}\n")
+        (tmp_path / process / "smaps_rollup").write_text("Rss: 9 kB\nPss:     100 kB\n")
+    assert service_memory(proc=str(tmp_path)) == 200 * 1024
+    assert service_memory("other.service", str(tmp_path)) is None
