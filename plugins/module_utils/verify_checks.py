@@ -66,14 +66,15 @@ def evaluate(model: Mapping[str, Any], facts: Facts, limits: Limits) -> Verdict:
     for position, (name, env) in enumerate(model["environments"].items()):
         found = environment_checks(name, env, f"{model['name']}-api-tls", facts, limits)
         checks += found
-        told = {check.name: check.detail if check.ok else f"FAILED {check.detail}" for check in found}
+        told = {check.name: check.detail if check.ok else "FAILED" for check in found}  # why, say the findings
         rows.append([name, env["namespace"], *(told[key] for key in ("postgres", "redis", "https", "certificate", "pods", "backup"))])
         failed += [] if all(check.ok for check in found) else [position]
     tables = [Table("environments", ["environment", "namespace", "postgres", "redis", "https", "certificate", "pods", "backup"], rows, failed)]
 
     others = {name: spec["namespace"] for name, spec in model["namespaces"].items()}
     others.update({name: name for name in SYSTEM_NAMESPACES})
-    found = [pods_check(name, namespace, facts) for name, namespace in others.items()]
+    # a further namespace may be empty so far
+    found = [pods_check(name, namespace, facts, namespace in SYSTEM_NAMESPACES) for name, namespace in others.items()]
     found += node_checks(facts)
     checks += found
     rows = [[check.scope, check.name, check.detail if check.ok else f"FAILED {check.detail}"] for check in found]
@@ -111,14 +112,16 @@ def certificate_check(scope: str, namespace: str, name: str, answer: Https, fact
     return Check("certificate", scope, True, f"{days} d, {answer.issuer}" if answer.issuer else f"{days} d")
 
 
-def pods_check(scope: str, namespace: str, facts: Facts) -> Check:
-    """All pods that should run are ready, and none was killed for memory within a day. Pods of Jobs come and go; those being deleted do not count."""
+def pods_check(scope: str, namespace: str, facts: Facts, needed: bool = True) -> Check:
+    """Pods and what makes them are ready, and none was killed for memory within a day. Pods of Jobs come and go; those being deleted do not count."""
     mine = [pod for pod in facts.lists.get("pods") or () if pod["metadata"]["namespace"] == namespace and not _passing(pod)]
     ready = [pod for pod in mine if _is_ready(pod)]
     statuses = [status for pod in mine for status in pod.get("status", {}).get("containerStatuses", ())]
     restarts = sum(status.get("restartCount", 0) for status in statuses)
     problems = [f"{pod['metadata']['name']} {_reason(pod)}" for pod in mine if pod not in ready]
     problems += [f"{pod['metadata']['name']} OOM-killed" for pod in mine if _oom_killed(pod, facts.now)]
+    problems += _lacking(facts, namespace)
+    problems += ["no pods"] if needed and not mine and not problems else []
     counted = f"{len(ready)}/{len(mine)}" + (f", {restarts} restart{'' if restarts == 1 else 's'}" if restarts else "")
     return Check("pods", scope, not problems, f"{counted}: {'; '.join(problems)}" if problems else counted if mine else "none")
 
@@ -188,6 +191,16 @@ def quantity(text: Any) -> float:
     """A Kubernetes quantity as a number of cores or bytes; close enough for a table."""
     match = re.fullmatch(r"([0-9.]+)([a-zA-Z]*)", str(text or "0"))
     return float(match[1]) * UNITS.get(match[2], 1) if match else 0.0
+
+
+def _lacking(facts: Facts, namespace: str) -> list[str]:
+    """Workloads with fewer ready pods than they want, also where no pod could be made at all (a quota, say)."""
+    lacking = []
+    for item in [*(facts.lists.get("deployments") or ()), *(facts.lists.get("statefulsets") or ())]:
+        ready, wanted = item.get("status", {}).get("readyReplicas") or 0, item["spec"].get("replicas", 1)
+        if item["metadata"]["namespace"] == namespace and ready < wanted:
+            lacking.append(f"{item['metadata']['name']} has {ready} of {wanted} ready")
+    return lacking
 
 
 def _requested(pod: Mapping[str, Any], resource: str) -> float:

@@ -25,6 +25,8 @@ THREADS = 8
 LISTS = {
     "nodes": "/api/v1/nodes",
     "pods": "/api/v1/pods",
+    "deployments": "/apis/apps/v1/deployments",
+    "statefulsets": "/apis/apps/v1/statefulsets",
     "cronjobs": "/apis/batch/v1/cronjobs",
     "jobs": "/apis/batch/v1/jobs",
     "certificates": "/apis/cert-manager.io/v1/certificates",

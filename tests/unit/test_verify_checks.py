@@ -34,13 +34,17 @@ def cron(created: str = "2026-12-01T00:00:00Z", **status: str) -> dict[str, Any]
     return {"metadata": {"name": "postgres-backup", "namespace": "shaka-prod", "creationTimestamp": created}, "status": status}
 
 
+SYSTEM = [pod(name, name) for name in ("kube-system", "cert-manager", "traefik")]
+
+
 def facts(**changes: Any) -> Facts:
     """A platform without a fault, and what a test changes of it."""
     node_status = {"conditions": [{"type": "Ready", "status": "True"}, {"type": "DiskPressure", "status": "False"}]}
     node_status["allocatable"] = {"cpu": "2", "memory": "1600Mi", "pods": "110"}  # type: ignore[assignment]
     lists = {
         "nodes": [{"metadata": {"name": "server"}, "status": node_status}],
-        "pods": [pod(), pod("postgres-0"), pod("redis-0", "shaka-shared")],
+        "pods": [pod(), pod("postgres-0"), pod("redis-0", "shaka-shared"), *SYSTEM],
+        "deployments": [],
         "cronjobs": [cron(lastSuccessfulTime="2027-01-15T02:00:09Z")],
         "jobs": [],
         "certificates": [certificate()],
@@ -71,13 +75,13 @@ def test_a_sound_platform_passes_everything() -> None:
     assert told["prod", "certificate"] == "90 d, R3"
     assert told["prod", "pods"] == "2/2"
     assert told["prod", "backup"] == "2027-01-15 02:00Z (6 h ago, 12 MiB)"
-    assert told["server", "requests"] == "cpu 750m of 2000m, memory 192 MiB of 1.6 GiB, pods 3 of 110"
+    assert told["server", "requests"] == "cpu 1500m of 2000m, memory 384 MiB of 1.6 GiB, pods 6 of 110"
 
 
 def test_tables_read_by_a_person() -> None:
     environments, server, memory = evaluate(MODEL, facts(postgres={"prod": Answer(False, "SELECT 1: gone")}), Limits(7, 26)).tables
     assert environments.failed == [0]
-    assert environments.rows[0][2] == "FAILED SELECT 1: gone"
+    assert environments.rows[0][2] == "FAILED"
     assert server.failed == []
     assert memory.rows == [["shaka-prod/api-1", "1", "20 MiB"], ["k3s.service (PSS)", "", "500 MiB"]]
 
@@ -85,6 +89,8 @@ def test_tables_read_by_a_person() -> None:
 def oom(finished: str) -> dict[str, Any]:
     return {"containerStatuses": [{"restartCount": 1, "lastState": {"terminated": {"reason": "OOMKilled", "finishedAt": finished}}}]}
 
+
+LACKING = {"metadata": {"name": "shaka-api", "namespace": "shaka-prod"}, "spec": {"replicas": 2}, "status": {"readyReplicas": 1}}
 
 FAULTS: list[tuple[str, str, dict[str, Any], str]] = [
     ("prod", "postgres", {"postgres": {"prod": Answer(False, "SELECT 1: no route")}}, "no route"),
@@ -103,6 +109,9 @@ FAULTS: list[tuple[str, str, dict[str, Any], str]] = [
         "ImagePullBackOff",
     ),
     ("prod", "pods", {"pods": [pod(**oom("2027-01-15T07:00:00Z"))]}, "1/1, 1 restart: api-1 OOM-killed"),
+    ("prod", "pods", {"pods": []}, "no pods"),
+    ("traefik", "pods", {"pods": []}, "no pods"),
+    ("prod", "pods", {"deployments": [LACKING]}, "2/2: shaka-api has 1 of 2 ready"),
     ("shared", "pods", {"pods": [pod("redis-0", "shaka-shared", ready=False)]}, "0/1: redis-0"),
     ("prod", "backup", {"cronjobs": []}, "no CronJob"),
     ("prod", "backup", {"cronjobs": [cron()]}, "never, at most 26 h"),
@@ -130,7 +139,6 @@ HARMLESS: list[tuple[str, dict[str, Any], str]] = [
         "1/1",
     ),
     ("pods", {"pods": [pod(**oom("2027-01-13T07:00:00Z"))]}, "1/1, 1 restart"),
-    ("pods", {"pods": []}, "none"),
     ("backup", {"cronjobs": [cron("2027-01-15T07:30:00Z")]}, "never"),
 ]
 
@@ -150,6 +158,11 @@ def test_a_backup_made_by_hand_counts() -> None:
         "status": {"succeeded": 1, "completionTime": "2027-01-15T07:58:00Z"},
     }
     assert verdict(cronjobs=[cron()], jobs=[job])["prod", "backup"].detail == "2027-01-15 07:58Z (2 min ago, 12 MiB)"
+
+
+def test_a_further_namespace_may_be_empty() -> None:
+    check = verdict(pods=[pod(), *SYSTEM])["shared", "pods"]
+    assert check.ok and check.detail == "none"
 
 
 def test_no_cluster_is_one_finding() -> None:
