@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +15,7 @@ from .content import content, diff, differing
 from .discovery import Discovery, Resource, defined_by, discover
 from .errors import explain
 from .identity import MANAGER, SET, Key, applied_by_us, describe, key_of, selector
-from .kube import THREADS, Api, ApiError, Unreachable
+from .kube import RETRIED, THREADS, Api, ApiError, Unreachable
 from .ordering import CUSTOM, rank
 from .readiness import lack
 from .references import Scrubber
@@ -43,6 +44,8 @@ def run(params: Mapping[str, Any], check: bool, show_diff: bool) -> dict[str, An
             would_create(plan)
     except Refused as error:
         problems = error.problems
+    except ApiError as error:  # of a request that concerns no single object
+        problems = [f"the API server refused a request: {error}"]
     items = [*(plan.items if plan else []), *(applier.extra if applier else [])]
     return scrubber.all(result(items, plan.notes if plan else [], problems, check, show_diff))  # type: ignore[no-any-return]
 
@@ -69,7 +72,8 @@ def result(items: Iterable[Item], notes: list[str], problems: list[str], check: 
     done = [item for item in items if item.action]
     counts = {action: sum(item.action == action for item in done) for action in ("created", "changed", "unchanged", "pruned", "kept")}
     number = sum(counts.values())
-    message = f"{number} object{'' if number == 1 else 's'}: {counts['created']} created, {counts['changed']} changed, {counts['unchanged']} unchanged; {counts['pruned']} pruned"
+    parts = [f"{counts[action]} {action}" for action in ("created", "changed", "unchanged")]
+    message = f"{number} object{'' if number == 1 else 's'}: {', '.join(parts)}; {counts['pruned']} pruned"
     message += f", {counts['kept']} kept" if counts["kept"] else ""
     message += "".join(f" ({note})" for note in notes)
     changed = [item for item in done if item.action in ("created", "changed", "pruned")]
@@ -85,7 +89,7 @@ def result(items: Iterable[Item], notes: list[str], problems: list[str], check: 
     if show_diff:
         answer["diff"] = [diff(item.before, None if item.action == "pruned" else item.after) for item in changed]
     if problems:
-        answer.update(failed=True, errors=problems, msg="\n".join([*problems, f"({'dry run, ' if check else ''}{message})"]))
+        answer.update(failed=True, errors=problems, msg="\n".join([*problems, *([f"({'dry run, ' if check else ''}{message})"] if done else [])]))
     return answer
 
 
@@ -107,7 +111,12 @@ class Applier:
     def run(self) -> None:
         """Raises Refused, or Unreachable."""
         with self.pool:
-            discovery = discover(self.api)
+            try:
+                discovery = discover(self.api)
+            except ApiError as error:
+                if error.status in RETRIED:  # it is starting
+                    raise Unreachable(f"the API server at {self.api.host} is not ready: {error}") from None
+                raise
             self.discovered = True
             self.api.retry_for = 30
             self._resolve(discovery, self.plan.items)
@@ -119,7 +128,7 @@ class Applier:
                 items = [item for item in self.plan.items if item.rank == number]
                 # After an error the rest is only tried, so that all errors come at once and nothing more changes.
                 dry = self.check or bool(self.problems)
-                list(self.pool.map(lambda item: self._apply(item, dry), items))
+                list(self.pool.map(self._apply, items, itertools.repeat(dry)))
                 self.problems += [item.error for item in items if item.error]
             self._stop_on_problems()
             if self.params["prune"]:
@@ -163,10 +172,16 @@ class Applier:
         query = {"labelSelector": selector(self.params["part_of"], self.params["role"])}
 
         def read(resource: Resource) -> list[dict[str, Any]]:
-            answer = self.api.get(resource.path(), query) or {}
+            try:
+                answer = self.api.get(resource.path(), query) or {}
+            except ApiError as error:
+                if resource in wanted:
+                    raise
+                self.plan.notes.append(f"{resource.plural} could not be listed for pruning: {error}")
+                return []
             return [{**obj, "apiVersion": resource.api_version, "kind": resource.kind} for obj in answer.get("items") or []]
 
-        for resource, objects in zip(resources, self.pool.map(read, resources)):
+        for resource, objects in zip(resources, self.pool.map(read, resources), strict=True):
             self.listed.update({key_of(obj): (obj, resource) for obj in objects})
         unseen = []
         for item in self.plan.items:
@@ -215,7 +230,7 @@ class Applier:
         item.after = after
         item.action = "created" if item.before is None else "changed" if item.fields else "unchanged"
 
-    def _remove(self, item: Item, paths: list[Pointer], dry: bool) -> Optional[dict[str, Any]]:
+    def _remove(self, item: Item, paths: list[Pointer], dry: bool) -> dict[str, Any]:
         """Takes added fields out; the object as it is then. What cannot be taken out is noted and stays."""
         assert item.resource and item.before
         version = {"op": "test", "path": "/metadata/resourceVersion", "value": item.before["metadata"]["resourceVersion"]}

@@ -3,9 +3,9 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from .discovery import Resource
@@ -58,11 +58,11 @@ class Plan:
 def _manifests(paths: list[str], check: bool, notes: list[str], problems: list[str]) -> list[tuple[dict[str, Any], str]]:
     found = []
     for path in paths:
-        if check and (yaml is None or not os.path.exists(path)):
+        if check and (yaml is None or not Path(path).exists()):
             notes.append(f"{path} cannot be read on the server yet: its objects are not listed")
             continue
         try:
-            with open(path, encoding="utf-8") as stream:
+            with Path(path).open(encoding="utf-8") as stream:
                 found += [(obj, path) for obj in read_objects(stream.read())]
         except (OSError, YamlError) as error:
             problems.append(f"{path}: {error}")
@@ -81,18 +81,12 @@ def compose(params: Mapping[str, Any], check: bool) -> Plan:
             objects, errors = apply_patches(objects, patches)
             problems += errors
         sources = [path for _obj, path in known] + list(part.get("sources") or [""] * len(part.get("objects") or []))
-        for obj, source in zip(objects + (part.get("objects") or []), sources):
+        for obj, source in zip(objects + (part.get("objects") or []), sources, strict=True):
             stamped = stamp(obj, params["part_of"], params["role"], part["name"])
             resolved, errors = resolve(stamped, params["secrets"])
             problems += errors
-            if (
-                not errors
-                and source not in (part.get("manifests") or [])
-                and misplaced({k: v for k, v in obj.items() if k != "stringData" or obj["kind"] != "Secret"})
-            ):
-                problems.append(
-                    f"{describe(obj)} (template: {source}): a secret reference stands outside a Secret's stringData, where it is not resolved"
-                )
+            if not errors and source not in (part.get("manifests") or []) and misplaced(resolved):
+                problems.append(f"{describe(obj)} (template: {source}): a secret reference is resolved only in a Secret's stringData")
             items.append(Item(part["name"], resolved, source))
     owned = autoscaled(item.desired for item in items)
     seen: dict[Key, Item] = {}

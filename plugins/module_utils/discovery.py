@@ -10,9 +10,7 @@ from typing import Any
 from .identity import Key, group_of
 from .kube import Api, segment
 
-ACCEPT = {
-    "Accept": "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList"
-}
+ACCEPT = {"Accept": ",".join(f"application/json;g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList" for version in ("v2", "v2beta1"))}
 # Made by controllers only, some of them with their owner's labels.
 NEVER_OURS = {"events", "endpoints", "endpointslices", "leases", "controllerrevisions", "replicasets", "nodes", "csinodes", "componentstatuses"}
 

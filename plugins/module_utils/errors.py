@@ -10,13 +10,13 @@ from .kube import ApiError
 
 # An immutable field means that the object has to be made again; what that costs differs by kind.
 REMEDY = {
-    "StatefulSet": "delete only the StatefulSet (kubectl -n {ns} delete statefulset {name} --cascade=orphan: its pods and volumes stay) and run again; "
-    "a volume grows by editing its PersistentVolumeClaim",
+    "StatefulSet": "delete only the StatefulSet (kubectl -n {ns} delete statefulset {name} --cascade=orphan: its pods and volumes stay) "
+    "and run again; a volume grows by editing its PersistentVolumeClaim",
     "Deployment": "delete the Deployment (kubectl -n {ns} delete deployment {name}: its pods stop until the next run) and run again",
     "DaemonSet": "delete the DaemonSet (kubectl -n {ns} delete daemonset {name}) and run again",
     "Job": "a Job's template never changes: delete it (kubectl -n {ns} delete job {name}) or give the new one another name",
     "Service": "delete the Service (kubectl -n {ns} delete service {name}) and run again; its address changes",
-    "PersistentVolumeClaim": "a claim's storage only grows, and only where its StorageClass allows expansion; anything else needs a new claim and a restore",
+    "PersistentVolumeClaim": "a claim only grows, and only where its StorageClass allows expansion; anything else needs a new claim and a restore",
     "StorageClass": "delete the StorageClass (kubectl delete storageclass {name}: existing volumes stay) and run again",
     "RoleBinding": "delete the RoleBinding (kubectl -n {ns} delete rolebinding {name}) and run again",
     "ClusterRoleBinding": "delete the ClusterRoleBinding (kubectl delete clusterrolebinding {name}) and run again",

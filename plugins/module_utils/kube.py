@@ -39,7 +39,9 @@ class Api:
 
         configuration = client.Configuration()
         try:
-            config.load_kube_config(config_file=kubeconfig, client_configuration=configuration, persist_config=False)
+            config.load_kube_config(  # type: ignore[no-untyped-call,unused-ignore]
+                config_file=kubeconfig, client_configuration=configuration, persist_config=False
+            )
         except (config.ConfigException, OSError) as error:
             raise Unreachable(f"the kubeconfig {kubeconfig} cannot be used: {error}") from None
         configuration.connection_pool_maxsize = THREADS
@@ -55,7 +57,7 @@ class Api:
         self, method: str, path: str, query: Mapping[str, str] | None = None, body: Any = None, headers: Mapping[str, str] | None = None
     ) -> Any:
         """The decoded answer (text where it is not JSON). Raises ApiError, or Unreachable once the retries are used up."""
-        from urllib3.exceptions import HTTPError, NewConnectionError, ProtocolError
+        from urllib3.exceptions import HTTPError
 
         url = self.host + path + ("?" + urlencode(query) if query else "")
         data = None if body is None else json.dumps(body).encode()
@@ -74,7 +76,7 @@ class Api:
                     error = ApiError(answer.status, {"message": answer.data.decode(errors="replace")[:500]})
                 if answer.status not in RETRIED:
                     raise error
-            except (NewConnectionError, ProtocolError, HTTPError) as problem:
+            except HTTPError as problem:
                 error = Unreachable(f"the API server at {self.host} does not answer: {problem}")
             if time.monotonic() + delay > deadline:
                 raise error

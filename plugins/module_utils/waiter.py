@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor
@@ -15,7 +16,7 @@ from .kube import Api, ApiError, segment
 from .readiness import WORKLOADS, Lack, Problem, condition, creation_problem, lack, pod_problems
 from .references import Scrubber
 
-INTERVAL = 1.0
+INTERVAL = (0.2, 0.3, 0.5)  # seconds between looks at first; 1 s later
 LOG_LINES = 8
 
 
@@ -39,7 +40,9 @@ class Waiter:
     def wait(self, objects: Iterable[tuple[dict[str, Any], Resource]]) -> None:
         """Returns once every object is ready; raises WaitFailed for those that are not in time, or never will be."""
         pending = [(obj, resource, lacking) for obj, resource in objects for lacking in [lack(obj)] if lacking]
-        while pending:
+        for pause in itertools.chain(INTERVAL, itertools.repeat(1.0)):
+            if not pending:
+                return
             failed = [self._paragraph(obj, reason) for obj, _resource, lacking in pending for reason in [self._hopeless(obj, lacking)] if reason]
             if failed:
                 raise WaitFailed(failed)
@@ -47,7 +50,7 @@ class Waiter:
                 raise WaitFailed(
                     [self._paragraph(obj, f"not ready after {self.timeout:.0f} s: {lacking.text}") for obj, _resource, lacking in pending]
                 )
-            time.sleep(INTERVAL)
+            time.sleep(pause)
             pending = [again for again in self.pool.map(self._look, pending) if again]
 
     def _look(self, pending: tuple[dict[str, Any], Resource, Lack]) -> tuple[dict[str, Any], Resource, Lack] | None:
@@ -125,9 +128,8 @@ class Waiter:
                     + "".join(f", {p.container + ' ' if p.container else ''}{p.reason}" for p in problems)
                 )
                 if obj["kind"] == "StatefulSet" and problems and _old_revision(obj, pod):
-                    lines.append(
-                        f"    this pod is of the old revision and the controller waits for it: kubectl -n {pod['metadata']['namespace']} delete pod {name}"
-                    )
+                    remedy = f"kubectl -n {pod['metadata']['namespace']} delete pod {name}"
+                    lines.append(f"    this pod is of the old revision, and its controller waits for it: {remedy}")
                 if place != ("", "Pod"):
                     lines += [f"    event: {event.get('reason')}: {scrubber.log(str(event.get('message')))}" for event in self._events(pod)[-3:]]
                 for problem in problems or [Problem("", "", None, container["name"]) for container in (pod["spec"].get("containers") or [])[:1]]:

@@ -10,15 +10,15 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 try:
-    import yaml
+    import yaml as yaml
 
     Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     Dumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 except ImportError:  # a bare server in check mode: manifests stay unread and a diff is JSON then
-    yaml = None  # type: ignore[assignment]
+    yaml = None  # type: ignore[assignment,unused-ignore]
     Base = Dumper = object
 
 INTEGER = re.compile(r"^(?:[-+]?0[0-7]+|[-+]?(?:0|[1-9][0-9]*)|[-+]?0x[0-9a-fA-F]+)$")
@@ -28,7 +28,7 @@ FLOAT = re.compile(r"^[-+]?(?:[0-9]+\.[0-9]*(?:[eE][-+]?[0-9]+)?|[0-9]+[eE][-+]?
 class Loader(Base):  # type: ignore[misc]
     """The safe loader with the scalars of Kubernetes' reader (a leading zero is still octal: `defaultMode: 0440`)."""
 
-    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}
+    yaml_implicit_resolvers: ClassVar[dict[str, list[tuple[str, re.Pattern[str]]]]] = {}
 
 
 class BlockDumper(Dumper):  # type: ignore[misc]
@@ -80,11 +80,10 @@ def read_objects(text: str) -> list[dict[str, Any]]:
         if not isinstance(document, dict):
             raise YamlError(f"a document is {type(document).__name__}, not an object with apiVersion and kind")
         for item in document.get("items") or [] if document.get("kind") == "List" else [document]:
-            missing = [f for f in ("apiVersion", "kind") if not item.get(f)] + ([] if (item.get("metadata") or {}).get("name") else ["metadata.name"])
+            name = (item.get("metadata") or {}).get("name")
+            missing = [f for f, value in (("apiVersion", item.get("apiVersion")), ("kind", item.get("kind")), ("metadata.name", name)) if not value]
             if missing:
-                raise YamlError(
-                    f"an object ({item.get('kind') or 'no kind'} {(item.get('metadata') or {}).get('name') or 'without name'}) lacks {', '.join(missing)}"
-                )
+                raise YamlError(f"an object ({item.get('kind') or 'no kind'} {name or 'without name'}) lacks {', '.join(missing)}")
             for problem in _not_text(item, ""):
                 raise YamlError(f"{item['kind']} {item['metadata']['name']}: {problem}")
             objects.append(item)

@@ -28,7 +28,8 @@ description:
   - Fields of our objects that somebody added by hand (a C(kubectl edit), say) are differences too, and taken out again. See O(controllers).
   - C(changed) means that the object's content differs after the patch. C(metadata.managedFields), C(resourceVersion), C(generation), C(uid),
     C(creationTimestamp) and C(status) are not content.
-  - In check mode everything is a server-side dry run. Where the cluster, a namespace, a kind or the Python client is not there yet, the objects count as created.
+  - In check mode everything is a server-side dry run. Where the cluster, a namespace, a kind or the Python client is not there yet,
+    the objects count as created.
 options:
   sets:
     description: The rendered sets. Filled in by the action plugin, not given in a task.

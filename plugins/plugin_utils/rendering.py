@@ -3,9 +3,9 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from ansible.errors import AnsibleError
@@ -62,22 +62,20 @@ def _subjects(kind: str, model: Mapping[str, Any]) -> Iterator[tuple[str | None,
 
 def render_role(role_path: str, templar: Templar, variables: Mapping[str, Any], model: Mapping[str, Any]) -> list[RenderedSet]:
     """Every set of a role, also the empty ones (their objects are pruned). Raises AnsibleError."""
-    role, templates = os.path.basename(os.path.normpath(role_path)), os.path.join(role_path, "templates")
+    role, templates = Path(role_path).name, Path(role_path) / "templates"
     visible = {name: value for name, value in variables.items() if name not in HIDDEN}
     sets: dict[str, RenderedSet] = {}
     for kind in ("cluster", "environment", "namespace"):
-        directory = os.path.join(templates, kind)
-        files = sorted(name for name in os.listdir(directory) if name.endswith(SUFFIX)) if os.path.isdir(directory) else []
+        files = sorted((templates / kind).glob("*" + SUFFIX))
         for subject, extra, inventory in _subjects(kind, model) if files else ():
             name = f"{role}.{subject}" if subject else role
             rendered = sets.setdefault(name, RenderedSet(name, role, subject, [], []))
-            scoped = templar.copy_with_new_env(searchpath=[directory, templates], available_variables={**visible, **extra})
-            for file in files:
-                path = os.path.join(directory, file)
-                objects = _render(path, scoped, f" (for {subject})" if subject else "")
-                if kind == "cluster" and file == PATCHES:
+            scoped = templar.copy_with_new_env(searchpath=[str(templates / kind), str(templates)], available_variables={**visible, **extra})
+            for path in files:
+                objects = _render(str(path), scoped, f" (for {subject})" if subject else "")
+                if kind == "cluster" and path.name == PATCHES:
                     rendered.patches.extend(objects)
                     continue
                 rendered.objects.extend(stamp(obj, str(model["name"]), role, name, inventory) for obj in objects)
-                rendered.sources.extend([os.path.join(role, "templates", kind, file)] * len(objects))
+                rendered.sources.extend([f"{role}/templates/{kind}/{path.name}"] * len(objects))
     return list(sets.values())
