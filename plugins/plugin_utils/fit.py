@@ -2,7 +2,7 @@
 """The fit plan: what the rendered objects ask for, against what one server has. Pure; no cluster is asked.
 
 It counts as the scheduler does (https://kubernetes.io/docs/concepts/configuration/manage-resources-containers/): requests, not use. Its peak is the
-moment when every Deployment rolls at once and every scheduled job runs.
+moment when all Deployments of one role roll out (the site applies one role after the other) while every scheduled job runs.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from typing import Any, Protocol
 
 from ansible_collections.shaka.platform.plugins.plugin_utils.quantities import (
     QuantityError,
-    format_cpu,
     format_memory,
     format_resource,
     parse_count,
@@ -23,6 +22,9 @@ from ansible_collections.shaka.platform.plugins.plugin_utils.quantities import (
     parse_resource,
     resource_kind,
     show_memory,
+)
+from ansible_collections.shaka.platform.plugins.plugin_utils.quantities import (
+    format_cpu as show_cpu,
 )
 from ansible_collections.shaka.platform.plugins.plugin_utils.tables import RULE, table
 
@@ -92,14 +94,20 @@ def quota_shortfalls(quota: Mapping[str, int], need: Amounts) -> list[tuple[str,
 
 @dataclass(frozen=True)
 class Row:
-    """One workload: its need at rest and at its peak, and the variable that sizes it."""
+    """One workload: its need at rest, what a rollout or a job adds, and the variable that sizes it."""
 
     component: str
     namespace: str
-    environment: str | None
-    rest: Amounts
-    peak: Amounts
+    role: str
+    rest: Amounts = field(default_factory=Amounts)
+    rollout: Amounts = field(default_factory=Amounts)
+    job: Amounts = field(default_factory=Amounts)
+    by_hand: Amounts = field(default_factory=Amounts)  # one run of a suspended CronJob: counts in the namespace's quota alone
     variable: str = ""
+
+    @property
+    def most(self) -> Amounts:
+        return self.rest + self.rollout + self.job
 
 
 @dataclass
@@ -117,43 +125,63 @@ class Plan:
         return Amounts.total(row.rest for row in self.rows)
 
     @property
+    def rollout(self) -> Amounts:
+        """The largest rollout of one role, each measure by itself."""
+        result = Amounts()
+        for role in {row.role for row in self.rows}:
+            result = _larger(result, Amounts.total(row.rollout for row in self.rows if row.role == role))
+        return result
+
+    @property
+    def jobs(self) -> Amounts:
+        return Amounts.total(row.job for row in self.rows)
+
+    @property
     def peak(self) -> Amounts:
-        return Amounts.total(row.peak for row in self.rows)
+        return self.rest + self.rollout + self.jobs
 
     def as_dict(self) -> dict[str, Any]:
         """For fit.json: CPU in millicores, memory and disk in bytes."""
         rows = [asdict(row) for row in self.rows]
-        totals = {"rest": asdict(self.rest), "peak": asdict(self.peak), "server": asdict(self.server)}
+        totals = {name: asdict(getattr(self, name)) for name in ("rest", "rollout", "jobs", "peak", "server")}
         return {"status": "findings" if self.findings else "clean", "rows": rows, "totals": totals, "findings": self.findings, "notes": self.notes}
 
     def text(self) -> str:
         """The table for the screen, with the verdict as its last lines."""
 
         def cells(name: str, namespace: str, pods: str, a: Amounts, limits: bool = True) -> list[str]:
-            pair = [format_cpu(a.cpu_limit) if a.cpu_limit else "-", show_memory(a.memory_limit) if a.memory_limit else "-"] if limits else ["", ""]
-            return [name, namespace, pods, format_cpu(a.cpu_request), pair[0], show_memory(a.memory_request), pair[1], show_memory(a.disk) if a.disk else "-"]
+            cpu_limit, memory_limit = (a.cpu_limit, a.memory_limit) if limits else (0, 0)
+            sizes = [show_cpu(a.cpu_request), show_cpu(cpu_limit), show_memory(a.memory_request), show_memory(memory_limit), show_memory(a.disk)]
+            return [name, namespace, pods, *(size if size not in ("0", "0Mi") else "" for size in sizes)]
 
         body: list[Sequence[str]] = []
         for row in self.rows:
-            more = row.peak.pods - row.rest.pods
-            body.append(cells(row.component, row.namespace, f"{row.rest.pods}+{more}" if more else str(row.rest.pods), row.peak))
-        peak, rest = self.peak, self.rest
-        left = self.server + peak * -1
+            if row.job.pods:
+                body.append(cells(row.component, row.namespace, f"+{row.job.pods}", row.job))
+            elif row.rest != Amounts():
+                more = row.rollout.pods
+                body.append(cells(row.component, row.namespace, f"{row.rest.pods}+{more}" if more else str(row.rest.pods), row.rest))
+        left = self.server + self.peak * -1
+        left = replace(left, **{name: 0 for _measure, name, _key in _MEASURES if not getattr(self.server, name)})
         body += [
             RULE,
-            cells("all of it at rest", "", str(rest.pods), rest),
-            cells("all of it at its peak", "", str(peak.pods), peak),
+            cells("at rest", "", str(self.rest.pods), self.rest),
+            cells("+ the largest rollout", "", str(self.rollout.pods), self.rollout),
+            cells("+ scheduled jobs", "", str(self.jobs.pods), self.jobs),
+            cells("= at the peak", "", str(self.peak.pods), self.peak),
             cells("the server", "", str(self.server.pods), self.server, limits=False),
-            cells("left at the peak", "", str(left.pods), left, limits=False),
+            cells("left", "", str(left.pods), left, limits=False),
         ]
         head = ["workload", "namespace", "pods", "CPU", "limit", "memory", "limit", "disk"]
-        lines = [f"Fit plan{f' of {self.server_name}' if self.server_name else ''}: requests at the peak (n+m pods: m more while rolling out or backing up)"]
+        lines = [f"Fit plan{f' of {self.server_name}' if self.server_name else ''}: what is requested (pods n+m: m more while it rolls out)"]
         lines += ["", table(head, body, right="  rrrrrr"), ""]
         lines += [f"note: {note}" for note in self.notes]
-        if self.findings:
-            lines += [f"DOES NOT FIT: {finding}" for finding in self.findings]
-        else:
-            lines.append(f"FITS, with {format_cpu(left.cpu_request)} CPU, {show_memory(left.memory_request)} memory, {show_memory(left.disk)} disk and {left.pods} pods left.")
+        lines += [f"DOES NOT FIT: {finding}" for finding in self.findings]
+        if not self.findings:
+            disk = show_memory(left.disk) if self.server.disk else "unknown"
+            lines.append(
+                f"FITS, with {show_cpu(left.cpu_request)} CPU, {show_memory(left.memory_request)} memory, {disk} disk and {left.pods} pods left."
+            )
         return "\n".join(lines)
 
 
@@ -192,7 +220,11 @@ def _pod(pod: Object, defaults: Mapping[str, Mapping[str, int]]) -> Amounts:
             sidecars += amounts
             amounts = Amounts()
         start = _larger(start, sidecars + amounts)
-    disk = sum(_size((volume.get("emptyDir") or {}).get("sizeLimit")) for volume in pod.get("volumes") or [] if (volume.get("emptyDir") or {}).get("medium") != "Memory")
+    disk = sum(
+        _size((volume.get("emptyDir") or {}).get("sizeLimit"))
+        for volume in pod.get("volumes") or []
+        if (volume.get("emptyDir") or {}).get("medium") != "Memory"
+    )
     return replace(_larger(running + sidecars, start), pods=1, disk=disk)
 
 
@@ -230,6 +262,17 @@ def _claim(item: Object) -> Amounts:
     return Amounts(disk=_size((((item.get("spec") or {}).get("resources") or {}).get("requests") or {}).get("storage")), claims=1)
 
 
+def _mounts(item: Object, claim: Object) -> bool:
+    volumes = (pod_spec(item) or {}).get("volumes") or []
+    return any((volume.get("persistentVolumeClaim") or {}).get("claimName") == claim["metadata"]["name"] for volume in volumes)
+
+
+def _mounted_claims(rendered: Rendered) -> dict[str, Object]:
+    """The set's claims that a workload of the set mounts by name: their disk belongs to the workload's row."""
+    claims = {str(item["metadata"]["name"]): item for item in rendered.objects if item.get("kind") == "PersistentVolumeClaim"}
+    return {name: claim for name, claim in claims.items() if any(_mounts(item, claim) for item in rendered.objects)}
+
+
 # --- all of it ------------------------------------------------------------------------------------------------------------------------------
 
 
@@ -247,7 +290,10 @@ def _spaces(model: Object) -> dict[str, _Space]:
         return {name: parse_resource(name, str(text)) for name, text in values.items() if resource_kind(name)}
 
     result: dict[str, _Space] = {}
-    for group, items in (("platform_environments", model.get("all_environments") or model["environments"]), ("platform_namespaces", model["namespaces"])):
+    for group, items in (
+        ("platform_environments", model.get("all_environments") or model["environments"]),
+        ("platform_namespaces", model["namespaces"]),
+    ):
         for name, item in items.items():
             limits = {bound: numbers(values) for bound, values in item["limits"].items()}
             result[item["namespace"]] = _Space(f"{group}.{name}", limits, numbers(item["quota"]))
@@ -264,37 +310,42 @@ def variable(item: Object, rendered: Rendered) -> str:
     return path or rendered.role
 
 
+def _sized_by(path: str, key: str) -> str:
+    """The variable behind a key of a workload: a key of the inventory's dictionary, or a role's own <role>_requests."""
+    return f"{path}.{key}" if path.startswith("platform_") else f"{path}_{key}"
+
+
 def _row(item: Object, rendered: Rendered, defaults: Mapping[str, Mapping[str, int]], namespace: str) -> Row | None:
     kind, name = item.get("kind"), (item.get("metadata") or {}).get("name", "?")
     spec: Object = item.get("spec") or {}
 
-    def row(component: str, rest: Amounts, peak: Amounts) -> Row:
-        return Row(component, namespace, rendered.environment, rest, peak, variable(item, rendered))
+    def row(component: str, **needs: Amounts) -> Row:
+        return Row(component, namespace, rendered.role, variable=variable(item, rendered), **needs)
 
     if kind == "PersistentVolumeClaim":
-        return row(f"claim {name}", _claim(item), _claim(item))
+        return row(f"claim {name}", rest=_claim(item))
     if kind == "Service" and spec.get("type") == "LoadBalancer":
-        return row(f"K3s ServiceLB for {name}", Amounts(pods=1), Amounts(pods=1))
+        return row(f"K3s ServiceLB for {name}", rest=Amounts(pods=1))
     pod = pod_spec(item)
     if pod is None:
         return None
     one = _pod(pod, defaults)
     if kind in ("CronJob", "Job"):
-        runs = 0 if spec.get("suspend") else int(spec.get("parallelism") or ((spec.get("jobTemplate") or {}).get("spec") or {}).get("parallelism") or 1)
-        return row(f"job {name}", Amounts(), one * runs)
+        parallel = one * int(spec.get("parallelism") or ((spec.get("jobTemplate") or {}).get("spec") or {}).get("parallelism") or 1)
+        return row(f"job {name}", by_hand=parallel) if spec.get("suspend") else row(f"job {name}", job=parallel)
     replicas = 1 if kind in ("Pod", "DaemonSet") or spec.get("replicas") is None else int(spec["replicas"])
     claims = Amounts.total(_claim(claim) for claim in spec.get("volumeClaimTemplates") or []) * replicas
     surge = _surge(spec, replicas) if kind == "Deployment" else 0
-    return row(str(name), one * replicas + claims, one * (replicas + surge) + claims)
+    return row(str(name), rest=one * replicas + claims, rollout=one * surge)
 
 
 def _server_rows(server: Object) -> list[Row]:
     reserved = server["reserved"]
     own = Amounts(cpu_request=parse_cpu(reserved["cpu"]), memory_request=parse_memory(reserved["memory"]), disk=parse_memory(reserved["disk"]))
-    rows = [Row("system and K3s (reserved)", "", None, own, own, "platform_server.reserved")]
+    rows = [Row("system and K3s (reserved)", "", "k3s", own, variable="platform_server.reserved")]
     for name, (cpu, memory, limit) in PACKAGED.items():
         need = Amounts(parse_cpu(cpu), 0, parse_memory(memory), _size(limit), pods=1)
-        rows.append(Row(f"K3s: {name}", "kube-system", None, need, need))
+        rows.append(Row(f"K3s: {name}", "kube-system", "k3s", need))
     return rows
 
 
@@ -306,26 +357,31 @@ def _container_findings(item: Object, rendered: Rendered, space: _Space | None, 
         who = f"container {container.get('name')} of {item.get('kind')} {name}{f' ({rendered.environment})' if rendered.environment else ''}"
         path = variable(item, rendered)
         if server.memory_request and amounts.memory_limit > server.memory_request:
-            yield f"{who} may use {format_memory(amounts.memory_limit)}, more memory than the server has; lower {path}.limits.memory"
+            yield f"{who} may use {format_memory(amounts.memory_limit)}, more memory than the server has; lower {_sized_by(path, 'limits.memory')}"
         if space is None:
             continue
         for resource, request, limit in (("cpu", amounts.cpu_request, amounts.cpu_limit), ("memory", amounts.memory_request, amounts.memory_limit)):
             least, most = space.limits.get("min", {}).get(resource, 0), space.limits.get("max", {}).get(resource, 0)
             if request < least:
-                need = format_resource(resource, least)
-                yield f"{who} requests {format_resource(resource, request)} {resource}, under the LimitRange minimum {need}; raise {path}.requests.{resource} or lower {space.path}.limits.min.{resource}"
+                text = f"requests {format_resource(resource, request)} {resource}, under the LimitRange minimum {format_resource(resource, least)}"
+                yield f"{who} {text}; raise {_sized_by(path, f'requests.{resource}')} or lower {space.path}.limits.min.{resource}"
             if most and limit > most:
-                need = format_resource(resource, most)
-                yield f"{who} is limited to {format_resource(resource, limit)} {resource}, over the LimitRange maximum {need}; lower {path}.limits.{resource} or raise {space.path}.limits.max.{resource}"
+                text = f"is limited to {format_resource(resource, limit)} {resource}, over the LimitRange maximum {format_resource(resource, most)}"
+                yield f"{who} {text}; lower {_sized_by(path, f'limits.{resource}')} or raise {space.path}.limits.max.{resource}"
 
 
-_MEASURES = [("CPU", "cpu_request", "requests.cpu"), ("memory", "memory_request", "requests.memory"), ("disk", "disk", "storage"), ("pods", "pods", "replicas")]
+_MEASURES = [
+    ("CPU", "cpu_request", "requests.cpu"),
+    ("memory", "memory_request", "requests.memory"),
+    ("disk", "disk", "storage"),
+    ("pods", "pods", "replicas"),
+]
 
 
 def _shown(measure: str, value: int) -> str:
     if measure == "pods":
         return str(value)
-    return format_cpu(value) if measure == "CPU" else show_memory(value)
+    return show_cpu(value) if measure == "CPU" else show_memory(value)
 
 
 def _total_findings(plan: Plan) -> Iterator[str]:
@@ -336,21 +392,29 @@ def _total_findings(plan: Plan) -> Iterator[str]:
         by_variable: dict[str, int] = {}
         for row in plan.rows:
             if row.variable and row.variable != "platform_server.reserved":
-                by_variable[row.variable] = by_variable.get(row.variable, 0) + getattr(row.peak, attribute)
+                by_variable[row.variable] = by_variable.get(row.variable, 0) + getattr(row.most, attribute)
         largest = sorted(((value, name) for name, value in by_variable.items() if value), reverse=True)[:4]
-        change = ", ".join(f"{name}.{key} ({_shown(measure, value)})" for value, name in largest)
-        yield f"{measure}: needs {_shown(measure, needs)} of {_shown(measure, has)}, {_shown(measure, needs - has)} too much; lower the largest: {change}; or take a larger server (platform_server)"
+        change = ", ".join(f"{_sized_by(name, key)} ({_shown(measure, value)})" for value, name in largest)
+        short = f"{measure}: needs {_shown(measure, needs)} of {_shown(measure, has)}, {_shown(measure, needs - has)} too much"
+        yield f"{short}; lower the largest: {change}; or take a larger server (platform_server)"
 
 
 def _notes(plan: Plan, spaces: Mapping[str, _Space]) -> Iterator[str]:
     server = plan.server
     for space in spaces.values():
-        measures = {"requests.cpu": server.cpu_request, "requests.memory": server.memory_request, "limits.cpu": server.cpu_request, "limits.memory": server.memory_request, "pods": server.pods}
+        measures = {
+            "requests.cpu": server.cpu_request,
+            "requests.memory": server.memory_request,
+            "limits.cpu": server.cpu_request,
+            "limits.memory": server.memory_request,
+            "pods": server.pods,
+        }
         over = [f"{name} {format_resource(name, hard)}" for name, hard in space.quota.items() if measures.get(name) and hard > measures[name]]
         if over:
             yield f"{space.path}.quota allows more than this server has ({', '.join(over)}); it cannot be filled here"
     if server.memory_request and plan.rest.memory_limit > server.memory_request:
-        yield f"memory limits add up to {show_memory(plan.rest.memory_limit)} on {show_memory(server.memory_request)}: not all pods can be at their limit at once"
+        limits, has = show_memory(plan.rest.memory_limit), show_memory(server.memory_request)
+        yield f"memory limits add up to {limits} on {has}: not all pods can be at their limit at once"
     missing = [name for name, attribute, _key in _MEASURES if not getattr(server, attribute)]
     if missing:
         yield f"the server's {', '.join(missing)} is not known yet (platform_server, or its facts once it is reached) and was not compared"
@@ -362,24 +426,40 @@ def make_plan(sets: Sequence[Rendered], model: Object, server_name: str = "") ->
     :raises QuantityError: an object holds a quantity that Kubernetes would refuse; the message names the object.
     """
     size = model["server"]
-    server = Amounts(cpu_request=parse_cpu(size["cpu"] or "0"), memory_request=_size(size["memory"]), pods=parse_count(str(size["pods"])), disk=_size(size["disk"]))
+    server = Amounts(
+        cpu_request=parse_cpu(size["cpu"] or "0"), memory_request=_size(size["memory"]), pods=parse_count(str(size["pods"])), disk=_size(size["disk"])
+    )
     spaces = _spaces(model)
     plan = Plan(_server_rows(size), server, server_name=server_name)
     for rendered in sorted(sets, key=lambda item: item.environment is not None):
+        claims = _mounted_claims(rendered)
         for item in [*rendered.objects, *rendered.patches]:
+            if item.get("kind") == "PersistentVolumeClaim" and item["metadata"]["name"] in claims:
+                continue
             namespace = str((item.get("metadata") or {}).get("namespace", ""))
             space = spaces.get(namespace)
             try:
                 row = _row(item, rendered, space.limits if space else {}, namespace)
+                for claim in claims.values() if pod_spec(item) else ():
+                    if row and _mounts(item, claim):
+                        row = replace(row, rest=row.rest + _claim(claim))
                 plan.findings += _container_findings(item, rendered, space, server)
             except QuantityError as error:
-                raise QuantityError(f"{item.get('kind')} {namespace}/{(item.get('metadata') or {}).get('name')} of set {rendered.name}: {error}") from error
+                raise QuantityError(
+                    f"{item.get('kind')} {namespace}/{(item.get('metadata') or {}).get('name')} of set {rendered.name}: {error}"
+                ) from error
             if row is not None:
                 plan.rows.append(row)
     plan.findings += _total_findings(plan)
     for namespace, space in spaces.items():
-        need = Amounts.total(row.peak for row in plan.rows if row.namespace == namespace)
+        own = [row for row in plan.rows if row.namespace == namespace]
+        need = Amounts.total(row.most for row in own)
         for name, hard, needed in quota_shortfalls(space.quota, need):
-            plan.findings.append(f"{space.path}.quota.{name} {format_resource(name, hard)} is less than the {format_resource(name, needed)} that its pods need at the peak; raise it")
+            text = f"{format_resource(name, hard)} is less than the {format_resource(name, needed)} that its pods need at the peak; raise it"
+            plan.findings.append(f"{space.path}.quota.{name} {text}")
+        for name, hard, needed in quota_shortfalls(space.quota, need + Amounts.total(row.by_hand for row in own)):
+            if needed > hard and not any(f"{space.path}.quota.{name} " in finding for finding in plan.findings):
+                text = f"leaves no room for a job by hand during a rollout ({format_resource(name, needed)}, it is {format_resource(name, hard)})"
+                plan.notes.append(f"{space.path}.quota.{name} {text}")
     plan.notes += _notes(plan, spaces)
     return plan

@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
@@ -29,8 +30,13 @@ from ansible_collections.shaka.platform.plugins.plugin_utils.quantities import (
 Raw = dict[str, Any]
 Specs = Mapping[str, Mapping[str, Any]]
 
-# cert-manager's HTTP-01 solver runs one pod in the environment while a certificate is issued; the size is the one that the role cert_manager gives it.
-SOLVER = {"requests": {"cpu": "25m", "memory": "32Mi"}, "limits": {"cpu": "100m", "memory": "64Mi"}}
+# What runs in an environment besides Postgres and the API, as large as their roles make it: a backup, and cert-manager's HTTP-01 solver while a
+# certificate is issued. The fit plan counts the rendered objects; this is for a quota that could never work.
+BACKUP = {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"cpu": "200m", "memory": "256Mi"}}
+SOLVER = {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"cpu": "100m", "memory": "64Mi"}}
+
+
+IMAGES = ["postgres", "redis", "traefik", "cert_manager_controller", "cert_manager_webhook", "cert_manager_cainjector", "acmesolver", "api", "backup"]
 
 
 @dataclass(frozen=True)
@@ -56,7 +62,7 @@ class Resolution:
     def message(self) -> str:
         """All problems as one text for a person."""
         count = len(self.problems)
-        lines = [f"{count} {'value' if count == 1 else 'values'} of the inventory to change first; nothing was contacted or changed.", ""]
+        lines = [f"{count} {'value' if count == 1 else 'values'} of the inventory to change first:", ""]
         return "\n".join([*lines, *(f"  {problem}" for problem in self.problems)])
 
 
@@ -69,7 +75,7 @@ class _Problems(list[Problem]):
 
 def nearest(name: str, known: list[str]) -> str:
     """'; did you mean x?', or the list of known names."""
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.55)
     return f"did you mean {close[0]}?" if close else f"known: {', '.join(sorted(known))}"
 
 
@@ -84,7 +90,7 @@ def _with_defaults(options: Mapping[str, Any]) -> Raw:
     """The options with `apply_defaults` for every dictionary, so that the defaults of its keys apply where it is left out."""
     result: Raw = {}
     for name, option in options.items():
-        result[name] = dict(option)
+        result[name] = deepcopy(dict(option))  # the validator fills in the very objects that are the defaults
         if "options" in option:
             result[name]["options"] = _with_defaults(option["options"])
             result[name]["apply_defaults"] = option["type"] == "dict"
@@ -103,7 +109,9 @@ def _known_only(data: Any, options: Mapping[str, Any], path: str, problems: _Pro
         if value is None:
             continue
         kind = option.get("type", "str")
-        wrong = {"dict": not isinstance(value, Mapping), "list": isinstance(value, Mapping), "raw": False}.get(kind, isinstance(value, (Mapping, list)))
+        wrong = {"dict": not isinstance(value, Mapping), "list": isinstance(value, Mapping), "raw": False}.get(
+            kind, isinstance(value, (Mapping, list))
+        )
         if wrong:
             problems.add(here, f"must be a {kind}" if kind in ("dict", "list") else f"must be one value ({kind})")
         elif "options" in option and kind == "dict":
@@ -127,8 +135,27 @@ def complete(data: Any, entry: Mapping[str, Any], path: str, problems: _Problems
     options = entry["options"]
     result = ArgumentSpecValidator(_with_defaults(options)).validate(_known_only(data, options, path, problems))
     for text in dict.fromkeys(result.error_messages):
-        problems.add(path, text)
+        problems.append(_as_problem(path, text))
     return dict(result.validated_parameters) if not result.error_messages else _defaults_only(options)
+
+
+_WRONG_TYPE = re.compile(r"argument '(\w+)' is of type .*?(?: found in '([\w> -]+)'\.)? and we were unable to convert to (\w+):.*", re.DOTALL)
+_NO_CHOICE = re.compile(r"value of (\w+) must be one of: (.*), got: (\w*)(?: found in ([\w> -]+))?")
+
+
+def _as_problem(path: str, text: str) -> Problem:
+    """The validator's message with the path in front instead of in its words."""
+
+    def inner(name: str, inside: str | None) -> str:
+        return ".".join([path, *(inside.split(" -> ") if inside else []), name])
+
+    if match := _WRONG_TYPE.fullmatch(text):
+        name, inside, kind = match.groups()
+        return Problem(inner(name, inside), f"must be {'a whole number' if kind == 'int' else kind}")
+    if match := _NO_CHOICE.fullmatch(text):
+        name, known, got, inside = match.groups()
+        return Problem(inner(name, inside), f"'{got}' is unknown; known: {known}")
+    return Problem(path, text)
 
 
 def _defaults_only(options: Mapping[str, Any]) -> Raw:
@@ -163,10 +190,15 @@ def _check_sizes(item: Mapping[str, Any], path: str, problems: _Problems, limit_
     for name in ("cpu", "memory"):
         request, limit = requests.get(name), limits.get(name)
         if request is not None and limit is not None and request > limit:
-            problems.add(f"{path}.requests.{name}", f"is more than its limit {item['limits'][name]}; lower it, or raise {path}.limits.{name}", item["requests"][name])
+            problems.add(
+                f"{path}.requests.{name}",
+                f"is more than its limit {item['limits'][name]}; lower it, or raise {path}.limits.{name}",
+                item["requests"][name],
+            )
         least, most = (limit_range or {}).get("min", {}).get(name), (limit_range or {}).get("max", {}).get(name)
         if request is not None and least is not None and request < least:
-            text = f"is under the LimitRange minimum {format_resource(name, least)} of its namespace, which would refuse the pod; raise it or lower limits.min.{name}"
+            text = f"is under its namespace's LimitRange minimum {format_resource(name, least)}, which would refuse the pod"
+            text += f"; raise it or lower limits.min.{name}"
             problems.add(f"{path}.requests.{name}", text, item["requests"][name])
         if limit is not None and most is not None and limit > most:
             text = f"is over the LimitRange maximum {format_resource(name, most)} of its namespace; lower it or raise limits.max.{name}"
@@ -184,16 +216,31 @@ def _check_space(space: Raw, path: str, problems: _Problems) -> dict[str, Raw]:
     for name in list(space["quota"]):
         space["quota"][name] = str(space["quota"][name])
         if resource_kind(name) is None:
-            known = ["requests.cpu", "requests.memory", "limits.cpu", "limits.memory", "requests.storage", "pods", "services", "secrets", "configmaps", "persistentvolumeclaims"]
+            known = [
+                "requests.cpu",
+                "requests.memory",
+                "limits.cpu",
+                "limits.memory",
+                "requests.storage",
+                "pods",
+                "services",
+                "secrets",
+                "configmaps",
+                "persistentvolumeclaims",
+            ]
             problems.add(f"{path}.quota.{name}", f"is nothing that a ResourceQuota counts; {nearest(name, known)}")
             del space["quota"][name]
-    limit_range = {bound: _amounts(space["limits"][bound], f"{path}.limits.{bound}", problems) for bound in ("min", "max", "default", "default_request")}
+    limit_range = {
+        bound: _amounts(space["limits"][bound], f"{path}.limits.{bound}", problems) for bound in ("min", "max", "default", "default_request")
+    }
     order = [("min", "default_request"), ("default_request", "default"), ("default", "max")]
     for name in ("cpu", "memory"):
         for low, high in order:
             a, b = limit_range[low].get(name), limit_range[high].get(name)
             if a is not None and b is not None and a > b:
-                problems.add(f"{path}.limits.{low}.{name}", f"is more than limits.{high}.{name} ({space['limits'][high][name]})", space["limits"][low][name])
+                problems.add(
+                    f"{path}.limits.{low}.{name}", f"is more than limits.{high}.{name} ({space['limits'][high][name]})", space["limits"][low][name]
+                )
     return limit_range
 
 
@@ -210,7 +257,9 @@ def _demand(item: Mapping[str, Any], pods: int, storage: str = "0") -> Amounts:
         disk = parse_memory(storage)
     except QuantityError:
         disk = 0
-    return Amounts(number("requests", "cpu"), number("limits", "cpu"), number("requests", "memory"), number("limits", "memory"), pods, disk, 1 if disk else 0)
+    return Amounts(
+        number("requests", "cpu"), number("limits", "cpu"), number("requests", "memory"), number("limits", "memory"), pods, disk, 1 if disk else 0
+    )
 
 
 def _check_quota(env: Raw, path: str, problems: _Problems) -> None:
@@ -220,19 +269,20 @@ def _check_quota(env: Raw, path: str, problems: _Problems) -> None:
         [
             _demand(env["postgres"], 1, env["postgres"]["storage"]),
             _demand(env["api"], env["api"]["replicas"] + surge),
-            _demand(env["backup"], 1),
+            _demand(BACKUP, 1),
             _demand(SOLVER, 1),
         ]
     )
     for name, hard, needed in quota_shortfalls(_amounts(env["quota"], f"{path}.quota", problems), need):
-        text = f"is less than the {format_resource(name, needed)} that the environment needs at its peak (Postgres, the API and its update's pod, a backup, a certificate's solver)"
+        text = f"is less than the {format_resource(name, needed)} that the environment needs at its peak"
+        text += " (Postgres, the API and its update's pod, a backup, a certificate's solver)"
         problems.add(f"{path}.quota.{name}", text, format_resource(name, hard))
 
 
 # --- one environment ------------------------------------------------------------------------------------------------------------------------
 
 
-def _environment(name: str, env: Raw, raw: Raw, pending_image: str, problems: _Problems) -> Raw:
+def _environment(name: str, env: Raw, raw: Raw, default_image: str, problems: _Problems) -> Raw:
     """The environment with what depends on its name, checked."""
     path = f"platform_environments.{name}"
     platform = raw["platform_name"]
@@ -245,12 +295,13 @@ def _environment(name: str, env: Raw, raw: Raw, pending_image: str, problems: _P
     redis["prefix"] = redis["prefix"] or f"{name}:"
     redis["user"] = redis["user"] or name
     redis["service"] = f"redis-{name}"
+    env["secrets"] = list(dict.fromkeys(["DB_PASSWORD", "REDIS_PASSWORD", *env["secrets"]]))
     release = raw["platform_releases"].get(name)
-    api["image"] = (release.get("image") if isinstance(release, Mapping) else None) or api["image"] or pending_image
+    api["image"] = (release.get("image") if isinstance(release, Mapping) else None) or api["image"] or default_image
 
     problems.add(path, rules.label(name), name)
     limit_range = _check_space(env, path, problems)
-    for part in ("postgres", "api", "backup"):
+    for part in ("postgres", "api"):
         _check_sizes(env[part], f"{path}.{part}", problems, limit_range)
     _check_storage(postgres, f"{path}.postgres", problems)
     _check_quota(env, path, problems)
@@ -267,6 +318,7 @@ def _environment(name: str, env: Raw, raw: Raw, pending_image: str, problems: _P
         problems.add(f"{path}.api.port", "is no TCP port (1-65535)", api["port"])
     if not api["image"]:
         problems.add(f"{path}.api.image", "is not filled in; set the image of your application")
+        api["image"] = "pending/api"
     for probe in ("liveness", "readiness"):
         problems.add(f"{path}.api.{probe}", None if api[probe].startswith("/") else "is no path; it starts with /", api[probe])
     problems.add(f"{path}.api.host", rules.host(api["host"]), api["host"])
@@ -335,8 +387,6 @@ def _check_secrets(raw: Raw, environments: Mapping[str, Raw], with_backup: bool,
     minimum = raw["platform_secret_minimum"]
     secrets = _flat_secrets(raw["platform_secrets"])
     wanted = {name: list(env["secrets"]) for name, env in environments.items()}
-    for names in wanted.values():  # Postgres's and Redis's own roles need these even when the application does not ask for them.
-        names += [needed for needed in ("DB_PASSWORD", "REDIS_PASSWORD") if needed not in names]
     wanted["shared"] = ["REDIS_ADMIN_PASSWORD"]
     if with_backup:
         wanted["s3"] = ["ACCESS_KEY", "SECRET_KEY"]
@@ -348,8 +398,12 @@ def _check_secrets(raw: Raw, environments: Mapping[str, Raw], with_backup: bool,
         missing = [name for name in names if not secrets.get(group, {}).get(name)]
         if missing:
             least = {str(minimum.get(name, 32)) for name in missing}
-            hint = "of your S3 service's credentials" if group == "s3" else f"random, at least {' or '.join(sorted(least))} characters (openssl rand -hex 32)"
-            text = f"{', '.join(missing)} missing; put them into group_vars/all/secrets.yml, encrypted by ansible-vault: {hint}"
+            hint = (
+                "your S3 service's credentials"
+                if group == "s3"
+                else f"random values of at least {' or '.join(sorted(least))} characters (openssl rand -hex 32)"
+            )
+            text = f"{', '.join(missing)} missing; fill in group_vars/all/secrets.yml with {hint} and encrypt it with ansible-vault"
             problems.add(f"platform_secrets.{group}", text)
         for name, value in secrets.get(group, {}).items():
             if value:
@@ -361,10 +415,9 @@ def _check_secrets(raw: Raw, environments: Mapping[str, Raw], with_backup: bool,
             problems.add(paths[-1], f"is the same as {', '.join(paths[:-1])}; each secret has a value of its own")
 
 
-def _config_hash(env: Raw, secrets: Mapping[str, str]) -> str:
-    """Changes when a pod of the environment would see another value; 64 bits of SHA-256 over values that are themselves random."""
-    text = json.dumps([env["config"], {name: secrets.get(name, "") for name in env["secrets"]}], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+def _hash(*parts: object) -> str:
+    """Changes when a pod would see another value: 64 bits of SHA-256 over values that are themselves random."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _selection(wanted: Any, known: list[str], problems: _Problems) -> list[str]:
@@ -377,28 +430,29 @@ def _selection(wanted: Any, known: list[str], problems: _Problems) -> list[str]:
 
 
 def _server(given: Raw, facts: Mapping[str, Any], problems: _Problems) -> Raw:
-    """Sizes as canonical text; what the inventory leaves out comes from the facts, and stays empty until they are known."""
-    server = {**given, **{name: given[name] or str(facts.get(name) or "") for name in ("cpu", "memory", "disk")}}
+    """Sizes as canonical text, the smaller of the inventory's and the facts': a server with less than it should have counts with what it has."""
     names = {"cpu": "cpu", "memory": "memory", "disk": "requests.storage"}
+    server = dict(given)
     for path, part in (("platform_server", server), ("platform_server.reserved", server["reserved"])):
         for name, resource in names.items():
-            if part[name]:
-                try:
-                    part[name] = format_resource(resource, parse_resource(resource, part[name]))
-                except QuantityError as error:
-                    problems.add(f"{path}.{name}", str(error), part[name])
-                    part[name] = ""
+            sizes = _amounts({resource: part[name]}, path, problems).values() if part[name] else []
+            known = [parse_resource(resource, str(facts[name]))] if part is server and facts.get(name) else []
+            part[name] = format_resource(resource, min([*sizes, *known])) if sizes or known else ""
     return server
 
 
 def _check_redis(redis: Raw, namespaces: Mapping[str, Raw], limit_ranges: Mapping[str, dict[str, Raw]], problems: _Problems) -> None:
     if redis["namespace"] not in namespaces:
-        problems.add("platform_redis.namespace", f"is none of platform_namespaces; {nearest(redis['namespace'], list(namespaces))}", redis["namespace"])
+        problems.add(
+            "platform_redis.namespace", f"is none of platform_namespaces; {nearest(redis['namespace'], list(namespaces))}", redis["namespace"]
+        )
     _check_sizes(redis, "platform_redis", problems, limit_ranges.get(redis["namespace"]))
     _check_storage(redis, "platform_redis", problems)
     try:
         if parse_memory(redis["maxmemory"]) * 4 > parse_memory(redis["limits"]["memory"]) * 3:
-            text = f"is more than 3/4 of platform_redis.limits.memory ({redis['limits']['memory']}); Redis needs the rest for itself and would be killed"
+            text = (
+                f"is more than 3/4 of platform_redis.limits.memory ({redis['limits']['memory']}); Redis needs the rest for itself and would be killed"
+            )
             problems.add("platform_redis.maxmemory", text, redis["maxmemory"])
     except QuantityError as error:
         problems.add("platform_redis.maxmemory", str(error), redis["maxmemory"])
@@ -417,6 +471,22 @@ def _check_edges(raw: Raw, settings: Raw, with_backup: bool, problems: _Problems
         problems.add("platform_s3.endpoint", rules.url(s3["endpoint"]), s3["endpoint"])
         problems.add("platform_s3.bucket", None if s3["bucket"] else "is not filled in; set the bucket for the backups, which must exist")
         problems.add("platform_backup_recipient", rules.age_recipient(raw["platform_backup_recipient"]), raw["platform_backup_recipient"])
+
+
+def _references(images: Mapping[str, Any], raw: Raw, problems: _Problems) -> dict[str, str]:
+    """Logical name -> reference, from the lock and the inventory; names stand in while a bundle is still to be made, so that a plan can be drawn."""
+    references = {name: str(image["reference"]) for name, image in images.items()}
+    references |= {name: str(reference) for name, reference in raw["platform_image_overrides"].items()}
+    for name in raw["platform_image_overrides"]:
+        if name not in IMAGES:
+            problems.add(f"platform_image_overrides.{name}", f"is no image of the platform; {nearest(name, IMAGES)}")
+    for name in IMAGES:
+        if name in references or (name == "api" and not raw.get("image_pending")):  # then each environment is asked for its own
+            continue
+        references[name] = f"pending/{name}"
+        if not raw.get("image_pending"):
+            problems.add(f"platform_image_overrides.{name}", "is not filled in, and the lock has no such image; build and push it, or use a bundle")
+    return references
 
 
 def _with_profile(raw: Raw, problems: _Problems) -> Raw:
@@ -465,8 +535,7 @@ def resolve(variables: Mapping[str, Any], specs: Specs, images: Mapping[str, Any
     raw = _with_profile(raw, problems)
     problems.add("platform_name", rules.label(raw["platform_name"]), raw["platform_name"])
 
-    references = {name: str(image["reference"]) for name, image in images.items()}
-    references |= {name: str(reference) for name, reference in raw["platform_image_overrides"].items()}
+    references = _references(images, raw, problems)
     settings = {f"platform_{part}": complete(raw[f"platform_{part}"], specs[part], f"platform_{part}", problems) for part in ("redis", "acme", "s3")}
     settings["platform_s3"]["prefix"] = settings["platform_s3"]["prefix"] or raw["platform_name"]
     server = _server(complete(raw["platform_server"], specs["server"], "platform_server", problems), facts, problems)
@@ -481,22 +550,27 @@ def resolve(variables: Mapping[str, Any], specs: Specs, images: Mapping[str, Any
         limit_ranges[name] = _check_space(namespaces[name], path, problems)
         _amounts(namespaces[name]["quota"], f"{path}.quota", problems)
 
-    pending = references.get("api") or ("bundle.pending/api" if raw.get("image_pending") else "")
     environments: dict[str, Raw] = {}
     for name, given in raw["platform_environments"].items():
         filled = complete(given, specs["environment"], f"platform_environments.{name}", problems)
-        environments[name] = _environment(name, filled, raw, pending, problems)
+        environments[name] = _environment(name, filled, raw, references.get("api", ""), problems)
     if not environments:
         problems.add("platform_environments", "is empty; describe at least one environment")
 
     spaces = {**{f"platform_environments.{n}": e for n, e in environments.items()}, **{f"platform_namespaces.{n}": s for n, s in namespaces.items()}}
     _check_unique(((f"{p}.namespace", s["namespace"]) for p, s in spaces.items()), "each has a namespace of its own", problems)
-    _check_unique(((f"platform_namespaces.{n}", n) for n in [*environments, *namespaces] if n in environments and n in namespaces), "rename one", problems)
+    _check_unique(
+        ((f"platform_namespaces.{n}", n) for n in [*environments, *namespaces] if n in environments and n in namespaces), "rename one", problems
+    )
     every = environments.items()
-    _check_unique(((f"platform_environments.{n}.redis.database", e["redis"]["database"]) for n, e in every), "each environment has its own (0-15)", problems)
+    _check_unique(
+        ((f"platform_environments.{n}.redis.database", e["redis"]["database"]) for n, e in every), "each environment has its own (0-15)", problems
+    )
     _check_unique(((f"platform_environments.{n}.redis.user", e["redis"]["user"]) for n, e in every), "each environment has its own", problems)
     _check_unique(((f"platform_environments.{n}.redis.prefix", e["redis"]["prefix"]) for n, e in every), "each environment has its own", problems)
-    _check_unique(((f"platform_environments.{n}.api.host", e["api"]["host"]) for n, e in every if e["api"]["host"]), "each has a name of its own", problems)
+    _check_unique(
+        ((f"platform_environments.{n}.api.host", e["api"]["host"]) for n, e in every if e["api"]["host"]), "each has a name of its own", problems
+    )
     _check_redis(settings["platform_redis"], namespaces, limit_ranges, problems)
     with_backup = bool(settings["platform_s3"]["endpoint"]) or any(env["backup"]["schedule"] for env in environments.values())
     _check_edges(raw, settings, with_backup, problems)
@@ -504,7 +578,8 @@ def resolve(variables: Mapping[str, Any], specs: Specs, images: Mapping[str, Any
 
     secrets = _flat_secrets(raw["platform_secrets"])
     for name, env in environments.items():
-        env["config_hash"] = _config_hash(env, secrets.get(name, {}))
+        own = secrets.get(name, {})
+        env["config_hash"] = _hash(env["config"], {key: own.get(key, "") for key in env["secrets"]})
     selected = _selection(raw["platform_only"], list(environments), problems)
     model = {
         "name": raw["platform_name"],
@@ -513,5 +588,6 @@ def resolve(variables: Mapping[str, Any], specs: Specs, images: Mapping[str, Any
         "environments": {name: environments[name] for name in selected},
         "all_environments": environments,
         "namespaces": namespaces,
+        "redis_hash": _hash(secrets.get("shared", {}), {name: secrets.get(name, {}).get("REDIS_PASSWORD", "") for name in environments}),
     }
     return Resolution(model, references, settings, list(dict.fromkeys(problems)))

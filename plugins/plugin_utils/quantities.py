@@ -26,7 +26,17 @@ _DECIMAL = {
 _NUMBER = re.compile(r"^(?P<number>\d+(?:\.\d*)?|\.\d+)(?:[eE](?P<exponent>[+-]?\d{1,2})|(?P<suffix>[A-Za-z]*))$")
 
 COUNTED = frozenset(
-    ["pods", "services", "secrets", "configmaps", "persistentvolumeclaims", "replicationcontrollers", "resourcequotas", "services.loadbalancers", "services.nodeports"]
+    [
+        "pods",
+        "services",
+        "secrets",
+        "configmaps",
+        "persistentvolumeclaims",
+        "replicationcontrollers",
+        "resourcequotas",
+        "services.loadbalancers",
+        "services.nodeports",
+    ]
 )
 
 
@@ -46,7 +56,9 @@ def _exact(text: str) -> Fraction:
         return number * _BINARY[suffix]
     if suffix in _DECIMAL:
         return number * _DECIMAL[suffix]
-    near = {"mb": "Mi", "gb": "Gi", "kb": "Ki", "mib": "Mi", "gib": "Gi", "kib": "Ki", "mi": "Mi", "gi": "Gi", "ki": "Ki", "g": "Gi"}.get(suffix.lower())
+    near = {"mb": "Mi", "gb": "Gi", "kb": "Ki", "mib": "Mi", "gib": "Gi", "kib": "Ki", "mi": "Mi", "gi": "Gi", "ki": "Ki", "g": "Gi"}.get(
+        suffix.lower()
+    )
     hint = f"; did you mean {match['number']}{near}?" if near else ""
     raise QuantityError(f"has the unknown unit '{suffix}'{hint}")
 
@@ -117,6 +129,6 @@ def show_memory(size: int) -> str:
     """Short text for a table, rounded up so that a need never looks smaller than it is: 1.4Gi, 512Mi."""
     if abs(size) >= _BINARY["Gi"] and abs(size) % _BINARY["Mi"] == 0 and (abs(size) // _BINARY["Mi"]) % 1024 == 0:
         return f"{size // _BINARY['Gi']}Gi"
-    if abs(size) >= 10 * _BINARY["Gi"]:
+    if abs(size) >= 4 * _BINARY["Gi"]:
         return f"{-(-size * 10 // _BINARY['Gi']) / 10:g}Gi"
     return f"{-(-size // _BINARY['Mi'])}Mi"

@@ -20,7 +20,10 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], right: str = "") -
     def draw(row: Sequence[str]) -> str:
         if not row:
             return "-" * (sum(widths) + 2 * (len(widths) - 1))
-        cells = (cell.rjust(width) if right[index : index + 1] == "r" else cell.ljust(width) for index, (cell, width) in enumerate(zip(row, widths, strict=True)))
+        cells = (
+            cell.rjust(width) if right[index : index + 1] == "r" else cell.ljust(width)
+            for index, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
         return "  ".join(cells).rstrip()
 
     return "\n".join(draw(row) for row in [head, RULE, *rows])

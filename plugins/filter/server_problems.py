@@ -1,0 +1,49 @@
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Filter server_problems: see plugin_utils/server.py."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from ansible_collections.shaka.platform.plugins.plugin_utils import server
+
+DOCUMENTATION = r"""
+name: server_problems
+short_description: What keeps the platform from a server
+version_added: "0.1.0"
+author: The shaka.platform founders (@shaka-platform)
+description:
+  - Compares the server's facts with what the platform needs and what the inventory says of its size.
+options:
+  _input: {description: The server's C(ansible_facts)., type: dict, required: true}
+  server: {description: C(platform_model.server)., type: dict, required: true}
+  distributions: {description: Distribution name to its least major version., type: dict, required: true}
+  python: {description: Least version of the server's Python., type: str, required: true}
+  listening: {description: "Lines of C(ss -Hltnp) for the ports that the platform answers on.", type: list, elements: str, required: true}
+  ours: {description: Programs that may hold them., type: list, elements: str, required: true}
+"""
+
+EXAMPLES = r"""
+- name: Show what keeps the platform from this server
+  ansible.builtin.debug:
+    msg: "{{ ansible_facts | shaka.platform.server_problems(platform_model.server, {'Debian': 12}, '3.9', [], []) }}"
+"""
+
+RETURN = r"""
+_value: {description: Problems; empty when there are none., type: list, elements: str}
+"""
+
+
+def server_problems(
+    facts: Mapping[str, Any], size: Mapping[str, str], distributions: Mapping[str, int], python: str, listening: Sequence[str], ours: Sequence[str]
+) -> list[str]:
+    """The filter."""
+    return list(server.server_problems(facts, size, distributions, python, server.listeners(listening, ours)))
+
+
+class FilterModule:
+    """Filters of the role preflight."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        return {"server_problems": server_problems}

@@ -1,0 +1,56 @@
+"""A role's variables are those of its argument_specs, with the same defaults (STYLE rule 2)."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROLES = Path(__file__).parents[2] / "roles"
+WITH_SPECS = sorted(path.parents[1].name for path in ROLES.glob("*/meta/argument_specs.yml"))
+WITH_DEFAULTS = sorted(path.parents[1].name for path in ROLES.glob("*/defaults/main.yml") if yaml.safe_load(path.read_text()))
+
+
+def load(role: str, path: str) -> Any:
+    file = ROLES / role / path
+    return (yaml.safe_load(file.read_text()) if file.exists() else None) or {}
+
+
+def options(role: str) -> dict[str, Any]:
+    return dict(load(role, "meta/argument_specs.yml").get("argument_specs", {}).get("main", {}).get("options") or {})
+
+
+@pytest.mark.parametrize("role", WITH_DEFAULTS)
+def test_defaults_are_documented_as_they_are(role: str) -> None:
+    defaults, described = load(role, "defaults/main.yml"), options(role)
+    assert set(defaults) <= set(described)
+    assert {name for name, option in described.items() if "default" in option} <= set(defaults)
+    plain = {name: value for name, value in defaults.items() if "{{" not in str(value)}
+    assert plain == {name: described[name].get("default") for name in plain}
+
+
+@pytest.mark.parametrize("role", WITH_SPECS)
+def test_every_option_says_what_it_is(role: str) -> None:
+    def walk(items: dict[str, Any], path: str) -> None:
+        for name, option in items.items():
+            assert option.get("description") and option.get("type"), f"{path}.{name}"
+            walk(option.get("options") or {}, f"{path}.{name}")
+
+    for entry, spec in load(role, "meta/argument_specs.yml")["argument_specs"].items():
+        walk(spec.get("options") or {}, entry)
+
+
+@pytest.mark.parametrize("role", WITH_SPECS)
+def test_names_carry_their_role(role: str) -> None:
+    assert [name for name in options(role) if not name.startswith(f"{role}_")] == []
+    private = {**load(role, "vars/main.yml")}
+    assert [name for name in private if not name.startswith(f"__{role}_")] == []
+
+
+def test_the_model_is_given_every_variable() -> None:
+    text = (ROLES / "platform/vars/main.yml").read_text()
+    given = set(re.findall(r"^  (platform_\w+):", text, re.MULTILINE))
+    assert given == set(options("platform"))

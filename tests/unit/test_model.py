@@ -1,0 +1,255 @@
+"""The inventory's model: what follows from an inventory, and what each mistake is told."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from ansible_collections.shaka.platform.plugins.plugin_utils import rules
+from ansible_collections.shaka.platform.plugins.plugin_utils.model import IMAGES, Resolution, resolve
+
+ROOT = Path(__file__).parents[2]
+SPECS = yaml.safe_load((ROOT / "roles/platform/meta/argument_specs.yml").read_text())["argument_specs"]
+LOCK = {name: {"reference": f"registry.test/{name}:1"} for name in IMAGES}
+
+
+def secret(seed: str) -> str:
+    return hashlib.sha256(seed.encode()).hexdigest() + "-"
+
+
+def inventory() -> dict[str, Any]:
+    """A complete inventory with two environments, as its owner would have filled it in."""
+    names = ("DB_PASSWORD", "REDIS_PASSWORD", "JWT_SECRET")
+    return {
+        "platform_name": "acme",
+        "platform_server": {"cpu": 2, "memory": "2Gi"},
+        "platform_environments": {
+            "dev": {"redis": {"database": 0}, "api": {"host": "dev.acme.test"}, "secrets": list(names)},
+            "prod": {
+                "redis": {"database": 1},
+                "api": {"host": "acme.test", "replicas": 2},
+                "secrets": list(names),
+                "backup": {"schedule": "0 2 * * *"},
+                "config": {"PLANS": {"pro": 1}, "DB_PORT": 6432, "DEBUG": False},
+                "quota": {"pods": 10, "limits.memory": "4Gi"},
+            },
+        },
+        "platform_acme": {"email": "ops@acme.test"},
+        "platform_s3": {"endpoint": "https://s3.acme.test", "bucket": "backups"},
+        "platform_backup_recipient": "age1" + "q" * 58,
+        "platform_secrets": {
+            "dev": {name: secret(f"dev{name}") for name in names},
+            "prod": {name: secret(f"prod{name}") for name in names},
+            "shared": {"REDIS_ADMIN_PASSWORD": secret("shared")},
+            "s3": {"ACCESS_KEY": secret("access")[:20], "SECRET_KEY": secret("key")},
+        },
+        "hosts": {"server": "10.0.0.5"},
+    }
+
+
+def change(path: str, value: Any) -> dict[str, Any]:
+    """The inventory with one value changed; None removes it."""
+    data = copy.deepcopy(inventory())
+    *parents, last = path.split("/")
+    place = data
+    for key in parents:
+        place = place.setdefault(key, {})
+    if value is None:
+        del place[last]
+    else:
+        place[last] = value
+    return data
+
+
+def run(data: dict[str, Any], **facts: str) -> Resolution:
+    return resolve(data, SPECS, LOCK, facts)
+
+
+def test_complete_inventory_has_no_problems() -> None:
+    assert run(inventory()).problems == []
+
+
+def test_what_follows_from_names() -> None:
+    prod = run(inventory()).model["environments"]["prod"]
+    assert prod["namespace"] == "acme-prod"
+    assert prod["postgres"] | {"requests": 0, "limits": 0} == {
+        "database": "acme_prod", "user": "acme_prod", "service": "postgres-prod", "storage": "5Gi", "requests": 0, "limits": 0,
+    }  # fmt: skip
+    assert prod["redis"] == {"database": 1, "prefix": "prod:", "user": "prod", "service": "redis-prod"}
+    assert prod["config"]["DB_HOST"] == "postgres-prod.acme-prod.svc.cluster.local"
+    assert prod["config"]["REDIS_HOST"] == "redis-prod.acme-prod.svc.cluster.local"
+    assert prod["config"]["DB_PORT"] == "6432", "the inventory wins over a derived value"
+    assert prod["config"]["PLANS"] == '{"pro":1}'
+    assert prod["config"]["DEBUG"] == "false"
+    assert prod["api"]["image"] == "registry.test/api:1"
+    assert prod["api"]["requests"] == {"cpu": "50m", "memory": "32Mi"}
+
+
+def test_release_wins_over_the_inventory_s_image() -> None:
+    data = change("platform_environments/prod/api/image", "registry.test/own:1") | {
+        "platform_releases": {"prod": {"image": "registry.test/own@sha256:1"}}
+    }
+    assert run(data).model["environments"]["prod"]["api"]["image"] == "registry.test/own@sha256:1"
+
+
+def test_config_hash_follows_config_and_secrets_of_its_environment_only() -> None:
+    first = run(inventory()).model["environments"]
+    for path, value in (("platform_environments/prod/config/X", "1"), ("platform_secrets/prod/JWT_SECRET", secret("other"))):
+        then = run(change(path, value)).model["environments"]
+        assert then["prod"]["config_hash"] != first["prod"]["config_hash"]
+        assert then["dev"]["config_hash"] == first["dev"]["config_hash"]
+
+
+def test_only_narrows_and_says_so() -> None:
+    model = run({**inventory(), "platform_only": "prod"}).model
+    assert list(model["environments"]) == ["prod"]
+    assert list(model["all_environments"]) == ["dev", "prod"]
+    assert model["complete"] is False
+    assert run({**inventory(), "platform_only": ["dev", "prod"]}).model["complete"] is True
+
+
+def test_server_counts_with_the_smaller_of_inventory_and_facts() -> None:
+    server = run(inventory(), cpu="4", memory="1967Mi", disk="40Gi").model["server"]
+    assert (server["cpu"], server["memory"], server["disk"]) == ("2", "1967Mi", "40Gi")
+
+
+def test_profile_is_laid_over_key_by_key() -> None:
+    profiles = {"large": {"environments": {"prod": {"postgres": {"requests": {"memory": "256Mi"}}}}}}
+    prod = run({**inventory(), "platform_profile": "large", "platform_profiles": profiles}).model["environments"]["prod"]
+    assert prod["postgres"]["requests"] == {"cpu": "100m", "memory": "256Mi"}
+    assert prod["api"]["replicas"] == 2
+
+
+def test_resolving_twice_gives_the_same() -> None:
+    first = run(inventory())
+    assert run({**inventory(), **first.settings}).settings == first.settings
+
+
+ENV = "platform_environments"
+MISTAKES = [
+    # where the inventory is changed, to what, the path in the message, a part of its text
+    ("platform_name", "Acme", "platform_name", "DNS-1123"),
+    (f"{ENV}/prod/api/replcas", 2, f"{ENV}.prod.api.replcas", "did you mean replicas?"),
+    (f"{ENV}/prod/postgress", {}, f"{ENV}.prod.postgress", "did you mean postgres?"),
+    (f"{ENV}/prod/api", 5, f"{ENV}.prod.api", "must be a dict"),
+    (f"{ENV}/prod/api/image", {"a": 1}, f"{ENV}.prod.api.image", "must be one value"),
+    (f"{ENV}/prod/api/replicas", "many", f"{ENV}.prod.api.replicas", "whole number"),
+    (f"{ENV}/prod/api/replicas", 0, f"{ENV}.prod.api.replicas", "at least 1"),
+    (f"{ENV}/prod/network", "open", f"{ENV}.prod.network", "zero_trust"),
+    (f"{ENV}/prod/quota/podz", 1, f"{ENV}.prod.quota.podz", "did you mean pods?"),
+    (f"{ENV}/prod/quota/pods", 4, f"{ENV}.prod.quota.pods", "'4' is less than the 6"),
+    (f"{ENV}/prod/quota/limits.memory", "512Mi", f"{ENV}.prod.quota.limits.memory", "is less than"),
+    (f"{ENV}/prod/quota/limits.memory", "4GB", f"{ENV}.prod.quota.limits.memory", "did you mean 4Gi?"),
+    (f"{ENV}/prod/postgres", {"requests": {"memory": "1Gi"}}, f"{ENV}.prod.postgres.requests.memory", "'1Gi' is more than its limit 512Mi"),
+    (f"{ENV}/prod/api/requests", {"cpu": "10m"}, f"{ENV}.prod.api.requests.cpu", "'10m' is under its namespace's LimitRange minimum 25m"),
+    (f"{ENV}/prod/limits", {"max": {"memory": "256Mi"}}, f"{ENV}.prod.postgres.limits.memory", "over the LimitRange maximum 256Mi"),
+    (f"{ENV}/prod/limits", {"min": {"cpu": "3"}}, f"{ENV}.prod.limits.min.cpu", "more than limits.default_request.cpu"),
+    (f"{ENV}/prod/postgres", {"database": "acme-prod"}, f"{ENV}.prod.postgres.database", "SQL name"),
+    (f"{ENV}/prod/postgres", {"user": "postgres"}, f"{ENV}.prod.postgres.user", "superuser"),
+    (f"{ENV}/prod/postgres", {"storage": "20 GB"}, f"{ENV}.prod.postgres.storage", "quantity"),
+    (f"{ENV}/prod/redis/database", 0, f"{ENV}.prod.redis.database", f"is also {ENV}.dev.redis.database"),
+    (f"{ENV}/prod/redis/database", 16, f"{ENV}.prod.redis.database", "outside 0-15"),
+    (f"{ENV}/prod/namespace", "acme-dev", f"{ENV}.prod.namespace", "is also"),
+    (f"{ENV}/prod/api/host", "dev.acme.test", f"{ENV}.prod.api.host", "is also"),
+    (f"{ENV}/prod/api/host", "api.example.com", f"{ENV}.prod.api.host", "RFC 2606"),
+    (f"{ENV}/prod/api/host", None, f"{ENV}.prod.api.host", "not filled in"),
+    (f"{ENV}/prod/config/RULES", "{not json", f"{ENV}.prod.config.RULES", "no JSON: "),
+    (f"{ENV}/prod/config_json", ["PLAN"], f"{ENV}.prod.config_json", "did you mean PLANS?"),
+    (f"{ENV}/prod/config/JWT_SECRET", "x", f"{ENV}.prod.config.JWT_SECRET", "also one of its secrets"),
+    (f"{ENV}/prod/backup/schedule", "0 25 * * *", f"{ENV}.prod.backup.schedule", "hour '25'"),
+    (f"{ENV}/prod/backup/time_zone", "Brasilia", f"{ENV}.prod.backup.time_zone", "IANA"),
+    (f"{ENV}/prod/egress", [{"cidr": "10.0.0.1/8"}], f"{ENV}.prod.egress[0]", "host bits"),
+    ("platform_only", "production", "platform_only", "did you mean prod?"),
+    ("platform_profile", "big", "platform_profile", "none of platform_profiles"),
+    ("platform_redis", {"maxmemory": "256Mi"}, "platform_redis.maxmemory", "3/4"),
+    ("platform_redis", {"namespace": "cache"}, "platform_redis.namespace", "none of platform_namespaces"),
+    ("platform_namespaces", {"prod": {}, "shared": {}}, "platform_namespaces.prod", "is also"),
+    ("platform_acme", {"email": "ops@example.com"}, "platform_acme.email", "RFC 2606"),
+    ("platform_acme", {}, "platform_acme.email", "not filled in"),
+    ("platform_s3", {}, "platform_s3.bucket", "not filled in"),
+    ("platform_backup_recipient", "AGE-SECRET-KEY-1QQ", "platform_backup_recipient", "private key"),
+    ("platform_server", {"memory": "2GB"}, "platform_server.memory", "did you mean 2Gi?"),
+    ("platform_image_overrides", {"postgre": "x"}, "platform_image_overrides.postgre", "did you mean postgres?"),
+    ("hosts", {"server": "192.0.2.10"}, "hosts.yml: server.ansible_host", "documentation address"),
+    ("names", ["platform_enviroments"], "platform_enviroments", "did you mean platform_environments?"),
+    ("platform_secrets/prod/JWT_SECRET", None, "platform_secrets.prod", "JWT_SECRET missing"),
+    ("platform_secrets/prod/JWT_SECRET", secret("x")[:63], "platform_secrets.prod.JWT_SECRET", "63 characters of at least 64"),
+    ("platform_secrets/prod/DB_PASSWORD", "SENHA_REAL_AQUI", "platform_secrets.prod.DB_PASSWORD", "placeholder"),
+    ("platform_secrets/prod/DB_PASSWORD", "a" * 40, "platform_secrets.prod.DB_PASSWORD", "different characters"),
+    (
+        "platform_secrets/prod/DB_PASSWORD",
+        secret("devDB_PASSWORD"),
+        "platform_secrets.prod.DB_PASSWORD",
+        "is the same as platform_secrets.dev.DB_PASSWORD",
+    ),
+    ("platform_secrets/production", {}, "platform_secrets.production", "belongs to no environment"),
+]
+
+
+@pytest.mark.parametrize(("path", "value", "where", "says"), MISTAKES, ids=[f"{m[2]}: {m[3]}"[:70] for m in MISTAKES])
+def test_mistake_is_named(path: str, value: Any, where: str, says: str) -> None:
+    problems = run(change(path, value)).problems
+    assert any(problem.path == where and says in problem.text for problem in problems), problems
+
+
+def test_a_mistake_alone_is_one_problem() -> None:
+    for path, value, where, _says in MISTAKES:
+        if where.endswith((".replcas", ".schedule", ".host", ".time_zone", ".email")):
+            assert len(run(change(path, value)).problems) == 1
+
+
+def test_every_problem_at_once_and_no_traceback_of_an_empty_inventory() -> None:
+    result = run({})
+    assert {"platform_environments", "platform_acme.email", "platform_secrets.shared"} <= {problem.path for problem in result.problems}
+    assert result.message().count("\n      ") == len(result.problems)
+
+
+@pytest.mark.parametrize("value", [None, [], "text", 3])
+@pytest.mark.parametrize("name", [name for name, option in SPECS["main"]["options"].items() if option["type"] == "dict"])
+def test_another_shape_is_no_traceback(name: str, value: Any) -> None:
+    run({**inventory(), name: value})
+
+
+@pytest.mark.parametrize("value", ["short-and-Unique-1", "changeme" * 5, secret("devDB_PASSWORD"), "b" * 40])
+def test_no_message_holds_a_secret(value: str) -> None:
+    result = run(change("platform_secrets/prod/DB_PASSWORD", value))
+    assert result.problems
+    for text in (result.message(), str(result.model), str(result.settings)):
+        assert value not in text
+
+
+def test_the_model_holds_no_secret() -> None:
+    text = str(run(inventory()).model)
+    assert not [value for group in inventory()["platform_secrets"].values() for value in group.values() if value in text]
+
+
+def test_missing_image_is_a_problem_unless_a_bundle_will_bring_it() -> None:
+    lock = {name: image for name, image in LOCK.items() if name not in ("api", "backup")}
+    paths = {problem.path for problem in resolve(inventory(), SPECS, lock, {}).problems}
+    assert paths == {"platform_image_overrides.backup", f"{ENV}.dev.api.image", f"{ENV}.prod.api.image"}
+    pending = resolve({**inventory(), "image_pending": True}, SPECS, lock, {})
+    assert pending.problems == []
+    assert pending.model["environments"]["prod"]["api"]["image"] == "pending/api"
+
+
+@pytest.mark.parametrize(
+    ("schedule", "good"),
+    [
+        ("0 2 * * *", True), ("*/15 0-6 1,15 jan-mar mon", True), ("@daily", True), ("0 2 * *", False), ("60 2 * * *", False), ("0 2 * * mun", False),
+        ("0 2 31-1 * *", False), ("*/0 * * * *", False), ("@reboot", False), ("0 2 * * 7", True),
+    ],
+)  # fmt: skip
+def test_cron(schedule: str, good: bool) -> None:
+    assert (rules.cron(schedule) is None) is good
+
+
+@pytest.mark.parametrize(
+    ("value", "good"),
+    [("10.0.0.1", True), ("198.51.100.7", False), ("2001:db8::1", False), ("server.example.com", False), ("server.test", True), ("127.0.0.1", True)],
+)
+def test_address(value: str, good: bool) -> None:
+    assert (rules.address(value) is None) is good

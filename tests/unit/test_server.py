@@ -1,0 +1,52 @@
+"""What keeps the platform from a server."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ansible_collections.shaka.platform.plugins.plugin_utils.server import listeners, server_problems
+
+FACTS: dict[str, Any] = {
+    "distribution": "Debian", "distribution_version": "12.7", "architecture": "x86_64", "service_mgr": "systemd", "effective_user_id": 0,
+    "python_version": "3.11.2", "processor_vcpus": 2, "memtotal_mb": 1967,
+}  # fmt: skip
+SIZE = {"cpu": "2", "memory": "2Gi", "disk": ""}
+
+
+def problems(ports: dict[int, list[str]] | None = None, size: dict[str, str] = SIZE, **facts: Any) -> list[str]:
+    return list(server_problems({**FACTS, **facts}, size, {"Debian": 12, "Ubuntu": 22}, "3.9", ports or {}))
+
+
+def test_a_fresh_2_gib_server_is_fine() -> None:
+    assert problems() == []
+
+
+@pytest.mark.parametrize(
+    ("facts", "says"),
+    [
+        ({"distribution_version": "11.9"}, "Debian 12 or newer"),
+        ({"distribution": "Fedora"}, "Fedora"),
+        ({"architecture": "armv7l"}, "armv7l"),
+        ({"service_mgr": "openrc"}, "systemd"),
+        ({"effective_user_id": 1000}, "rights"),
+        ({"python_version": "3.8.10"}, "3.9"),
+        ({"processor_vcpus": 1}, "platform_server.cpu (2)"),
+        ({"memtotal_mb": 970}, "platform_server.memory (2Gi)"),
+    ],
+)
+def test_each_fact(facts: dict[str, Any], says: str) -> None:
+    found = problems(**facts)
+    assert len(found) == 1
+    assert says in found[0]
+
+
+def test_a_foreign_listener() -> None:
+    lines = [
+        'LISTEN 0 511 0.0.0.0:80 0.0.0.0:* users:(("nginx",pid=5,fd=6),("nginx",pid=6,fd=6))',
+        'LISTEN 0 511 *:443 *:* users:(("k3s",pid=7,fd=6))',
+        "LISTEN 0 511 [::]:80 [::]:*",
+    ]
+    held = listeners(lines, ["k3s"])
+    assert held == {80: ["an unknown program", "nginx"]}
+    assert "port 80: held by an unknown program, nginx" in problems(held)[0]
