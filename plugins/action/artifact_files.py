@@ -16,13 +16,15 @@ from ansible_collections.shaka.platform.plugins.modules.artifact_files import AR
 display = Display()
 MODULE = "shaka.platform.artifact_files"
 SILENCE = 5.0  # seconds after which the user hears again that a file is being sent
+SMALL = 1_000_000  # bytes below which a file is sent without a word
 
 
 class Progress:
     """One line when a file is sent, and one more each few seconds while that goes on."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, announce: bool) -> None:
         self.text = text
+        self.announce = announce
         self.done = threading.Event()
         self.thread = threading.Thread(target=self._tick, daemon=True)
 
@@ -33,7 +35,8 @@ class Progress:
             display.display(f"  {self.text}: {seconds:.0f} s")
 
     def __enter__(self) -> Progress:
-        display.display(f"  {self.text}")
+        if self.announce:
+            display.display(f"  {self.text}")
         self.thread.start()
         return self
 
@@ -50,9 +53,10 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core has no typ
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         super().run(tmp, task_vars)
         _, arguments = self.validate_argument_spec(ARGUMENT_SPEC)
-        files: list[dict[str, Any]] = arguments["files"]
+        files: list[dict[str, Any]] = [{key: value for key, value in file.items() if value is not None} for file in arguments["files"]]
+        arguments = {**arguments, "files": files}
         for file in files:
-            if file["src"]:
+            if "src" in file:
                 if not os.path.isfile(file["src"]):
                     raise AnsibleActionFail(f"{file['name']}: there is no file {file['src']} on the controller; build the bundle again or set platform_bundle")
                 file["size"] = os.path.getsize(file["src"])
@@ -79,7 +83,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core has no typ
             raise AnsibleActionFail(f"{file['name']}: {file['src']} on the controller is not the pinned file: expected sha256 {file['sha256']}, got {got}; nothing was sent")
         host = (task_vars or {}).get("inventory_hostname", "the server")
         remote = partial if self._connects_as_owner() else self._connection._shell.join_path(self._tmp(), os.path.basename(partial))
-        with Progress(f"sending {file['name']} to {host}, {file['size'] / 1e6:.0f} MB"):
+        with Progress(f"sending {file['name']} to {host}, {file['size'] / 1e6:.0f} MB", announce=file["size"] >= SMALL):
             self._connection.put_file(file["src"], remote)
         return str(remote)
 

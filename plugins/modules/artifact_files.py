@@ -253,12 +253,13 @@ def run(params: dict[str, Any], check_mode: bool, opener: Callable[..., Any] = o
 
 
 def summary(results: list[dict[str, Any]], files: list[dict[str, Any]]) -> dict[str, Any]:
-    """`changed`, one line of text, and the sums before and after."""
+    """`changed`, one line of text, and the sums before and after (shortened)."""
     touched = [result for result in results if result["action"] != "unchanged"]
     wanted = {file["name"]: file["sha256"] for file in files}
-    diff = [
-        {"before_header": r["dest"], "after_header": r["dest"], "before": f"{r['before']}\n", "after": f"{wanted[r['name']]} ({r['action']})\n"} for r in touched
-    ]
+    diff = {
+        "before": "".join(f"{result['dest']} {result['before'][:12]}\n" for result in touched),
+        "after": "".join(f"{result['dest']} {wanted[result['name']][:12]} ({result['action']})\n" for result in touched),
+    }
     message = ", ".join(f"{r['name']}: {r['action']}" for r in touched) or f"{len(files)} files as pinned"
     return {"changed": bool(touched), "files": results, "message": message, "diff": diff}
 

@@ -17,13 +17,9 @@ attributes:
 options:
   path: {description: The environment., type: path, required: true}
   wheels:
-    description: The wheels on the server, pip among them.
-    type: list
-    elements: dict
+    description: "The wheels on the server, pip among them: path to sha256."
+    type: dict
     required: true
-    suboptions:
-      path: {description: Path of the wheel., type: path, required: true}
-      sha256: {description: Its sum., type: str, required: true}
 """
 
 EXAMPLES = r"""
@@ -31,7 +27,7 @@ EXAMPLES = r"""
   shaka.platform.wheel_venv:
     path: /var/lib/shaka/venv
     wheels:
-      - {path: /var/lib/shaka/wheels/pip-25.3-py3-none-any.whl, sha256: 9655943313a94722b7774661c21049070f6bbb0a1516bf02f7c8d5d9201514cd}
+      /var/lib/shaka/wheels/pip-25.3-py3-none-any.whl: 9655943313a94722b7774661c21049070f6bbb0a1516bf02f7c8d5d9201514cd
 """
 
 RETURN = r"""
@@ -57,14 +53,14 @@ class VenvError(Exception):
     """The environment cannot be made; the text says which step failed and how."""
 
 
-def requirements(wheels: list[dict[str, str]]) -> list[str]:
+def requirements(wheels: dict[str, str]) -> list[str]:
     """pip's lines, `name==version --hash=sha256:...`, from the wheels' file names (PEP 427)."""
     lines = []
-    for wheel in wheels:
-        parts = os.path.basename(wheel["path"]).removesuffix(".whl").split("-")
+    for path, sha256 in wheels.items():
+        parts = os.path.basename(path).removesuffix(".whl").split("-")
         if len(parts) < 5:
-            raise VenvError(f"{wheel['path']} is not named as a wheel (name-version-python-abi-platform.whl)")
-        lines.append(f"{parts[0].replace('_', '-').lower()}=={parts[1]} --hash=sha256:{wheel['sha256']}")
+            raise VenvError(f"{path} is not named as a wheel (name-version-python-abi-platform.whl)")
+        lines.append(f"{parts[0].replace('_', '-').lower()}=={parts[1]} --hash=sha256:{sha256}")
     return sorted(lines)
 
 
@@ -82,12 +78,12 @@ def is_current(path: str, text: str) -> bool:
         return False
 
 
-def build(path: str, wheels: list[dict[str, str]], text: str, execute: Callable[..., tuple[int, str, str]]) -> None:
+def build(path: str, wheels: dict[str, str], text: str, execute: Callable[..., tuple[int, str, str]]) -> None:
     """Make the environment anew; its marker is written last, so that an interrupted run is made again."""
-    pip = [wheel["path"] for wheel in wheels if os.path.basename(wheel["path"]).startswith("pip-")]
+    pip = [wheel for wheel in wheels if os.path.basename(wheel).startswith("pip-")]
     if len(pip) != 1:
         raise VenvError(f"the wheels hold {len(pip)} files pip-*.whl, but exactly one is needed")
-    folders = sorted({os.path.dirname(wheel["path"]) for wheel in wheels})
+    folders = sorted({os.path.dirname(wheel) for wheel in wheels})
     listing = os.path.join(path, "wheels.txt")
     python = os.path.join(path, "bin/python")
     steps = [
@@ -105,11 +101,7 @@ def build(path: str, wheels: list[dict[str, str]], text: str, execute: Callable[
 
 
 def main() -> None:
-    wheel = {"path": {"type": "path", "required": True}, "sha256": {"type": "str", "required": True}}
-    module = AnsibleModule(
-        argument_spec={"path": {"type": "path", "required": True}, "wheels": {"type": "list", "elements": "dict", "required": True, "options": wheel}},
-        supports_check_mode=True,
-    )
+    module = AnsibleModule(argument_spec={"path": {"type": "path", "required": True}, "wheels": {"type": "dict", "required": True}}, supports_check_mode=True)
     path, wheels = module.params["path"], module.params["wheels"]
     try:
         lines = requirements(wheels)
