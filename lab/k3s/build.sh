@@ -8,7 +8,7 @@ output=$(cd "$(dirname "$2")" && pwd)/$(basename "$2")
 cd "$(dirname "$0")"
 version=v1.36.3+k3s1
 
-runc=$(PATH=$PATH:/usr/sbin command -v runc) || { echo 'build.sh: runc is missing: apt-get install runc' >&2; exit 1; }
+runc=$(PATH=$PATH:/usr/sbin; command -v runc) || { echo 'build.sh: runc is missing: apt-get install runc' >&2; exit 1; }
 archive=$(mktemp -d)
 trap 'rm -rf "$archive"' EXIT
 mkdir "$archive/bin"
@@ -17,5 +17,6 @@ tar -C "$archive" --sort=name --mtime=@0 --owner=0 --group=0 -cf - bin | zstd -q
 
 export CGO_ENABLED=1 GOFLAGS="${GOFLAGS:--p=2}"
 package=k8s.io/component-base/version
+name=$(sha256sum runtime.tar.zst | cut -c -16)
 go build -trimpath -tags providerless,netgo,osusergo -o "$output" \
-  -ldflags "-s -w -X $package.gitVersion=$version -X $package.gitMajor=1 -X $package.gitMinor=36" .
+  -ldflags "-s -w -X main.runtimeName=$name -X $package.gitVersion=$version -X $package.gitMajor=1 -X $package.gitMinor=36" .

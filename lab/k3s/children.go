@@ -1,0 +1,62 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"slices"
+	"syscall"
+	"time"
+
+	"github.com/sirupsen/logrus"
+
+	"shaka.platform/lab/k3s/internal/config"
+)
+
+// child is a component in its own process.
+type child struct {
+	name    string
+	process *os.Process
+	gone    chan struct{}
+}
+
+// start runs one child; the death of any ends the service, and systemd starts it again. The child dies with the thread that started it, so the
+// server keeps its goroutine on one.
+func (s *server) start(name, path string, args ...string) error {
+	command := exec.Command(path, args...)
+	command.Env = environ(s.bin)
+	command.Stdout, command.Stderr = os.Stdout, os.Stderr
+	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
+	logrus.Infof("Running %s %v", name, args)
+	if err := command.Start(); err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	c := child{name, command.Process, make(chan struct{})}
+	s.children = append(s.children, c)
+	go func() {
+		err := command.Wait()
+		close(c.gone)
+		s.failed <- fmt.Errorf("%s exited: %w", name, err)
+	}()
+	return nil
+}
+
+// component runs one of this binary's own components, with the user's arguments in place of the same ones of ours.
+func (s *server) component(name string, own ...string) error {
+	return s.start(name, s.self, append([]string{name}, config.Args(own, s.config[name+"-arg"])...)...)
+}
+
+// stop ends the children, the last started first, each within ten seconds; containers stay, held by their shims.
+func (s *server) stop() {
+	for _, c := range slices.Backward(s.children) {
+		if err := c.process.Signal(syscall.SIGTERM); err != nil {
+			continue // gone already
+		}
+		select {
+		case <-c.gone:
+		case <-time.After(10 * time.Second):
+			logrus.Warnf("%s does not stop: killing it", c.name)
+			_ = c.process.Kill() // it may have gone just now
+		}
+	}
+}

@@ -1,0 +1,220 @@
+"""What the roles rely on K3s for. Each test names the page of docs.k3s.io that promises it, by title and path."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import json
+import secrets
+import socket
+import tarfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+from conftest import Server, eventually, pod
+
+STATE = "/var/lib/rancher/k3s"
+DROP_INS = "/etc/rancher/k3s/config.yaml.d"
+
+
+def test_the_token_names_the_cluster_authority(server: Server) -> None:
+    """k3s token (/cli/token): server/token is K10<sha256 of the CA>::server:<secret>; node-token is the same."""
+    token = server.out(f"cat {STATE}/server/token")
+    authority = hashlib.sha256(server.run(f"cat {STATE}/server/tls/server-ca.crt").stdout).hexdigest()
+    assert token.startswith(f"K10{authority}::server:")
+    assert server.out(f"cat {STATE}/server/node-token") == token
+    assert server.out(f"stat -L -c %a {STATE}/server/token") == "600"
+
+
+def test_certificates_can_be_checked(server: Server) -> None:
+    """k3s certificate (/cli/certificate): a table with the certificates' names and status."""
+    assert "client-admin.crt" in server.out("k3s certificate check --output table 2>&1")
+
+
+def test_the_node_is_a_ready_control_plane(server: Server) -> None:
+    """Architecture (/architecture): a server runs an agent too, and is registered as a node that takes pods."""
+    node = json.loads(server.kubectl("get nodes -o json"))["items"][0]
+    assert node["metadata"]["labels"]["node-role.kubernetes.io/control-plane"] == "true"
+    assert not [taint for taint in node["spec"].get("taints", []) if taint["effect"] != "PreferNoSchedule"]
+    assert {"type": "Ready", "status": "True"}.items() <= next(c for c in node["status"]["conditions"] if c["type"] == "Ready").items()
+
+
+def test_secrets_are_encrypted_at_rest(server: Server) -> None:
+    """Secrets Encryption (/security/secrets-encryption): a Secret's value is not in the datastore, and the status says so."""
+    status = server.out("k3s secrets-encrypt status")
+    if "Encryption Status: Enabled" not in status:
+        pytest.skip("this server was installed without secrets-encryption")
+    canary, name = secrets.token_hex(16), f"contract-{int(time.time())}"
+    server.kubectl(f"-n default create secret generic {name} --from-literal=value={canary}-secret")
+    server.kubectl(f"-n default create configmap {name} --from-literal=value={canary}-plain")
+    found = server.out(f"cat {STATE}/server/db/state.db* | grep -a -o '{canary}-[a-z]*' | sort -u")
+    server.kubectl(f"-n default delete secret,configmap {name}")
+    assert found == f"{canary}-plain"
+
+
+@pytest.mark.parametrize("suffix", ["tar", "tar.gz", "tar.zst"])
+def test_images_are_imported_while_running(server: Server, suffix: str) -> None:
+    """Import Images (/add-ons/import-images): an archive put into agent/images of a running server is imported, and pinned."""
+    reference = f"contract.local/{suffix.replace('.', '-')}-{secrets.token_hex(4)}:1"
+    archive = image_archive(reference)
+    if suffix == "tar.gz":
+        archive = gzip.compress(archive)
+    target = f"{STATE}/agent/images/contract.{suffix}"
+    compress = "zstd -q" if suffix == "tar.zst" else "cat"
+    server.out(f"{compress} > /root/contract.{suffix} && mv /root/contract.{suffix} {target}", archive)
+    try:
+        line = eventually(lambda: server.run(f"k3s ctr images ls | grep {reference}").stdout.decode())
+        assert "io.cri-containerd.pinned=pinned" in eventually(lambda: line if "pinned" in line else server.out(f"k3s ctr images ls | grep {reference}"))
+    finally:
+        server.run(f"rm -f {target}; k3s ctr images rm {reference}")
+
+
+def image_archive(reference: str) -> bytes:
+    """An image without content, as docker save writes it."""
+    layer, config_bytes, out = io.BytesIO(), b"", io.BytesIO()
+    with tarfile.open(fileobj=layer, mode="w") as tar:
+        add(tar, "name", reference.encode())
+    digest = "sha256:" + hashlib.sha256(layer.getvalue()).hexdigest()
+    config_bytes = json.dumps({"architecture": "amd64", "os": "linux", "config": {}, "rootfs": {"type": "layers", "diff_ids": [digest]}}).encode()
+    with tarfile.open(fileobj=out, mode="w") as tar:
+        add(tar, "layer.tar", layer.getvalue())
+        add(tar, "config.json", config_bytes)
+        add(tar, "manifest.json", json.dumps([{"Config": "config.json", "RepoTags": [reference], "Layers": ["layer.tar"]}]).encode())
+    return out.getvalue()
+
+
+def add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
+    entry = tarfile.TarInfo(name)
+    entry.size = len(content)
+    tar.addfile(entry, io.BytesIO(content))
+
+
+def test_names_of_services_resolve(server: Server, namespace: str) -> None:
+    """Networking Services (/networking/networking-services), CoreDNS."""
+    assert eventually(lambda: server.out(server.in_pod(namespace, "client", "getent hosts kubernetes.default.svc.cluster.local"))).startswith("10.43.0.1 ")
+
+
+def test_usage_is_measured(server: Server, namespace: str) -> None:
+    """Managing Packaged Components (/installation/packaged-components): metrics-server is one of them."""
+    assert "client" in eventually(lambda: server.kubectl(f"top pod -n {namespace} --no-headers"), 120)
+
+
+def test_a_local_path_volume_is_bound_and_written(server: Server, namespace: str) -> None:
+    """Volumes and Storage (/add-ons/storage), Local Storage Provider: bound with its first pod, a directory under storage/."""
+    claim = {"accessModes": ["ReadWriteOnce"], "storageClassName": "local-path", "resources": {"requests": {"storage": "16Mi"}}}
+    image = server.kubectl(f"-n {namespace} get pod client -o jsonpath={{.spec.containers[0].image}}")
+    writer = pod("writer", namespace, image, ["sh", "-c", "echo kept > /data/file; sleep infinity"])
+    spec = writer["spec"]
+    assert isinstance(spec, dict)
+    spec["volumes"] = [{"name": "data", "persistentVolumeClaim": {"claimName": "data"}}]
+    spec["containers"][0]["volumeMounts"] = [{"name": "data", "mountPath": "/data"}]
+    server.kubectl("apply", {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "data", "namespace": namespace}, "spec": claim}, writer)
+    server.kubectl(f"-n {namespace} wait --for=condition=Ready pod/writer --timeout=120s")
+    volume = server.kubectl(f"-n {namespace} get pvc data -o jsonpath={{.spec.volumeName}}")
+    assert eventually(lambda: server.out(f"cat {STATE}/storage/{volume}_{namespace}_data/file")) == "kept"
+
+
+@dataclass
+class Network:
+    """Who reaches the web pod."""
+
+    server: Server
+    namespace: str
+
+    def reaches(self, namespace: str) -> bool:
+        address = self.server.kubectl(f"-n {self.namespace} get pod web -o jsonpath={{.status.podIP}}")
+        script = f"perl -MIO::Socket::INET -e 'exit !IO::Socket::INET->new(PeerAddr => \"{address}:8080\", Timeout => 2)'"
+        return self.server.succeeds(self.server.in_pod(namespace, "client", script))
+
+    def apply(self, name: str, spec: dict[str, object]) -> None:
+        self.server.kubectl("apply", {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": {"name": name, "namespace": self.namespace}, "spec": spec})
+
+    def settles(self, *, own: bool, other: bool) -> None:
+        eventually(lambda: (self.reaches(self.namespace), self.reaches(f"{self.namespace}-other")) == (own, other), 30)
+
+
+def test_network_policies_are_enforced(server: Server, namespace: str) -> None:
+    """Networking Services (/networking/networking-services), Network Policy Controller."""
+    network = Network(server, namespace)
+    network.settles(own=True, other=True)
+    network.apply("deny", {"podSelector": {}, "policyTypes": ["Ingress"]})
+    network.settles(own=False, other=False)
+    client = {"podSelector": {"matchLabels": {"app": "client"}}}
+    network.apply("allow", {"podSelector": {"matchLabels": {"app": "web"}}, "policyTypes": ["Ingress"], "ingress": [{"from": [client], "ports": [{"port": "web"}]}]})
+    network.settles(own=True, other=False)
+    network.apply("egress", {"podSelector": {"matchLabels": {"app": "client"}}, "policyTypes": ["Egress"]})
+    network.settles(own=False, other=False)
+    server.kubectl(f"-n {namespace} delete networkpolicy --all")
+    network.settles(own=True, other=True)
+
+
+def test_load_balancers_have_the_node_s_address(server: Server, namespace: str) -> None:
+    """Networking Services (/networking/networking-services), Service Load Balancer: the node's address, which pods answer on."""
+    spec = {"type": "LoadBalancer", "selector": {"app": "web"}, "externalTrafficPolicy": "Local", "ports": [{"port": 18080, "targetPort": 8080}]}
+    server.kubectl("apply", {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web", "namespace": namespace}, "spec": spec})
+    address = eventually(lambda: server.kubectl(f"-n {namespace} get service web -o jsonpath={{.status.loadBalancer.ingress[0].ip}}"))
+    assert address in server.kubectl("get nodes -o jsonpath={.items[0].status.addresses[*].address}").split()
+
+    def ask() -> tuple[str, str] | None:
+        try:
+            with socket.create_connection((address, 18080), timeout=3) as connection:
+                return connection.makefile().read().strip(), str(connection.getsockname()[0])
+        except OSError:
+            return None
+
+    seen, own = eventually(lambda: ask() or ("", "")[:0])  # type: ignore[misc]
+    if server.host not in ("localhost", "127.0.0.1"):  # a node's own traffic is masqueraded
+        assert seen == own
+
+
+@dataclass(frozen=True)
+class Restart:
+    before: str
+    after: str
+    log: str
+
+
+def containers(server: Server, namespace: str) -> str:
+    return server.kubectl(f"-n {namespace} get pods -o jsonpath={{range.items[*]}}{{.metadata.name}}{{.status.containerStatuses[0].state.running.startedAt}}{{end}}")
+
+
+@pytest.fixture(scope="module")
+def restarted(server: Server, namespace: str) -> Iterator[Restart]:
+    """The server after a restart with two drop-ins; they are taken away again afterwards."""
+    first = 'write-kubeconfig-mode: "0600"\ntls-san+: [one.contract.test]\ncontract-nonsense: true\n'
+    second = 'write-kubeconfig-mode: "0640"\ntls-san+: [two.contract.test]\ndisable+: [metrics-server]\n'
+    before, since = containers(server, namespace), server.out("date '+%F %T'")
+    server.out(f"mkdir -p {DROP_INS} && cat > {DROP_INS}/90-contract.yaml", first.encode())
+    server.out(f"cat > {DROP_INS}/91-contract.yaml", second.encode())
+    try:
+        server.out("systemctl restart k3s")
+        server.kubectl("get nodes")  # the service is ready when systemctl returns
+        yield Restart(before, containers(server, namespace), server.out(f"journalctl -u k3s --since '{since}' --no-pager"))
+    finally:
+        server.out(f"rm -f {DROP_INS}/9[01]-contract.yaml && systemctl restart k3s")
+
+
+def test_an_unknown_key_is_skipped_with_a_log_line(restarted: Restart) -> None:
+    """Configuration Options (/installation/configuration); that it is skipped is seen, not promised."""
+    assert "Unknown flag --contract-nonsense found in config.yaml, skipping" in restarted.log
+
+
+def test_drop_ins_are_merged_by_name(server: Server, restarted: Restart) -> None:
+    """Configuration Options (/installation/configuration), Multiple Config Files: the last value counts, `key+` appends."""
+    assert server.out("stat -c %a /etc/rancher/k3s/k3s.yaml") == "640"
+    for name in ("one.contract.test", "two.contract.test"):
+        check = f"curl -s -o /dev/null --cacert {STATE}/server/tls/server-ca.crt --resolve {name}:6443:127.0.0.1 https://{name}:6443/"
+        eventually(lambda check=check: server.succeeds(check), 20)  # type: ignore[misc]
+
+
+def test_a_restart_leaves_containers_alone(restarted: Restart) -> None:
+    """Stopping K3s (/upgrades/killall): containers continue to run when the service stops."""
+    assert restarted.after == restarted.before != ""
+
+
+def test_a_disabled_component_is_uninstalled(server: Server, restarted: Restart) -> None:
+    """Managing Packaged Components (/installation/packaged-components), Using the --disable flag."""
+    eventually(lambda: not server.succeeds("k3s kubectl -n kube-system get deployment metrics-server"), 90)
