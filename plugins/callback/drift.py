@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 name: drift
 type: notification
-author: The shaka.platform founders
+author: The shaka.platform founders (@shaka-platform)
 short_description: Reports what a drift, verify or preflight run found
 version_added: 0.1.0
 description:
@@ -33,14 +33,13 @@ notes:
   - "C(platform_report_webhook): an http(s) URL that gets the JSON report by POST; bounded to 5 seconds, a failure is a warning."
 """
 
+import contextlib
 import functools
 import json
 import os
-import sys
 import threading
 import traceback
 import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -48,6 +47,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ansible import constants
+from ansible.module_utils.urls import open_url
 from ansible.plugins.callback import CallbackBase
 from ansible.template import Templar, trust_as_template
 from ansible_collections.shaka.platform.plugins.plugin_utils.run_report import (
@@ -57,7 +57,6 @@ from ansible_collections.shaka.platform.plugins.plugin_utils.run_report import (
     KINDS,
     UNFINISHED,
     Check,
-    HostReport,
     Item,
     ObjectState,
     Outcome,
@@ -120,19 +119,19 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
         self._begin(play)
         if self.report and self.report.kind == "drift" and not self._checks(play):
             self.report.errors.append(f"play '{play.get_name()}' is not in check mode and would have changed the server; nothing of it was run")
-            self._end()
+            self._end(self.report)
 
     @guarded
     def v2_runner_on_ok(self, result: Any) -> None:
         if self.report:
-            self._read(self.report.host(result.host.get_name()), result)
+            self._read(self.report, result)
 
     @guarded
     def v2_runner_on_failed(self, result: Any, ignore_errors: bool = False) -> None:
         if not self.report:
             return
+        self._read(self.report, result)
         host = self.report.host(result.host.get_name())
-        self._read(host, result)
         excused = self.report.kind != "drift" and bool(_findings(result.result))
         if not ignore_errors and not excused:
             host.failures.append(_title(result.task))
@@ -156,7 +155,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
                 host.failures = host.failures if host.failed else []
         except Exception as error:
             self.broke(error)
-        self._end()
+        self._end(self.report)
 
     # how
 
@@ -179,7 +178,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
             self.directory = Path(variables.text("platform_report_dir") or f"reports/{Path(variables.text('inventory_dir')).name or 'default'}")
             self.textfile = Path(path) if (path := variables.text("platform_report_textfile")) else None
             self.webhook = variables.text("platform_report_webhook")
-            self._write(UNFINISHED)
+            self._write(self.report, UNFINISHED)
         except Exception as error:
             self.broke(error)
 
@@ -191,17 +190,16 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
             self.broke(error)
             return False
 
-    def _read(self, host: HostReport, result: Any) -> None:
+    def _read(self, report: Report, result: Any) -> None:
         """Take the named keys out of a task's result."""
-        assert self.report is not None
-        data = result.result
+        host, data = report.host(result.host.get_name()), result.result
         findings = _findings(data)
         if findings is not None:
             host.examined = True
             host.findings += [text for text in findings if text not in host.findings]
         if isinstance(checks := data.get("checks"), list):
             host.checks += [Check.read(entry) for entry in checks if isinstance(entry, Mapping)]
-        if self.report.kind != "drift":
+        if report.kind != "drift":
             return
         action = _short(result.task)
         differs = False
@@ -213,42 +211,49 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
         role, task = _role(result.task), str(result.task.name or action)
         for name, changed in _rounds(task, data) if result.task.loop is not None else [(task, data.get("changed") is True)]:
             if changed and result.task_fields.get("check_mode") is False:
-                self.report.errors.append(f"'{task}' reports a change outside check mode")
+                report.errors.append(f"'{task}' reports a change outside check mode")
             # a change that no object explains must still show
             if (action != APPLY_SET and action not in READING) or (changed and not differs):
                 host.items.append(Item(role, name, changed))
 
-    def _end(self) -> None:
-        """Write the report, print it, and leave with its exit code."""
-        assert self.report is not None
-        outcome = self.report.outcome()
+    def _end(self, report: Report) -> None:
+        """Write the report, print it, and leave with its exit code; whatever happens here, not with 0 for an error."""
         try:
-            finished = self._write(outcome)
-            self._display.display(f"report: {self.directory / self.report.kind}.json")
+            self._conclude(report)
         except Exception as error:
             self.broke(error)
-            outcome = self.report.outcome()
+            raise SystemExit(1) from None
+
+    def _conclude(self, report: Report) -> None:
+        outcome = report.outcome()
+        try:
+            finished = self._write(report, outcome)
+            self._display.display(f"report: {self.directory / report.kind}.json")
+        except Exception as error:
+            self.broke(error)
+            outcome = report.outcome()
             finished = datetime.now(UTC)
+            with contextlib.suppress(OSError):  # what can be written must not contradict the exit code
+                _replace(self.directory / f"{report.kind}.json", report.as_json(outcome, finished))
         if self.webhook:
-            self._post(json.dumps(self.report.as_dict(outcome, finished)).encode())
+            self._post(json.dumps(report.as_dict(outcome, finished)).encode())
         colour = {CLEAN: constants.COLOR_OK, FINDINGS: constants.COLOR_CHANGED, ERROR: constants.COLOR_ERROR}[outcome.status]
-        for line in self.report.lines(outcome):
+        for line in report.lines(outcome):
             self._display.display(line, color=colour)
         if outcome.exit_code:
-            sys.exit(outcome.exit_code)
+            raise SystemExit(outcome.exit_code)
 
-    def _write(self, outcome: Outcome) -> datetime:
-        assert self.report is not None
+    def _write(self, report: Report, outcome: Outcome) -> datetime:
         finished = datetime.now(UTC)
-        base = self.directory / self.report.kind
-        _replace(base.with_suffix(".json"), self.report.as_json(outcome, finished))
+        base = self.directory / report.kind
+        _replace(base.with_suffix(".json"), report.as_json(outcome, finished))
         if outcome is not UNFINISHED:
-            _replace(base.with_suffix(".junit.xml"), self.report.as_junit(outcome, finished))
-            _replace(self.textfile or base.with_suffix(".prom"), self.report.as_textfile(outcome, finished))
+            _replace(base.with_suffix(".junit.xml"), report.as_junit(outcome, finished))
+            _replace(self.textfile or base.with_suffix(".prom"), report.as_textfile(outcome, finished))
         return finished
 
     def _post(self, body: bytes) -> None:
-        """POST to the webhook. urllib's timeout is per read, so a thread bounds the whole; the URL may hold a token, so only its host is named."""
+        """POST to the webhook. open_url's timeout is per read, so a thread bounds the whole; the URL may hold a token, so only its host is named."""
         target = urlsplit(self.webhook)
         problem: list[str] = [f"no answer within {WEBHOOK_SECONDS:.0f} s"]
 
@@ -256,9 +261,8 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
             try:
                 if target.scheme not in ("http", "https"):
                     raise ValueError("not an http(s) URL")
-                request = urllib.request.Request(self.webhook, data=body, headers={"Content-Type": "application/json"}, method="POST")
-                with urllib.request.urlopen(request, timeout=WEBHOOK_SECONDS):
-                    problem.clear()
+                open_url(self.webhook, data=body, headers={"Content-Type": "application/json"}, method="POST", timeout=WEBHOOK_SECONDS).close()
+                problem.clear()
             except Exception as error:
                 problem[:] = [f"HTTP {error.code}" if isinstance(error, urllib.error.HTTPError) else type(error).__name__]
 

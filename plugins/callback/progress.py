@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 name: progress
 type: notification
-author: The shaka.platform founders
+author: The shaka.platform founders (@shaka-platform)
 short_description: Says what is still running, and shows tables
 version_added: 0.1.0
 description:

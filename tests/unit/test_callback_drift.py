@@ -214,6 +214,15 @@ def test_a_report_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     assert "ERROR" in run.printed[-1]
 
 
+def test_a_metrics_file_that_cannot_be_written_is_an_error_in_the_report_too(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    run = Run(tmp_path, platform_report_textfile=str(tmp_path / "file/drift.prom")).start()
+    run.ok(changed=False)
+    assert run.end() == 1
+    assert run.report["status"] == "error"
+    assert run.report["exit_code"] == 1
+
+
 def test_a_change_that_no_object_explains_counts(run: Run) -> None:
     run.ok("shaka.platform.apply_set", "Apply", changed=True, objects=[SAME])
     run.ok("shaka.platform.apply_set", "Apply in secret", changed=True, censored="...")
