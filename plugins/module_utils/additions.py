@@ -51,15 +51,23 @@ def _join(left: dict[str, Any], right: dict[str, Any]) -> dict[str, Any]:
     return {**left, **{key: _join(left.get(key, {}), value) for key, value in right.items()}}
 
 
+def _exempt(key: str) -> bool:
+    return key in EXEMPT or key.startswith(EXEMPT_ANNOTATIONS)
+
+
+def _holds_exempt(fields: dict[str, Any]) -> bool:
+    return any(_exempt(key) or _holds_exempt(below) for key, below in fields.items())
+
+
 def _beyond(fields: dict[str, Any], ours: dict[str, Any], value: Any, desired: Any, path: Pointer) -> Iterator[Pointer]:
     """Where the highest fields are that are in `fields` but neither in `ours` nor in what we want, following all three and the object."""
     for key, below in fields.items():
-        if key == "." or key in EXEMPT or key.startswith(EXEMPT_ANNOTATIONS):
+        if key == "." or _exempt(key):
             continue
         step, wanted = _step(key, value), _step(key, desired)
         if step is None:
             continue
-        if key not in ours and wanted is None:
+        if key not in ours and wanted is None and not _holds_exempt(below):
             yield (*path, step)
         else:
             yield from _beyond(below, ours.get(key, {}), value[step], None if wanted is None else desired[wanted], (*path, step))

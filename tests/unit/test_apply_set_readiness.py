@@ -1,0 +1,142 @@
+"""The table of readiness predicates and of states that do not heal."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ansible_collections.shaka.platform.plugins.module_utils.readiness import creation_problem, lack, pod_problems
+
+
+def thing(kind: str, api: str = "v1", spec: Any = None, status: Any = None, **meta: Any) -> dict[str, Any]:
+    return {"apiVersion": api, "kind": kind, "metadata": {"name": "x", "generation": 2, **meta}, "spec": spec or {}, "status": status or {}}
+
+
+def conditions(**states: str) -> dict[str, Any]:
+    return {"conditions": [{"type": name, "status": state, "message": "because"} for name, state in states.items()]}
+
+
+def deployment(**status: Any) -> dict[str, Any]:
+    return thing(
+        "Deployment", "apps/v1", {"replicas": 2}, {"observedGeneration": 2, "replicas": 2, "updatedReplicas": 2, "availableReplicas": 2, **status}
+    )
+
+
+def stateful(**status: Any) -> dict[str, Any]:
+    return thing("StatefulSet", "apps/v1", {"replicas": 1}, {"observedGeneration": 2, "readyReplicas": 1, "updatedReplicas": 1, **status})
+
+
+def daemon() -> dict[str, Any]:
+    return thing("DaemonSet", "apps/v1", {}, {"observedGeneration": 2, "desiredNumberScheduled": 1, "updatedNumberScheduled": 1})
+
+
+def condition(kind: str, **fields: str) -> dict[str, Any]:
+    return {"observedGeneration": 2, "conditions": [{"type": kind, **fields}]}
+
+
+CRD, APISERVICE, CM = "apiextensions.k8s.io/v1", "apiregistration.k8s.io/v1", "cert-manager.io/v1"
+
+
+@pytest.mark.parametrize(
+    ("obj", "missing"),
+    [
+        (deployment(), None),
+        (deployment(observedGeneration=1), "not looked at"),
+        (deployment(updatedReplicas=1), "1 of 2 pods are of the new revision"),
+        (deployment(replicas=3), "1 old pods"),
+        (deployment(availableReplicas=0), "0 of 2 pods are available"),
+        (thing("Deployment", "apps/v1", {"replicas": 0}, {"observedGeneration": 2}), None),
+        (stateful(), None),
+        (stateful(readyReplicas=0), "0 of 1 pods are ready"),
+        (stateful(updateRevision="b", currentRevision="a", updatedReplicas=0), "new revision"),
+        (
+            thing("DaemonSet", "apps/v1", {}, {"observedGeneration": 2, "desiredNumberScheduled": 1, "updatedNumberScheduled": 1}),
+            "0 of 1 pods are available",
+        ),
+        (thing("Job", "batch/v1"), "not completed"),
+        (thing("Job", "batch/v1", status=conditions(Complete="True")), None),
+        (thing("Job", "batch/v1", {"suspend": True}), None),
+        (thing("CustomResourceDefinition", CRD), "not established"),
+        (thing("CustomResourceDefinition", CRD, status=conditions(Established="True", NamesAccepted="True")), None),
+        (thing("APIService", APISERVICE, status=conditions(Available="False")), "because"),
+        (thing("Certificate", CM, status=conditions(Ready="False")), "because"),
+        (thing("ClusterIssuer", CM, status=conditions(Ready="True")), None),
+        (thing("PersistentVolumeClaim", status={"phase": "Pending"}), None),
+        (thing("PersistentVolumeClaim", status={"phase": "Pending"}, annotations={"volume.kubernetes.io/selected-node": "n"}), "not bound"),
+        (thing("Namespace", status={"phase": "Active"}), None),
+        (thing("Pod", status={"phase": "Running", **conditions(Ready="True")}), None),
+        (thing("Pod", status={"phase": "Pending"}), "Pending"),
+        (thing("Service", spec={"type": "ClusterIP"}), None),
+        (thing("Service", spec={"type": "LoadBalancer"}), "no address"),
+        (thing("Service", spec={"type": "LoadBalancer"}, status={"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]}}), None),
+        (thing("ConfigMap"), None),
+        (thing("Deployment", "other.example.com/v1"), None),
+    ],
+)
+def test_what_an_object_waits_for(obj: dict[str, Any], missing: str | None) -> None:
+    found = lack(obj)
+    assert (found is None) if missing is None else (found is not None and missing in found.text and not found.final)
+
+
+@pytest.mark.parametrize(
+    "obj",
+    [
+        thing("Job", "batch/v1", status=conditions(Failed="True")),
+        thing("CustomResourceDefinition", CRD, status=conditions(NamesAccepted="False")),
+        thing(
+            "Deployment", "apps/v1", status={"observedGeneration": 2, "conditions": [{"type": "Progressing", "reason": "ProgressDeadlineExceeded"}]}
+        ),
+        thing("Certificate", CM, status=condition("Issuing", status="False", reason="Failed")),
+        thing("PersistentVolumeClaim", status={"phase": "Lost"}),
+        thing("Namespace", deletionTimestamp="now"),
+        thing("Pod", status={"phase": "Failed"}),
+    ],
+)
+def test_what_is_final(obj: dict[str, Any]) -> None:
+    found = lack(obj)
+    assert found and found.final
+
+
+def container(reason: str = "", restarts: int = 0, code: int = 0) -> dict[str, Any]:
+    state = {"waiting": {"reason": reason, "message": "m"}} if reason else {}
+    return {
+        "name": "c",
+        "ready": False,
+        "restartCount": restarts,
+        "state": state,
+        "lastState": {"terminated": {"exitCode": code, "reason": "OOMKilled"}},
+    }
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "fatal"),
+    [
+        ({"containerStatuses": [container("ImagePullBackOff")]}, "ImagePullBackOff", True),
+        ({"initContainerStatuses": [container("CreateContainerConfigError")]}, "CreateContainerConfigError", True),
+        ({"containerStatuses": [container("CrashLoopBackOff", 3, 1)]}, "CrashLoopBackOff", True),
+        ({"containerStatuses": [container("", 4, 137)]}, "CrashLoopBackOff", True),
+        ({"containerStatuses": [container("CrashLoopBackOff", 2, 1)]}, None, False),
+        ({"containerStatuses": [container("ContainerCreating")]}, None, False),
+        (condition("PodScheduled", reason="Unschedulable", message="Insufficient memory"), "Unschedulable", True),
+        (
+            {"conditions": [{"type": "PodScheduled", "reason": "Unschedulable", "message": "pod has unbound immediate PersistentVolumeClaims"}]},
+            "Unschedulable",
+            False,
+        ),
+    ],
+)
+def test_what_keeps_a_pod_from_running(status: dict[str, Any], reason: str | None, fatal: bool) -> None:
+    found = list(pod_problems({"status": status}))
+    assert [p.reason for p in found] == ([reason] if reason else [])
+    assert all((p.grace is not None) == fatal for p in found)
+
+
+def test_a_job_counts_its_own_crashes_and_a_killed_container_says_so() -> None:
+    crashed = {"status": {"containerStatuses": [container("CrashLoopBackOff", 5, 137)]}}
+    assert next(pod_problems(crashed, restarts_heal=True)).grace is None
+    assert "OOMKilled" in next(pod_problems(crashed)).message
+
+
+@pytest.mark.parametrize(("message", "fatal"), [("exceeded quota: q", True), ("violates PodSecurity", True), ("status unknown for quota: q", False)])
+def test_refused_pods(message: str, fatal: bool) -> None:
+    assert (creation_problem(message).grace is not None) == fatal

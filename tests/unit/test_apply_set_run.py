@@ -1,0 +1,182 @@
+"""The run against an API server in memory: order, true changed, conflicts, pruning, errors; and the module's ways round a missing cluster."""
+
+from __future__ import annotations
+
+import copy
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from ansible_collections.shaka.platform.plugins.module_utils import applier, worker
+from ansible_collections.shaka.platform.plugins.module_utils.identity import MANAGER
+from ansible_collections.shaka.platform.plugins.module_utils.kube import ApiError, Unreachable
+
+VERBS = ["list", "delete", "patch", "get"]
+SERVED = {
+    "v1": [
+        ("Namespace", "namespaces", "Cluster"),
+        ("ConfigMap", "configmaps", "Namespaced"),
+        ("PersistentVolumeClaim", "persistentvolumeclaims", "Namespaced"),
+    ]
+}
+
+
+class Server:
+    """Enough of an API server: objects by path, server-side apply that replaces what was applied."""
+
+    host, retry_for = "https://127.0.0.1:6443", 0.0
+
+    def __init__(self) -> None:
+        self.objects: dict[str, dict[str, Any]] = {}
+        self.log: list[str] = []
+        self.conflicts = 0
+        self.version = 1
+
+    def request(self, method: str, path: str, query: Any = None, body: Any = None, headers: Any = None) -> Any:
+        if path in ("/api", "/apis"):
+            resources = [{"resource": p, "responseKind": {"kind": k}, "scope": s, "verbs": VERBS} for k, p, s in SERVED["v1"]]
+            return {"items": [{"metadata": {"name": ""}, "versions": [{"version": "v1", "resources": resources}]}] if path == "/api" else []}
+        if method == "DELETE":
+            self.log.append(f"DELETE {path}")
+            return self.objects.pop(path)
+        raise AssertionError(f"{method} {path}")
+
+    def get(self, path: str, query: Mapping[str, str] | None = None, headers: Any = None) -> Any:
+        if query:
+            plural, labels = path.rpartition("/")[2], dict(pair.split("=") for pair in query["labelSelector"].split(","))
+            matching = [
+                o
+                for p, o in self.objects.items()
+                if f"/{plural}/" in p and p.count("/") in (4, 6) and labels.items() <= o["metadata"]["labels"].items()
+            ]
+            return {"items": copy.deepcopy([o for o in matching if p_plural(o) == plural])}
+        return copy.deepcopy(self.objects.get(path))
+
+    def apply(self, path: str, obj: dict[str, Any], manager: str, dry_run: bool) -> dict[str, Any]:
+        name, spaces = obj["metadata"]["name"], path.split("/")
+        if "BAD" in name:
+            raise ApiError(422, {"message": "invalid", "details": {"causes": [{"field": "metadata.name", "message": "bad name"}]}})
+        if self.conflicts:
+            self.conflicts -= 1
+            raise ApiError(409, {"message": "the object has been modified"})
+        if len(spaces) == 7 and f"/api/v1/namespaces/{spaces[4]}" not in self.objects:
+            raise ApiError(404, {"message": f'namespaces "{spaces[4]}" not found'})
+        self.version += 1
+        stored = copy.deepcopy(obj)
+        stored["metadata"].update(
+            uid="u", resourceVersion=str(self.version), managedFields=[{"manager": manager, "operation": "Apply", "fieldsV1": {}}]
+        )
+        stored["status"] = {"phase": "Active"}
+        if not dry_run:
+            self.log.append(f"APPLY {path}")
+            self.objects[path] = stored
+        return copy.deepcopy(stored)
+
+
+def p_plural(obj: dict[str, Any]) -> str:
+    return {kind: plural for kind, plural, _scope in SERVED["v1"]}[obj["kind"]]
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Server:
+    found = Server()
+    monkeypatch.setattr(applier, "Api", lambda *_args, **_kwargs: found)
+    return found
+
+
+def named(kind: str, name: str, namespace: str = "", **fields: Any) -> dict[str, Any]:
+    return {"apiVersion": "v1", "kind": kind, "metadata": {"name": name, **({"namespace": namespace} if namespace else {})}, **fields}
+
+
+def params(sets: dict[str, list[dict[str, Any]]], **extra: Any) -> dict[str, Any]:
+    base = {"role": "r", "part_of": "p", "complete": True, "secrets": {}, "kubeconfig": "k", "wait": True, "wait_timeout": 5, "prune": True}
+    lists = {"delete_volumes": [], "delete_namespaces": [], "controllers": []}
+    return {"sets": [{"name": name, "objects": objects} for name, objects in sets.items()], **base, **lists, **extra}
+
+
+def actions(result: dict[str, Any]) -> dict[str, str]:
+    return {f"{o['kind']} {o['namespace']}/{o['name']}": o["action"] for o in result["objects"]}
+
+
+DEV = [named("ConfigMap", "a", "dev", data={"k": "1"}), named("PersistentVolumeClaim", "v", "dev"), named("Namespace", "dev")]
+PROD = [named("ConfigMap", "a", "prod", data={"k": "1"}), named("Namespace", "prod")]
+
+
+def test_created_in_order_then_unchanged_then_changed(server: Server) -> None:
+    first = applier.run(params({"r.dev": DEV}), False, False)
+    assert first["counts"]["created"] == 3 and first["msg"] == "3 objects: 3 created, 0 changed, 0 unchanged; 0 pruned"
+    assert [line.split("/")[-2] for line in server.log] == ["namespaces", "configmaps", "persistentvolumeclaims"]
+    assert not applier.run(params({"r.dev": DEV}), False, False)["changed"]
+    changed = applier.run(params({"r.dev": [named("ConfigMap", "a", "dev", data={"k": "2"}), *DEV[1:]]}), False, True)
+    assert [o["fields"] for o in changed["objects"] if o["action"] == "changed"] == [["data.k"]]
+    assert len(changed["diff"]) == 1 and "k: '2'" in changed["diff"][0]["after"]
+
+
+def test_check_mode_changes_nothing_and_forgives_a_missing_namespace(server: Server) -> None:
+    result = applier.run(params({"r.dev": DEV}), True, False)
+    assert set(actions(result).values()) == {"created"} and not server.objects
+
+
+def test_check_mode_without_a_cluster_would_create_everything(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nobody(*_args: Any, **_kwargs: Any) -> None:
+        raise Unreachable("nobody there")
+
+    monkeypatch.setattr(applier, "Api", nobody)
+    result = applier.run(params({"r.dev": DEV}), True, True)
+    assert result["counts"]["created"] == 3 and "nobody there" in result["msg"] and len(result["diff"]) == 3
+    assert applier.run(params({"r.dev": DEV}), False, False)["errors"] == ["nobody there"]
+    assert applier.offline(params({"r.dev": DEV}), "no client", False)["counts"]["created"] == 3
+
+
+def test_another_writer_in_between_is_no_failure(server: Server) -> None:
+    applier.run(params({"r.dev": DEV}), False, False)
+    server.conflicts = 3
+    assert not applier.run(params({"r.dev": DEV}), False, False)["changed"]
+
+
+def test_every_error_is_reported_and_nothing_more_is_changed(server: Server) -> None:
+    objects = [
+        named("Namespace", "dev"),
+        named("ConfigMap", "BAD1", "dev"),
+        named("ConfigMap", "BAD2", "dev"),
+        named("PersistentVolumeClaim", "BAD3", "dev"),
+    ]
+    result = applier.run(params({"r.dev": [*objects, named("PersistentVolumeClaim", "fine", "dev")]}), False, False)
+    assert result["failed"] and len(result["errors"]) == 3 and result["changed"]
+    assert list(server.objects) == ["/api/v1/namespaces/dev"]
+
+
+def test_what_is_no_longer_rendered_is_pruned_but_not_volumes_and_namespaces(server: Server) -> None:
+    applier.run(params({"r.dev": DEV, "r.prod": PROD}), False, False)
+    assert actions(applier.run(params({"r.dev": DEV[2:], "r.prod": PROD}), True, False))["ConfigMap dev/a"] == "pruned"
+    gone = actions(applier.run(params({"r.prod": PROD}), False, False))
+    assert gone["ConfigMap dev/a"] == "pruned" and gone["PersistentVolumeClaim dev/v"] == gone["Namespace /dev"] == "kept"
+    named_ones = actions(applier.run(params({"r.prod": PROD}, delete_volumes=["dev/v"], delete_namespaces=["dev"]), False, False))
+    assert named_ones["PersistentVolumeClaim dev/v"] == named_ones["Namespace /dev"] == "pruned"
+    assert set(server.objects) == {"/api/v1/namespaces/prod", "/api/v1/namespaces/prod/configmaps/a"}
+
+
+def test_a_narrowed_run_prunes_only_what_it_rendered(server: Server) -> None:
+    cluster = [named("ConfigMap", "shared", "dev")]
+    applier.run(params({"r": cluster, "r.dev": DEV, "r.prod": PROD}), False, False)
+    result = actions(applier.run(params({"r": [], "r.dev": DEV[1:]}, complete=False), False, False))
+    assert {name for name, action in result.items() if action == "pruned"} == {"ConfigMap dev/a"}
+
+
+def test_what_we_did_not_apply_is_never_pruned(server: Server) -> None:
+    applier.run(params({"r.dev": DEV}), False, False)
+    copied = copy.deepcopy(server.objects["/api/v1/namespaces/dev/configmaps/a"])
+    copied["metadata"].update(name="copy", managedFields=[{"manager": "some-controller", "operation": "Update"}])
+    owned = copy.deepcopy(server.objects["/api/v1/namespaces/dev/configmaps/a"])
+    owned["metadata"].update(name="owned", ownerReferences=[{"uid": "x"}])
+    assert owned["metadata"]["managedFields"][0]["manager"] == MANAGER
+    server.objects.update({f"/api/v1/namespaces/dev/configmaps/{o['metadata']['name']}": o for o in (copied, owned)})
+    assert not applier.run(params({"r.dev": DEV}), False, False)["changed"]
+
+
+def test_the_worker_takes_more_than_a_pipe_holds() -> None:
+    """Ansible's respawn_module would hang here."""
+    big = params({"r.dev": [named("ConfigMap", f"c{i}", "dev", data={"k": "x" * 1000}) for i in range(200)]}, kubeconfig="/nonexistent/kubeconfig")
+    pytest.importorskip("kubernetes")
+    assert worker.run_in(sys.executable, big, True, False)["counts"]["created"] == 200

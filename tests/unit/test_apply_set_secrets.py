@@ -1,0 +1,76 @@
+"""Secret references, and that no value leaves the module."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+import pytest
+from ansible_collections.shaka.platform.plugins.module_utils.compose import Refused, compose
+from ansible_collections.shaka.platform.plugins.module_utils.errors import explain
+from ansible_collections.shaka.platform.plugins.module_utils.kube import ApiError
+from ansible_collections.shaka.platform.plugins.module_utils.references import Scrubber, references_in, resolve
+
+SECRET: dict[str, Any] = {
+    "apiVersion": "v1",
+    "kind": "Secret",
+    "metadata": {"name": "s", "namespace": "n", "annotations": {"shaka.platform/inventory": "platform_environments.prod"}},
+    "stringData": {"URL": "redis://:@{prod/REDIS_PASSWORD}@redis/2", "PLAIN": "text"},
+}
+
+
+def test_references_are_found_and_resolved_into_data() -> None:
+    assert list(references_in(SECRET)) == ["prod/REDIS_PASSWORD"]
+    resolved, errors = resolve(SECRET, {"prod/REDIS_PASSWORD": "pässword"})
+    assert not errors and "stringData" not in resolved
+    assert {key: base64.b64decode(value).decode() for key, value in resolved["data"].items()} == {"URL": "redis://:pässword@redis/2", "PLAIN": "text"}
+
+
+def test_an_unknown_reference_names_object_key_and_inventory() -> None:
+    _resolved, errors = resolve(SECRET, {})
+    assert errors == ["Secret n/s: stringData.URL refers to the unknown secret @{prod/REDIS_PASSWORD} (inventory: platform_environments.prod)"]
+
+
+def test_a_reference_elsewhere_is_refused() -> None:
+    config = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c", "namespace": "n"}, "data": {"a": "@{prod/X}"}}
+    params = {"sets": [{"name": "r", "objects": [config], "sources": ["r/t.j2"]}], "role": "r", "part_of": "p", "secrets": {"prod/X": "v"}}
+    with pytest.raises(Refused, match=r"ConfigMap n/c \(template: r/t.j2\): a secret reference"):
+        compose(params, False)
+
+
+def test_values_are_taken_out_of_any_text() -> None:
+    value = "canary-0123456789"
+    encoded = base64.b64encode(value.encode()).decode()
+    scrubbed = json.dumps(Scrubber([value]).all({"a": [f"x {value} y"], "b": {"c": encoded}, "n": 1}))
+    assert value not in scrubbed and encoded.rstrip("=") not in scrubbed and '"n": 1' in scrubbed
+
+
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        ("FATAL: password=hunter22 rejected", "FATAL: password=******** rejected"),
+        ("connecting to postgres://app:hunter22@db:5432/x", "connecting to postgres://app:********@db:5432/x"),
+        ('{"api_key": "hunter22", "level": 3}', '{"api_key": "********", "level": 3}'),
+        ("password authentication failed for user app", "password authentication failed for user app"),
+    ],
+)
+def test_log_lines_lose_what_looks_like_a_secret(line: str, shown: str) -> None:
+    assert Scrubber([]).log(line) == shown
+
+
+def refusal(field: str, message: str) -> ApiError:
+    return ApiError(422, {"message": f"it is invalid: {message}", "details": {"causes": [{"field": field, "message": message}]}})
+
+
+def test_an_error_about_a_secret_never_quotes_the_server() -> None:
+    text = explain(SECRET, refusal("data[k]", 'Invalid value: "aHVudGVy"'))
+    assert "aHVudGVy" not in text and "data[k]" in text
+
+
+def test_an_error_says_object_field_inventory_and_what_to_do() -> None:
+    claim = {"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": "postgres", "namespace": "shaka-prod"}}
+    error = refusal("spec", "Forbidden: updates to statefulset spec for fields other than x are forbidden")
+    text = explain(claim, error, "postgres/templates/environment/postgres.yaml.j2")
+    for words in ("StatefulSet shaka-prod/postgres", "template: postgres/templates", "spec: Forbidden", "delete statefulset postgres --cascade"):
+        assert words in text
