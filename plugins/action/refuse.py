@@ -30,8 +30,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core has no typ
         if arguments["findings"]:
             result["platform_findings"] = problems
         elif problems:
-            display.display("\n" + (arguments["message"] or "\n".join(problems)) + "\n")
             result["failed"] = True
-            paths = [problem.split(": ", 1)[0] for problem in problems]
-            result["msg"] = f"refused before anything was changed; listed above: {', '.join(paths)}"
+            if arguments["message"]:
+                display.display(f"\n{arguments['message']}\n")
+                problems = ["listed above", *(problem.split(": ", 1)[0] for problem in problems)]
+            result["msg"] = f"refused before anything was changed: {'; '.join(problems)}"
         return result

@@ -9,7 +9,7 @@ short_description: End the run with one readable list of what to change
 version_added: "0.1.0"
 author: The shaka.platform founders (@shaka-platform)
 description:
-  - Prints the whole list once, as text, and fails when there is something in it. Runs on the controller and contacts nothing.
+  - Fails when there is something in the list, and prints O(message) once as plain text. Runs on the controller and contacts nothing.
 options:
   problems:
     description: What to change, as C(path) and C(reason) joined by a colon. Empty means that nothing happens.
@@ -17,7 +17,7 @@ options:
     elements: str
     required: true
   message:
-    description: The same as one text for the screen.
+    description: The same as one text for the screen; without it the problems are the error message.
     type: str
     default: ""
   findings:

@@ -461,7 +461,7 @@ def _check_redis(redis: Raw, namespaces: Mapping[str, Raw], limit_ranges: Mappin
 def _check_edges(raw: Raw, settings: Raw, with_backup: bool, problems: _Problems) -> None:
     """The server's address, the certificate authority and the bucket."""
     for host, address in raw.get("hosts", {}).items():
-        problems.add(f"hosts.yml: {host}.ansible_host", rules.address(address), address)
+        problems.add(f"ansible_host of {host}", rules.address(address), address)
     acme, s3 = settings["platform_acme"], settings["platform_s3"]
     problems.add("platform_acme.email", rules.email(acme["email"]), acme["email"])
     problems.add("platform_acme.server", rules.url(acme["server"]), acme["server"])

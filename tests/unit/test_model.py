@@ -174,7 +174,7 @@ MISTAKES = [
     ("platform_backup_recipient", "AGE-SECRET-KEY-1QQ", "platform_backup_recipient", "private key"),
     ("platform_server", {"memory": "2GB"}, "platform_server.memory", "did you mean 2Gi?"),
     ("platform_image_overrides", {"postgre": "x"}, "platform_image_overrides.postgre", "did you mean postgres?"),
-    ("hosts", {"server": "192.0.2.10"}, "hosts.yml: server.ansible_host", "documentation address"),
+    ("hosts", {"server": "192.0.2.10"}, "ansible_host of server", "documentation address"),
     ("names", ["platform_enviroments"], "platform_enviroments", "did you mean platform_environments?"),
     ("platform_secrets/prod/JWT_SECRET", None, "platform_secrets.prod", "JWT_SECRET missing"),
     ("platform_secrets/prod/JWT_SECRET", secret("x")[:63], "platform_secrets.prod.JWT_SECRET", "63 characters of at least 64"),
