@@ -131,7 +131,7 @@ class Applier:
                 list(self.pool.map(self._apply, items, itertools.repeat(dry)))
                 self.problems += [item.error for item in items if item.error]
             self._stop_on_problems()
-            if self.params["prune"]:
+            if self.params["prune"] and self.plan.complete:
                 self._prune()
             self._stop_on_problems()
             if self.params["wait"] and not self.check:

@@ -49,10 +49,11 @@ class Item:
 
 @dataclass
 class Plan:
-    """Every object of the call, and what could not be known (check mode before a manifest is on the server)."""
+    """Every object of the call; `complete` unless check mode found a manifest not yet on the server, which the notes say."""
 
     items: list[Item]
     notes: list[str]
+    complete: bool = True
 
 
 def _manifests(paths: list[str], check: bool, notes: list[str], problems: list[str]) -> list[tuple[dict[str, Any], str]]:
@@ -98,4 +99,4 @@ def compose(params: Mapping[str, Any], check: bool) -> Plan:
         seen[item.key] = item
     if problems:
         raise Refused(problems)
-    return Plan(items, notes)
+    return Plan(items, notes, complete=not notes)

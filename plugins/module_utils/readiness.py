@@ -39,9 +39,9 @@ def condition(obj: Object, name: str) -> Mapping[str, Any]:
     return {}
 
 
-def _behind(obj: Object) -> str | None:
-    """Controllers write status for a generation; an older one describes the object before our change."""
-    if int((obj.get("status") or {}).get("observedGeneration") or 0) < int(obj["metadata"].get("generation") or 0):
+def behind(obj: Object) -> str | None:
+    """Controllers write status for a generation; an older one describes the object before our change (a Job's says nothing)."""
+    if obj["kind"] != "Job" and int((obj.get("status") or {}).get("observedGeneration") or 0) < int(obj["metadata"].get("generation") or 0):
         return "its controller has not looked at the change yet"
     return None
 
@@ -52,9 +52,8 @@ def deployment(obj: Object) -> str | None:
         return None
     progressing = condition(obj, "Progressing")
     wanted, updated = spec.get("replicas", 1), status.get("updatedReplicas", 0)
-    behind = _behind(obj)
-    if behind:
-        return behind
+    if behind(obj):
+        return behind(obj)
     if progressing.get("reason") == "ProgressDeadlineExceeded":
         raise Hopeless(f"its rollout made no progress for {spec.get('progressDeadlineSeconds', 600)} s: {progressing.get('message', '')}")
     if updated < wanted:
@@ -69,9 +68,8 @@ def deployment(obj: Object) -> str | None:
 def stateful_set(obj: Object) -> str | None:
     spec, status = obj.get("spec") or {}, obj.get("status") or {}
     wanted, strategy = spec.get("replicas", 1), spec.get("updateStrategy") or {}
-    behind = _behind(obj)
-    if behind:
-        return behind
+    if behind(obj):
+        return behind(obj)
     if status.get("readyReplicas", 0) < wanted:
         return f"{status.get('readyReplicas', 0)} of {wanted} pods are ready"
     due = wanted - int((strategy.get("rollingUpdate") or {}).get("partition") or 0)
@@ -84,8 +82,8 @@ def stateful_set(obj: Object) -> str | None:
 def daemon_set(obj: Object) -> str | None:
     status = obj.get("status") or {}
     wanted = status.get("desiredNumberScheduled", 0)
-    if _behind(obj):
-        return _behind(obj)
+    if behind(obj):
+        return behind(obj)
     if status.get("updatedNumberScheduled", 0) < wanted and ((obj.get("spec") or {}).get("updateStrategy") or {}).get("type") != "OnDelete":
         return f"{status.get('updatedNumberScheduled', 0)} of {wanted} pods are of the new revision"
     if status.get("numberAvailable", 0) < wanted:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import itertools
 import time
 from collections.abc import Iterable, Iterator
@@ -13,11 +14,12 @@ from typing import Any
 from .discovery import Resource
 from .identity import describe, group_of, inventory_of, key_of
 from .kube import Api, ApiError, segment
-from .readiness import WORKLOADS, Lack, Problem, condition, creation_problem, lack, pod_problems
+from .readiness import WORKLOADS, Lack, Problem, behind, condition, creation_problem, lack, pod_problems
 from .references import Scrubber
 
 INTERVAL = (0.2, 0.3, 0.5)  # seconds between looks at first; 1 s later
 LOG_LINES = 8
+REPLACEMENT = 15.0  # seconds for the controller to replace a broken pod of the old revision; a StatefulSet's does not in every case
 
 
 class WaitFailed(Exception):
@@ -76,6 +78,8 @@ class Waiter:
             for problem in pod_problems(obj):
                 yield obj["metadata"]["uid"], problem
         elif place in WORKLOADS:
+            if behind(obj):  # the pods there are now may be those that the change replaces
+                return
             failure = condition(obj, "ReplicaFailure")
             if failure.get("status") == "True":
                 yield obj["metadata"]["uid"], creation_problem(str(failure.get("message") or ""))
@@ -85,6 +89,8 @@ class Waiter:
                         yield obj["metadata"]["uid"], creation_problem(str(event.get("message") or ""))
             for pod in self.pods(obj):
                 for problem in pod_problems(pod, restarts_heal=obj["kind"] == "Job"):
+                    if problem.grace is not None and _old_revision(obj, pod):
+                        problem = dataclasses.replace(problem, grace=max(problem.grace, REPLACEMENT))
                     yield pod["metadata"]["uid"], problem
 
     def pods(self, obj: dict[str, Any]) -> list[dict[str, Any]]:
@@ -159,5 +165,9 @@ class Waiter:
 
 
 def _old_revision(obj: dict[str, Any], pod: dict[str, Any]) -> bool:
-    revision = (pod["metadata"].get("labels") or {}).get("controller-revision-hash")
-    return bool(revision) and revision != (obj.get("status") or {}).get("updateRevision")
+    """True for a pod of a StatefulSet or DaemonSet that its controller has still to replace."""
+    labels = pod["metadata"].get("labels") or {}
+    if obj["kind"] == "StatefulSet":
+        return labels.get("controller-revision-hash") != (obj.get("status") or {}).get("updateRevision")
+    current = (obj["metadata"].get("annotations") or {}).get("deprecated.daemonset.template.generation")
+    return obj["kind"] == "DaemonSet" and labels.get("pod-template-generation") != current

@@ -127,7 +127,6 @@ attributes:
   diff_mode:
     support: full
     description: YAML before and after of each changed object; values of Secrets as short digests.
-extends_documentation_fragment: []
 requirements:
   - kubernetes (Python client) and PyYAML on the server, in the module's own interpreter or in O(python)
 author:

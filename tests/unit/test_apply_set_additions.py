@@ -60,7 +60,7 @@ def test_a_changed_field_of_ours_is_not_an_addition() -> None:
 
 
 def test_bookkeeping_restarts_and_subresources_are_left() -> None:
-    left = {"f:metadata": {"f:finalizers": {}, "f:annotations": {"f:kubectl.kubernetes.io/restartedAt": {}}}}
+    left: dict[str, Any] = {"f:metadata": {"f:finalizers": {}, "f:annotations": {"f:kubectl.kubernetes.io/restartedAt": {}}}}
     assert added(live({**left, "f:status": {}}), DESIRED, []) == []
     assert added(live(HAND, subresource="scale"), DESIRED, []) == []
 

@@ -91,7 +91,7 @@ def named(kind: str, name: str, namespace: str = "", **fields: Any) -> dict[str,
 
 def params(sets: dict[str, list[dict[str, Any]]], **extra: Any) -> dict[str, Any]:
     base = {"role": "r", "part_of": "p", "complete": True, "secrets": {}, "kubeconfig": "k", "wait": True, "wait_timeout": 5, "prune": True}
-    lists = {"delete_volumes": [], "delete_namespaces": [], "controllers": []}
+    lists: dict[str, list[str]] = {"delete_volumes": [], "delete_namespaces": [], "controllers": []}
     return {"sets": [{"name": name, "objects": objects} for name, objects in sets.items()], **base, **lists, **extra}
 
 
