@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-import os
 import threading
+from pathlib import Path
 from typing import Any
 
 from ansible.errors import AnsibleActionFail
@@ -45,7 +45,7 @@ class Progress:
         self.thread.join()
 
 
-class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core has no type information
+class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core has no types
     """See the module of the same name for the documentation."""
 
     _supports_check_mode = True
@@ -57,9 +57,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core has no typ
         arguments = {**arguments, "files": files}
         for file in files:
             if "src" in file:
-                if not os.path.isfile(file["src"]):
-                    raise AnsibleActionFail(f"{file['name']}: there is no file {file['src']} on the controller; build the bundle again or set platform_bundle")
-                file["size"] = os.path.getsize(file["src"])
+                if not Path(file["src"]).is_file():
+                    raise AnsibleActionFail(f"{file['name']}: no file {file['src']} on the controller: is platform_bundle right and complete?")
+                file["size"] = Path(file["src"]).stat().st_size
         result = self._module(arguments, task_vars)
         wanted = [entry for entry in result.get("files", []) if entry["action"] == "wanted"]
         if result.get("failed") or not wanted:
@@ -78,11 +78,12 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core has no typ
 
     def _send(self, file: dict[str, Any], partial: str, task_vars: dict[str, Any] | None) -> str:
         """Send one file; where it lies on the server until the module verifies it and renames it."""
-        got = sha256_of(file["src"])
+        got = sha256_of(Path(file["src"]))
         if got != file["sha256"].lower():
-            raise AnsibleActionFail(f"{file['name']}: {file['src']} on the controller is not the pinned file: expected sha256 {file['sha256']}, got {got}; nothing was sent")
+            sums = f"expected sha256 {file['sha256']}, got {got}"
+            raise AnsibleActionFail(f"{file['name']}: {file['src']} on the controller is not the pinned file: {sums}; it was not sent")
         host = (task_vars or {}).get("inventory_hostname", "the server")
-        remote = partial if self._connects_as_owner() else self._connection._shell.join_path(self._tmp(), os.path.basename(partial))
+        remote = partial if self._connects_as_owner() else self._connection._shell.join_path(self._tmp(), Path(partial).name)
         with Progress(f"sending {file['name']} to {host}, {file['size'] / 1e6:.0f} MB", announce=file["size"] >= SMALL):
             self._connection.put_file(file["src"], remote)
         return str(remote)

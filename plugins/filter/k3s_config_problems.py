@@ -53,7 +53,9 @@ def k3s_config_problems(config: Mapping[str, Any], keys: Mapping[str, Sequence[s
             hint = f"; did you mean '{near[0]}'?" if near else ""
             problems.append(f"k3s_config: K3s has no key '{key}' and would skip it{hint}")
         elif kind == "secret":
-            problems.append(f"k3s_config: '{key}' holds a secret, which would stand in config.yaml and in this run's output; use the key that takes a file, or leave it to K3s")
+            problems.append(
+                f"k3s_config: '{key}' holds a secret, which would show in this run's output: use a key that takes a file, or leave it out"
+            )
         elif not _fits(kind, value):
             problems.append(f"k3s_config: '{key}' takes {KINDS[kind]}, not {value!r}")
     return problems

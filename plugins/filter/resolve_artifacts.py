@@ -34,7 +34,9 @@ options:
 EXAMPLES = r"""
 - name: Show what the server gets
   ansible.builtin.debug:
-    msg: "{{ platform_artifacts | shaka.platform.resolve_artifacts([{'match': 'manifests/*', 'dest': '/var/lib/shaka/manifests/'}], platform_bundle, 'x86_64') }}"
+    msg: "{{ platform_artifacts | shaka.platform.resolve_artifacts(places, platform_bundle, 'x86_64') }}"
+  vars:
+    places: [{match: "manifests/*", dest: /var/lib/shaka/manifests/}]
 """
 
 RETURN = r"""

@@ -39,23 +39,25 @@ _value: {description: "C(cpu) and C(memory) as Kubernetes quantities.", type: di
 
 
 def _reserve(name: str, size: int, capacity: int, reserve: int, eviction: int) -> int:
+    variable = f"platform_server.reserved.{name}"
     usable = min(size or capacity, capacity)
     if reserve >= usable:
-        raise AnsibleFilterError(f"platform_server.reserved.{name} takes all of the server's {name}: nothing is left for pods; reserve less or use a larger server")
+        raise AnsibleFilterError(f"{variable} takes all of the server's {name}, nothing is left for pods: reserve less, or use a larger server")
     if reserve < eviction:
-        raise AnsibleFilterError(f"platform_server.reserved.{name} is less than the {format_memory(eviction)} below which the kubelet evicts pods; reserve more")
+        raise AnsibleFilterError(f"{variable} is less than the {format_memory(eviction)} below which the kubelet evicts pods: reserve more")
     return capacity - usable + reserve - eviction
 
 
 def system_reserved(reserve: Mapping[str, Any], server: Mapping[str, Any], facts: Mapping[str, Any], eviction_memory: str) -> dict[str, str]:
     """The quantities for `system-reserved`."""
     try:
-        cpu = _reserve("cpu", parse_cpu(str(server.get("cpu") or "0")), int(facts["processor_vcpus"]) * 1000, parse_cpu(str(reserve["cpu"])), 0)
-        memory = _reserve(
-            "memory", parse_memory(str(server.get("memory") or "0")), int(facts["memtotal_mb"]) << 20, parse_memory(str(reserve["memory"])), parse_memory(eviction_memory)
-        )
+        sizes = parse_cpu(str(server.get("cpu") or "0")), parse_memory(str(server.get("memory") or "0"))
+        reserves = parse_cpu(str(reserve["cpu"])), parse_memory(str(reserve["memory"]))
+        eviction = parse_memory(eviction_memory)
     except QuantityError as error:
         raise AnsibleFilterError(f"platform_server: a quantity {error}") from error
+    cpu = _reserve("cpu", sizes[0], int(facts["processor_vcpus"]) * 1000, reserves[0], 0)
+    memory = _reserve("memory", sizes[1], int(facts["memtotal_mb"]) << 20, reserves[1], eviction)
     return {"cpu": format_cpu(cpu), "memory": format_memory(memory)}
 
 

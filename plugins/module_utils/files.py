@@ -5,37 +5,42 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
+from pathlib import Path
 
 
-def sha256_of(path: str) -> str:
+def sha256_of(path: Path) -> str:
     """The sha256 of a file's content, in hex."""
     digest = hashlib.sha256()
-    with open(path, "rb") as source:
+    with path.open("rb") as source:
         while block := source.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
 
 
-def place(partial: str, dest: str, mode: int) -> None:
-    """Give a complete file, on the same file system, its mode and its name; it is on the disk before it has the name."""
-    descriptor = os.open(partial, os.O_RDONLY)
-    try:
-        os.fchown(descriptor, 0, 0) if os.geteuid() == 0 else None
-        os.fchmod(descriptor, mode)
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    os.rename(partial, dest)
+def place(partial: Path, dest: Path, mode: int) -> None:
+    """Give a complete file, on the same file system, its owner, mode and name; it is on the disk before it has the name."""
+    with partial.open("rb") as source:
+        if os.geteuid() == 0:
+            os.fchown(source.fileno(), 0, 0)
+        os.fchmod(source.fileno(), mode)
+        os.fsync(source.fileno())
+    partial.rename(dest)
 
 
-def write_whole(dest: str, text: str, mode: int) -> None:
+def write_whole(dest: Path, text: str, mode: int) -> None:
     """Replace a file's content and mode at once; its directories are made (0755)."""
-    os.makedirs(os.path.dirname(dest), mode=0o755, exist_ok=True)
-    partial = f"{dest}.shaka-new"
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as target:
-        target.write(text)
+    dest.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    partial = dest.with_name(f"{dest.name}.shaka-new")
+    partial.unlink(missing_ok=True)
+    partial.touch(mode=0o600)
+    partial.write_text(text, encoding="utf-8")
     place(partial, dest, mode)
+
+
+def move(source: Path, dest: Path) -> None:
+    """Move a file, also to another file system."""
+    shutil.move(str(source), str(dest))
 
 
 def parse_mode(text: str) -> int:

@@ -74,15 +74,16 @@ message:
   type: str
 """
 
-import json  # noqa: E402
-import os  # noqa: E402
-import stat  # noqa: E402
-from typing import Any, Callable  # noqa: E402
+import json
+import os
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule  # noqa: E402
-from ansible.module_utils.urls import open_url  # noqa: E402
-
-from ansible_collections.shaka.platform.plugins.module_utils.files import parse_mode, place, sha256_of, write_whole  # noqa: E402
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.urls import open_url
+from ansible_collections.shaka.platform.plugins.module_utils.files import move, parse_mode, place, sha256_of, write_whole
 
 FILE_SPEC: dict[str, Any] = {
     "name": {"type": "str", "required": True},
@@ -95,7 +96,14 @@ FILE_SPEC: dict[str, Any] = {
     "size": {"type": "int", "default": 0},
 }
 ARGUMENT_SPEC: dict[str, Any] = {
-    "files": {"type": "list", "elements": "dict", "required": True, "options": FILE_SPEC, "required_one_of": [["src", "url"]], "mutually_exclusive": [["src", "url"]]},
+    "files": {
+        "type": "list",
+        "elements": "dict",
+        "required": True,
+        "options": FILE_SPEC,
+        "required_one_of": [["src", "url"]],
+        "mutually_exclusive": [["src", "url"]],
+    },
     "memory": {"type": "path", "default": "/var/lib/shaka/artifacts.json"},
     "timeout": {"type": "int", "default": 60},
     "received": {"type": "dict", "default": {}},
@@ -109,27 +117,26 @@ class ArtifactError(Exception):
 class Memory:
     """Sums of files, each good for as long as the file's size, times and inode stay what they were when it was read."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            with open(path, encoding="utf-8") as source:
-                self.known: dict[str, dict[str, Any]] = json.load(source)
+            self.known: dict[str, dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             self.known = {}
         self.changed = False
 
-    def digest(self, path: str) -> str | None:
+    def digest(self, path: Path) -> str | None:
         """The file's sum; None when there is no regular file. The change time cannot be set back, so a swapped file is read again."""
         try:
-            found = os.lstat(path)
+            found = path.lstat()
         except FileNotFoundError:
             return None
         if not stat.S_ISREG(found.st_mode):
             return None
         identity = [found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino, found.st_dev]
-        entry = self.known.get(path)
+        entry = self.known.get(str(path))
         if entry is None or entry.get("identity") != identity:
-            entry = self.known[path] = {"sha256": sha256_of(path), "identity": identity}
+            entry = self.known[str(path)] = {"sha256": sha256_of(path), "identity": identity}
             self.changed = True
         return str(entry["sha256"])
 
@@ -139,17 +146,17 @@ class Memory:
             write_whole(self.path, json.dumps(self.known, indent=1, sort_keys=True) + "\n", 0o644)
 
 
-def partial_path(dest: str, sha256: str) -> str:
+def partial_path(file: dict[str, Any]) -> Path:
     """Where a file is put until it is verified. The name has none of the endings that K3s's image import looks for."""
-    return os.path.join(os.path.dirname(dest), f".part-{sha256[:16]}")
+    return Path(file["dest"]).with_name(f".part-{file['sha256'][:16]}")
 
 
-def download(file: dict[str, Any], partial: str, timeout: int, opener: Callable[..., Any]) -> None:
+def download(file: dict[str, Any], partial: Path, timeout: int, opener: Callable[..., Any]) -> None:
     """Fetch the file's URL to a partial file; ArtifactError when it breaks off."""
     try:
         response = opener(file["url"], timeout=timeout, http_agent="shaka.platform", follow_redirects="safe")
         length = int(response.headers.get("Content-Length") or 0)
-        with open(partial, "wb") as target:
+        with partial.open("wb") as target:
             while block := response.read(1 << 20):
                 target.write(block)
             got = target.tell()
@@ -159,77 +166,73 @@ def download(file: dict[str, Any], partial: str, timeout: int, opener: Callable[
         raise ArtifactError(f"{file['name']}: the download of {file['url']} broke off: expected {length} bytes, got {got}")
 
 
-def verified(file: dict[str, Any], partial: str, origin: str) -> None:
+def verified(file: dict[str, Any], partial: Path, origin: str) -> None:
     """Refuse, and remove, a partial file whose sum is not the expected one."""
     got = sha256_of(partial)
     if got != file["sha256"]:
-        os.unlink(partial)
-        raise ArtifactError(f"{file['name']}: wrong content from {origin}: expected sha256 {file['sha256']}, got {got}; {file['dest']} is left as it was")
+        partial.unlink()
+        expected = f"expected sha256 {file['sha256']}, got {got}"
+        raise ArtifactError(f"{file['name']}: wrong content from {origin}: {expected}; {file['dest']} is left as it was")
 
 
-def attributes_differ(file: dict[str, Any]) -> bool:
-    """Whether the mode or a link of a file that is there differs."""
-    folder, base = os.path.split(file["dest"])
-    links = (os.path.join(folder, link) for link in file["links"])
-    return stat.S_IMODE(os.stat(file["dest"]).st_mode) != parse_mode(file["mode"]) or any(not os.path.islink(link) or os.readlink(link) != base for link in links)
+def links_to_make(file: dict[str, Any]) -> list[Path]:
+    """The file's links that are missing or point elsewhere."""
+    dest = Path(file["dest"])
+    links = [dest.with_name(name) for name in file["links"]]
+    return [link for link in links if not link.is_symlink() or str(link.readlink()) != dest.name]
 
 
-def set_attributes(file: dict[str, Any]) -> None:
-    """Set the mode and make the links, each in one step."""
-    folder, base = os.path.split(file["dest"])
-    os.chmod(file["dest"], parse_mode(file["mode"]))
-    for link in file["links"]:
-        path = os.path.join(folder, link)
-        if not os.path.islink(path) or os.readlink(path) != base:
-            os.symlink(base, path + ".shaka-new")
-            os.rename(path + ".shaka-new", path)
+def set_links(file: dict[str, Any]) -> None:
+    """Make the links, each in one step."""
+    for link in links_to_make(file):
+        fresh = link.with_name(f".link-{link.name}")
+        fresh.unlink(missing_ok=True)
+        fresh.symlink_to(Path(file["dest"]).name)
+        fresh.rename(link)
 
 
 def refuse_full_disk(files: list[dict[str, Any]]) -> None:
     """ArtifactError when the files do not fit the file systems they go to."""
     needed: dict[int, int] = {}
     for file in files:
-        folder = os.path.dirname(file["dest"])
-        while not os.path.isdir(folder):
-            folder = os.path.dirname(folder)
-        device = os.stat(folder).st_dev
+        folder = next(parent for parent in Path(file["dest"]).parents if parent.is_dir())
+        device = folder.stat().st_dev
         needed[device] = needed.get(device, 0) + file["size"]
         space = os.statvfs(folder)
         free = space.f_bavail * space.f_frsize
         if needed[device] > free:
-            raise ArtifactError(f"{file['name']}: the file system of {folder} has {free >> 20} MB free, but the files need {needed[device] >> 20} MB")
+            raise ArtifactError(f"{file['name']}: the file system of {folder} has {free >> 20} MiB free, the files need {needed[device] >> 20} MiB")
 
 
 def ensure(file: dict[str, Any], memory: Memory, params: dict[str, Any], check_mode: bool, opener: Callable[..., Any]) -> dict[str, Any]:
     """Bring one file to its place, or tell that it must be sent first (action `wanted`)."""
-    before = memory.digest(file["dest"])
+    dest, mode = Path(file["dest"]), parse_mode(file["mode"])
+    before = memory.digest(dest)
     result = {"name": file["name"], "dest": file["dest"], "before": before or "missing", "action": "unchanged"}
     if before == file["sha256"]:
-        if attributes_differ(file):
+        if stat.S_IMODE(dest.stat().st_mode) != mode or links_to_make(file):
             result["action"] = "attributes"
             if not check_mode:
-                set_attributes(file)
+                dest.chmod(mode)
+                set_links(file)
         return result
     result["action"] = "downloaded" if file["url"] else "sent"
     if check_mode:
         return result
-    partial = partial_path(file["dest"], file["sha256"])
-    os.makedirs(os.path.dirname(file["dest"]), mode=0o755, exist_ok=True)
+    partial = partial_path(file)
+    dest.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
     if file["url"]:
         download(file, partial, params["timeout"], opener)
         verified(file, partial, file["url"])
     elif file["name"] in params["received"]:
-        received = params["received"][file["name"]]
+        received = Path(params["received"][file["name"]])
         if received != partial:
-            with open(received, "rb") as source, open(partial, "wb") as target:
-                while block := source.read(1 << 20):
-                    target.write(block)
-            os.unlink(received)
+            move(received, partial)
         verified(file, partial, "the controller")
     else:
-        return {**result, "action": "wanted", "partial": partial}
-    place(partial, file["dest"], parse_mode(file["mode"]))
-    set_attributes(file)
+        return {**result, "action": "wanted", "partial": str(partial)}
+    place(partial, dest, mode)
+    set_links(file)
     return result
 
 
@@ -239,13 +242,12 @@ def run(params: dict[str, Any], check_mode: bool, opener: Callable[..., Any] = o
         file["sha256"] = file["sha256"].lower()
         if len(file["sha256"]) != 64:
             raise ArtifactError(f"{file['name']}: '{file['sha256']}' is not a sha256 (64 hex digits)")
-    memory = Memory(params["memory"])
-    missing = [file for file in params["files"] if memory.digest(file["dest"]) != file["sha256"]]
-    refuse_full_disk(missing)
+    memory = Memory(Path(params["memory"]))
+    refuse_full_disk([file for file in params["files"] if memory.digest(Path(file["dest"])) != file["sha256"]])
     try:
         results = [ensure(file, memory, params, check_mode, opener) for file in params["files"]]
         for file in params["files"]:
-            memory.digest(file["dest"])
+            memory.digest(Path(file["dest"]))
     finally:
         if not check_mode:
             memory.save()
@@ -260,7 +262,7 @@ def summary(results: list[dict[str, Any]], files: list[dict[str, Any]]) -> dict[
         "before": "".join(f"{result['dest']} {result['before'][:12]}\n" for result in touched),
         "after": "".join(f"{result['dest']} {wanted[result['name']][:12]} ({result['action']})\n" for result in touched),
     }
-    message = ", ".join(f"{r['name']}: {r['action']}" for r in touched) or f"{len(files)} files as pinned"
+    message = ", ".join(f"{result['name']}: {result['action']}" for result in touched) or f"{len(files)} files as pinned"
     return {"changed": bool(touched), "files": results, "message": message, "diff": diff}
 
 

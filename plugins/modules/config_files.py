@@ -50,14 +50,14 @@ absent:
   elements: str
 """
 
-import os  # noqa: E402
-import shlex  # noqa: E402
-import stat  # noqa: E402
-from typing import Any, Callable  # noqa: E402
+import shlex
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule  # noqa: E402
-
-from ansible_collections.shaka.platform.plugins.module_utils.files import parse_mode, place, write_whole  # noqa: E402
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.shaka.platform.plugins.module_utils.files import parse_mode, place, write_whole
 
 ARGUMENT_SPEC: dict[str, Any] = {
     "files": {
@@ -78,28 +78,28 @@ class Refused(Exception):
     """The validating command refused a new file; the text is for the user."""
 
 
-def current(path: str) -> tuple[str, str] | None:
+def current(path: Path) -> tuple[str, str] | None:
     """Text and octal mode of a file; None when there is none."""
     try:
-        with open(path, encoding="utf-8", errors="replace") as source:
-            return source.read(), f"{stat.S_IMODE(os.fstat(source.fileno()).st_mode):04o}"
+        return path.read_text(encoding="utf-8", errors="replace"), f"{stat.S_IMODE(path.stat().st_mode):04o}"
     except FileNotFoundError:
         return None
 
 
 def replace(file: dict[str, Any], execute: Callable[[list[str]], tuple[int, str, str]]) -> None:
     """Write one file; Refused when its validation fails, and then the old file stays."""
+    dest, mode = Path(file["dest"]), parse_mode(file["mode"])
     if not file["validate"]:
-        write_whole(file["dest"], file["content"], parse_mode(file["mode"]))
+        write_whole(dest, file["content"], mode)
         return
-    candidate = f"{file['dest']}.shaka-candidate"
+    candidate = dest.with_name(f"{dest.name}.shaka-candidate")
     write_whole(candidate, file["content"], 0o600)
-    command = shlex.split(file["validate"].replace("%s", shlex.quote(candidate)))
+    command = [part.replace("%s", str(candidate)) for part in shlex.split(file["validate"])]
     code, out, err = execute(command)
     if code != 0:
-        os.unlink(candidate)
-        raise Refused(f"{file['dest']}: '{' '.join(command)}' refused the new file, the old one stays: {(err or out).strip()}")
-    place(candidate, file["dest"], parse_mode(file["mode"]))
+        candidate.unlink()
+        raise Refused(f"{dest}: '{' '.join(command)}' refused the new file, the old one stays: {(err or out).strip()}")
+    place(candidate, dest, mode)
 
 
 def run(files: list[dict[str, Any]], check_mode: bool, execute: Callable[[list[str]], tuple[int, str, str]]) -> dict[str, Any]:
@@ -107,16 +107,16 @@ def run(files: list[dict[str, Any]], check_mode: bool, execute: Callable[[list[s
     written: list[str] = []
     diff: list[dict[str, str]] = []
     for file in files:
-        before = current(file["dest"])
+        dest = file["dest"]
+        before = current(Path(dest)) or ("", "absent")
         after = (file["content"], f"{parse_mode(file['mode']):04o}")
         if before == after:
             continue
-        written.append(file["dest"])
-        old = before or ("", "absent")
-        diff.append({"before_header": f"{file['dest']} ({old[1]})", "after_header": f"{file['dest']} ({after[1]})", "before": old[0], "after": after[0]})
+        written.append(dest)
+        diff.append({"before_header": f"{dest} ({before[1]})", "after_header": f"{dest} ({after[1]})", "before": before[0], "after": after[0]})
         if not check_mode:
             replace(file, execute)
-    absent = [file["dest"] for file in files if not os.path.exists(file["dest"])]
+    absent = [file["dest"] for file in files if not Path(file["dest"]).exists()]
     return {"changed": bool(written), "written": written, "absent": absent, "diff": diff}
 
 

@@ -34,51 +34,54 @@ differing:
   elements: str
 """
 
-import os  # noqa: E402
-from typing import Any, Callable  # noqa: E402
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule  # noqa: E402
+from ansible.module_utils.basic import AnsibleModule
 
 # Where the kernel shows that a feature is there, whether its module was loaded, built in or belongs to a container's host.
-SHOWN_AT = {"br_netfilter": "sys/net/bridge/bridge-nf-call-iptables"}
+SHOWN_AT = {"br_netfilter": "proc/sys/net/bridge/bridge-nf-call-iptables"}
 
 
 class KernelError(Exception):
     """The kernel has not, or does not accept, a setting; the text names it."""
 
 
-def is_there(module: str, proc: str = "/proc", sys: str = "/sys") -> bool:
+def is_there(module: str, root: Path) -> bool:
     """Whether the kernel already offers what a module brings."""
-    if os.path.isdir(f"{sys}/module/{module}") or (module in SHOWN_AT and os.path.exists(f"{proc}/{SHOWN_AT[module]}")):
+    if (root / "sys/module" / module).is_dir() or (module in SHOWN_AT and (root / SHOWN_AT[module]).exists()):
         return True
-    with open(f"{proc}/filesystems", encoding="ascii") as source:
-        return module in source.read().split()
+    return module in (root / "proc/filesystems").read_text(encoding="ascii").split()
 
 
-def read_sysctl(name: str, proc: str = "/proc") -> str | None:
+def sysctl_path(name: str, root: Path) -> Path:
+    """The file of a setting: 'vm.panic_on_oom' -> /proc/sys/vm/panic_on_oom."""
+    return root / "proc/sys" / name.replace(".", "/")
+
+
+def read_sysctl(name: str, root: Path) -> str | None:
     """The running value, with single blanks; None when the kernel has no such setting."""
     try:
-        with open(f"{proc}/sys/{name.replace('.', '/')}", encoding="ascii") as source:
-            return " ".join(source.read().split())
+        return " ".join(sysctl_path(name, root).read_text(encoding="ascii").split())
     except FileNotFoundError:
         return None
 
 
-def write_sysctl(name: str, value: str, proc: str = "/proc") -> None:
+def write_sysctl(name: str, value: str, root: Path) -> None:
     """Set a running value; KernelError when the kernel refuses."""
     try:
-        with open(f"{proc}/sys/{name.replace('.', '/')}", "w", encoding="ascii") as target:
-            target.write(value)
+        sysctl_path(name, root).write_text(value, encoding="ascii")
     except OSError as error:
         raise KernelError(f"sysctl {name}: cannot be set to {value}: {error.strerror}") from error
 
 
-def run(params: dict[str, Any], check_mode: bool, execute: Callable[[list[str]], tuple[int, str, str]], proc: str = "/proc", sys: str = "/sys") -> dict[str, Any]:
+def run(params: dict[str, Any], check_mode: bool, execute: Callable[[list[str]], tuple[int, str, str]], root: Path = Path("/")) -> dict[str, Any]:
     """The result of the module."""
     before: list[str] = []
     after: list[str] = []
     for module in params["modules"]:
-        if is_there(module, proc, sys):
+        if is_there(module, root):
             continue
         before.append(f"{module}: not loaded")
         after.append(f"{module}: loaded")
@@ -88,7 +91,7 @@ def run(params: dict[str, Any], check_mode: bool, execute: Callable[[list[str]],
                 raise KernelError(f"kernel module {module}: neither loaded, built in nor loadable: {(err or out).strip()}")
     for name, wanted in params["sysctls"].items():
         value = " ".join(str(wanted).split())
-        running = read_sysctl(name, proc)
+        running = read_sysctl(name, root)
         if running == value:
             continue
         if running is None and not check_mode:
@@ -96,15 +99,14 @@ def run(params: dict[str, Any], check_mode: bool, execute: Callable[[list[str]],
         before.append(f"{name}={running or 'absent'}")
         after.append(f"{name}={value}")
         if not check_mode:
-            write_sysctl(name, value, proc)
+            write_sysctl(name, value, root)
     diff = {"before": "".join(f"{line}\n" for line in before), "after": "".join(f"{line}\n" for line in after)}
     return {"changed": bool(after), "differing": after, "diff": diff}
 
 
 def main() -> None:
-    module = AnsibleModule(
-        argument_spec={"modules": {"type": "list", "elements": "str", "default": []}, "sysctls": {"type": "dict", "default": {}}}, supports_check_mode=True
-    )
+    spec = {"modules": {"type": "list", "elements": "str", "default": []}, "sysctls": {"type": "dict", "default": {}}}
+    module = AnsibleModule(argument_spec=spec, supports_check_mode=True)
     try:
         result = run(module.params, module.check_mode, module.run_command)
     except (KernelError, OSError) as error:
