@@ -23,6 +23,7 @@ PACKAGES = {
     "conmon": "conmon",
     "newuidmap": "uidmap",
     "zstd": "zstd",
+    "busybox": "busybox-static",
     "age-keygen": "age",
     "openssl": "openssl",
     "ssh": "openssh-client",

@@ -85,14 +85,39 @@ class Lab:
         options = ["-i", str(self.key), "-o", f"UserKnownHostsFile={self.known_hosts}", "-o", "LogLevel=ERROR"]
         return ["ssh", *options, f"root@{self.server_address}", *command]
 
+    def prepare(self, bundle: Path, *, memory: str, cpus: str) -> None:
+        """Make the keys and secrets, and write lab.json: what the sandbox's inventory reads. Needs no server yet."""
+        if not self.running():
+            self.down()
+            self._make_keys()
+        values = {
+            "address": self.server_address,
+            "key": str(self.key),
+            "known_hosts": str(self.known_hosts),
+            "domain": self.domain,
+            "acme_root": str(self.state / "acme/root.pem"),
+            "bundle": str(bundle),
+            "server": {"cpu": cpus, "memory": memory.upper().replace("G", "Gi").replace("M", "Mi")},
+            "acme": {
+                "email": f"operator@{self.domain}",
+                "server": f"https://{self.services_address}:{ACME_PORT}/dir",
+                "ca_bundle": (self.state / "acme/ca.crt").read_text(),
+            },
+            "s3": {"endpoint": f"http://{self.services_address}:{S3_PORT}", "region": "lab", "bucket": BUCKET, "prefix": "shaka"},
+            "backup_recipient": self.backup_recipient(),
+            "backup_identity_file": str(self.state / "backup-identity.txt"),
+            "secrets": self.secrets(),
+        }
+        path = self.state / "lab.json"
+        path.touch(0o600)
+        path.write_text(json.dumps(values, indent=2))
+
     def up(self, progress: Progress, *, memory: str, cpus: str) -> None:
-        """Start the bare server; completes a lab that was left half started, and leaves a running one alone."""
+        """Start the bare server of a prepared lab; a running one is left alone."""
         if self.running():
             return
-        self.down()
         image = rootfs.image(progress)
         with progress.step(f"bare server ({memory} of memory, {cpus} CPUs)", seconds=6):
-            self._make_keys()
             _podman("network", "create", "--disable-dns", "--subnet", self.address(0) + "/24", self.server)
             # /var/lib/rancher is a volume, as overlayfs cannot be stacked on the container's own
             _podman(
@@ -118,6 +143,7 @@ class Lab:
             self._start_service("s3", image, bundle, "RCLONE_CONFIG=/dev/null", *s3)
             for port in (ACME_PORT, ACME_MANAGEMENT_PORT, S3_PORT):
                 _wait_for_port(self.services_address, port, 30)
+            (self.state / "acme/root.pem").write_text(self.acme_root())
 
     def down(self) -> None:
         """Remove the containers, the volume, the network and the state."""

@@ -13,9 +13,8 @@ if [ -z "$manifest" ] || ! rclone cat "$folder/$manifest" > /tmp/manifest.json |
   exit 1
 fi
 echo "restoring ${manifest%.json} into $PGDATABASE of $PGHOST"
-# age authenticates what it decrypts: a cut or changed file ends the pipe with an error, and the transaction with it.
+# age authenticates what it decrypts: a cut or changed file ends the pipe early, pg_restore sees it, and the transaction is rolled back.
 rclone cat "$folder/${manifest%.json}.dump.age" |
   age --decrypt --identity /identity/IDENTITY |
-  pg_restore --clean --if-exists --no-owner --exit-on-error --file=- |
-  psql --no-psqlrc --quiet --set ON_ERROR_STOP=1 --single-transaction --output=/dev/null
+  pg_restore --clean --if-exists --no-owner --exit-on-error --single-transaction --dbname "$PGDATABASE"
 echo "restored ${manifest%.json}"

@@ -1,0 +1,70 @@
+# make sandbox    a practice server in this machine, and the whole platform on it
+# make test       everything that CI runs
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.ONESHELL:
+
+VENV := .venv
+BIN := $(CURDIR)/$(VENV)/bin
+VENV_READY := $(VENV)/.ready-$(shell sha256sum requirements.txt | cut -c1-12)
+PLAYBOOK := ANSIBLE_FORCE_COLOR=$${ANSIBLE_FORCE_COLOR:-$$([ -t 1 ] && echo 1 || echo 0)} $(BIN)/ansible-playbook
+COLLECTION := .ansible/collections/ansible_collections/shaka/platform
+export PATH := $(BIN):$(PATH)
+export PYTHONPATH := $(CURDIR)
+
+.PHONY: help prepare doctor packages sandbox sandbox-down test test-fast lint types unit sanity molecule requirements docs
+help:
+	@sed -n 's/^# make/make/p' Makefile
+
+# --- what the machine needs -------------------------------------------------------------------------------------------
+doctor:
+	@python3 -m lab doctor || :
+
+packages:
+	@python3 -m lab doctor --install > /dev/null
+
+$(VENV_READY): requirements.txt
+	@echo "python   .venv: $$(grep -c '==' requirements.txt) packages, locked by hash"
+	rm -rf $(VENV)
+	python3 -m venv $(VENV)
+	$(VENV)/bin/pip install --quiet --no-deps --require-hashes --requirement requirements.txt
+	touch $@
+
+prepare: doctor
+	@$(MAKE) --no-print-directory -j2 packages $(VENV_READY)
+
+# --- the lab server ---------------------------------------------------------------------------------------------------
+sandbox: prepare
+	@python3 -m lab sandbox
+
+sandbox-down:
+	@python3 -m lab down
+
+# --- tests ------------------------------------------------------------------------------------------------------------
+test: prepare
+	@$(MAKE) --no-print-directory test-fast sanity molecule
+
+test-fast: $(VENV_READY)
+	@$(MAKE) --no-print-directory lint types unit
+
+lint: $(VENV_READY)
+	ruff check . && ruff format --check .
+	yamllint --strict .
+	ansible-lint --offline --profile production
+
+types: $(VENV_READY)
+	mypy --strict lab tests
+	cd .ansible/collections
+	mypy --strict --namespace-packages --explicit-package-bases ansible_collections/shaka/platform/plugins
+
+unit: $(VENV_READY)
+	PYTHONPATH=$(CURDIR)/.ansible/collections:$(CURDIR) pytest -q tests/unit
+
+sanity: $(VENV_READY)
+	@tests/sanity.sh
+
+molecule: $(VENV_READY)
+	@python3 -m lab molecule
+
+requirements:
+	uv pip compile --generate-hashes --python-version 3.11 --no-emit-index-url --custom-compile-command 'make requirements' requirements.in -o requirements.txt

@@ -1,0 +1,115 @@
+// Command api is the lab's demo of the application that the platform serves: it writes a row to its Postgres and a key to its Redis
+// at each request, and says so.
+package main
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"log"
+	"net/http"
+	"net/url"
+	"os"
+	"os/signal"
+	"strconv"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/redis/go-redis/v9"
+)
+
+// version is set when the image is built; two images differ in it, for rollouts.
+var version = "1"
+
+type app struct {
+	database *pgxpool.Pool
+	cache    *redis.Client
+	prefix   string
+	leaving  atomic.Bool
+}
+
+func main() {
+	database := url.URL{Scheme: "postgres", User: url.UserPassword(os.Getenv("DB_USER"), os.Getenv("DB_PASSWORD")),
+		Host: os.Getenv("DB_HOST") + ":" + cmp.Or(os.Getenv("DB_PORT"), "5432"), Path: os.Getenv("DB_NAME"), RawQuery: "pool_max_conns=4&connect_timeout=5"}
+	pool, err := pgxpool.New(context.Background(), database.String())
+	if err != nil {
+		log.Fatal("the database's address cannot be read") // the error would show the password
+	}
+	number, err := strconv.Atoi(cmp.Or(os.Getenv("REDIS_DB"), "0"))
+	if err != nil {
+		log.Fatal("REDIS_DB is not a number")
+	}
+	a := &app{database: pool, prefix: os.Getenv("REDIS_KEY_PREFIX"), cache: redis.NewClient(&redis.Options{
+		Addr: os.Getenv("REDIS_HOST") + ":" + cmp.Or(os.Getenv("REDIS_PORT"), "6379"), Username: os.Getenv("REDIS_USERNAME"),
+		Password: os.Getenv("REDIS_PASSWORD"), DB: number,
+	})}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })
+	mux.HandleFunc("GET /readyz", a.ready)
+	mux.HandleFunc("GET /{$}", a.visit)
+	server := &http.Server{Addr: ":" + cmp.Or(os.Getenv("PORT"), "3000"), Handler: mux, ReadHeaderTimeout: 10 * time.Second}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	go func() {
+		<-ctx.Done()
+		a.leaving.Store(true)
+		deadline, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		defer cancel()
+		_ = server.Shutdown(deadline)
+	}()
+	log.Printf("api %s listens on %s", version, server.Addr)
+	if err := server.ListenAndServe(); err != http.ErrServerClosed {
+		log.Fatal(err)
+	}
+	pool.Close()
+}
+
+// ready answers 200 only while both Postgres and Redis do, and no more once the pod is leaving.
+func (a *app) ready(w http.ResponseWriter, r *http.Request) {
+	ctx, cancel := context.WithTimeout(r.Context(), 2*time.Second)
+	defer cancel()
+	switch {
+	case a.leaving.Load():
+		http.Error(w, "leaving", http.StatusServiceUnavailable)
+	case a.database.Ping(ctx) != nil:
+		http.Error(w, "Postgres does not answer", http.StatusServiceUnavailable)
+	case a.cache.Ping(ctx).Err() != nil:
+		http.Error(w, "Redis does not answer", http.StatusServiceUnavailable)
+	default:
+		_, _ = w.Write([]byte("ready\n"))
+	}
+}
+
+func (a *app) visit(w http.ResponseWriter, r *http.Request) {
+	ctx, cancel := context.WithTimeout(r.Context(), 5*time.Second)
+	defer cancel()
+	rows, err := a.insert(ctx)
+	if err != nil {
+		log.Print("Postgres: ", err)
+		http.Error(w, "Postgres: "+err.Error(), http.StatusBadGateway)
+		return
+	}
+	key, value := a.prefix+"last-visit", time.Now().UTC().Format(time.RFC3339)
+	if err := a.cache.Set(ctx, key, value, time.Hour).Err(); err != nil {
+		log.Print("Redis: ", err)
+		http.Error(w, "Redis: "+err.Error(), http.StatusBadGateway)
+		return
+	}
+	pod, _ := os.Hostname()
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(map[string]any{
+		"environment": os.Getenv("NODE_ENV"), "version": version, "pod": pod, "client": r.Header.Get("X-Forwarded-For"),
+		"postgres": map[string]any{"database": os.Getenv("DB_NAME"), "rows": rows}, "redis": map[string]any{"key": key, "value": value},
+	})
+}
+
+func (a *app) insert(ctx context.Context) (rows int64, err error) {
+	const create = `create table if not exists visits (id bigint generated always as identity primary key, seen timestamptz not null default now())`
+	if _, err = a.database.Exec(ctx, create); err != nil {
+		return 0, err
+	}
+	err = a.database.QueryRow(ctx, `insert into visits default values returning id`).Scan(&rows)
+	return rows, err
+}

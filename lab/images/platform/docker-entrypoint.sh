@@ -1,0 +1,36 @@
+#!/bin/bash
+# Starts Postgres as the official image documents it: POSTGRES_USER, POSTGRES_PASSWORD or POSTGRES_PASSWORD_FILE, POSTGRES_DB, POSTGRES_INITDB_ARGS
+# and /docker-entrypoint-initdb.d act on an empty PGDATA only. A first start that is killed midway is begun again: PGDATA is moved into place last.
+set -euo pipefail
+if [ "${1:-postgres}" != postgres ] && [ "${1:0:1}" != - ]; then exec "$@"; fi
+if [ "${1:-}" = postgres ]; then shift; fi
+
+if [ ! -s "$PGDATA/PG_VERSION" ]; then
+  user=${POSTGRES_USER:-postgres}
+  password=${POSTGRES_PASSWORD:-}
+  if [ -n "${POSTGRES_PASSWORD_FILE:-}" ]; then password=$(< "$POSTGRES_PASSWORD_FILE"); fi
+  if [ -z "$password" ]; then
+    echo 'no superuser password: set POSTGRES_PASSWORD or POSTGRES_PASSWORD_FILE' >&2
+    exit 1
+  fi
+  making=$PGDATA.making
+  rm -rf "$making"
+  # shellcheck disable=SC2086 # the arguments are meant to be split
+  initdb --pgdata="$making" --username="$user" --auth-local=trust --pwfile=<(printf '%s\n' "$password") ${POSTGRES_INITDB_ARGS:-}
+  echo 'host all all all scram-sha-256' >> "$making/pg_hba.conf"
+  pg_ctl --pgdata="$making" --options="-c listen_addresses='' -c unix_socket_directories=/tmp" --wait start
+  database=${POSTGRES_DB:-$user}
+  export PGHOST=/tmp PGUSER=$user
+  if [ "$database" != postgres ]; then createdb "$database"; fi
+  for script in /docker-entrypoint-initdb.d/*; do
+    case $script in
+      *.sql) psql --no-psqlrc --set ON_ERROR_STOP=1 --dbname "$database" --file "$script" ;;
+      *.sh) bash "$script" ;;
+    esac
+  done
+  pg_ctl --pgdata="$making" --mode=fast --wait stop
+  unset PGHOST PGUSER
+  if [ -d "$PGDATA" ]; then rmdir "$PGDATA"; fi
+  mv "$making" "$PGDATA"
+fi
+exec postgres -D "$PGDATA" -c listen_addresses='*' -c unix_socket_directories=/var/run/postgresql "$@"
