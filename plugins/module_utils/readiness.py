@@ -119,12 +119,10 @@ def crd(obj: Object) -> str | None:
 
 def issued(obj: Object) -> str | None:
     """cert-manager's Issuer, ClusterIssuer and Certificate (docs: conditions of the API reference)."""
-    ready, issuing = condition(obj, "Ready"), condition(obj, "Issuing")
+    ready = condition(obj, "Ready")
     generation = int(obj["metadata"].get("generation") or 0)
     if ready.get("status") == "True" and int(ready.get("observedGeneration") or generation) >= generation:
         return None
-    if issuing.get("status") == "False" and issuing.get("reason") == "Failed":  # the next attempt comes after an hour or more
-        raise Hopeless(f"the certificate was not issued: {issuing.get('message', '')}")
     return f"it is not ready: {ready.get('message') or 'no status yet'}"
 
 
@@ -227,6 +225,15 @@ def pod_problems(obj: Object, restarts_heal: bool = False) -> Iterator[Problem]:
             yield Problem(
                 "CrashLoopBackOff", f"{container['restartCount']} restarts, {ended}", None if restarts_heal else 0.0, container["name"], True
             )
+
+
+def issuing_problem(obj: Object) -> Problem | None:
+    """A Certificate whose issuing failed: cert-manager tries again only after an hour or more, unless its spec changes."""
+    issuing, meta = condition(obj, "Issuing"), obj["metadata"]
+    if issuing.get("status") != "False" or issuing.get("reason") != "Failed":
+        return None
+    remedy = f"once the cause is gone: kubectl -n {meta.get('namespace')} delete certificate {meta['name']}, and run again"
+    return Problem("IssuingFailed", f"{issuing.get('message', '')} (the next attempt comes in an hour or more; {remedy})", 15.0)
 
 
 def creation_problem(message: str) -> Problem:

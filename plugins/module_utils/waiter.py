@@ -14,7 +14,7 @@ from typing import Any
 from .discovery import Resource
 from .identity import describe, group_of, inventory_of, key_of
 from .kube import Api, ApiError, segment
-from .readiness import WORKLOADS, Lack, Problem, behind, condition, creation_problem, lack, pod_problems
+from .readiness import WORKLOADS, Lack, Problem, behind, condition, creation_problem, issuing_problem, lack, pod_problems
 from .references import Scrubber
 
 INTERVAL = (0.2, 0.3, 0.5)  # seconds between looks at first; 1 s later
@@ -77,6 +77,9 @@ class Waiter:
         if place == ("", "Pod"):
             for problem in pod_problems(obj):
                 yield obj["metadata"]["uid"], problem
+        elif obj["kind"] == "Certificate":
+            if failed := issuing_problem(obj):
+                yield obj["metadata"]["uid"], failed
         elif place in WORKLOADS:
             if behind(obj):  # the pods there are now may be those that the change replaces
                 return

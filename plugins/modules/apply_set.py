@@ -20,6 +20,7 @@ description:
     mappings with C(name) merge by name, null deletes a key, anything else replaces. A patch that matches no object is an error.
   - C(@{scope/NAME}) inside the C(stringData) of a Secret stands for C(platform_secrets.scope.NAME). The value is sent to the server in
     an argument that is never logged, and put into the object there. Templates do not see C(platform_secrets) itself.
+    In a template of an environment it is written C("{{ '@{' ~ env.name ~ '/DB_PASSWORD}' }}").
   - An object is this role's by its labels (C(app.kubernetes.io/managed-by), C(app.kubernetes.io/part-of), C(shaka.platform/role),
     C(shaka.platform/set)), and pruned only when this module applied it and it has no owner. PersistentVolumeClaims and Namespaces are
     kept unless O(delete_volumes) or O(delete_namespaces) name them. When C(platform_model.complete) is false, only the environment and namespace sets
@@ -160,12 +161,12 @@ objects:
   elements: dict
   returned: always
   contains:
-    set: {description: Name of the set., type: str}
-    kind: {description: Kind., type: str}
-    namespace: {description: Namespace, empty for cluster-wide objects., type: str}
-    name: {description: Name., type: str}
-    action: {description: "One of created, changed, unchanged, pruned, kept (no longer rendered, but a namespace or volume).", type: str}
-    fields: {description: The paths that changed., type: list, sample: ["spec.hard.pods"]}
+    set: {description: Name of the set, type: str, sample: postgres.prod}
+    kind: {description: Kind, type: str, sample: StatefulSet}
+    namespace: {description: "Namespace, empty for cluster-wide objects", type: str, sample: shaka-prod}
+    name: {description: Name, type: str, sample: postgres}
+    action: {description: "created, changed, unchanged, pruned, or kept (no longer rendered, but a namespace or volume)", type: str, sample: changed}
+    fields: {description: The paths that changed, type: list, elements: str, sample: ["spec.hard.pods"]}
 counts:
   description: Number of objects by action.
   type: dict
@@ -235,7 +236,8 @@ def answer(params: dict[str, Any], check: bool, show_diff: bool) -> dict[str, An
 
 
 def main() -> None:
-    module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
+    # no_log of the whole module concerns the server's journal only: hundreds of objects are no use there.
+    module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True, no_log=True)
     params = {name: module.params[name] for name in ARGUMENTS}
     # At -vvv the invocation is printed and, over SSH, sent back: names are enough.
     module.params["sets"] = [f"{part['name']}: {len(part['objects'])} objects, {len(part['patches'])} patches" for part in params["sets"]]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.shaka.platform.plugins.module_utils.readiness import creation_problem, lack, pod_problems
+from ansible_collections.shaka.platform.plugins.module_utils.readiness import creation_problem, issuing_problem, lack, pod_problems
 
 
 def thing(kind: str, api: str = "v1", spec: Any = None, status: Any = None, **meta: Any) -> dict[str, Any]:
@@ -86,7 +86,6 @@ def test_what_an_object_waits_for(obj: dict[str, Any], missing: str | None) -> N
         thing(
             "Deployment", "apps/v1", status={"observedGeneration": 2, "conditions": [{"type": "Progressing", "reason": "ProgressDeadlineExceeded"}]}
         ),
-        thing("Certificate", CM, status=condition("Issuing", status="False", reason="Failed")),
         thing("PersistentVolumeClaim", status={"phase": "Lost"}),
         thing("Namespace", deletionTimestamp="now"),
         thing("Pod", status={"phase": "Failed"}),
@@ -140,3 +139,9 @@ def test_a_job_counts_its_own_crashes_and_a_killed_container_says_so() -> None:
 @pytest.mark.parametrize(("message", "fatal"), [("exceeded quota: q", True), ("violates PodSecurity", True), ("status unknown for quota: q", False)])
 def test_refused_pods(message: str, fatal: bool) -> None:
     assert (creation_problem(message).grace is not None) == fatal
+
+
+def test_a_certificate_that_failed_says_when_it_is_tried_again() -> None:
+    found = issuing_problem(thing("Certificate", CM, status=condition("Issuing", status="False", reason="Failed", message="dns"), namespace="n"))
+    assert found and found.grace and "dns" in found.message and "kubectl -n n delete certificate x" in found.message
+    assert issuing_problem(thing("Certificate", CM, status=condition("Issuing", status="True"))) is None
