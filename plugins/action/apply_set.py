@@ -14,7 +14,7 @@ from ansible_collections.shaka.platform.plugins.module_utils.identity import des
 from ansible_collections.shaka.platform.plugins.module_utils.references import references_in
 from ansible_collections.shaka.platform.plugins.plugin_utils.rendering import RenderedSet, render_role
 
-FILLED_IN = ("sets", "role", "part_of", "complete", "secrets")
+FILLED_IN = ("sets", "role", "part_of", "complete")
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]
@@ -45,7 +45,13 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         for part in payload:
             del part["role"]
             part["manifests"] = (args.get("manifests") or []) if part["name"] == name else []
-        args.update(sets=payload, role=name, part_of=str(model["name"]), complete=bool(model.get("complete")), secrets=self._secrets(sets, variables))
+        args.update(
+            sets=payload,
+            role=name,
+            part_of=str(model["name"]),
+            complete=bool(model.get("complete")),
+            secrets=self._secrets(sets, variables, args.get("secrets") or {}),
+        )
         self._display.vvv(f"apply_set: {sum(len(part.objects) for part in sets)} objects of {name} rendered in {time.monotonic() - started:.2f} s")
         result: dict[str, Any] = self._execute_module(module_name="shaka.platform.apply_set", module_args=args, task_vars=variables)
         return result
@@ -54,8 +60,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         """A variable's value, templated (and its vault text decrypted); nothing when there is none."""
         return self._templar.template(variables[name]) if name in variables else (variables.get("ansible_facts") or {}).get(name)
 
-    def _secrets(self, sets: list[RenderedSet], variables: Mapping[str, Any]) -> dict[str, str]:
-        """The values of the references in the sets' Secrets, and no others."""
+    def _secrets(self, sets: list[RenderedSet], variables: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, str]:
+        """The values of the references in the sets' Secrets, and no others; a task may give some that no inventory has."""
         wanted = {
             reference: f"{describe(obj)} (template: {source})"
             for part in sets
@@ -66,7 +72,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         found, problems = {}, []
         for reference, where in wanted.items():
             scope, _slash, name = reference.partition("/")
-            value = ((known or {}).get(scope) or {}).get(name)
+            value = given.get(reference, ((known or {}).get(scope) or {}).get(name))
             if value is None or isinstance(value, (bool, dict, list)) or not str(value):
                 problems.append(f"{where} refers to platform_secrets.{scope}.{name}, which {'is not set' if value in (None, '') else 'is not text'}")
             else:

@@ -81,7 +81,9 @@ options:
     type: bool
     default: false
   secrets:
-    description: The referenced secrets, C(scope/NAME) to value. Filled in by the action plugin.
+    description:
+      - Secrets of this task alone, C(scope/NAME) to value, beside those of C(platform_secrets).
+      - The action plugin passes on those that an object refers to.
     type: dict
     default: {}
   kubeconfig:
