@@ -46,7 +46,8 @@ func (s *server) component(name string, own ...string) error {
 	return s.start(name, s.self, append([]string{name}, config.Args(own, s.config[name+"-arg"])...)...)
 }
 
-// stop ends the children, the last started first, each within ten seconds; containers stay, held by their shims.
+// stop ends the children, the last started first; containers stay, held by their shims. An API server waits a minute for clients that watch, which are
+// the pods; K3s does not wait for them either.
 func (s *server) stop() {
 	for _, c := range slices.Backward(s.children) {
 		if err := c.process.Signal(syscall.SIGTERM); err != nil {
@@ -54,8 +55,8 @@ func (s *server) stop() {
 		}
 		select {
 		case <-c.gone:
-		case <-time.After(10 * time.Second):
-			logrus.Warnf("%s does not stop: killing it", c.name)
+		case <-time.After(3 * time.Second):
+			logrus.Infof("Killing %s, which still serves clients", c.name)
 			_ = c.process.Kill() // it may have gone just now
 		}
 	}
