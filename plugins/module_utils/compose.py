@@ -56,8 +56,9 @@ class Plan:
     complete: bool = True
 
 
-def _manifests(paths: list[str], check: bool, notes: list[str], problems: list[str]) -> list[tuple[dict[str, Any], str]]:
-    found = []
+def _manifests(paths: list[str], check: bool, notes: list[str], problems: list[str]) -> tuple[list[tuple[dict[str, Any], str]], bool]:
+    """The objects with their file, and whether every file was read."""
+    found, before = [], len(notes) + len(problems)
     for path in paths:
         if check and (yaml is None or not Path(path).exists()):
             notes.append(f"{path} cannot be read on the server yet: its objects are not listed")
@@ -67,7 +68,7 @@ def _manifests(paths: list[str], check: bool, notes: list[str], problems: list[s
                 found += [(obj, path) for obj in read_objects(stream.read())]
         except (OSError, YamlError) as error:
             problems.append(f"{path}: {error}")
-    return found
+    return found, len(notes) + len(problems) == before
 
 
 def compose(params: Mapping[str, Any], check: bool) -> Plan:
@@ -76,9 +77,9 @@ def compose(params: Mapping[str, Any], check: bool) -> Plan:
     problems: list[str] = []
     items: list[Item] = []
     for part in params["sets"]:
-        known = _manifests(part.get("manifests") or [], check, notes, problems)
+        known, whole = _manifests(part.get("manifests") or [], check, notes, problems)
         objects, patches = [obj for obj, _path in known], part.get("patches") or []
-        if objects or not notes:
+        if whole:  # a patch of an object that could not be read says nothing
             objects, errors = apply_patches(objects, patches)
             problems += errors
         sources = [path for _obj, path in known] + list(part.get("sources") or [""] * len(part.get("objects") or []))
