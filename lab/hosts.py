@@ -13,7 +13,7 @@ import socket
 import subprocess
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,9 +24,9 @@ DOMAIN = "test"
 ACME_PORT, ACME_MANAGEMENT_PORT, S3_PORT = 14000, 15000, 9000
 BUCKET = "shaka-backups"
 # --cgroupns=private: without it pods die on cgroup v1; the volume: containerd cannot stack an overlay on the container's own overlay.
-SERVER_OPTIONS = (
-    "--privileged --systemd=always --cgroupns=private --ulimit nofile=20000:20000 --ulimit nproc=4194:4194 --hostname microsaas-server".split()
-)
+SERVER_OPTIONS = "--privileged --systemd=always --cgroupns=private --hostname microsaas-server".split()
+# below the hard limits of a machine that may not raise them
+LIMITS = "--ulimit nofile=20000:20000 --ulimit nproc=4194:4194".split()
 
 
 def _podman(*arguments: str, check: bool = True) -> str:
@@ -87,7 +87,7 @@ class Lab:
 
     def prepare(self, bundle: Path, *, memory: str, cpus: str) -> None:
         """Make the keys and secrets, and write lab.json: what the sandbox's inventory reads. Needs no server yet."""
-        if not self.running():
+        if not (self.running() and self.known_hosts.exists()):
             self.down()
             self._make_keys()
         values = {
@@ -114,24 +114,26 @@ class Lab:
 
     def up(self, progress: Progress, *, memory: str, cpus: str) -> None:
         """Start the bare server of a prepared lab; a running one is left alone."""
-        if self.running():
+        if self.running() and self.known_hosts.exists():
             return
         image = rootfs.image(progress)
         with progress.step(f"bare server ({memory} of memory, {cpus} CPUs)", seconds=6):
             _podman("network", "create", "--disable-dns", "--subnet", self.address(0) + "/24", self.server)
             # /var/lib/rancher is a volume, as overlayfs cannot be stacked on the container's own
             _podman(
-                "run", "-d", "--name", self.server, *SERVER_OPTIONS, "--memory", memory, "--memory-swap", memory, "--cpus", cpus,
+                "run", "-d", "--name", self.server, *SERVER_OPTIONS, *LIMITS, "--memory", memory, "--memory-swap", memory, "--cpus", cpus,
                 "--network", self.server, "--ip", self.server_address, "--dns", self.services_address, "--dns-search", ".",
                 "-v", f"{self.server}-rancher:/var/lib/rancher", image,
             )  # fmt: skip
+            # the container is there before systemd's socket is; `--wait` then ends when the boot has
+            _until(lambda: _podman("exec", self.server, "systemctl", "is-system-running", "--wait", check=False) in ("running", "degraded"), "systemd", 60)
             _podman("exec", self.server, "mkdir", "-p", "-m", "0700", "/root/.ssh")
             _podman("cp", str(self.key) + ".pub", f"{self.server}:/root/.ssh/authorized_keys")
-            _podman("exec", self.server, "sh", "-c", "chown root:root /root/.ssh/authorized_keys && ssh-keygen -A && systemctl restart ssh")
+            _podman("exec", self.server, "sh", "-c", "chown root:root /root/.ssh/authorized_keys && ssh-keygen -A && systemctl reset-failed ssh; systemctl restart ssh")
             host_key = _podman("exec", self.server, "cat", "/etc/ssh/ssh_host_ed25519_key.pub")
-            self.known_hosts.write_text(f"{self.server_address} {' '.join(host_key.split()[:2])}\n")
             _wait_for_port(self.server_address, 22, 30)
             self._start_dns(image)
+            self.known_hosts.write_text(f"{self.server_address} {' '.join(host_key.split()[:2])}\n")  # last: a lab without it is made anew
 
     def start_services(self, bundle: Path, progress: Progress) -> None:
         """Start the ACME and the S3 server, whose programs the bundle brings; a running one is left alone."""
@@ -215,21 +217,22 @@ class Lab:
         self._run_service(name, image, options, [f"/bundle/services/{program}", *arguments])
 
     def _run_service(self, name: str, image: str, options: list[str], command: list[str]) -> None:
-        _podman("run", "-d", "--name", f"{self.server}-{name}", "--memory", "512m", *options, image, *command)
+        _podman("run", "-d", "--name", f"{self.server}-{name}", *LIMITS, "--memory", "512m", *options, image, *command)
+
+
+def _until(true: Callable[[], bool], what: str, seconds: float) -> None:
+    """Ask until it is so; the bound is generous, the usual answer comes at once."""
+    deadline = time.monotonic() + seconds
+    while not true():
+        if time.monotonic() > deadline:
+            raise SystemExit(f"{what}: nothing after {seconds:.0f} s")
+        time.sleep(0.1)
 
 
 def _wait_for_port(address: str, port: int, seconds: float) -> None:
-    """Wait until something listens there; the bound is generous, the usual answer comes at once."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
+    def listens() -> bool:
         with contextlib.suppress(OSError), socket.create_connection((address, port), timeout=1):
-            return
-        time.sleep(0.1)
-    raise SystemExit(f"nothing listens on {address}:{port} after {seconds:.0f} s")
+            return True
+        return False
 
-
-def running_labs() -> Iterator[Lab]:
-    """Every lab whose state exists."""
-    labs = paths.cache() / "labs"
-    for directory in sorted(labs.iterdir()) if labs.exists() else []:
-        yield Lab(directory.name)
+    _until(listens, f"{address}:{port}", seconds)

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Builds the lab's k3s: first the archive of the runtime that it embeds, then the binary.
+# Builds the lab's k3s: first the compressed runtime that it embeds, then the binary.
 # Usage: build.sh RUNTIME-BIN-DIRECTORY OUTPUT        (the directory is what ../runtime/build.sh made; runc is the build machine's)
 # GOFLAGS=-p=1 halves the memory (about 1.5 GiB at -p=2) and nearly doubles the time of a cold build.
 set -eu
@@ -9,14 +9,14 @@ cd "$(dirname "$0")"
 version=v1.36.3+k3s1
 
 runc=$(PATH=$PATH:/usr/sbin; command -v runc) || { echo 'build.sh: runc is missing: apt-get install runc' >&2; exit 1; }
-archive=$(mktemp -d)
-trap 'rm -rf "$archive"' EXIT
-mkdir "$archive/bin"
-cp "$runtime"/* "$runc" "$archive/bin/"
-tar -C "$archive" --sort=name --mtime=@0 --owner=0 --group=0 -cf - bin | zstd -q -9 -T2 -f -o runtime.tar.zst
+rm -rf bin
+mkdir bin
+for file in "$runtime"/* "$runc"; do
+  zstd -q -9 -T2 "$file" -o "bin/$(basename "$file").zst"
+done
 
 export CGO_ENABLED=1 GOFLAGS="${GOFLAGS:--p=2}"
 package=k8s.io/component-base/version
-name=$(sha256sum runtime.tar.zst | cut -c -16)
+name=$(cat bin/* | sha256sum | cut -c -16)
 go build -trimpath -tags providerless,netgo,osusergo -o "$output" \
-  -ldflags "-s -w -X main.runtimeName=$name -X $package.gitVersion=$version -X $package.gitMajor=1 -X $package.gitMinor=36" .
+  -ldflags "-s -w -X main.binariesName=$name -X $package.gitVersion=$version -X $package.gitMajor=1 -X $package.gitMinor=36" .

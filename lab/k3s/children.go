@@ -20,44 +20,39 @@ type child struct {
 	gone    chan struct{}
 }
 
-// start runs one child; the death of any ends the service, and systemd starts it again. The child dies with the thread that started it, so the
-// server keeps its goroutine on one.
-func (s *server) start(name, path string, args ...string) error {
+// start runs one child; the death of any ends the service, and systemd starts it again. The child is told to end when the thread that started it
+// does, so the server keeps its goroutine on one.
+func (s *server) start(name, path string, args ...string) {
 	command := exec.Command(path, args...)
 	command.Env = environ(s.bin)
 	command.Stdout, command.Stderr = os.Stdout, os.Stderr
 	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
 	logrus.Infof("Running %s %v", name, args)
-	if err := command.Start(); err != nil {
-		return fmt.Errorf("%s: %w", name, err)
-	}
+	must(command.Start())
 	c := child{name, command.Process, make(chan struct{})}
 	s.children = append(s.children, c)
 	go func() {
 		err := command.Wait()
 		close(c.gone)
-		s.failed <- fmt.Errorf("%s exited: %w", name, err)
+		s.fail(fmt.Errorf("%s exited: %w", name, err))
 	}()
-	return nil
 }
 
 // component runs one of this binary's own components, with the user's arguments in place of the same ones of ours.
-func (s *server) component(name string, own ...string) error {
-	return s.start(name, s.self, append([]string{name}, config.Args(own, s.config[name+"-arg"])...)...)
+func (s *server) component(name string, own ...string) {
+	s.start(name, s.self, append([]string{name}, config.Args(own, s.config[name+"-arg"])...)...)
 }
 
 // stop ends the children, the last started first; containers stay, held by their shims. An API server waits a minute for clients that watch, which are
 // the pods; K3s does not wait for them either.
 func (s *server) stop() {
 	for _, c := range slices.Backward(s.children) {
-		if err := c.process.Signal(syscall.SIGTERM); err != nil {
-			continue // gone already
-		}
+		_ = c.process.Signal(syscall.SIGTERM) // it may have gone already
 		select {
 		case <-c.gone:
 		case <-time.After(3 * time.Second):
 			logrus.Infof("Killing %s, which still serves clients", c.name)
-			_ = c.process.Kill() // it may have gone just now
+			_ = c.process.Kill()
 		}
 	}
 }

@@ -1,4 +1,4 @@
-// Package config reads K3s's settings: config.yaml, its drop-ins and the command line (docs.k3s.io, Configuration Options).
+// Package config reads K3s's settings: config.yaml and its drop-ins (docs.k3s.io, Configuration Options).
 package config
 
 import (
@@ -37,9 +37,9 @@ var inert = strings.Fields(`advertise-address advertise-port agent-token agent-t
 	prefer-bundled-bin private-registry resolv-conf rootless selinux server servicelb-namespace snapshotter supervisor-metrics system-default-registry
 	tls-san-security v vmodule vpn-auth vpn-auth-file with-node-id write-kubeconfig write-kubeconfig-group`)
 
-// Load merges path, its drop-ins in path.d by name, and the command line, later ones replacing earlier ones; in a file a key ending in + appends
-// instead. It returns what K3s would log: an unknown key of a file is skipped with a warning, an unknown flag is an error.
-func Load(path string, args []string) (Config, []string, error) {
+// Load merges path and its drop-ins in path.d by name, later ones replacing earlier ones; a key ending in + appends instead. It also returns what K3s
+// would log: an unknown key is skipped with a warning.
+func Load(path string) (Config, []string, error) {
 	c, warnings := Config{}, []string(nil)
 	dropIns, err := filepath.Glob(path + ".d/*.y*ml")
 	if err != nil {
@@ -62,9 +62,6 @@ func Load(path string, args []string) (Config, []string, error) {
 		}
 	}
 	slices.Sort(warnings)
-	if err := c.flags(args); err != nil {
-		return nil, nil, err
-	}
 	for key, values := range defaults {
 		if _, given := c[key]; !given {
 			c[key] = values
@@ -92,29 +89,6 @@ func (c Config) merge(file string) error {
 		} else {
 			c[key] = texts(value)
 		}
-	}
-	return nil
-}
-
-// flags takes --name=value, --name value, and --name for true.
-func (c Config) flags(args []string) error {
-	given := Config{}
-	for i := 0; i < len(args); i++ {
-		name, value, found := strings.Cut(strings.TrimLeft(args[i], "-"), "=")
-		if _, known := defaults[name]; !known && !slices.Contains(inert, name) {
-			return fmt.Errorf("flag provided but not defined: -%s", name)
-		}
-		if !found {
-			value = "true"
-			if i+1 < len(args) && !strings.HasPrefix(args[i+1], "-") {
-				i++
-				value = args[i]
-			}
-		}
-		given[name] = append(given[name], value)
-	}
-	for name, values := range given {
-		c[name] = values
 	}
 	return nil
 }

@@ -1,18 +1,9 @@
-// Package pki makes the keys and certificates of a server, in one directory, as K3s keeps them (docs.k3s.io, k3s certificate).
+// Package pki keeps the keys and certificates of a server in one directory, with the rules of docs.k3s.io, k3s certificate.
 package pki
 
 import (
 	"crypto"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
-	"errors"
-	"fmt"
-	"io/fs"
-	"math/big"
 	"net"
 	"os"
 	"path/filepath"
@@ -20,121 +11,91 @@ import (
 	"time"
 
 	"k8s.io/client-go/util/cert"
-	"k8s.io/client-go/util/keyutil"
+	"k8s.io/kubernetes/cmd/kubeadm/app/apis/kubeadm"
+	"k8s.io/kubernetes/cmd/kubeadm/app/util/pkiutil"
 )
+
+// RenewBefore is how long before its end a certificate is issued anew, at a start.
+const RenewBefore = 120 * 24 * time.Hour
 
 // Dir is the directory of the files NAME.key and NAME.crt.
 type Dir string
 
-// Leaf is a certificate for a client (without hosts) or a server (with hosts: names and addresses).
+// Leaf is a certificate for a client (without hosts) or a server (with hosts: names and addresses), valid for a year.
 type Leaf struct {
 	Name, CA, CommonName, Organization string
 	Hosts                              []string
 }
 
-const renewBefore = 120 * 24 * time.Hour
-
 // Path is that of a file in the directory.
 func (d Dir) Path(name string) string { return filepath.Join(string(d), name) }
 
-// Key returns the key NAME.key, made on first use.
-func (d Dir) Key(name string) (crypto.Signer, error) {
-	path := d.Path(name + ".key")
-	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
-		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-		if err != nil {
-			return nil, err
-		}
-		text, err := keyutil.MarshalPrivateKeyToPEM(key)
-		if err != nil {
-			return nil, err
-		}
-		if err := os.WriteFile(path, text, 0o600); err != nil {
-			return nil, err
-		}
-	}
-	key, err := keyutil.PrivateKeyFromFile(path)
-	if err != nil {
-		return nil, err
-	}
-	signer, ok := key.(crypto.Signer)
-	if !ok {
-		return nil, fmt.Errorf("%s: not a key that signs", path)
-	}
-	return signer, nil
-}
-
-// CA returns the certificate authority of that name, made on first use for ten years.
-func (d Dir) CA(name string) (*x509.Certificate, error) {
-	if certs, err := cert.CertsFromFile(d.Path(name + ".crt")); err == nil {
-		return certs[0], nil
-	} else if !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
-	}
-	key, err := d.Key(name)
-	if err != nil {
-		return nil, err
-	}
-	template := &x509.Certificate{Subject: pkix.Name{CommonName: fmt.Sprintf("k3s-%s@%d", name, time.Now().Unix())}, NotAfter: time.Now().AddDate(10, 0, 0),
-		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign | x509.KeyUsageDigitalSignature}
-	return d.sign(name, template, template, key, key)
-}
-
-// Issue writes the leaf, followed by its authority's certificate. A leaf that still says the same and is valid for 120 days more is kept.
-func (d Dir) Issue(leaf Leaf) error {
-	ca, err := d.CA(leaf.CA)
-	if err != nil {
-		return err
-	}
-	template := &x509.Certificate{Subject: pkix.Name{CommonName: leaf.CommonName}, NotAfter: time.Now().AddDate(1, 0, 0),
-		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}
-	if leaf.Organization != "" {
-		template.Subject.Organization = []string{leaf.Organization}
-	}
-	for _, host := range leaf.Hosts {
-		template.ExtKeyUsage[0] = x509.ExtKeyUsageServerAuth
-		if address := net.ParseIP(host); address != nil {
-			template.IPAddresses = append(template.IPAddresses, address)
-		} else {
-			template.DNSNames = append(template.DNSNames, host)
-		}
-	}
-	if certs, err := cert.CertsFromFile(d.Path(leaf.Name + ".crt")); err == nil && same(certs[0], template) && certs[0].CheckSignatureFrom(ca) == nil {
+// Key makes the key NAME.key unless it is there.
+func (d Dir) Key(name string) error {
+	if _, err := os.Stat(d.Path(name + ".key")); err == nil {
 		return nil
 	}
-	key, err := d.Key(leaf.Name)
+	key, err := pkiutil.NewPrivateKey(kubeadm.EncryptionAlgorithmECDSAP256)
 	if err != nil {
 		return err
 	}
-	signer, err := d.Key(leaf.CA)
+	return pkiutil.WriteKey(string(d), name, key)
+}
+
+// ca returns the authority of that name, made on first use for ten years.
+func (d Dir) ca(name string) (*x509.Certificate, crypto.Signer, error) {
+	if _, err := os.Stat(d.Path(name + ".crt")); err == nil {
+		return pkiutil.TryLoadCertAndKeyFromDisk(string(d), name)
+	}
+	ca, key, err := pkiutil.NewCertificateAuthority(config("k3s-" + name))
+	if err != nil {
+		return nil, nil, err
+	}
+	return ca, key, pkiutil.WriteCertAndKey(string(d), name, ca, key)
+}
+
+// Issue writes the leaf and its key. A certificate that still says the same, from the same authority, is kept until RenewBefore its end.
+func (d Dir) Issue(leaf Leaf) error {
+	ca, caKey, err := d.ca(leaf.CA)
 	if err != nil {
 		return err
 	}
-	_, err = d.sign(leaf.Name, template, ca, key, signer)
-	return err
+	want := config(leaf.CommonName)
+	want.Usages = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
+	if leaf.Organization != "" {
+		want.Organization = []string{leaf.Organization}
+	}
+	for _, host := range leaf.Hosts {
+		want.Usages[0] = x509.ExtKeyUsageServerAuth
+		if address := net.ParseIP(host); address != nil {
+			want.AltNames.IPs = append(want.AltNames.IPs, address)
+		} else {
+			want.AltNames.DNSNames = append(want.AltNames.DNSNames, host)
+		}
+	}
+	have, err := cert.CertsFromFile(d.Path(leaf.Name + ".crt"))
+	if err == nil && same(have[0], want.Config) && have[0].CheckSignatureFrom(ca) == nil && time.Until(have[0].NotAfter) > RenewBefore {
+		return nil
+	}
+	issued, key, err := pkiutil.NewCertAndKey(ca, caKey, want)
+	if err != nil {
+		return err
+	}
+	return pkiutil.WriteCertAndKey(string(d), leaf.Name, issued, key)
 }
 
-func same(have, want *x509.Certificate) bool {
-	return time.Until(have.NotAfter) > renewBefore && have.Subject.String() == want.Subject.String() && slices.Equal(have.DNSNames, want.DNSNames) &&
-		slices.EqualFunc(have.IPAddresses, want.IPAddresses, net.IP.Equal)
+func config(name string) *pkiutil.CertConfig {
+	return &pkiutil.CertConfig{Config: cert.Config{CommonName: name}, EncryptionAlgorithm: kubeadm.EncryptionAlgorithmECDSAP256}
 }
 
-func (d Dir) sign(name string, template, parent *x509.Certificate, key, signer crypto.Signer) (*x509.Certificate, error) {
-	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 120))
-	if err != nil {
-		return nil, err
+// same compares names without their order, as signing sorts and deduplicates them.
+func same(have *x509.Certificate, want cert.Config) bool {
+	names := func(dns []string, ips []net.IP) []string {
+		for _, ip := range ips {
+			dns = append(slices.Clone(dns), ip.String())
+		}
+		return slices.Compact(slices.Sorted(slices.Values(dns)))
 	}
-	template.SerialNumber, template.NotBefore = serial, time.Now().Add(-time.Hour)
-	der, err := x509.CreateCertificate(rand.Reader, template, parent, key.Public(), signer)
-	if err != nil {
-		return nil, err
-	}
-	text := pem.EncodeToMemory(&pem.Block{Type: cert.CertificateBlockType, Bytes: der})
-	if parent != template {
-		text = append(text, pem.EncodeToMemory(&pem.Block{Type: cert.CertificateBlockType, Bytes: parent.Raw})...)
-	}
-	if err := os.WriteFile(d.Path(name+".crt"), text, 0o600); err != nil {
-		return nil, err
-	}
-	return x509.ParseCertificate(der)
+	return have.Subject.CommonName == want.CommonName && slices.Equal(have.Subject.Organization, want.Organization) &&
+		slices.Equal(names(have.DNSNames, have.IPAddresses), names(want.AltNames.DNSNames, want.AltNames.IPs))
 }
