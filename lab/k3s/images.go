@@ -53,17 +53,6 @@ func dialContainerd() *grpc.ClientConn {
 	return get(grpc.NewClient("unix://"+containerdSock, grpc.WithTransportCredentials(insecure.NewCredentials())))
 }
 
-// watch imports what is put there while the server runs.
-func (i *imageStore) watch(ctx context.Context) {
-	for tick := time.NewTicker(2 * time.Second); ctx.Err() == nil; {
-		select {
-		case <-ctx.Done():
-		case <-tick.C:
-			i.scan(ctx)
-		}
-	}
-}
-
 // scan imports what is new or changed, by name. An archive that fails is tried again when it changes: it may be half written.
 func (i *imageStore) scan(ctx context.Context) {
 	for _, file := range get(filepath.Glob(imagesDir + "/*")) {

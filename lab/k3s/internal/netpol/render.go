@@ -13,6 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/util/intstr"
+	"k8s.io/utils/ptr"
 )
 
 // Cluster is what the policies of one moment are about.
@@ -149,26 +150,17 @@ func expressions(peers []peer, ports []netv1.NetworkPolicyPort, self *corev1.Pod
 			out = append(out, p.match)
 		}
 		for _, port := range ports {
-			protocol := "tcp"
-			if port.Protocol != nil {
-				protocol = strings.ToLower(string(*port.Protocol))
-			}
+			protocol := strings.ToLower(string(*cmp.Or(port.Protocol, ptr.To(corev1.ProtocolTCP))))
 			switch {
 			case port.Port == nil:
-				out = append(out, join(p.match, "meta l4proto "+protocol))
-			case port.Port.Type == intstr.Int && port.EndPort != nil:
-				out = append(out, join(p.match, fmt.Sprintf("%s dport %d-%d", protocol, port.Port.IntVal, *port.EndPort)))
+				out = append(out, p.match+" meta l4proto "+protocol)
 			case port.Port.Type == intstr.Int:
-				out = append(out, join(p.match, fmt.Sprintf("%s dport %d", protocol, port.Port.IntVal)))
+				out = append(out, fmt.Sprintf("%s %s dport %d-%d", p.match, protocol, port.Port.IntVal, *cmp.Or(port.EndPort, &port.Port.IntVal)))
 			case self != nil:
-				for _, number := range named(self, port.Port.StrVal, protocol) {
-					out = append(out, join(p.match, fmt.Sprintf("%s dport %d", protocol, number)))
-				}
+				out = append(out, named(p.match, self, port.Port.StrVal, protocol)...)
 			default:
 				for _, pod := range p.pods {
-					for _, number := range named(pod, port.Port.StrVal, protocol) {
-						out = append(out, fmt.Sprintf("ip daddr %s %s dport %d", pod.Status.PodIP, protocol, number))
-					}
+					out = append(out, named("ip daddr "+pod.Status.PodIP, pod, port.Port.StrVal, protocol)...)
 				}
 			}
 		}
@@ -176,14 +168,12 @@ func expressions(peers []peer, ports []netv1.NetworkPolicyPort, self *corev1.Pod
 	return out
 }
 
-func join(match, port string) string { return strings.TrimSpace(match + " " + port) }
-
-func named(pod *corev1.Pod, name, protocol string) []int32 {
-	var out []int32
+func named(match string, pod *corev1.Pod, name, protocol string) []string {
+	var out []string
 	for _, container := range pod.Spec.Containers {
 		for _, port := range container.Ports {
 			if port.Name == name && strings.EqualFold(string(cmp.Or(port.Protocol, corev1.ProtocolTCP)), protocol) {
-				out = append(out, port.ContainerPort)
+				out = append(out, fmt.Sprintf("%s %s dport %d", match, protocol, port.ContainerPort))
 			}
 		}
 	}
