@@ -1,7 +1,7 @@
 #!/bin/sh
 # Builds the lab's k3s: first the compressed runtime that it embeds, then the binary.
 # Usage: build.sh RUNTIME-BIN-DIRECTORY OUTPUT        (the directory is what ../runtime/build.sh made; runc is the build machine's)
-# GOFLAGS=-p=1 halves the memory (about 1.5 GiB at -p=2) and nearly doubles the time of a cold build.
+# GOFLAGS=-p=1 instead of the -p=2 below bounds the memory further, for nearly twice the time.
 set -eu
 runtime=$(cd "$1" && pwd)
 output=$(cd "$(dirname "$2")" && pwd)/$(basename "$2")
