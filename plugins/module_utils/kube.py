@@ -49,7 +49,7 @@ class Api:
         self.retry_for = retry_for
         self._client = client.ApiClient(configuration)
         self._headers = {"Accept": "application/json", "User-Agent": "shaka.platform"}
-        token = configuration.get_api_key_with_prefix("BearerToken", alias="authorization")
+        token = configuration.auth_settings().get("BearerToken", {}).get("value")
         if token:
             self._headers["Authorization"] = token
 

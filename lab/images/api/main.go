@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"log"
 	"net/http"
 	"net/url"
@@ -16,12 +17,12 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/redis/go-redis/v9"
 )
 
-// version is set when the image is built; two images differ in it, for rollouts.
-var version = "1"
+const undefinedTable = "42P01"
 
 type app struct {
 	database *pgxpool.Pool
@@ -59,7 +60,7 @@ func main() {
 		defer cancel()
 		_ = server.Shutdown(deadline)
 	}()
-	log.Printf("api %s listens on %s", version, server.Addr)
+	log.Printf("api %s listens on %s", os.Getenv("VERSION"), server.Addr)
 	if err := server.ListenAndServe(); err != http.ErrServerClosed {
 		log.Fatal(err)
 	}
@@ -85,7 +86,7 @@ func (a *app) ready(w http.ResponseWriter, r *http.Request) {
 func (a *app) visit(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), 5*time.Second)
 	defer cancel()
-	rows, err := a.insert(ctx)
+	rows, last, err := a.insert(ctx)
 	if err != nil {
 		log.Print("Postgres: ", err)
 		http.Error(w, "Postgres: "+err.Error(), http.StatusBadGateway)
@@ -100,16 +101,21 @@ func (a *app) visit(w http.ResponseWriter, r *http.Request) {
 	pod, _ := os.Hostname()
 	w.Header().Set("Content-Type", "application/json")
 	_ = json.NewEncoder(w).Encode(map[string]any{
-		"environment": os.Getenv("NODE_ENV"), "version": version, "pod": pod, "client": r.Header.Get("X-Forwarded-For"),
-		"postgres": map[string]any{"database": os.Getenv("DB_NAME"), "rows": rows}, "redis": map[string]any{"key": key, "value": value},
+		"environment": os.Getenv("NODE_ENV"), "version": os.Getenv("VERSION"), "pod": pod, "client": cmp.Or(r.Header.Get("X-Forwarded-For"), r.RemoteAddr),
+		"postgres": map[string]any{"database": os.Getenv("DB_NAME"), "rows": rows, "last": last}, "redis": map[string]any{"key": key, "value": value},
 	})
 }
 
-func (a *app) insert(ctx context.Context) (rows int64, err error) {
-	const create = `create table if not exists visits (id bigint generated always as identity primary key, seen timestamptz not null default now())`
-	if _, err = a.database.Exec(ctx, create); err != nil {
-		return 0, err
+// insert adds a row and returns how many there are; it makes the table when there is none.
+func (a *app) insert(ctx context.Context) (rows int64, last time.Time, err error) {
+	const add = `with added as (insert into visits default values returning seen) select 1 + (select count(*) from visits), seen from added`
+	err = a.database.QueryRow(ctx, add).Scan(&rows, &last)
+	var refused *pgconn.PgError
+	if errors.As(err, &refused) && refused.Code == undefinedTable {
+		// two pods may do so at once: who comes second is refused, and finds the table
+		const create = `create table if not exists visits (id bigint generated always as identity primary key, seen timestamptz not null default now())`
+		_, _ = a.database.Exec(ctx, create)
+		err = a.database.QueryRow(ctx, add).Scan(&rows, &last)
 	}
-	err = a.database.QueryRow(ctx, `insert into visits default values returning id`).Scan(&rows)
-	return rows, err
+	return rows, last, err
 }

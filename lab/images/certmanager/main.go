@@ -146,7 +146,6 @@ func runWebhook(ctx context.Context, args []string) error {
 	}
 	fs := pflag.NewFlagSet("webhook", pflag.ContinueOnError)
 	options.AddConfigFlags(fs, configuration)
-	fs.Int("v", 0, "log level")
 	if err := parse(fs, args); err != nil {
 		return err
 	}
