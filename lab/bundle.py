@@ -102,7 +102,7 @@ class Step:
 
 def _made(path: Path) -> bool:
     """Whether a file below the sources was made by a build."""
-    return path.name.endswith((".pyc", ".tar.zst", "_test.go")) or path.name == "README.md"
+    return path.name.endswith((".pyc", ".zst", "_test.go")) or path.name == "README.md"
 
 
 def _go_images(target: Path) -> None:

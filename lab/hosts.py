@@ -24,7 +24,11 @@ DOMAIN = "test"
 ACME_PORT, ACME_MANAGEMENT_PORT, S3_PORT = 14000, 15000, 9000
 BUCKET = "shaka-backups"
 # --cgroupns=private: without it pods die on cgroup v1; the volume: containerd cannot stack an overlay on the container's own overlay.
-SERVER_OPTIONS = "--privileged --systemd=always --cgroupns=private --hostname microsaas-server".split()
+# systemd in a hierarchy of its own: with podman's --systemd=always on cgroup v1 all containers share the name=systemd tree and remove each other's groups
+SERVER_OPTIONS = (
+    "--privileged --systemd=false --cgroupns=private --tmpfs /run:rw,nosuid,nodev,mode=755 --tmpfs /run/lock -e container=podman --stop-signal 37 "
+    "--hostname microsaas-server"
+).split()
 # below the hard limits of a machine that may not raise them
 LIMITS = "--ulimit nofile=20000:20000 --ulimit nproc=4194:4194".split()
 

@@ -1,0 +1,55 @@
+"""The lab that this scenario converged: its server over SSH, and the playbooks as a user runs them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+@dataclass(frozen=True)
+class Server:
+    """The lab server, as an operator meets it."""
+
+    lab: dict[str, Any]
+
+    def run(self, command: str, *, check: bool = True) -> str:
+        """Run a command in a login shell on the server; returns what it prints."""
+        options = ["-i", self.lab["key"], "-o", f"UserKnownHostsFile={self.lab['known_hosts']}", "-o", "ControlMaster=no", "-o", "LogLevel=ERROR"]
+        done = subprocess.run(["ssh", *options, f"root@{self.lab['address']}", command], capture_output=True, text=True, timeout=420, check=False)
+        assert not check or done.returncode == 0, f"{command}: {done.stderr}{done.stdout}"
+        return done.stdout
+
+    def json(self, resource: str) -> Any:
+        return json.loads(self.run(f"kubectl get {resource} -o json"))
+
+    def curl(self, host: str, *options: str, scheme: str = "https") -> subprocess.CompletedProcess[str]:
+        """Ask as a client on the network would, trusting the lab's ACME authority only."""
+        name = f"{host}.{self.lab['domain']}"
+        port = 443 if scheme == "https" else 80
+        resolve = ["--resolve", f"{name}:{port}:{self.lab['address']}", "--cacert", self.lab["acme_root"]]
+        return subprocess.run(
+            ["curl", "-sS", "--max-time", "20", *resolve, *options, f"{scheme}://{name}/"], capture_output=True, text=True, check=False
+        )
+
+    def playbook(self, name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run a playbook on this lab, as a user would."""
+        inventory = ["-i", "inventories/sandbox", "-e", "lab_name=molecule", "-e", f"platform_report_dir={self.lab['reports']}"]
+        environment = {**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")}
+        return subprocess.run(
+            ["ansible-playbook", name, *inventory, *arguments], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+        )
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Server:
+    cache = os.environ.get("SHAKA_CACHE") or f"{os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache'}/shaka-platform"
+    lab = json.loads((Path(cache) / "labs/molecule/lab.json").read_text())
+    return Server({**lab, "reports": str(tmp_path_factory.mktemp("reports"))})

@@ -1,0 +1,62 @@
+"""What an operator does later: run again, look for drift, lose a table and get it back."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from conftest import Server
+
+PID = "systemctl show k3s --property MainPID --value"
+
+
+def test_a_second_run_changes_nothing_and_leaves_k3s_alone(server: Server) -> None:
+    before = server.run(PID)
+    done = server.playbook("site.yml")
+    assert done.returncode == 0, done.stdout
+    assert " changed=0 " in done.stdout
+    assert server.run(PID) == before
+
+
+def test_drift_is_found_named_and_put_back(server: Server) -> None:
+    clean = server.playbook("playbooks/drift.yml")
+    assert clean.returncode == 0, clean.stdout
+    server.run("""kubectl patch resourcequota quota -n shaka-prod --type merge -p '{"spec": {"hard": {"pods": "3"}}}'""")
+    version = server.run("kubectl get resourcequota quota -n shaka-prod -o jsonpath='{.metadata.resourceVersion}'")
+    found = server.playbook("playbooks/drift.yml")
+    assert found.returncode == 3, found.stdout
+    assert "ResourceQuota" in found.stdout and "shaka-prod/quota" in found.stdout
+    report = json.loads((Path(server.lab["reports"]) / "drift.json").read_text())
+    assert report["status"] == "findings"
+    assert server.run("kubectl get resourcequota quota -n shaka-prod -o jsonpath='{.metadata.resourceVersion}'") == version, "drift wrote"
+    assert server.playbook("site.yml", "--tags", "tenancy").returncode == 0
+    assert server.run("kubectl get resourcequota quota -n shaka-prod -o jsonpath='{.spec.hard.pods}'") == "200"
+    assert server.playbook("playbooks/drift.yml").returncode == 0
+
+
+def test_a_mistyped_inventory_is_an_error_and_not_clean(server: Server) -> None:
+    assert server.playbook("playbooks/drift.yml", "-i", "inventories/prdo").returncode not in (0, 3)
+
+
+def test_a_dropped_table_is_back_after_the_restore(server: Server) -> None:
+    query = "kubectl exec -n shaka-prod postgres-0 -- psql -XAt -U shaka_production -d shaka_production -c '{}'"
+    server.curl("prod", "--fail")
+    rows = server.run(query.format("select count(*), max(id) from visits"))
+    backup = server.playbook("playbooks/backup.yml", "-e", "platform_only=prod")
+    assert backup.returncode == 0, backup.stdout
+    server.run(query.format("drop table visits"))
+    restore = server.playbook("playbooks/restore.yml", "-e", "restore_environment=prod")
+    assert restore.returncode == 0, restore.stdout
+    assert server.run(query.format("select count(*), max(id) from visits")) == rows
+    assert "postgres-restore" not in server.run("kubectl get jobs,secrets,configmaps -n shaka-prod")
+
+
+def test_backups_in_s3_are_encrypted(server: Server) -> None:
+    dumps = list((Path(server.lab["key"]).parent / "s3/shaka-backups").rglob("*.dump.age"))
+    assert dumps
+    assert all(dump.read_bytes().startswith(b"age-encryption.org/v1") for dump in dumps)
+
+
+def test_verify_finds_nothing(server: Server) -> None:
+    done = server.playbook("playbooks/verify.yml")
+    assert done.returncode == 0, done.stdout
