@@ -19,11 +19,9 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	clientscheme "k8s.io/client-go/kubernetes/scheme"
-	"k8s.io/client-go/rest"
 	"k8s.io/klog/v2"
 	apireg "k8s.io/kube-aggregator/pkg/apis/apiregistration/v1"
 	ctrl "sigs.k8s.io/controller-runtime"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	apiext "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
@@ -172,13 +170,8 @@ func runInjector(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	manager, err := ctrl.NewManager(configuration, ctrl.Options{
-		Scheme: scheme, Metrics: server.Options{BindAddress: "0"},
-		NewClient: func(c *rest.Config, o client.Options) (client.Client, error) {
-			plain, err := client.New(c, o)
-			return client.WithFieldOwner(plain, "cert-manager-cainjector"), err
-		},
-	})
+	configuration.UserAgent = "cert-manager-cainjector/lab" // what comes before the slash becomes the field manager
+	manager, err := ctrl.NewManager(configuration, ctrl.Options{Scheme: scheme, Metrics: server.Options{BindAddress: "0"}})
 	if err != nil {
 		return err
 	}
