@@ -143,7 +143,7 @@ class Lab:
         """Start the ACME and the S3 server, whose programs the bundle brings; a running one is left alone."""
         with progress.step("services (DNS, ACME, S3)", seconds=3):
             image = _podman("inspect", "-f", "{{.ImageName}}", self.server)
-            self._start_service("acme", image, bundle, "PEBBLE_VA_NOSLEEP=1", "pebble", "-config", "/state/acme/pebble.json", "-dnsserver", "127.0.0.1:53")
+            self._start_service("acme", image, bundle, "PEBBLE_VA_NOSLEEP=1", "pebble", "-config", "/state/acme/pebble.json")
             credentials = self.secrets()["s3"]
             s3 = ["rclone", "serve", "s3", "--addr", f"0.0.0.0:{S3_PORT}", "--auth-key", f"{credentials['ACCESS_KEY']},{credentials['SECRET_KEY']}", "/state/s3"]
             self._start_service("s3", image, bundle, "RCLONE_CONFIG=/dev/null", *s3)
@@ -205,6 +205,7 @@ class Lab:
             "certificate": "/state/acme/server.crt", "privateKey": "/state/acme/server.key", "httpPort": 80, "tlsPort": 443,
             "ocspResponderURL": "", "externalAccountBindingRequired": False,
         }  # fmt: skip
+        (self.state / "resolv.conf").write_text(f"nameserver {self.services_address}\n")
         (acme / "pebble.json").write_text(json.dumps({"pebble": pebble}))
 
     def _start_dns(self, image: str) -> None:
@@ -217,7 +218,7 @@ class Lab:
         if _podman("inspect", "-f", "{{.State.Running}}", container, check=False) == "true":
             return
         _podman("rm", "-f", container, check=False)
-        options = ["--network", f"container:{self.server}-dns", "-v", f"{bundle}:/bundle:ro", "-v", f"{self.state}:/state", "-e", environment]
+        options = ["--network", f"container:{self.server}-dns", "-v", f"{bundle}:/bundle:ro", "-v", f"{self.state}:/state", "-v", f"{self.state}/resolv.conf:/etc/resolv.conf:ro", "-e", environment]
         self._run_service(name, image, options, [f"/bundle/services/{program}", *arguments])
 
     def _run_service(self, name: str, image: str, options: list[str], command: list[str]) -> None:
