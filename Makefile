@@ -53,7 +53,12 @@ lint: $(VENV_READY)
 	ansible-lint --offline --profile production
 
 types: $(VENV_READY)
-	mypy --strict lab tests
+	mypy --strict lab
+	export MYPYPATH=.ansible/collections
+	mypy --strict --namespace-packages --explicit-package-bases tests/unit
+	MYPYPATH+=:tests/contract mypy --strict --namespace-packages --explicit-package-bases tests/contract
+	MYPYPATH+=:molecule/default/tests mypy --strict --namespace-packages --explicit-package-bases molecule
+	unset MYPYPATH
 	cd .ansible/collections
 	mypy --strict --namespace-packages --explicit-package-bases ansible_collections/shaka/platform/plugins
 

@@ -28,7 +28,13 @@ def main() -> int:
     doctor_command.add_argument("--install", action="store_true", help="and install it")
     commands.add_parser("bundle", help="build the offline bundle and print its path")
     commands.add_parser("sandbox", help="the whole way: a bare server, the platform on it, a backup and its restore")
-    for name, text in (("up", "start a bare server and its services"), ("down", "remove a lab and all it holds"), ("ssh", "run a command on the server"), ("status", "show what runs")):
+    about = {
+        "up": "start a bare server and its services",
+        "down": "remove a lab and all it holds",
+        "ssh": "run a command on the server",
+        "status": "show what runs",
+    }
+    for name, text in about.items():
         command = commands.add_parser(name, help=text)
         command.add_argument("--name", default="sandbox", help="which lab (default: sandbox)")
         if name == "up":
@@ -53,8 +59,8 @@ def main() -> int:
     elif arguments.command == "down":
         Lab(arguments.name).down()
     elif arguments.command == "ssh":
-        command = Lab(arguments.name).ssh(*arguments.arguments)
-        os.execvp(command[0], command)
+        ssh = Lab(arguments.name).ssh(*arguments.arguments)
+        os.execvp(ssh[0], ssh)
     else:
         subprocess.run(["podman", "ps", "--all", "--filter", f"name=shaka-{arguments.name}", "--format", "table {{.Names}} {{.Status}}"], check=False)
     return 0

@@ -19,6 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from lab import paths
 from lab.progress import Progress
@@ -56,7 +57,8 @@ def _run(command: list[str], *, cwd: Path = paths.ROOT, log: Path | None = None,
     with target.open("a") as output:
         done = subprocess.run(command, cwd=cwd, stdout=output, stderr=subprocess.STDOUT, env={**os.environ, **environment}, check=False)
     if done.returncode != 0:
-        raise SystemExit(f"{' '.join(map(str, command[:4]))} ... failed; the end of {target}:\n" + "\n".join(target.read_text().splitlines()[-15:]))
+        end = "\n".join(target.read_text().splitlines()[-15:])
+        raise SystemExit(f"{' '.join(command[:4])} ... failed; the end of {target}:\n{end}")
 
 
 def _digest(path: Path) -> str:
@@ -107,7 +109,7 @@ def _made(path: Path) -> bool:
 
 def _go_images(target: Path) -> None:
     def build(packages: list[str], *, flags: str = "-s -w", output: str = "") -> None:
-        _run([*GO, "-ldflags", flags, "-o", str(target / output) + ("" if output else "/"), *packages], cwd=IMAGES, CGO_ENABLED="0")
+        _run([*GO, "-ldflags", flags, "-o", f"{target}/{output}", *packages], cwd=IMAGES, CGO_ENABLED="0")
 
     build(["./pause", "./certmanager"])
     for package in (
@@ -138,15 +140,15 @@ def _manifests(helm: Step) -> Callable[[Path], None]:
         (chart / "Chart.yaml").write_text(
             f"apiVersion: v2\nname: cert-manager\nversion: {CERT_MANAGER_VERSION}\nappVersion: {CERT_MANAGER_VERSION}\n"
         )
-        rendered = subprocess.run(
-            [str(helm.place / "helm"), "template", "cert-manager", str(chart), "--namespace", "cert-manager", "--set", "startupapicheck.enabled=false",
-             "--set", "crds.enabled=true"],
-            capture_output=True, text=True, check=False,
-        )  # fmt: skip
+        options = ["--namespace", "cert-manager", "--set", "startupapicheck.enabled=false", "--set", "crds.enabled=true"]
+        command = [str(helm.place / "helm"), "template", "cert-manager", str(chart), *options]
+        rendered = subprocess.run(command, capture_output=True, text=True, check=False)
         if rendered.returncode != 0:
             raise SystemExit(f"helm template cert-manager: {rendered.stderr}")
         namespace = "apiVersion: v1\nkind: Namespace\nmetadata:\n  name: cert-manager\n"
-        crds = "" if "kind: CustomResourceDefinition" in rendered.stdout else "".join(f"---\n{p.read_text()}\n" for p in sorted((source / "crds").glob("*.yaml")))
+        crds = ""
+        if "kind: CustomResourceDefinition" not in rendered.stdout:
+            crds = "".join(f"---\n{path.read_text()}\n" for path in sorted((source / "crds").glob("*.yaml")))
         (target / "cert-manager.yaml").write_text(f"{namespace}{crds}---\n{rendered.stdout}")
         shutil.rmtree(chart)
         docs = _module(f"github.com/traefik/traefik/v3@{TRAEFIK_MODULE}") / "docs/content/reference/dynamic-configuration"
@@ -229,7 +231,8 @@ def steps() -> dict[str, Step]:
     core = Step("core images", (IMAGES / "core",), "", (go,), _save("core", [go.place / n for n in names] + [Path("/bin/busybox")], None), 20)
     held = [go.place / n for n in ("certmanager", "api-1", "api-2")] + [programs.place / n for n in ("traefik", "rclone")]
     platform = Step("platform images", (IMAGES / "platform",), "", (go, programs, base), _save("platform", held, base.place / "base.tar"), 90)
-    return {"runtime": runtime, "k3s": k3s, "wheels": wheels, "programs": programs, "base": base, "go": go, "manifests": manifests, "core": core, "platform": platform}
+    every = {"runtime": runtime, "k3s": k3s, "wheels": wheels, "programs": programs, "base": base, "go": go}
+    return {**every, "manifests": manifests, "core": core, "platform": platform}
 
 
 def path() -> Path:
@@ -273,13 +276,13 @@ def build(progress: Progress) -> Path:
 def _assemble(target: Path, every: dict[str, Step]) -> None:
     partial = target.with_suffix(".partial")
     shutil.rmtree(partial, ignore_errors=True)
-    files: dict[str, dict[str, object]] = {}
+    files: dict[str, dict[str, Any]] = {}
 
     def take(name: str, source: Path, place: str, version: str = "") -> None:
         destination = partial / place
         destination.parent.mkdir(parents=True, exist_ok=True)
         os.link(source, destination)
-        files[name] = {"path": place, "source": "lab", "sha256": {ARCH: _digest(source)}} | ({"version": version} if version else {})
+        files[name] = {"path": place, "source": "lab", "sha256": {ARCH: _digest(source)}, **({"version": version} if version else {})}
 
     take("k3s", every["k3s"].place / "k3s", "bin/k3s", K3S_VERSION)
     take("images_core", every["core"].place / "images.tar.zst", "images/core.tar.zst")

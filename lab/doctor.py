@@ -69,7 +69,7 @@ def examine() -> list[Finding]:
     found.append(Finding("disk", disk.free > 20 * GIB, f"{disk.free / GIB:.0f} GiB free, an empty cache needs about 20"))
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     found.append(Finding("memory", memory > 5 * GIB, f"{memory / GIB:.0f} GiB, the server takes 2 and the builds 4"))
-    found.append(Finding("root", os.geteuid() == 0, "the lab's server is a privileged container" if os.geteuid() == 0 else "run as root: the lab's server is a privileged container"))
+    found.append(Finding("root", os.geteuid() == 0, "run as root: the lab's server is a privileged container"))
     return found
 
 
@@ -90,4 +90,5 @@ def install(findings: list[Finding]) -> None:
     if packages:
         environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
         subprocess.run(["apt-get", "update", "-qq"], check=True, env=environment)
-        subprocess.run(["apt-get", "install", "-y", "-qq", "--no-install-recommends", "-o", "Dpkg::Use-Pty=0", *packages], check=True, env=environment, stdout=subprocess.DEVNULL)
+        command = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", "-o", "Dpkg::Use-Pty=0", *packages]
+        subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL)

@@ -24,7 +24,7 @@ DOMAIN = "test"
 ACME_PORT, ACME_MANAGEMENT_PORT, S3_PORT = 14000, 15000, 9000
 BUCKET = "shaka-backups"
 # --cgroupns=private: without it pods die on cgroup v1; the volume: containerd cannot stack an overlay on the container's own overlay.
-# systemd in a hierarchy of its own: with podman's --systemd=always on cgroup v1 all containers share the name=systemd tree and remove each other's groups
+# --systemd=false: podman's own way shares one name=systemd hierarchy among containers on cgroup v1, and they remove each other's groups.
 SERVER_OPTIONS = (
     "--privileged --systemd=false --cgroupns=private --tmpfs /run:rw,nosuid,nodev,mode=755 --tmpfs /run/lock -e container=podman --stop-signal 37 "
     "--hostname microsaas-server"
@@ -130,14 +130,18 @@ class Lab:
                 "-v", f"{self.server}-rancher:/var/lib/rancher", image,
             )  # fmt: skip
             # the container is there before systemd's socket is; `--wait` then ends when the boot has
-            _until(lambda: _podman("exec", self.server, "systemctl", "is-system-running", "--wait", check=False) in ("running", "degraded"), "systemd", 60)
+            booted = ["exec", self.server, "systemctl", "is-system-running", "--wait"]
+            _until(lambda: _podman(*booted, check=False) in ("running", "degraded"), "systemd", 60)
             _podman("exec", self.server, "mkdir", "-p", "-m", "0700", "/root/.ssh")
             _podman("cp", str(self.key) + ".pub", f"{self.server}:/root/.ssh/authorized_keys")
-            _podman("exec", self.server, "sh", "-c", "chown root:root /root/.ssh/authorized_keys && ssh-keygen -A && systemctl reset-failed ssh; systemctl restart ssh")
+            # sshd has failed so far, as the image has no host keys
+            start = "chown root:root /root/.ssh/authorized_keys && ssh-keygen -A && systemctl reset-failed ssh; systemctl restart ssh"
+            _podman("exec", self.server, "sh", "-c", start)
             host_key = _podman("exec", self.server, "cat", "/etc/ssh/ssh_host_ed25519_key.pub")
             _wait_for_port(self.server_address, 22, 30)
             self._start_dns(image)
-            self.known_hosts.write_text(f"{self.server_address} {' '.join(host_key.split()[:2])}\n")  # last: a lab without it is made anew
+            # last: a lab without it is made anew
+            self.known_hosts.write_text(f"{self.server_address} {' '.join(host_key.split()[:2])}\n")
 
     def start_services(self, bundle: Path, progress: Progress) -> None:
         """Start the ACME and the S3 server, whose programs the bundle brings; a running one is left alone."""
@@ -145,7 +149,8 @@ class Lab:
             image = _podman("inspect", "-f", "{{.ImageName}}", self.server)
             self._start_service("acme", image, bundle, "PEBBLE_VA_NOSLEEP=1", "pebble", "-config", "/state/acme/pebble.json")
             credentials = self.secrets()["s3"]
-            s3 = ["rclone", "serve", "s3", "--addr", f"0.0.0.0:{S3_PORT}", "--auth-key", f"{credentials['ACCESS_KEY']},{credentials['SECRET_KEY']}", "/state/s3"]
+            pair = f"{credentials['ACCESS_KEY']},{credentials['SECRET_KEY']}"
+            s3 = ["rclone", "serve", "s3", "--addr", f"0.0.0.0:{S3_PORT}", "--auth-key", pair, "/state/s3"]
             self._start_service("s3", image, bundle, "RCLONE_CONFIG=/dev/null", *s3)
             for port in (ACME_PORT, ACME_MANAGEMENT_PORT, S3_PORT):
                 _wait_for_port(self.services_address, port, 30)
@@ -218,7 +223,18 @@ class Lab:
         if _podman("inspect", "-f", "{{.State.Running}}", container, check=False) == "true":
             return
         _podman("rm", "-f", container, check=False)
-        options = ["--network", f"container:{self.server}-dns", "-v", f"{bundle}:/bundle:ro", "-v", f"{self.state}:/state", "-v", f"{self.state}/resolv.conf:/etc/resolv.conf:ro", "-e", environment]
+        options = [
+            "--network",
+            f"container:{self.server}-dns",
+            "-v",
+            f"{bundle}:/bundle:ro",
+            "-v",
+            f"{self.state}:/state",
+            "-v",
+            f"{self.state}/resolv.conf:/etc/resolv.conf:ro",
+            "-e",
+            environment,
+        ]
         self._run_service(name, image, options, [f"/bundle/services/{program}", *arguments])
 
     def _run_service(self, name: str, image: str, options: list[str], command: list[str]) -> None:

@@ -13,7 +13,8 @@ from lab.progress import Progress
 SUITE = "bookworm"
 # What a server rented with Debian has. Nothing of K3s, no container runtime: the collection brings those.
 SERVER_PACKAGES = (
-    "systemd systemd-sysv dbus openssh-server python3 python3-apt sudo iproute2 iptables nftables ipset kmod procps ca-certificates curl conntrack ethtool socat zstd"
+    "systemd systemd-sysv dbus openssh-server python3 python3-apt sudo iproute2 iptables nftables ipset kmod procps "
+    "ca-certificates curl conntrack ethtool socat zstd"
 ).split()
 # The lab's services answer DNS for the server, which a server does not do itself.
 SERVICES_PACKAGES = ["dnsmasq-base"]

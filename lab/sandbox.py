@@ -37,7 +37,7 @@ def run() -> int:
     with Progress() as progress:
         lab.up(progress, memory=MEMORY, cpus=CPUS)
         lab.start_services(bundle.build(progress), progress)
-    steps = (
+    steps: tuple[tuple[str, str, list[str]], ...] = (
         ("The platform on the bare server", "site.yml", []),
         ("A backup of prod, to S3", "playbooks/backup.yml", ["-e", "platform_only=prod"]),
         ("That backup restored", "playbooks/restore.yml", ["-e", "restore_environment=prod"]),

@@ -126,7 +126,7 @@ class Network:
     def reaches(self, namespace: str) -> bool:
         address = self.server.kubectl(f"-n {self.namespace} get pod web -o jsonpath={{.status.podIP}}")
         script = f"perl -MIO::Socket::INET -e 'exit !IO::Socket::INET->new(PeerAddr => \"{address}:8080\", Timeout => 2)'"
-        return self.server.in_pod(namespace, "client", script).returncode == 0
+        return bool(self.server.in_pod(namespace, "client", script).returncode == 0)
 
     def apply(self, name: str, spec: dict[str, Any]) -> None:
         metadata = {"name": name, "namespace": self.namespace}
