@@ -1,6 +1,7 @@
 #!/bin/bash
 # Starts Postgres as the official image documents it: POSTGRES_USER, POSTGRES_PASSWORD or POSTGRES_PASSWORD_FILE, POSTGRES_DB, POSTGRES_INITDB_ARGS
-# and /docker-entrypoint-initdb.d act on an empty PGDATA only. A first start that is killed midway is begun again: PGDATA is moved into place last.
+# and /docker-entrypoint-initdb.d act on an empty PGDATA only. A first start that was killed is begun again: the new cluster is made in a
+# directory of its own, and what tells a cluster, PG_VERSION, is moved into place last.
 set -euo pipefail
 if [ "${1:-postgres}" != postgres ] && [ "${1:0:1}" != - ]; then exec "$@"; fi
 if [ "${1:-}" = postgres ]; then shift; fi
@@ -13,8 +14,15 @@ if [ ! -s "$PGDATA/PG_VERSION" ]; then
     echo 'no superuser password: set POSTGRES_PASSWORD or POSTGRES_PASSWORD_FILE' >&2
     exit 1
   fi
-  making=$PGDATA.making
-  rm -rf "$making"
+  making=$PGDATA/.making
+  if [ -d "$making" ]; then find "$PGDATA" -mindepth 1 -maxdepth 1 ! -name lost+found -exec rm -rf {} +; fi
+  if [ -n "$(find "$PGDATA" -mindepth 1 ! -name lost+found -print -quit 2> /dev/null)" ]; then
+    echo "$PGDATA is neither empty nor a cluster" >&2
+    exit 1
+  fi
+  mkdir -p "$PGDATA"
+  chmod 0700 "$PGDATA" 2> /dev/null || : # a volume's own directory belongs to another; use a directory below it
+  mkdir -m 0700 "$making"
   # shellcheck disable=SC2086 # the arguments are meant to be split
   initdb --pgdata="$making" --username="$user" --auth-local=trust --pwfile=<(printf '%s\n' "$password") ${POSTGRES_INITDB_ARGS:-}
   echo 'host all all all scram-sha-256' >> "$making/pg_hba.conf"
@@ -30,7 +38,9 @@ if [ ! -s "$PGDATA/PG_VERSION" ]; then
   done
   pg_ctl --pgdata="$making" --mode=fast --wait stop
   unset PGHOST PGUSER
-  if [ -d "$PGDATA" ]; then rmdir "$PGDATA"; fi
-  mv "$making" "$PGDATA"
+  find "$making" -mindepth 1 -maxdepth 1 ! -name PG_VERSION -exec mv -t "$PGDATA" {} +
+  sync
+  mv "$making/PG_VERSION" "$PGDATA"
 fi
+rm -rf "$PGDATA/.making"
 exec postgres -D "$PGDATA" -c listen_addresses='*' -c unix_socket_directories=/var/run/postgresql "$@"
