@@ -20,8 +20,8 @@ from lab import paths, steps
 from lab.progress import Progress
 from lab.steps import Job, Step, digest
 
-# Debian packages that the recipes need (lab/doctor.py installs them)
-PACKAGES = ("podman", "runc", "debootstrap", "netavark", "conmon", "zstd", "busybox-static", "gcc", "python3-venv")
+# Debian packages that the recipes need; lab/doctor.py installs them, with those of the lab itself
+PACKAGES = ("podman", "runc", "debootstrap", "zstd", "busybox-static", "gcc")
 ARCH = "amd64"
 K3S_VERSION = "v1.36.3+k3s1"
 CERT_MANAGER_VERSION = "v1.21.2"

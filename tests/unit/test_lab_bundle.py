@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from lab import bundle, paths, steps
+from lab import bundle, doctor, paths, steps
 from lab.progress import Progress
 from lab.steps import Job, Step
 
@@ -159,3 +159,7 @@ def test_every_image_has_its_stage() -> None:
     for reference, archive in bundle.REFERENCES.values():
         stage = re.sub(r"\W", "-", reference.removeprefix("lab.local/"))
         assert re.search(rf"^FROM \S+ AS {stage}$", (paths.LAB / "images" / archive / "Containerfile").read_text(), re.MULTILINE), reference
+
+
+def test_the_doctor_brings_what_the_recipes_need() -> None:
+    assert set(bundle.PACKAGES) <= set(doctor.PACKAGES.values())
