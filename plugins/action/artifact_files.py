@@ -52,7 +52,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core has no typ
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         super().run(tmp, task_vars)
-        _, arguments = self.validate_argument_spec(ARGUMENT_SPEC)
+        arguments = self.validate_argument_spec(ARGUMENT_SPEC)[1]
         files: list[dict[str, Any]] = [{key: value for key, value in file.items() if value is not None} for file in arguments["files"]]
         arguments = {**arguments, "files": files}
         for file in files:

@@ -56,7 +56,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core has no typ
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result: dict[str, Any] = super().run(tmp, task_vars)
-        _, arguments = self.validate_argument_spec(ARGUMENT_SPEC)
+        arguments = self.validate_argument_spec(ARGUMENT_SPEC)[1]
         variables = dict(task_vars or {})
         model = self._templar.template(variables["platform_model"])
         model = {**model, "environments": model["all_environments"], "complete": True}

@@ -24,7 +24,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core has no typ
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result: dict[str, Any] = super().run(tmp, task_vars)
-        _, arguments = self.validate_argument_spec(ARGUMENT_SPEC)
+        arguments = self.validate_argument_spec(ARGUMENT_SPEC)[1]
         problems: list[str] = arguments["problems"]
         result["changed"] = False
         if arguments["findings"]:

@@ -193,7 +193,8 @@ class Applier:
         list(self.pool.map(self._read_one, unseen))
 
     def _read_one(self, item: Item) -> None:
-        assert item.resource
+        if not item.resource:
+            raise AssertionError(f"{item} has no known resource")
         item.before = self.api.get(item.resource.path_of(item.key))
 
     # -- applying ---------------------------------------------------------------------------------------------------------
@@ -232,7 +233,8 @@ class Applier:
 
     def _remove(self, item: Item, paths: list[Pointer], dry: bool) -> dict[str, Any]:
         """Takes added fields out; the object as it is then. What cannot be taken out is noted and stays."""
-        assert item.resource and item.before
+        if not (item.resource and item.before):
+            raise AssertionError(f"{item} was not read first")
         version = {"op": "test", "path": "/metadata/resourceVersion", "value": item.before["metadata"]["resourceVersion"]}
         query = {"fieldManager": MANAGER, **({"dryRun": "All"} if dry else {})}
         headers = {"Content-Type": "application/json-patch+json"}
@@ -250,7 +252,8 @@ class Applier:
 
         Without it, a controller's change since the reading would be reported as ours.
         """
-        assert item.resource
+        if not item.resource:
+            raise AssertionError(f"{item} has no known resource")
         path, conflicts, delay = item.resource.path_of(item.key), 0, 0.2
         while True:
             obj = item.desired
@@ -321,7 +324,8 @@ class Applier:
         return key.kind == "PersistentVolumeClaim" and not {key.name, f"{key.namespace}/{key.name}"} & set(self.params["delete_volumes"])
 
     def _delete(self, item: Item) -> None:
-        assert item.resource
+        if not item.resource:
+            raise AssertionError(f"{item} has no known resource")
         uid = item.desired["metadata"]["uid"]
         try:
             self.api.request("DELETE", item.resource.path_of(item.key), body={"propagationPolicy": "Background", "preconditions": {"uid": uid}})

@@ -13,13 +13,15 @@ from collections.abc import Iterator
 from typing import Any, ClassVar
 
 try:
-    import yaml as yaml
+    import yaml
 
     Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     Dumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 except ImportError:  # a bare server in check mode: manifests stay unread and a diff is JSON then
     yaml = None  # type: ignore[assignment,unused-ignore]
     Base = Dumper = object
+
+__all__ = ("YamlError", "read_objects", "to_yaml", "yaml")
 
 INTEGER = re.compile(r"^(?:[-+]?0[0-7]+|[-+]?(?:0|[1-9][0-9]*)|[-+]?0x[0-9a-fA-F]+)$")
 FLOAT = re.compile(r"^[-+]?(?:[0-9]+\.[0-9]*(?:[eE][-+]?[0-9]+)?|[0-9]+[eE][-+]?[0-9]+|\.[0-9]+)$")

@@ -25,7 +25,7 @@ options:
     suboptions:
       name: {description: What messages call it., type: str, required: true}
       dest: {description: Absolute path on the server., type: path, required: true}
-      sha256: {description: The sum of its content, as 64 hex digits., type: str, required: true}
+      sha256: {description: "The sum of its content, as 64 hex digits.", type: str, required: true}
       src: {description: Path on the controller. One of I(src) and I(url) is required., type: str}
       url: {description: Where the server downloads it from., type: str}
       mode: {description: Octal permissions., type: str, default: "0644"}

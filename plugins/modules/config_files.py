@@ -12,7 +12,7 @@ description:
   - Writes each file whole, validated before it replaces the old one, by a rename. One call for all files of a concern, since each task
     over SSH costs about half a second.
 attributes:
-  check_mode: {support: full, description: Nothing is written; validation is left out, as the server may not have the tool yet.}
+  check_mode: {support: full, description: "Nothing is written; validation is left out, as the server may not have the tool yet."}
   diff_mode: {support: full, description: The text before and after.}
 options:
   files:

@@ -14,8 +14,8 @@ FACTS: dict[str, Any] = {
 SIZE = {"cpu": "2", "memory": "2Gi", "disk": ""}
 
 
-def problems(ports: dict[int, list[str]] | None = None, size: dict[str, str] = SIZE, **facts: Any) -> list[str]:
-    return list(server_problems({**FACTS, **facts}, size, {"Debian": 12, "Ubuntu": 22}, "3.9", ports or {}))
+def problems(ports: dict[int, list[str]] | None = None, size: dict[str, str] | None = None, **facts: Any) -> list[str]:
+    return list(server_problems({**FACTS, **facts}, size or SIZE, {"Debian": 12, "Ubuntu": 22}, "3.9", ports or {}))
 
 
 def test_a_fresh_2_gib_server_is_fine() -> None:

@@ -1,4 +1,4 @@
-#!/bin/bash
+# shellcheck shell=bash
 # Dumps one database, encrypts it on the way, and streams it to S3. A backup counts from the moment its manifest is there:
 # it is written last, so a dump that was cut off is never taken for one, and is removed.
 set -euo pipefail

@@ -1,4 +1,4 @@
-#!/bin/bash
+# shellcheck shell=bash
 # Fetches one backup, opens it, and puts it into its database in one transaction: all of it, or nothing.
 set -euo pipefail
 folder="s3:$S3_BUCKET/$S3_PREFIX/$ENVIRONMENT/$PGDATABASE"
