@@ -159,9 +159,13 @@ class Lab:
     def down(self) -> None:
         """Remove the containers, the volume, the network and the state."""
         for container in [*self.services, self.server]:
-            _podman("rm", "-f", "-t", "3", container, check=False)
+            _podman("rm", "-f", "-t", "10", container, check=False)
         _podman("volume", "rm", "-f", f"{self.server}-rancher", check=False)
         _podman("network", "rm", "-f", self.server, check=False)
+        # netavark leaves the bridge behind when a container was killed, and then refuses its subnet
+        addresses = subprocess.run(["ip", "-o", "-4", "address", "show", "to", self.address(1)], capture_output=True, text=True, check=True).stdout
+        for line in addresses.splitlines():
+            subprocess.run(["ip", "link", "delete", line.split()[1]], check=True)
         shutil.rmtree(self.state, ignore_errors=True)
 
     def acme_root(self) -> str:
