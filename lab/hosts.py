@@ -57,7 +57,8 @@ class Lab:
 
     @property
     def services(self) -> list[str]:
-        return [f"{self.server}-dns", f"{self.server}-acme", f"{self.server}-s3"]
+        """Their containers, in the order in which they can be removed: the first two live in the network of the last."""
+        return [f"{self.server}-s3", f"{self.server}-acme", f"{self.server}-dns"]
 
     def address(self, host: int) -> str:
         return f"10.89.{zlib.crc32(self.name.encode()) % 200 + 20}.{host}"
