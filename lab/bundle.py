@@ -168,17 +168,17 @@ def _images(job: Job) -> None:
 def plan() -> list[list[Step]]:
     """The steps in two lanes: one compiles, longest first; the other downloads and packs what need not be compiled."""
     go = f"{ARCH} {_go_version()}"
-    runtime = Step("container runtime", _runtime, 70, (paths.LAB / "runtime",), go)
-    k3s = Step("k3s", _k3s, 480, (paths.LAB / "k3s", Path("/usr/sbin/runc")), go, (runtime,))
+    runtime = Step("container runtime", _runtime, 120, (paths.LAB / "runtime",), go)
+    k3s = Step("k3s", _k3s, 420, (paths.LAB / "k3s", Path("/usr/sbin/runc")), go, (runtime,))
     own = tuple(IMAGES / name for name in ("go.mod", "go.sum", *OWN))
-    programs = Step("images' programs", _programs, 240, own, f"{go} {TAGS} {TOOLS} {LOCAL_PATH}")
+    programs = Step("images' programs", _programs, 170, own, f"{go} {TAGS} {TOOLS} {LOCAL_PATH}")
     manifests = Step("manifests", _manifests, 3, (), f"{CERT_MANAGER_VERSION} {TRAEFIK_MODULE}", (programs,))
-    core = Step("core images", _images, 25, (IMAGES / "core", Path("/bin/busybox")), _references("core"), (programs,))
-    platform = Step("platform images", _images, 25, (IMAGES / "platform",), _references("platform"), (programs,))
-    wheels = Step("wheels", _wheels, 8, (REQUIREMENTS,))
-    binaries = Step("binaries", _binaries, 10, (IMAGES / "programs.txt",))
-    base = Step("Debian base", _base, 50, (), SUITE)
-    data = Step("data images", _images, 120, (IMAGES / "data",), _references("data"), (base, binaries))
+    core = Step("core images", _images, 10, (IMAGES / "core", Path("/bin/busybox")), _references("core"), (programs,))
+    platform = Step("platform images", _images, 8, (IMAGES / "platform",), _references("platform"), (programs,))
+    wheels = Step("wheels", _wheels, 5, (REQUIREMENTS,))
+    binaries = Step("binaries", _binaries, 6, (IMAGES / "programs.txt",))
+    base = Step("Debian base", _base, 60, (), SUITE)
+    data = Step("data images", _images, 80, (IMAGES / "data",), _references("data"), (base, binaries))
     return [[runtime, k3s, programs, manifests, core, platform], [wheels, binaries, base, data]]
 
 
