@@ -7,31 +7,27 @@ SHELL := /bin/bash
 VENV := .venv
 BIN := $(CURDIR)/$(VENV)/bin
 VENV_READY := $(VENV)/.ready-$(shell sha256sum requirements.txt | cut -c1-12)
-PLAYBOOK := ANSIBLE_FORCE_COLOR=$${ANSIBLE_FORCE_COLOR:-$$([ -t 1 ] && echo 1 || echo 0)} $(BIN)/ansible-playbook
-COLLECTION := .ansible/collections/ansible_collections/shaka/platform
 export PATH := $(BIN):$(PATH)
 export PYTHONPATH := $(CURDIR)
 
-.PHONY: help prepare doctor packages sandbox sandbox-down test test-fast lint types unit sanity molecule requirements docs
+.PHONY: help doctor prepare venv sandbox sandbox-down test test-fast lint types unit sanity molecule requirements
 help:
 	@sed -n 's/^# make/make/p' Makefile
 
 # --- what the machine needs -------------------------------------------------------------------------------------------
 doctor:
-	@python3 -m lab doctor || :
+	@python3 -m lab doctor
 
-packages:
-	@python3 -m lab doctor --install > /dev/null
+prepare:
+	@python3 -m lab prepare
+
+venv: $(VENV_READY)
 
 $(VENV_READY): requirements.txt
-	@echo "python   .venv: $$(grep -c '==' requirements.txt) packages, locked by hash"
 	rm -rf $(VENV)
 	python3 -m venv $(VENV)
 	$(VENV)/bin/pip install --quiet --no-deps --require-hashes --requirement requirements.txt
 	touch $@
-
-prepare: doctor
-	@$(MAKE) --no-print-directory -j2 packages $(VENV_READY)
 
 # --- the lab server ---------------------------------------------------------------------------------------------------
 sandbox: prepare
@@ -69,7 +65,7 @@ sanity: $(VENV_READY)
 	@tests/sanity.sh
 
 molecule: $(VENV_READY)
-	@python3 -m lab molecule
+	molecule test --all
 
 requirements:
 	uv pip compile --generate-hashes --python-version 3.11 --no-emit-index-url --custom-compile-command 'make requirements' requirements.in -o requirements.txt

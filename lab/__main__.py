@@ -1,4 +1,4 @@
-"""The lab's command line: `python -m lab doctor|bundle|up|down|ssh|status`."""
+"""The lab's command line: `python -m lab doctor|prepare|bundle|sandbox|up|down|ssh|status`."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def up(arguments: argparse.Namespace) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m lab", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    doctor_command = commands.add_parser("doctor", help="say what is missing on this machine")
-    doctor_command.add_argument("--install", action="store_true", help="and install it")
+    commands.add_parser("doctor", help="say what is missing on this machine")
+    commands.add_parser("prepare", help="say it, and install it")
     commands.add_parser("bundle", help="build the offline bundle and print its path")
     commands.add_parser("sandbox", help="the whole way: a bare server, the platform on it, a backup and its restore")
     about = {
@@ -43,11 +43,11 @@ def main() -> int:
         if name == "ssh":
             command.add_argument("arguments", nargs=argparse.REMAINDER)
     arguments = parser.parse_args()
-    if arguments.command == "doctor":
+    if arguments.command in ("doctor", "prepare"):
         findings = doctor.examine()
         print(doctor.report(findings), flush=True)
-        if arguments.install:
-            doctor.install(findings)
+        if arguments.command == "prepare":
+            doctor.prepare(findings)
         return 0 if all(f.ok for f in doctor.examine()) else 1
     if arguments.command == "bundle":
         with Progress() as progress:

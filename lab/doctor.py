@@ -6,9 +6,11 @@ import os
 import re
 import shutil
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from lab import paths
+from lab.progress import Progress
 
 GIB = 1 << 30
 
@@ -81,14 +83,25 @@ def report(findings: list[Finding]) -> str:
     return "\n".join(["doctor", *lines, f"  ok       {' '.join(present)}"])
 
 
-def install(findings: list[Finding]) -> None:
-    """Install the missing Debian packages; raises SystemExit when something is missing that a package does not bring."""
+def prepare(findings: list[Finding]) -> None:
+    """Install the missing Debian packages and make .venv, side by side; raises SystemExit for what neither of them brings."""
     hopeless = [f for f in findings if not f.ok and not f.package]
     if hopeless:
         raise SystemExit("doctor: " + "; ".join(f"{f.name}: {f.detail}" for f in hopeless))
     packages = sorted({f.package for f in findings if f.package})
-    if packages:
-        environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-        subprocess.run(["apt-get", "update", "-qq"], check=True, env=environment)
-        command = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", "-o", "Dpkg::Use-Pty=0", *packages]
-        subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL)
+    install = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", "-o", "Dpkg::Use-Pty=0", *packages]
+    jobs = [("Debian packages", 45, [["apt-get", "update", "-qq"], install])] if packages else []
+    if subprocess.run(["make", "-q", "venv"], cwd=paths.ROOT, capture_output=True, check=False).returncode != 0:
+        jobs.append((".venv", 35, [["make", "-s", "venv"]]))
+    with Progress() as progress, ThreadPoolExecutor(2) as pool:
+        for future in [pool.submit(_work, progress, *job) for job in jobs]:
+            future.result()
+
+
+def _work(progress: Progress, name: str, seconds: float, commands: list[list[str]]) -> None:
+    with progress.step(name, seconds):
+        for command in commands:
+            environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+            done = subprocess.run(command, cwd=paths.ROOT, env=environment, capture_output=True, text=True, check=False)
+            if done.returncode != 0:
+                raise SystemExit(f"{' '.join(command[:3])} failed:\n{done.stderr or done.stdout}")
