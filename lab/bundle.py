@@ -16,7 +16,7 @@ import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from lab import paths, steps
+from lab import paths, rootfs, steps
 from lab.progress import Progress
 from lab.steps import Job, Step, digest
 
@@ -133,8 +133,7 @@ def _base(job: Job) -> None:
     for top in ("usr/share/doc", "usr/share/man", "usr/share/locale", "usr/share/info", "var/lib/apt/lists", "var/cache/apt", "var/log"):
         for path in (tree / top).iterdir():
             job.run("rm", "-rf", path)
-    lines = [f"deb http://deb.debian.org/debian {SUITE} main", f"deb http://deb.debian.org/debian {SUITE}-updates main"]
-    (tree / "etc/apt/sources.list").write_text("\n".join([*lines, f"deb http://deb.debian.org/debian-security {SUITE}-security main"]) + "\n")
+    rootfs.use_mirrors(tree)
     job.run("tar", "-C", tree, "--sort=name", "--mtime=@0", "-cf", job.target / "base.tar", ".")
     job.run("rm", "-rf", tree)
 

@@ -35,6 +35,15 @@ def image(progress: Progress) -> str:
     return name
 
 
+def use_mirrors(tree: Path) -> None:
+    """Give a Debian tree this machine's own package sources, so that apt works there where it does here, security updates included."""
+    own = [path for path in (Path("/etc/apt/sources.list"), Path("/etc/apt/sources.list.d/debian.sources")) if path.exists()]
+    if own:
+        (tree / "etc/apt/sources.list").unlink(missing_ok=True)
+    for path in own:
+        (tree / path.relative_to("/")).write_text(path.read_text())
+
+
 def _bootstrap(archive: Path) -> None:
     archive.parent.mkdir(parents=True, exist_ok=True)
     tree = archive.with_suffix(".tree")
@@ -53,10 +62,7 @@ def _bootstrap(archive: Path) -> None:
         for path in tree.glob(leftover):
             path.unlink()
     (tree / "etc/machine-id").touch()
-    sources = Path("/etc/apt/sources.list.d/debian.sources")
-    if sources.exists():  # the machine's own mirror settings, so that apt works where this machine's does
-        (tree / "etc/apt/sources.list").unlink(missing_ok=True)
-        (tree / "etc/apt/sources.list.d/debian.sources").write_text(sources.read_text())
+    use_mirrors(tree)
     subprocess.run(["tar", "-C", str(tree), "-cf", str(partial), "."], check=True)
     partial.rename(archive)
     subprocess.run(["rm", "-rf", str(tree)], check=True)
