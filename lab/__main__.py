@@ -15,9 +15,7 @@ from lab.progress import Progress
 def up(arguments: argparse.Namespace) -> None:
     lab = Lab(arguments.name)
     lab.prepare(bundle.path(), memory=arguments.memory, cpus=arguments.cpus)
-    with Progress() as progress:
-        lab.up(progress, memory=arguments.memory, cpus=arguments.cpus)
-        lab.start_services(bundle.build(progress), progress)
+    sandbox.start(lab, memory=arguments.memory, cpus=arguments.cpus)
     print(f"lab '{lab.name}': a bare server at {lab.server_address}; the bundle holds the lab's stand-in for K3s, not K3s itself")
 
 

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 from lab import bundle, paths
 from lab.hosts import Lab
@@ -25,6 +26,15 @@ def _playbook(title: str, name: str, *arguments: str) -> int:
     ).returncode
 
 
+def start(lab: Lab, *, memory: str, cpus: str) -> None:
+    """Start a prepared lab's server while the bundle is built, then the services that the bundle brings."""
+    with Progress() as progress, ThreadPoolExecutor(1) as pool:
+        server = pool.submit(lab.up, progress, memory=memory, cpus=cpus)
+        built = bundle.build(progress)
+        server.result()
+        lab.start_services(built, progress)
+
+
 def run() -> int:
     """Returns the exit code of the first step that failed, or 0."""
     started = time.monotonic()
@@ -34,9 +44,7 @@ def run() -> int:
     if failed:
         return failed
     print("\n==> The lab: a bare server, and an offline bundle with a stand-in for K3s (not K3s itself)", flush=True)
-    with Progress() as progress:
-        lab.up(progress, memory=MEMORY, cpus=CPUS)
-        lab.start_services(bundle.build(progress), progress)
+    start(lab, memory=MEMORY, cpus=CPUS)
     steps: tuple[tuple[str, str, list[str]], ...] = (
         ("The platform on the bare server", "site.yml", []),
         ("A backup of prod, to S3", "playbooks/backup.yml", ["-e", "platform_only=prod"]),
