@@ -33,7 +33,7 @@ def namespace(server: Server) -> Iterator[str]:
     """A namespace with two pods, `web` (answers on 8080 with the client's address) and `client`; beside it NAME-other, with a `client` too."""
     name = f"contract-{int(time.time())}"
     lab = "lab stand-in" in server.out("k3s --version")
-    image = os.environ.get("K3S_CONTRACT_IMAGE", "lab.local/base:1" if lab else "docker.io/library/debian:12-slim")
+    image = os.environ.get("K3S_CONTRACT_IMAGE", "lab.local/redis:7" if lab else "docker.io/library/debian:12-slim")
     both = (name, f"{name}-other")
     for each in both:
         server.kubectl(f"create namespace {each}")
