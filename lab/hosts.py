@@ -84,7 +84,8 @@ class Lab:
         return self.state / "known_hosts"
 
     def running(self) -> bool:
-        return _podman("inspect", "-f", "{{.State.Running}}", self.server, check=False) == "true"
+        """Whether the server runs and was made to the end; known_hosts is written last."""
+        return self.known_hosts.exists() and _podman("inspect", "-f", "{{.State.Running}}", self.server, check=False) == "true"
 
     def ssh(self, *command: str) -> list[str]:
         options = ["-i", str(self.key), "-o", f"UserKnownHostsFile={self.known_hosts}", "-o", "LogLevel=ERROR"]
@@ -92,7 +93,7 @@ class Lab:
 
     def prepare(self, bundle: Path, *, memory: str, cpus: str) -> None:
         """Make the keys and secrets, and write lab.json: what the sandbox's inventory reads. Needs no server yet."""
-        if not (self.running() and self.known_hosts.exists()):
+        if not self.running():
             self.down()
             self._make_keys()
         values = {
@@ -119,7 +120,7 @@ class Lab:
 
     def up(self, progress: Progress, *, memory: str, cpus: str) -> None:
         """Start the bare server of a prepared lab; a running one is left alone."""
-        if self.running() and self.known_hosts.exists():
+        if self.running():
             return
         image = rootfs.image(progress)
         with progress.step(f"bare server ({memory} of memory, {cpus} CPUs)", seconds=6):
