@@ -53,7 +53,7 @@ types: $(VENV_READY)
 	export MYPYPATH=.ansible/collections
 	mypy --strict --namespace-packages --explicit-package-bases tests/unit
 	MYPYPATH+=:tests/contract mypy --strict --namespace-packages --explicit-package-bases tests/contract
-	MYPYPATH+=:molecule/default/tests mypy --strict --namespace-packages --explicit-package-bases molecule
+	MYPYPATH+=:molecule mypy --strict --namespace-packages --explicit-package-bases molecule
 	unset MYPYPATH
 	cd .ansible/collections
 	mypy --strict --namespace-packages --explicit-package-bases ansible_collections/shaka/platform/plugins

@@ -1,4 +1,4 @@
-"""The lab that this scenario converged: its server over SSH, and the playbooks as a user runs them."""
+"""The lab that the scenario converged: its server over SSH, and the playbooks as a user runs them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[3]
+LAB = f"molecule-{os.environ.get('MOLECULE_SCENARIO_NAME', 'default')}"
+ROOT = Path(__file__).resolve().parents[1]
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class Server:
 
     def playbook(self, name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run a playbook on this lab, as a user would."""
-        inventory = ["-i", "inventories/sandbox", "-e", "lab_name=molecule", "-e", f"platform_report_dir={self.lab['reports']}"]
+        inventory = ["-i", "inventories/sandbox", "-e", f"lab_name={LAB}", "-e", f"platform_report_dir={self.lab['reports']}"]
         environment = {**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")}
         return subprocess.run(
             ["ansible-playbook", name, *inventory, *arguments], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
@@ -51,5 +52,5 @@ class Server:
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Server:
     cache = os.environ.get("SHAKA_CACHE") or f"{os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache'}/shaka-platform"
-    lab = json.loads((Path(cache) / "labs/molecule/lab.json").read_text())
+    lab = json.loads((Path(cache) / "labs" / LAB / "lab.json").read_text())
     return Server({**lab, "reports": str(tmp_path_factory.mktemp("reports"))})
