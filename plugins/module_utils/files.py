@@ -8,6 +8,8 @@ import os
 import shutil
 from pathlib import Path
 
+from ansible_collections.shaka.platform.plugins.module_utils.manifest import remember
+
 
 def sha256_of(path: Path) -> str:
     """The sha256 of a file's content, in hex."""
@@ -20,6 +22,7 @@ def sha256_of(path: Path) -> str:
 
 def place(partial: Path, dest: Path, mode: int) -> None:
     """Give a complete file, on the same file system, its owner, mode and name; it is on the disk before it has the name."""
+    remember(dest)
     with partial.open("rb") as source:
         if os.geteuid() == 0:
             os.fchown(source.fileno(), 0, 0)
@@ -30,6 +33,7 @@ def place(partial: Path, dest: Path, mode: int) -> None:
 
 def write_whole(dest: Path, text: str, mode: int) -> None:
     """Replace a file's content and mode at once; its directories are made (0755)."""
+    remember(dest)
     dest.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
     partial = dest.with_name(f"{dest.name}.shaka-new")
     partial.unlink(missing_ok=True)
