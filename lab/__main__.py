@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 
-from lab import bundle, doctor, sandbox
+from lab import bundle, doctor, rootfs, sandbox
 from lab.hosts import Lab
 from lab.progress import Progress
 
@@ -15,7 +15,7 @@ from lab.progress import Progress
 def up(arguments: argparse.Namespace) -> None:
     lab = Lab(arguments.name)
     lab.prepare(bundle.path(), memory=arguments.memory, cpus=arguments.cpus)
-    sandbox.start(lab, memory=arguments.memory, cpus=arguments.cpus)
+    sandbox.start(lab, memory=arguments.memory, cpus=arguments.cpus, release=arguments.release)
     print(f"lab '{lab.name}': a bare server at {lab.server_address}; the bundle holds the lab's stand-in for K3s, not K3s itself")
 
 
@@ -38,6 +38,7 @@ def main() -> int:
         if name == "up":
             command.add_argument("--memory", default="2g", help="the server's memory (default: 2g)")
             command.add_argument("--cpus", default="2", help="the server's CPUs (default: 2)")
+            command.add_argument("--release", default=rootfs.RELEASES[0], choices=rootfs.RELEASES, help="the server's Debian (default: %(default)s)")
         if name == "ssh":
             command.add_argument("arguments", nargs=argparse.REMAINDER)
     arguments = parser.parse_args()

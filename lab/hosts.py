@@ -118,12 +118,12 @@ class Lab:
         path.touch(0o600)
         path.write_text(json.dumps(values, indent=2))
 
-    def up(self, progress: Progress, *, memory: str, cpus: str) -> None:
+    def up(self, progress: Progress, *, memory: str, cpus: str, release: str = rootfs.RELEASES[0]) -> None:
         """Start the bare server of a prepared lab; a running one is left alone."""
         if self.running():
             return
-        image = rootfs.image(progress)
-        with progress.step(f"bare server ({memory} of memory, {cpus} CPUs)", seconds=6):
+        image = rootfs.image(progress, release)
+        with progress.step(f"bare server ({release}, {memory} of memory, {cpus} CPUs)", seconds=6):
             _podman("network", "create", "--disable-dns", "--subnet", self.address(0) + "/24", self.server)
             # /var/lib/rancher is a volume, as overlayfs cannot be stacked on the container's own
             _podman(

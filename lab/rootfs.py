@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import subprocess
 from pathlib import Path
 
 from lab import paths
 from lab.progress import Progress
 
-SUITE = "bookworm"
+# The releases that the role host supports and that this machine's Debian mirror has; Ubuntu has mirrors of its own.
+RELEASES = ("bookworm", "trixie")
 # What a server rented with Debian has. Nothing of K3s, no container runtime: the collection brings those.
 SERVER_PACKAGES = (
     "systemd systemd-sysv dbus openssh-server python3 python3-apt sudo iproute2 iptables nftables ipset kmod procps "
@@ -20,31 +22,34 @@ SERVER_PACKAGES = (
 SERVICES_PACKAGES = ["dnsmasq-base"]
 
 
-def image(progress: Progress) -> str:
+def image(progress: Progress, release: str = RELEASES[0]) -> str:
     """The name of the podman image of the bare server, built on first use."""
-    key = hashlib.sha256(" ".join([SUITE, *SERVER_PACKAGES, *SERVICES_PACKAGES]).encode()).hexdigest()[:12]
+    key = hashlib.sha256(" ".join([release, *SERVER_PACKAGES, *SERVICES_PACKAGES]).encode()).hexdigest()[:12]
     name = f"localhost/shaka-lab-server:{key}"
     if subprocess.run(["podman", "image", "exists", name], check=False).returncode == 0:
         return name
     archive = paths.cache() / "server" / f"{key}.tar"
     if not archive.exists():
-        with progress.step("bare server (debootstrap)", seconds=80):
-            _bootstrap(archive)
-    with progress.step("bare server (import)", seconds=8):
+        with progress.step(f"bare server {release} (debootstrap)", seconds=80):
+            _bootstrap(archive, release)
+    with progress.step(f"bare server {release} (import)", seconds=8):
         subprocess.run(["podman", "import", "-q", "--change", 'CMD ["/sbin/init"]', str(archive), name], check=True, stdout=subprocess.DEVNULL)
     return name
 
 
-def use_mirrors(tree: Path) -> None:
+def use_mirrors(tree: Path, release: str = RELEASES[0]) -> None:
     """Give a Debian tree this machine's own package sources, so that apt works there where it does here, security updates included."""
     own = [path for path in (Path("/etc/apt/sources.list"), Path("/etc/apt/sources.list.d/debian.sources")) if path.exists()]
     if own:
         (tree / "etc/apt/sources.list").unlink(missing_ok=True)
     for path in own:
-        (tree / path.relative_to("/")).write_text(path.read_text())
+        text = path.read_text()
+        for other in RELEASES:
+            text = re.sub(rf"\b{other}\b", release, text)
+        (tree / path.relative_to("/")).write_text(text)
 
 
-def _bootstrap(archive: Path) -> None:
+def _bootstrap(archive: Path, release: str) -> None:
     archive.parent.mkdir(parents=True, exist_ok=True)
     tree = archive.with_suffix(".tree")
     partial = archive.with_suffix(".partial")
@@ -53,7 +58,7 @@ def _bootstrap(archive: Path) -> None:
     include = ",".join([*SERVER_PACKAGES, *SERVICES_PACKAGES])
     with log.open("w") as output:
         done = subprocess.run(
-            ["debootstrap", "--variant=minbase", f"--include={include}", SUITE, str(tree)],
+            ["debootstrap", "--variant=minbase", f"--include={include}", release, str(tree)],
             stdout=output, stderr=subprocess.STDOUT, check=False, env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"},
         )  # fmt: skip
     if done.returncode != 0:
@@ -62,7 +67,7 @@ def _bootstrap(archive: Path) -> None:
         for path in tree.glob(leftover):
             path.unlink()
     (tree / "etc/machine-id").touch()
-    use_mirrors(tree)
+    use_mirrors(tree, release)
     subprocess.run(["tar", "-C", str(tree), "-cf", str(partial), "."], check=True)
     partial.rename(archive)
     subprocess.run(["rm", "-rf", str(tree)], check=True)

@@ -8,7 +8,7 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-from lab import bundle, paths
+from lab import bundle, paths, rootfs
 from lab.hosts import Lab
 from lab.progress import Progress
 
@@ -26,10 +26,10 @@ def _playbook(title: str, name: str, *arguments: str) -> int:
     ).returncode
 
 
-def start(lab: Lab, *, memory: str, cpus: str) -> None:
+def start(lab: Lab, *, memory: str, cpus: str, release: str = rootfs.RELEASES[0]) -> None:
     """Start a prepared lab's server while the bundle is built, then the services that the bundle brings."""
     with Progress() as progress, ThreadPoolExecutor(1) as pool:
-        server = pool.submit(lab.up, progress, memory=memory, cpus=cpus)
+        server = pool.submit(lab.up, progress, memory=memory, cpus=cpus, release=release)
         built = bundle.build(progress)
         server.result()
         lab.start_services(built, progress)

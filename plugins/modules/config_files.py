@@ -9,8 +9,10 @@ short_description: Several whole configuration files in one call
 version_added: 0.1.0
 author: The shaka.platform founders (@shaka-platform)
 description:
-  - Writes each file whole, validated before it replaces the old one, by a rename. One call for all files of a concern, since each task
-    over SSH costs about half a second.
+  - Writes each file whole, by a rename, once all of them are validated; a file that is refused leaves every old one in place. One call for all
+    files of a concern, since each task over SSH costs about half a second.
+  - Then runs the commands that put the changed ones in force. What is still to be run is kept on disk, so a run that was interrupted
+    between writing and applying is completed by the next one.
 attributes:
   check_mode: {support: full, description: "Nothing is written; validation is left out, as the server may not have the tool yet."}
   diff_mode: {support: full, description: The text before and after.}
@@ -22,24 +24,37 @@ options:
     required: true
     suboptions:
       dest: {description: Absolute path., type: path, required: true}
-      content: {description: The whole text. Not for secrets., type: str, required: true}
+      content: {description: The whole text. Not for secrets. Without it only the permissions of what is there are set., type: str}
+      link: {description: Makes it a symbolic link to this path instead., type: path}
       mode: {description: Octal permissions., type: str, default: "0644"}
+      owner: {description: "User to whom the file, and a directory made for it, belong.", type: str, default: root}
+      directory_mode: {description: Octal permissions of a directory that is made for it., type: str, default: "0755"}
       validate: {description: "A command that must succeed for the new file; C(%s) is its path.", type: str}
+      apply:
+        description: Commands that put a changed file in force, each run once after all files are written.
+        type: list
+        elements: str
+        default: []
 """
 
 EXAMPLES = r"""
-- name: Ensure sshd accepts keys only
+- name: Ensure the journal keeps at most 500 MB, and crontabs are root's
   shaka.platform.config_files:
     files:
-      - dest: /etc/ssh/sshd_config.d/00-shaka.conf
-        content: "PasswordAuthentication no\n"
-        mode: "0600"
-        validate: /usr/sbin/sshd -t -f %s
+      - dest: /etc/systemd/journald.conf.d/50-shaka.conf
+        content: "[Journal]\nSystemMaxUse=500M\n"
+        apply: [systemctl restart systemd-journald.service]
+      - {dest: /etc/crontab, mode: "0600"}
 """
 
 RETURN = r"""
 written:
-  description: The files whose text or mode changed.
+  description: The files whose text, target, owner or mode changed.
+  returned: success
+  type: list
+  elements: str
+applied:
+  description: The commands that were run.
   returned: success
   type: list
   elements: str
@@ -50,6 +65,9 @@ absent:
   elements: str
 """
 
+import hashlib
+import os
+import pwd
 import shlex
 import stat
 from collections.abc import Callable
@@ -64,60 +82,152 @@ ARGUMENT_SPEC: dict[str, Any] = {
         "type": "list",
         "elements": "dict",
         "required": True,
+        "mutually_exclusive": [("content", "link")],
         "options": {
             "dest": {"type": "path", "required": True},
-            "content": {"type": "str", "required": True},
+            "content": {"type": "str"},
+            "link": {"type": "path"},
             "mode": {"type": "str", "default": "0644"},
+            "owner": {"type": "str", "default": "root"},
+            "directory_mode": {"type": "str", "default": "0755"},
             "validate": {"type": "str"},
+            "apply": {"type": "list", "elements": "str", "default": []},
         },
     },
 }
+# Commands that an interrupted run still owes, one file each.
+OWED = Path("/var/lib/shaka/owed")
+
+Execute = Callable[[list[str]], tuple[int, str, str]]
 
 
 class Refused(Exception):
-    """The validating command refused a new file; the text is for the user."""
+    """A validating or applying command failed; the text is for the user."""
+
+
+def owner_of(uid: int) -> str:
+    """The name of a user; the number when there is no such user."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
 
 
 def current(path: Path) -> tuple[str, str] | None:
-    """Text and octal mode of a file; None when there is none."""
+    """Text (or the target of a link), and who may do what, of a file or directory; None when there is none."""
     try:
-        return path.read_text(encoding="utf-8", errors="replace"), f"{stat.S_IMODE(path.stat().st_mode):04o}"
-    except FileNotFoundError:
+        found = path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
         return None
+    if stat.S_ISLNK(found.st_mode):
+        return f"-> {path.readlink()}\n", "link"
+    text = "" if stat.S_ISDIR(found.st_mode) else path.read_text(encoding="utf-8", errors="replace")
+    return text, f"{owner_of(found.st_uid)} {stat.S_IMODE(found.st_mode):04o}"
 
 
-def replace(file: dict[str, Any], execute: Callable[[list[str]], tuple[int, str, str]]) -> None:
-    """Write one file; Refused when its validation fails, and then the old file stays."""
-    dest, mode = Path(file["dest"]), parse_mode(file["mode"])
-    if not file["validate"]:
-        write_whole(dest, file["content"], mode)
+def wanted(file: dict[str, Any], before: tuple[str, str] | None) -> tuple[str, str] | None:
+    """The same of what is to be there; None for permissions of something that is not there."""
+    if file["link"]:
+        return f"-> {file['link']}\n", "link"
+    rights = f"{file['owner']} {parse_mode(file['mode']):04o}"
+    if file["content"] is not None:
+        return file["content"], rights
+    return (before[0], rights) if before else None
+
+
+def make_parent(dest: Path, owner: int, mode: int) -> None:
+    """Make a file's directories; only the one that holds it belongs to its owner."""
+    if dest.parent.is_dir():
         return
+    dest.parent.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    dest.parent.mkdir()
+    os.chown(dest.parent, owner, -1)
+    dest.parent.chmod(mode)
+
+
+def stage(file: dict[str, Any], execute: Execute) -> Path | None:
+    """Write a file under another name beside its own and validate it there; Refused when that fails. None for what has no text."""
+    if file["content"] is None:
+        return None
+    dest = Path(file["dest"])
+    make_parent(dest, pwd.getpwnam(file["owner"]).pw_uid, parse_mode(file["directory_mode"]))
     candidate = dest.with_name(f"{dest.name}.shaka-candidate")
     write_whole(candidate, file["content"], 0o600)
-    command = [part.replace("%s", str(candidate)) for part in shlex.split(file["validate"])]
-    code, out, err = execute(command)
-    if code != 0:
-        candidate.unlink()
-        raise Refused(f"{dest}: '{' '.join(command)}' refused the new file, the old one stays: {(err or out).strip()}")
-    place(candidate, dest, mode)
+    if file["validate"]:
+        command = [part.replace("%s", str(candidate)) for part in shlex.split(file["validate"])]
+        code, out, err = execute(command)
+        if code != 0:
+            candidate.unlink()
+            raise Refused(f"{dest}: '{' '.join(command)}' refused the new file, the old one stays: {(err or out).strip()}")
+    return candidate
 
 
-def run(files: list[dict[str, Any]], check_mode: bool, execute: Callable[[list[str]], tuple[int, str, str]]) -> dict[str, Any]:
+def settle(file: dict[str, Any], candidate: Path | None) -> None:
+    """Give a file its name, owner and mode."""
+    dest = Path(file["dest"])
+    if file["link"]:
+        partial = dest.with_name(f"{dest.name}.shaka-candidate")
+        partial.unlink(missing_ok=True)
+        partial.symlink_to(file["link"])
+        partial.rename(dest)
+        return
+    uid = pwd.getpwnam(file["owner"]).pw_uid
+    if candidate:
+        place(candidate, dest, parse_mode(file["mode"]))
+    os.chown(dest, uid, -1)
+    dest.chmod(parse_mode(file["mode"]))
+
+
+def debt(command: str, owed: Path) -> Path:
+    """Where it is kept that a command is still to be run."""
+    return owed / hashlib.sha256(command.encode()).hexdigest()[:16]
+
+
+def write(files: list[dict[str, Any]], execute: Execute, owed: Path) -> None:
+    """Validate all, note what must follow, then put all in place."""
+    staged: list[tuple[dict[str, Any], Path | None]] = []
+    try:
+        staged.extend((file, stage(file, execute)) for file in files)
+    except Exception:
+        for _file, candidate in staged:
+            if candidate:
+                candidate.unlink()
+        raise
+    for command in [command for file in files for command in file["apply"]]:
+        write_whole(debt(command, owed), command + "\n", 0o600)
+    for file, candidate in staged:
+        settle(file, candidate)
+
+
+def run(files: list[dict[str, Any]], check_mode: bool, execute: Execute, owed: Path = OWED) -> dict[str, Any]:
     """All files; the result of the module."""
-    written: list[str] = []
+    changed: list[dict[str, Any]] = []
     diff: list[dict[str, str]] = []
     for file in files:
-        dest = file["dest"]
-        before = current(Path(dest)) or ("", "absent")
-        after = (file["content"], f"{parse_mode(file['mode']):04o}")
-        if before == after:
+        before = current(Path(file["dest"]))
+        after = wanted(file, before)
+        if after is None or before == after:
             continue
-        written.append(dest)
-        diff.append({"before_header": f"{dest} ({before[1]})", "after_header": f"{dest} ({after[1]})", "before": before[0], "after": after[0]})
-        if not check_mode:
-            replace(file, execute)
-    absent = [file["dest"] for file in files if not Path(file["dest"]).exists()]
-    return {"changed": bool(written), "written": written, "absent": absent, "diff": diff}
+        changed.append(file)
+        text, rights = before or ("", "absent")
+        headers = {"before_header": f"{file['dest']} ({rights})", "after_header": f"{file['dest']} ({after[1]})"}
+        diff.append({**headers, "before": text, "after": after[0]})
+    if not check_mode:
+        write(changed, execute, owed)
+    commands = dict.fromkeys(command for file in files for command in file["apply"] if file in changed or debt(command, owed).exists())
+    for command in [] if check_mode else commands:
+        code, out, err = execute(shlex.split(command))
+        if code != 0:
+            raise Refused(f"'{command}' failed after its files were written, the next run repeats it: {(err or out).strip()}")
+        debt(command, owed).unlink()
+    absent = [file["dest"] for file in files if file["content"] is not None and not Path(file["dest"]).exists()]
+    return {
+        "changed": bool(changed or commands),
+        "written": [file["dest"] for file in changed],
+        "applied": list(commands),
+        "absent": absent,
+        "diff": diff,
+    }
 
 
 def main() -> None:
@@ -126,6 +236,8 @@ def main() -> None:
         result = run(module.params["files"], module.check_mode, module.run_command)
     except (Refused, OSError) as error:
         module.fail_json(msg=str(error))
+    except KeyError as error:
+        module.fail_json(msg=f"no such user: {error}")
     module.exit_json(**result)
 
 

@@ -5,18 +5,27 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: kernel_settings
-short_description: Modules and sysctls of the running kernel
+short_description: Modules, sysctls and swap of the running kernel
 version_added: 0.1.0
 author: The shaka.platform founders (@shaka-platform)
 description:
   - Loads what is not loaded and sets what differs, in the running kernel. The files that do so at boot are written by M(shaka.platform.config_files).
   - A module that is built in, or that a container's host has loaded, needs no modprobe.
+  - Hardening that a kernel does not offer, or that a container may not change, is left out and said in RV(skipped_settings); anything else that is
+    missing is an error.
 attributes:
   check_mode: {support: full, description: Compares only.}
   diff_mode: {support: full, description: Values before and after.}
 options:
-  modules: {description: Kernel modules., type: list, elements: str, default: []}
-  sysctls: {description: Name to value., type: dict, default: {}}
+  modules: {description: Kernel modules that must be there., type: list, elements: str, default: []}
+  sysctls: {description: "Name to value, each of them needed.", type: dict, default: {}}
+  hardening: {description: "Name to value, left out where the kernel does not have it.", type: dict, default: {}}
+  swap_off:
+    description:
+      - Switches swap off, in fstab, as zram and as a systemd unit too. In a container nothing is done, as the swap is its host's.
+      - Refused while more is swapped out than there is memory available.
+    type: bool
+    default: false
 """
 
 EXAMPLES = r"""
@@ -24,11 +33,18 @@ EXAMPLES = r"""
   shaka.platform.kernel_settings:
     modules: [br_netfilter]
     sysctls: {vm.overcommit_memory: "1"}
+    hardening: {kernel.yama.ptrace_scope: "1"}
+    swap_off: true
 """
 
 RETURN = r"""
 differing:
   description: What was loaded or set, as C(name=value).
+  returned: success
+  type: list
+  elements: str
+skipped_settings:
+  description: What was left out, each with its reason.
   returned: success
   type: list
   elements: str
@@ -39,9 +55,13 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.shaka.platform.plugins.module_utils.swap import SwapError, is_container, steps
 
 # Where the kernel shows that a feature is there, whether its module was loaded, built in or belongs to a container's host.
-SHOWN_AT = {"br_netfilter": "proc/sys/net/bridge/bridge-nf-call-iptables"}
+SHOWN_AT = {
+    "br_netfilter": "proc/sys/net/bridge/bridge-nf-call-iptables",
+    "nf_conntrack": "proc/sys/net/netfilter/nf_conntrack_max",
+}
 
 
 class KernelError(Exception):
@@ -76,40 +96,81 @@ def write_sysctl(name: str, value: str, root: Path) -> None:
         raise KernelError(f"sysctl {name}: cannot be set to {value}: {error.strerror}") from error
 
 
+class Settings:
+    """One comparison of the kernel with what is wanted, and what it took to make them equal."""
+
+    def __init__(self, check_mode: bool, execute: Callable[[list[str]], tuple[int, str, str]], root: Path) -> None:
+        self.check_mode, self.execute, self.root = check_mode, execute, root
+        self.before: list[str] = []
+        self.after: list[str] = []
+        self.left_out: list[str] = []
+
+    def module(self, name: str) -> None:
+        if is_there(name, self.root):
+            return
+        if not self.check_mode:
+            code, out, err = self.execute(["modprobe", name])
+            if code != 0:
+                raise KernelError(f"kernel module {name}: neither loaded, built in nor loadable: {(err or out).strip()}")
+        self._differs(f"{name}: not loaded", f"{name}: loaded")
+
+    def sysctl(self, name: str, wanted: Any, *, needed: bool) -> None:
+        value, running = " ".join(str(wanted).split()), read_sysctl(name, self.root)
+        if running == value:
+            return
+        try:
+            # a check comes before the module that brings the setting is loaded
+            if running is None and not (needed and self.check_mode):
+                raise KernelError(f"sysctl {name}: this kernel has no such setting")
+            if not self.check_mode:
+                write_sysctl(name, value, self.root)
+        except KernelError as error:
+            if needed:
+                raise
+            self.left_out.append(str(error))
+            return
+        self._differs(f"{name}={running or 'absent'}", f"{name}={value}")
+
+    def swap_off(self) -> None:
+        if is_container(self.root):
+            self.left_out.append("swap: this is a container, whose swap is its host's")
+            return
+        for step in steps(self.root, self.execute):
+            if not self.check_mode:
+                step.do()
+            self._differs(step.before, step.after)
+
+    def _differs(self, before: str, after: str) -> None:
+        self.before.append(before)
+        self.after.append(after)
+
+
 def run(params: dict[str, Any], check_mode: bool, execute: Callable[[list[str]], tuple[int, str, str]], root: Path = Path("/")) -> dict[str, Any]:
     """The result of the module."""
-    before: list[str] = []
-    after: list[str] = []
-    for module in params["modules"]:
-        if is_there(module, root):
-            continue
-        before.append(f"{module}: not loaded")
-        after.append(f"{module}: loaded")
-        if not check_mode:
-            code, out, err = execute(["modprobe", module])
-            if code != 0:
-                raise KernelError(f"kernel module {module}: neither loaded, built in nor loadable: {(err or out).strip()}")
-    for name, wanted in params["sysctls"].items():
-        value = " ".join(str(wanted).split())
-        running = read_sysctl(name, root)
-        if running == value:
-            continue
-        if running is None and not check_mode:
-            raise KernelError(f"sysctl {name}: this kernel has no such setting")
-        before.append(f"{name}={running or 'absent'}")
-        after.append(f"{name}={value}")
-        if not check_mode:
-            write_sysctl(name, value, root)
-    diff = {"before": "".join(f"{line}\n" for line in before), "after": "".join(f"{line}\n" for line in after)}
-    return {"changed": bool(after), "differing": after, "diff": diff}
+    settings = Settings(check_mode, execute, root)
+    for name in params["modules"]:
+        settings.module(name)
+    for name, value in params["sysctls"].items():
+        settings.sysctl(name, value, needed=True)
+    for name, value in params["hardening"].items():
+        settings.sysctl(name, value, needed=False)
+    if params["swap_off"]:
+        settings.swap_off()
+    diff = {"before": "".join(f"{line}\n" for line in settings.before), "after": "".join(f"{line}\n" for line in settings.after)}
+    return {"changed": bool(settings.after), "differing": settings.after, "skipped_settings": settings.left_out, "diff": diff}
 
 
 def main() -> None:
-    spec = {"modules": {"type": "list", "elements": "str", "default": []}, "sysctls": {"type": "dict", "default": {}}}
+    spec = {
+        "modules": {"type": "list", "elements": "str", "default": []},
+        "sysctls": {"type": "dict", "default": {}},
+        "hardening": {"type": "dict", "default": {}},
+        "swap_off": {"type": "bool", "default": False},
+    }
     module = AnsibleModule(argument_spec=spec, supports_check_mode=True)
     try:
         result = run(module.params, module.check_mode, module.run_command)
-    except (KernelError, OSError) as error:
+    except (KernelError, SwapError, OSError) as error:
         module.fail_json(msg=str(error))
     module.exit_json(**result)
 

@@ -1,0 +1,84 @@
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Confirms a change of the way in over a connection of its own; see the module of the same name for its documentation."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+from ansible.errors import AnsibleError
+from ansible.plugins.action import ActionBase
+
+# In place of the user's ssh_args, which share one connection among all tasks.
+NOT_SHARED = "-o ControlMaster=no -o ControlPath=none"
+
+
+class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core has no type information
+    """The module does what happens on the server; here are the two connections."""
+
+    _supports_check_mode = True
+    _supports_async = False
+    _connection: Any
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        variables = task_vars or {}
+        if self._task.args.get("sshd") and self._password():
+            result["failed"] = True
+            result["msg"] = (
+                "this connection uses a password, and sshd is to accept keys only, so the next run could not connect. "
+                "Install a key for the user, leave out ansible_password and --ask-pass, or set host_manage_sshd to false."
+            )
+            return result
+        applied = self._phase("apply", variables)
+        result.update(applied)
+        if applied.get("failed") or not applied.get("unconfirmed"):
+            return result
+        first = self._connection
+        try:
+            self._connection = self._second(first)
+            confirmed = self._phase("confirm", variables)
+            why = confirmed.get("msg") if confirmed.get("failed") or confirmed.get("unreachable") else None
+        except AnsibleError as error:
+            why = str(error)
+        finally:
+            self._connection = first
+        result["unconfirmed"] = why is not None
+        if why is not None:
+            result.update(failed=True, msg=self._taken_back(why, variables))
+        return result
+
+    def _phase(self, phase: str, variables: dict[str, Any]) -> dict[str, Any]:
+        arguments = {**self._task.args, "phase": phase}
+        done: dict[str, Any] = self._execute_module(module_name="shaka.platform.remote_access", module_args=arguments, task_vars=variables)
+        return done
+
+    def _password(self) -> str | None:
+        try:
+            configured: str | None = self._connection.get_option("password")
+        except KeyError:  # a connection that knows no passwords
+            configured = None
+        return configured or self._play_context.password
+
+    @staticmethod
+    def _second(first: Any) -> Any:
+        """A connection with the same options that is not made yet, nor shared."""
+        second = copy.copy(first)
+        second._options = dict(first._options)
+        second._connected = False
+        if "ssh_args" in second._options:
+            second.set_option("ssh_args", NOT_SHARED)
+        return second
+
+    def _taken_back(self, why: str, variables: dict[str, Any]) -> str:
+        seconds = self._task.args.get("confirm_seconds", 60)
+        try:
+            undone = self._phase("undo", variables)
+            back = "The previous ones are active again." if not undone.get("failed") else ""
+        except AnsibleError:
+            back = ""
+        return (
+            f"a new connection to the server did not get in with the new packet filter and sshd settings: {why.strip()} "
+            + (back or f"The first connection is cut off too; the server brings the previous ones back within {seconds} seconds.")
+            + " Look at host_firewall_ssh_sources, host_ssh_port and host_sshd_*."
+        )

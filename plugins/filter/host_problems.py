@@ -1,0 +1,46 @@
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Filter host_problems: see plugin_utils/host.py."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from ansible_collections.shaka.platform.plugins.plugin_utils import host
+
+DOCUMENTATION = r"""
+name: host_problems
+short_description: Values of role host that would not work
+version_added: 0.1.0
+author: The shaka.platform founders (@shaka-platform)
+description:
+  - Says of each value what its type alone does not refuse (networks, times, sizes, keys, names), of values that contradict each other, and of a
+    system that the role is not made for.
+positional: supported, values
+options:
+  _input: {description: "Distribution and release of the server, such as C(Debian 12).", type: str, required: true}
+  supported: {description: Systems that the role is made for., type: list, elements: str, required: true}
+  values: {description: The role's public variables., type: dict, required: true}
+"""
+
+EXAMPLES = r"""
+- name: Show what would be refused
+  ansible.builtin.debug:
+    msg: "{{ 'Debian 12' | shaka.platform.host_problems(['Debian 12'], {'host_updates_time': '3:30'}) }}"
+"""
+
+RETURN = r"""
+_value: {description: Problems; empty when there are none., type: list, elements: str}
+"""
+
+
+def host_problems(system: str, supported: Sequence[str], values: Mapping[str, Any]) -> list[str]:
+    """The filter."""
+    return list(host.host_problems(system, supported, values))
+
+
+class FilterModule:
+    """Filters of the role host."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        return {"host_problems": host_problems}

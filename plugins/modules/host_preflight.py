@@ -1,0 +1,119 @@
+#!/usr/bin/python
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: host_preflight
+short_description: What role host has to know of a server before it changes anything
+version_added: 0.1.0
+author: The shaka.platform founders (@shaka-platform)
+description:
+  - One question for the packages that are installed, other packet filters that would drop the platform's traffic, and whether the user of this
+    connection could still log in with keys only.
+attributes:
+  check_mode: {support: full, description: It only reads.}
+  diff_mode: {support: none, description: It changes nothing.}
+options:
+  packages: {description: Packages to look for., type: list, elements: str, default: []}
+  firewall: {description: Whether to look for other packet filters., type: bool, default: true}
+  sshd: {description: Whether to look for the user's keys., type: bool, default: true}
+"""
+
+EXAMPLES = r"""
+- name: Look at the server
+  shaka.platform.host_preflight:
+    packages: [nftables, chrony]
+"""
+
+RETURN = r"""
+installed:
+  description: Those of the packages that are installed.
+  returned: success
+  type: list
+  elements: str
+problems:
+  description: What has to change first, each with the way out.
+  returned: success
+  type: list
+  elements: str
+"""
+
+import getpass
+import json
+import os
+import pwd
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.shaka.platform.plugins.module_utils.access import TABLE, may_log_in
+
+Execute = Callable[[list[str]], tuple[int, str, str]]
+
+
+def installed(packages: list[str], execute: Execute) -> list[str]:
+    """Those that dpkg has, in the order of the question. It exits 1 when it does not know one."""
+    if not packages:
+        return []
+    _code, out, _err = execute(["dpkg-query", "--show", "--showformat=${Package} ${db:Status-Status}\n", *packages])
+    there = {line.split()[0] for line in out.splitlines() if line.endswith(" installed")}
+    return [package for package in packages if package in there]
+
+
+def dropping_chains(chains: str) -> list[str]:
+    """'table ip filter, chain FORWARD (forward)' for each base chain of others that drops what it does not know, from `nft --json list chains`."""
+    found = []
+    for entry in json.loads(chains)["nftables"]:
+        chain = entry.get("chain", {})
+        ours = f"{chain.get('family')} {chain.get('table')}" == TABLE
+        if not ours and chain.get("policy") == "drop" and chain.get("hook") in ("prerouting", "input", "forward", "output"):
+            found.append(f"table {chain['family']} {chain['table']}, chain {chain['name']} ({chain['hook']})")
+    return found
+
+
+def other_filters(root: Path, execute: Execute) -> Iterator[str]:
+    """Packet filters that would work against the platform's."""
+    ufw = root / "etc/ufw/ufw.conf"
+    if ufw.exists() and re.search(r"^ENABLED=[\"']?yes", ufw.read_text(), re.MULTILINE):
+        yield "ufw is enabled and drops pods' traffic; run 'ufw disable' on the server, or set host_manage_firewall to false and open them in ufw"
+    code, _out, _err = execute(["systemctl", "is-active", "--quiet", "firewalld.service"])
+    if code == 0:
+        yield "firewalld is active and drops pods' traffic; run 'systemctl disable --now firewalld', or set host_manage_firewall to false"
+    if not (root / "usr/sbin/nft").exists():
+        return
+    code, out, _err = execute(["nft", "--json", "list", "chains"])
+    for chain in dropping_chains(out) if code == 0 else []:
+        yield (
+            f"another packet filter drops by default: {chain}; give that chain the policy accept or remove what loads it "
+            "(Docker, /etc/nftables.conf, iptables-persistent), or set host_manage_firewall to false"
+        )
+
+
+def run(params: dict[str, Any], user: str, home: Path, execute: Execute, root: Path = Path("/")) -> dict[str, Any]:
+    """The result of the module."""
+    problems = list(other_filters(root, execute)) if params["firewall"] else []
+    if params["sshd"] and (root / "usr/sbin/sshd").exists() and not may_log_in(user, home, execute):
+        problems.append(
+            f"SSH by key only would lock out {user}, who has no key on the server; "
+            f"put one into {home}/.ssh/authorized_keys (ssh-copy-id), or set host_manage_sshd to false"
+        )
+    return {"changed": False, "installed": installed(params["packages"], execute), "problems": problems}
+
+
+def main() -> None:
+    spec = {
+        "packages": {"type": "list", "elements": "str", "default": []},
+        "firewall": {"type": "bool", "default": True},
+        "sshd": {"type": "bool", "default": True},
+    }
+    module = AnsibleModule(argument_spec=spec, supports_check_mode=True)
+    # the user of the connection, not the one that it became
+    user = os.environ.get("SUDO_USER") or getpass.getuser()
+    module.exit_json(**run(module.params, user, Path(pwd.getpwnam(user).pw_dir), module.run_command))
+
+
+if __name__ == "__main__":
+    main()

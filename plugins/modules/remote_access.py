@@ -1,0 +1,121 @@
+#!/usr/bin/python
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: remote_access
+short_description: Packet filter and sshd, changed without locking the operator out
+version_added: 0.1.0
+author: The shaka.platform founders (@shaka-platform)
+description:
+  - Validates the new rules of the nftables table C(inet shaka) and the new settings of sshd, keeps what is active now, starts a timer on the
+    server that brings it back, activates the new ones, and then makes a second connection to the server while the first is still open. Only if
+    that gets in is the timer stopped; if not, the previous rules and settings come back over the first connection at once, and by the timer where
+    that is cut off too.
+  - Compares what runs, not only files; so rules that were changed by hand, and a run that was interrupted, are found. When nothing
+    differs it is one question to the server and no second connection.
+  - What sshd makes of all its files (C(sshd -T)) must be what the settings say, else they are taken back and the message names what wins.
+  - A restart of the server within O(confirm_seconds) of a change ends the timer; the change then stays, and the next run confirms it.
+attributes:
+  action: {description: The second connection is made by the controller., support: full}
+  check_mode: {support: full, description: Compares only.}
+  diff_mode: {support: full, description: Texts before and after.}
+options:
+  firewall:
+    description: The packet filter; without it nothing about it is touched.
+    type: dict
+    suboptions:
+      rules: {description: "The whole file of rules, which replaces its own table in one transaction.", type: str, required: true}
+      rules_file: {description: Where the rules are kept., type: path, required: true}
+      unit: {description: "The unit that loads them, as text.", type: str, required: true}
+      unit_file: {description: Where the unit is kept., type: path, required: true}
+  sshd:
+    description: sshd; without it nothing about it is touched.
+    type: dict
+    suboptions:
+      settings: {description: "The whole file; what stands before its first Match must be effective.", type: str, required: true}
+      settings_file: {description: "Its place, under a directory that sshd_config includes first.", type: path, required: true}
+  confirm_seconds:
+    description: Seconds after which an unconfirmed change takes itself back.
+    type: int
+    default: 60
+  phase:
+    description: Which step is taken; set by the action itself.
+    type: str
+    choices: [apply, confirm, undo]
+    default: apply
+"""
+
+EXAMPLES = r"""
+- name: Ensure SSH by key only
+  shaka.platform.remote_access:
+    sshd:
+      settings: "PasswordAuthentication no\n"
+      settings_file: /etc/ssh/sshd_config.d/00-shaka.conf
+"""
+
+RETURN = r"""
+unconfirmed:
+  description: Whether a change still waits for its confirmation; never after the task succeeded.
+  returned: success
+  type: bool
+"""
+
+import getpass
+import os
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.shaka.platform.plugins.module_utils.access import AccessError, File, Firewall, Part, Sshd
+from ansible_collections.shaka.platform.plugins.module_utils.commit import Commit
+
+ARGUMENT_SPEC: dict[str, Any] = {
+    "firewall": {
+        "type": "dict",
+        "options": {
+            "rules": {"type": "str", "required": True},
+            "rules_file": {"type": "path", "required": True},
+            "unit": {"type": "str", "required": True},
+            "unit_file": {"type": "path", "required": True},
+        },
+    },
+    "sshd": {
+        "type": "dict",
+        "options": {"settings": {"type": "str", "required": True}, "settings_file": {"type": "path", "required": True}},
+    },
+    "confirm_seconds": {"type": "int", "default": 60},
+    "phase": {"type": "str", "choices": ["apply", "confirm", "undo"], "default": "apply"},
+}
+
+
+def parts(params: dict[str, Any], user: str) -> list[Part]:
+    """What the arguments are about."""
+    found: list[Part] = []
+    if firewall := params["firewall"]:
+        rules = File(Path(firewall["rules_file"]), firewall["rules"], 0o600, "nft --check --file %s")
+        found.append(Firewall(rules, File(Path(firewall["unit_file"]), firewall["unit"], 0o644)))
+    if sshd := params["sshd"]:
+        found.append(Sshd(File(Path(sshd["settings_file"]), sshd["settings"], 0o600, "/usr/sbin/sshd -t -f %s"), user))
+    return found
+
+
+def main() -> None:
+    module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
+    commit = Commit(parts(module.params, os.environ.get("SUDO_USER") or getpass.getuser()), module.run_command)
+    result: dict[str, Any] = {"changed": True, "unconfirmed": False}
+    try:
+        if module.params["phase"] == "confirm":
+            commit.confirm()
+        elif module.params["phase"] == "undo":
+            commit.undo()
+        else:
+            result = commit.apply(module.check_mode, module.params["confirm_seconds"])
+    except (AccessError, OSError) as error:
+        module.fail_json(msg=str(error))
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()

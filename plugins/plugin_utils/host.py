@@ -1,0 +1,108 @@
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Values of role host that types alone do not refuse. Pure: values in, problems out."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+# A public key as OpenSSH writes it, without options: those could run a command or forward a port that nobody reviewed.
+KEY = re.compile(
+    r"(ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp(256|384|521)|sk-(ssh-ed25519|ecdsa-sha2-nistp256)@openssh\.com) [A-Za-z0-9+/]{40,}={0,2}( [^\n]*)?"
+)
+# Settings whose change stops Kubernetes: pods get no network, or the kubelet does not start.
+NEEDED = {
+    "vm.panic_on_oom": "0", "vm.overcommit_memory": "1", "kernel.panic": "10", "kernel.panic_on_oops": "1",
+    "net.ipv4.ip_forward": "1", "net.bridge.bridge-nf-call-iptables": "1",
+}  # fmt: skip
+
+
+def matches(pattern: str) -> Callable[[Any], bool]:
+    """Whether a value's text is wholly of a form."""
+    return lambda value: re.fullmatch(pattern, str(value)) is not None
+
+
+def between(least: int, most: int) -> Callable[[Any], bool]:
+    """Whether a value is a whole number within bounds."""
+    return lambda value: re.fullmatch(r"\d{1,9}", str(value)) is not None and least <= int(value) <= most
+
+
+def is_network(value: Any) -> bool:
+    """Whether a value is an address or a network (CIDR) without host bits."""
+    try:
+        ipaddress.ip_network(str(value))
+    except ValueError:
+        return False
+    return True
+
+
+CLOCK_TIME = matches(r"([01]\d|2[0-3]):[0-5]\d")
+PORT = between(1, 65535)
+# variable -> (test, rule). A list is tested item by item.
+RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "host_packages": (matches(r"[a-z0-9][a-z0-9.+-]+"), "a Debian package's name"),
+    "host_apt_cache_valid_time": (between(0, 604800), "0 to 604800 seconds"),
+    "host_blocked_modules": (matches(r"[a-zA-Z0-9_-]+"), "a kernel module's name"),
+    "host_time_zone": (matches(r"[A-Z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+){0,2}"), "a name in /usr/share/zoneinfo such as Etc/UTC or America/Sao_Paulo"),
+    "host_ntp_servers": (matches(r"[A-Za-z0-9.:-]+"), "a host name or address"),
+    "host_updates_time": (CLOCK_TIME, 'HH:MM in quotes, such as "03:30"'),
+    "host_updates_delay": (between(0, 720), "0 to 720 minutes"),
+    "host_updates_reboot_time": (CLOCK_TIME, 'HH:MM in quotes, such as "04:30"'),
+    "host_updates_blocklist": (matches(r'[^"\n]+'), "a regular expression without double quotes"),
+    "host_journal_size": (matches(r"[1-9]\d*[KMGT]"), "a size with K, M, G or T, such as 500M"),
+    "host_journal_keep_free": (matches(r"[1-9]\d*[KMGT]"), "a size with K, M, G or T, such as 1G"),
+    "host_journal_days": (between(1, 3650), "1 to 3650 days"),
+    "host_operator_name": (matches(r"([a-z][a-z0-9_-]{0,30})?"), "lower-case letters, digits, _ and -, at most 31; empty for no account"),
+    "host_operator_authorized_keys": (lambda value: KEY.fullmatch(str(value).strip()) is not None, "a public key as in a .pub file, without options"),
+    "host_ssh_port": (PORT, "1 to 65535"),
+    "host_firewall_tcp_ports": (PORT, "1 to 65535"),
+    "host_firewall_udp_ports": (PORT, "1 to 65535"),
+    "host_firewall_ssh_sources": (is_network, "an address or a network without host bits, such as 192.0.2.0/24 or 2001:db8::/32"),
+    "host_firewall_ssh_rate": (between(0, 100000), "0 to 100000 connections per minute"),
+    "host_firewall_trusted_interfaces": (matches(r"[A-Za-z0-9_.-]{1,15}"), "an interface's name without wildcards"),
+    "host_sshd_root_login": (matches("prohibit-password|no"), "prohibit-password or no"),
+    "host_sshd_max_auth_tries": (between(1, 6), "1 to 6"),
+    "host_sshd_login_grace_seconds": (between(5, 120), "5 to 120 seconds"),
+    "host_access_confirm_seconds": (between(5, 600), "5 to 600 seconds"),
+}
+SYSTEM_ACCOUNTS = frozenset(
+    "root daemon bin sys sync games man lp mail news uucp proxy www-data backup list irc nobody sshd messagebus operator sudo".split()
+)
+
+
+def host_problems(system: str, supported: Sequence[str], values: Mapping[str, Any]) -> Iterator[str]:
+    """What keeps the role from a server or a value from being used, each with the variable, its value and the rule.
+
+    :arg system: distribution and release of the server, as in `supported`.
+    :arg supported: the systems that the role is made for.
+    :arg values: the role's public variables.
+    """
+    if system not in supported:
+        known = ", ".join(supported)
+        yield f"operating system: {system}; role host is made for {known}: install one of them, or leave the role out with --skip-tags host"
+    for name, (test, rule) in RULES.items():
+        value = values.get(name)
+        for item in value if isinstance(value, list) else [value]:
+            if item is not None and not test(item):
+                yield f"{name}: {item!r} is not {rule}"
+    yield from _between_values(values)
+
+
+def _between_values(values: Mapping[str, Any]) -> Iterator[str]:
+    for name, value in (values.get("host_sysctl") or {}).items():
+        if not re.fullmatch(r"[a-z0-9_]+(\.[A-Za-z0-9_-]+)+", str(name)):
+            yield f"host_sysctl.{name}: not a setting's name such as net.core.somaxconn"
+        elif name in NEEDED and str(value) != NEEDED[name]:
+            yield f"host_sysctl.{name}: {value!r}, but Kubernetes needs {NEEDED[name]}; leave it out"
+    operator = values.get("host_operator_name")
+    if operator in SYSTEM_ACCOUNTS:
+        yield f"host_operator_name: {operator!r} is an account or group of the system; choose another name"
+    if operator and values.get("host_manage_operator") and not values.get("host_operator_authorized_keys"):
+        yield f"host_operator_authorized_keys: empty, so {operator} could not log in; add a public key"
+    if values.get("host_sshd_root_login") == "no" and not (operator and values.get("host_operator_sudo")):
+        yield "host_sshd_root_login: 'no' without an operator who may become root; set host_operator_name and host_operator_sudo too"
+    listed = [*(values.get("host_blocked_modules") or [])]
+    for module in sorted({"overlay", "br_netfilter", "nf_conntrack", "vxlan"} & set(listed)):
+        yield f"host_blocked_modules: {module!r} is needed by K3s; leave it out"

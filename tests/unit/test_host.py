@@ -1,0 +1,118 @@
+"""Values and servers that role host refuses before it changes anything."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from ansible_collections.shaka.platform.plugins.modules import host_preflight
+from ansible_collections.shaka.platform.plugins.plugin_utils.host import NEEDED, RULES, host_problems
+
+ROLE = Path(__file__).parents[2] / "roles/host"
+DEFAULTS: dict[str, Any] = {**yaml.safe_load((ROLE / "defaults/main.yml").read_text()), "host_ssh_port": 22}
+SYSTEMS: dict[str, Any] = yaml.safe_load((ROLE / "vars/main/systems.yml").read_text())
+PUBLIC_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGb0Zr1vT5o3v0m2uYxT9p9nq1c0Yw2m3k4l5n6p7q8r me@home"
+
+
+def problems(system: str = "Debian 12", **values: Any) -> list[str]:
+    return list(host_problems(system, list(SYSTEMS["__host_systems"]), {**DEFAULTS, **values}))
+
+
+def test_the_defaults_are_fine_on_each_supported_system() -> None:
+    assert list(SYSTEMS["__host_systems"]) == ["Debian 12", "Debian 13", "Ubuntu 22.04", "Ubuntu 24.04"]
+    assert [problem for system in SYSTEMS["__host_systems"] for problem in problems(system)] == []
+
+
+def test_every_value_that_is_no_toggle_has_a_rule() -> None:
+    without = {name for name, value in DEFAULTS.items() if not isinstance(value, bool)} - set(RULES)
+    assert without == {"host_sysctl"}
+
+
+@pytest.mark.parametrize("system", ["Debian 11", "Debian 14", "Ubuntu 20.04", "Ubuntu 25.10", "Fedora 43"])
+def test_other_systems_are_refused(system: str) -> None:
+    assert problems(system)[0].startswith(f"operating system: {system}; role host is made for Debian 12, Debian 13, Ubuntu 22.04, Ubuntu 24.04")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("host_packages", ["nftables; reboot"], "a Debian package's name"),
+        ("host_time_zone", "../../etc/passwd", "zoneinfo"),
+        ("host_time_zone", "utc", "Etc/UTC"),
+        ("host_ntp_servers", ["a b"], "host name or address"),
+        ("host_updates_time", "3:30", "HH:MM"),
+        ("host_updates_time", 12600, "HH:MM"),  # what YAML 1.1 makes of 3:30:00 without quotes
+        ("host_updates_reboot_time", "24:00", "HH:MM"),
+        ("host_updates_delay", -1, "0 to 720 minutes"),
+        ("host_updates_blocklist", ['a"; b'], "double quotes"),
+        ("host_journal_size", "500", "K, M, G or T"),
+        ("host_journal_keep_free", "1Gi", "K, M, G or T"),
+        ("host_journal_days", 0, "1 to 3650"),
+        ("host_operator_name", "Ana", "lower-case"),
+        ("host_operator_name", "operator", "account or group of the system"),
+        ("host_operator_name", "ana", "host_operator_authorized_keys: empty"),
+        ("host_operator_authorized_keys", ["-----BEGIN OPENSSH PRIVATE KEY-----"], "public key"),
+        ("host_operator_authorized_keys", [f'command="sh" {PUBLIC_KEY}'], "without options"),
+        ("host_ssh_port", 0, "1 to 65535"),
+        ("host_firewall_tcp_ports", [80, 70000], "1 to 65535"),
+        ("host_firewall_udp_ports", ["dns"], "1 to 65535"),
+        ("host_firewall_ssh_sources", ["192.0.2.1/24"], "without host bits"),
+        ("host_firewall_ssh_sources", ["office.example.com"], "an address or a network"),
+        ("host_firewall_ssh_rate", "many", "per minute"),
+        ("host_firewall_trusted_interfaces", ["cni*"], "without wildcards"),
+        ("host_blocked_modules", ["overlay"], "needed by K3s"),
+        ("host_sysctl", {"net.ipv4.ip_forward": 0}, "Kubernetes needs 1"),
+        ("host_sysctl", {"somaxconn": 1}, "not a setting's name"),
+        ("host_sshd_root_login", "yes", "prohibit-password or no"),
+        ("host_sshd_root_login", "no", "without an operator who may become root"),
+        ("host_sshd_max_auth_tries", 20, "1 to 6"),
+        ("host_access_confirm_seconds", 1, "5 to 600"),
+    ],
+)
+def test_bad_values_are_refused_by_name(name: str, value: Any, says: str) -> None:
+    found = problems(**{name: value})
+    assert [problem for problem in found if says in problem] and all(name.removesuffix("_name") in problem for problem in found)
+
+
+def test_an_operator_with_a_key_is_fine() -> None:
+    operator: dict[str, Any] = {"host_operator_name": "ana", "host_operator_authorized_keys": [PUBLIC_KEY], "host_operator_sudo": True}
+    assert problems(**operator, host_sshd_root_login="no", host_firewall_ssh_sources=["192.0.2.0/24", "2001:db8::/32", "198.51.100.7"]) == []
+
+
+def test_what_kubernetes_needs_is_what_the_role_sets() -> None:
+    kernel = yaml.safe_load((ROLE / "vars/main/kernel.yml").read_text())
+    assert kernel["__host_sysctl_needed"] == NEEDED
+
+
+def chain(family: str, table: str, name: str, **more: str) -> dict[str, Any]:
+    return {"chain": {"family": family, "table": table, "name": name, **more}}
+
+
+def test_only_chains_of_others_that_drop_by_default_are_in_the_way() -> None:
+    chains = [
+        {"metainfo": {"version": "1.0.6"}},
+        chain("inet", "shaka", "input", hook="input", policy="drop"),
+        chain("ip", "filter", "KUBE-FORWARD"),
+        chain("ip", "filter", "INPUT", hook="input", policy="accept"),
+        chain("ip", "filter", "FORWARD", hook="forward", policy="drop"),
+    ]
+    assert host_preflight.dropping_chains(json.dumps({"nftables": chains})) == ["table ip filter, chain FORWARD (forward)"]
+
+
+@pytest.mark.parametrize(
+    ("ufw", "firewalld", "says"), [("ENABLED=yes", 3, "ufw disable"), ("ENABLED=no", 0, "disable --now firewalld"), ("ENABLED=no", 3, "")]
+)
+def test_other_firewalls_are_refused_with_the_way_out(tmp_path: Path, ufw: str, firewalld: int, says: str) -> None:
+    (tmp_path / "etc/ufw").mkdir(parents=True)
+    (tmp_path / "etc/ufw/ufw.conf").write_text(f"# comment\n{ufw}\n")
+    params = {"packages": [], "firewall": True, "sshd": False}
+    found = host_preflight.run(params, "root", tmp_path, lambda _command: (firewalld, "", ""), tmp_path)["problems"]
+    assert len(found) == bool(says) and all(says in problem for problem in found)
+
+
+def test_packages_that_dpkg_has(tmp_path: Path) -> None:
+    answer = "jq installed\nsocat config-files\n"
+    assert host_preflight.installed(["jq", "socat", "chrony"], lambda _command: (1, answer, "no packages found matching chrony")) == ["jq"]

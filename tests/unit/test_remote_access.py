@@ -1,0 +1,153 @@
+"""A change of the way in takes itself back unless it is confirmed."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+from ansible_collections.shaka.platform.plugins.module_utils.access import AccessError, Execute, File, Sshd, may_log_in
+from ansible_collections.shaka.platform.plugins.module_utils.commit import Commit
+
+
+class Service:
+    """A part whose service has what it took at its last activation; words that it refuses, and words that another file overrules."""
+
+    name = "the service"
+
+    def __init__(self, path: Path, text: str) -> None:
+        self.files = [File(path, text, 0o644, "check %s")]
+        self.path, self.taken = path, path.with_name("taken")
+
+    def stale(self, execute: Execute) -> str:
+        return "" if self.taken.exists() and self.taken.read_text() == self.path.read_text() else "the running one is another"
+
+    def problem(self, execute: Execute) -> str:
+        return "overruled" if "overruled" in self.path.read_text() else ""
+
+    def activate(self, execute: Execute) -> None:
+        self.taken.write_text(self.path.read_text())
+
+    def save(self, keep: Path, execute: Execute) -> tuple[list[str], list[str]]:
+        return [f"touch {self.path}-before"], [f"if [ -e {self.path} ]; then cp {self.path} {self.taken}; else rm -f {self.taken}; fi"]
+
+
+class Server:
+    """Runs what the script runs, and stands in for systemd."""
+
+    def __init__(self) -> None:
+        self.armed = False
+
+    def __call__(self, command: list[str]) -> tuple[int, str, str]:
+        if command[0] == "systemd-run":
+            assert not self.armed, "two timers"
+            self.armed = True
+        elif command[0] == "systemctl":
+            self.armed = self.armed and command[1] != "stop"
+            return (3 if command[1] == "is-active" else 0), "", ""
+        elif command[0] == "check":
+            return (1, "", "line 1: broken") if "broken" in Path(command[1]).read_text() else (0, "", "")
+        elif command[0] == "sh":
+            subprocess.run(command, check=True)
+        return 0, "", ""
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    (tmp_path / "etc").mkdir()
+    return tmp_path / "etc/rules"
+
+
+def commit(place: Path, text: str, server: Server) -> Commit:
+    return Commit([Service(place, text)], server, place.parents[1] / "rollback")
+
+
+def state(place: Path) -> tuple[str, str]:
+    taken = place.with_name("taken")
+    return place.read_text() if place.exists() else "", taken.read_text() if taken.exists() else ""
+
+
+def test_a_confirmed_change_stays_and_the_next_run_has_nothing_to_do(place: Path) -> None:
+    server = Server()
+    assert commit(place, "new", server).apply(True, 60)["changed"] and state(place) == ("", "")
+    assert commit(place, "new", server).apply(False, 60)["unconfirmed"] and server.armed
+    commit(place, "new", server).confirm()
+    assert state(place) == ("new", "new") and not server.armed
+    assert commit(place, "new", server).apply(False, 60) == {"changed": False, "diff": [], "unconfirmed": False}
+
+
+@pytest.mark.parametrize("before", ["", "old"])
+def test_an_unconfirmed_change_goes_back_to_what_was_there(place: Path, before: str) -> None:
+    server = Server()
+    if before:
+        commit(place, before, server).apply(False, 60)
+        commit(place, before, server).confirm()
+    commit(place, "new", server).apply(False, 60)
+    commit(place, "new", server).undo()
+    assert state(place) == (before, before) and not server.armed
+    with pytest.raises(AccessError, match="too late"):
+        commit(place, "new", server).confirm()
+
+
+def test_a_broken_file_is_never_put_in_place(place: Path) -> None:
+    server = Server()
+    commit(place, "old", server).apply(False, 60)
+    commit(place, "old", server).confirm()
+    with pytest.raises(AccessError, match="refused the new file, the old one stays active: line 1: broken"):
+        commit(place, "broken", server).apply(False, 60)
+    assert state(place) == ("old", "old") and not server.armed
+    assert not list(place.parent.glob("*candidate"))
+
+
+def test_a_change_that_another_file_overrules_is_taken_back_at_once(place: Path) -> None:
+    server = Server()
+    with pytest.raises(AccessError, match=r"overruled\. What was there before is back"):
+        commit(place, "overruled", server).apply(False, 60)
+    assert state(place) == ("", "") and not server.armed
+
+
+def test_an_interrupted_run_is_confirmed_by_the_next_and_still_goes_back_to_the_beginning(place: Path) -> None:
+    server = Server()
+    commit(place, "first", server).apply(False, 60)
+    assert commit(place, "first", server).apply(True, 60)["changed"]
+    commit(place, "second", server).apply(False, 60)
+    assert server.armed
+    commit(place, "second", server).undo()
+    assert state(place) == ("", "")
+
+
+def test_rules_changed_by_hand_are_put_back(place: Path) -> None:
+    server = Server()
+    commit(place, "new", server).apply(False, 60)
+    commit(place, "new", server).confirm()
+    place.with_name("taken").write_text("by hand")
+    result = commit(place, "new", server).apply(False, 60)
+    assert result["unconfirmed"] and result["diff"][0]["before"] == "the service: the running one is another\n"
+    assert state(place) == ("new", "new")
+
+
+def sshd_says(text: str) -> Execute:
+    return lambda command: (0, text if "-T" in command else "", "")
+
+
+def test_sshds_own_view_must_be_the_files() -> None:
+    part = Sshd(File(Path("/x"), "# c\nPasswordAuthentication no\nPermitRootLogin prohibit-password\n\nMatch all\nMaxAuthTries 4\n", 0o600), "root")
+    assert part.problem(sshd_says("passwordauthentication no\npermitrootlogin without-password\nmaxauthtries 6\n")) == ""
+    assert "for root sshd would use 'passwordauthentication yes'" in part.problem(sshd_says("passwordauthentication yes\npermitrootlogin no\n"))
+
+
+@pytest.mark.parametrize(
+    ("sshd", "keys", "expected"),
+    [
+        ("authorizedkeysfile .ssh/authorized_keys .ssh/authorized_keys2\n", "# none\n\n", False),
+        ("authorizedkeysfile .ssh/authorized_keys .ssh/authorized_keys2\n", "ssh-ed25519 AAAA me\n", True),
+        ("authorizedkeysfile %h/.ssh/authorized_keys\n", "ssh-ed25519 AAAA me\n", True),
+        ("authorizedkeysfile none\nauthorizedkeyscommand /usr/bin/keys\n", "", True),
+        ("authorizedkeysfile none\ntrustedusercakeys /etc/ssh/ca.pub\n", "", True),
+        ("authorizedkeysfile none\nauthorizedkeyscommand none\n", "ssh-ed25519 AAAA me\n", False),
+    ],
+)
+def test_a_user_without_a_key_is_seen(tmp_path: Path, sshd: str, keys: str, expected: bool) -> None:
+    (tmp_path / ".ssh").mkdir()
+    (tmp_path / ".ssh/authorized_keys").write_text(keys)
+    assert may_log_in("ops", tmp_path, sshd_says(sshd)) is expected
