@@ -76,6 +76,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.shaka.platform.plugins.module_utils.files import parse_mode, place, write_whole
+from ansible_collections.shaka.platform.plugins.module_utils.manifest import remember
 
 ARGUMENT_SPEC: dict[str, Any] = {
     "files": {
@@ -165,6 +166,7 @@ def stage(file: dict[str, Any], execute: Execute) -> Path | None:
 def settle(file: dict[str, Any], candidate: Path | None) -> None:
     """Give a file its name, owner and mode."""
     dest = Path(file["dest"])
+    remember(dest)
     if file["link"]:
         partial = dest.with_name(f"{dest.name}.shaka-candidate")
         partial.unlink(missing_ok=True)
