@@ -55,7 +55,11 @@ def remember(dest: Path, manifest: Path = MANIFEST) -> None:
     entries = load(manifest)
     if name in entries:
         return
-    entries[name] = state(Path(name))
+    keep_only({**entries, name: state(Path(name))}, manifest)
+
+
+def keep_only(entries: dict[str, Any], manifest: Path = MANIFEST) -> None:
+    """Write the whole list; it is on the disk when this returns."""
     manifest.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
     partial = manifest.with_name(f".{manifest.name}.new")
     partial.unlink(missing_ok=True)
@@ -68,6 +72,8 @@ def remember(dest: Path, manifest: Path = MANIFEST) -> None:
 
 def bring_back(path: Path, before: dict[str, Any] | None) -> None:
     """Make a path what it was before."""
+    if state(path) == before:
+        return
     if before is None:
         path.unlink(missing_ok=True)
         return

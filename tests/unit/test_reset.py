@@ -1,0 +1,125 @@
+"""What belongs to a platform on a server, told from what does not."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from ansible_collections.shaka.platform.plugins.module_utils import reset, traces
+from ansible_collections.shaka.platform.plugins.modules import reset_server
+
+
+@pytest.mark.parametrize(
+    ("program", "groups", "expected"),
+    [
+        ("/usr/local/bin/k3s", "0::/system.slice/k3s.service\n", True),
+        ("/var/lib/rancher/k3s/data/ab12/bin/containerd-shim-runc-v2", "0::/system.slice/k3s.service\n", True),
+        ("/usr/lib/postgresql/15/bin/postgres", "1:cpu:/\n0::/kubepods/burstable/pod1/abc\n", True),
+        ("/pause", "0::/kubepods.slice/kubepods-pod1.slice/cri-containerd-1.scope\n", True),
+        ("/usr/lib/postgresql/15/bin/postgres", "0::/system.slice/postgresql.service\n", False),
+        ("/usr/bin/containerd-shim-runc-v2", "0::/system.slice/docker.service\n", False),
+        ("/usr/local/bin/k9s", "0::/user.slice\n", False),
+    ],
+)
+def test_only_k3s_and_its_containers_are_ended(program: str, groups: str, expected: bool) -> None:
+    assert traces.is_platforms(program, groups) is expected
+
+
+def test_the_deepest_and_latest_mounts_go_first_and_the_servers_own_stay() -> None:
+    text = (
+        "/dev/vda / ext4 rw 0 0\n/dev/vdb /var/lib/rancher ext4 rw 0 0\n/dev/vdc /var/lib/rancher/k3s/storage ext4 rw 0 0\n"
+        "tmpfs /var/lib/kubelet/pods/1/volumes/a\\040b tmpfs rw 0 0\nnsfs /run/netns/cni-1 nsfs rw 0 0\nnsfs /run/netns/vpn nsfs rw 0 0\n"
+        "overlay /var/lib/kubelet overlay rw 0 0\noverlay /run/k3s/containerd/task/rootfs overlay rw 0 0\n"
+        "shm /run/k3s/containerd/task/rootfs/dev/shm tmpfs rw 0 0\n"
+    )
+    pods = ["/run/k3s/containerd/task/rootfs/dev/shm", "/run/k3s/containerd/task/rootfs"]
+    volumes = ["/run/netns/cni-1", "/var/lib/kubelet/pods/1/volumes/a b"]
+    assert traces.mounts(text, "# none\n") == [*pods, "/var/lib/kubelet", *volumes]
+    assert traces.mounts(text, "UUID=1 /var/lib/kubelet ext4 defaults 0 2\n") == [*pods, *volumes]
+
+
+def test_only_the_clusters_rules_are_taken_out() -> None:
+    saved = (
+        "*filter\n:INPUT ACCEPT [0:0]\n:KUBE-FIREWALL - [0:0]\n-A INPUT -p tcp --dport 22 -j ACCEPT\n-A INPUT -j KUBE-FIREWALL\nCOMMIT\n"
+        '*nat\n:CNI-1a2b - [0:0]\n-A POSTROUTING -s 10.42.0.5/32 -m comment --comment "name: \\"cbr0\\"" -j CNI-1a2b\nCOMMIT\n'
+    )
+    assert traces.foreign_rules(saved) == "*filter\n:INPUT ACCEPT [0:0]\n-A INPUT -p tcp --dport 22 -j ACCEPT\nCOMMIT\n*nat\nCOMMIT\n"
+    assert traces.has_rules(saved)
+    assert not traces.has_rules(traces.foreign_rules(saved))
+
+
+@pytest.mark.parametrize(
+    ("listing", "hollow"),
+    [
+        ("table ip filter {\n\tchain INPUT {\n\t\ttype filter hook input priority filter; policy accept;\n\t}\n}\n", True),
+        ("table ip filter {\n\tchain INPUT {\n\t\ttype filter hook input priority filter; policy drop;\n\t}\n}\n", False),
+        (
+            "table ip nat {\n\tchain PREROUTING {\n\t\ttype nat hook prerouting priority dstnat; policy accept;\n\t\ttcp dport 80 accept\n\t}\n}\n",
+            False,
+        ),
+    ],
+)
+def test_only_a_table_that_does_nothing_is_hollow(listing: str, hollow: bool) -> None:
+    assert traces.is_hollow_table(listing) is hollow
+
+
+def test_interfaces_are_the_pods_ends_then_the_bridge(tmp_path: Path) -> None:
+    for name in ("lo", "eth0", "docker0", "cni0", "veth1", "veth2"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "veth1/master").symlink_to(tmp_path / "cni0")
+    (tmp_path / "veth2/master").symlink_to(tmp_path / "docker0")
+    assert traces.interfaces(tmp_path) == ["veth1", "cni0"]
+
+
+def test_a_volume_is_named_by_its_claim_and_has_its_size(tmp_path: Path) -> None:
+    folder = tmp_path / "pvc-1b_shaka-prod_postgres-pvc"
+    folder.mkdir()
+    (folder / "data").write_bytes(os.urandom(1 << 16))
+    assert [(volume.claim, volume.size >= 1 << 16) for volume in traces.volumes(tmp_path)] == [("shaka-prod/postgres-pvc", True)]
+
+
+def test_the_latest_backup_of_a_namespace_counts() -> None:
+    def item(name: str, namespace: str, **status: str) -> dict[str, object]:
+        return {"metadata": {"name": name, "namespace": namespace}, "status": status}
+
+    found = [
+        item("postgres-backup", "prod", lastSuccessfulTime="2026-11-22T02:00:00Z"),
+        item("postgres-backup-2026", "prod", completionTime="2026-11-22T09:30:00Z"),
+        item("postgres-backup", "dev"),
+        item("other", "staging", completionTime="2026-11-22T09:30:00Z"),
+    ]
+    assert traces.last_backups(found) == {"prod": "2026-11-22T09:30:00Z", "dev": ""}
+
+
+@pytest.mark.parametrize(
+    ("backups", "words"),
+    [
+        ({"prod": "2026-11-22T02:00:00Z"}, "last backup 2026-11-22T02:00:00Z"),
+        ({"prod": ""}, "NEVER BACKED UP"),
+        ({}, "has no backup job"),
+        (None, "last backup: not known, the cluster does not answer"),
+    ],
+)
+def test_what_would_be_lost_is_said(backups: dict[str, str] | None, words: str) -> None:
+    assert reset_server.loss("prod/postgres-pvc (40 MiB)", backups) == words
+
+
+def test_a_tree_goes_but_for_what_is_spared(tmp_path: Path) -> None:
+    tree = tmp_path / "k3s"
+    for name in ("server/tls", "agent", "storage/pvc-1"):
+        (tree / name).mkdir(parents=True)
+    (tree / "storage/pvc-1/data").write_text("rows")
+    (tree / "agent/link").symlink_to(tree / "storage/pvc-1/data")
+    reset.remove_tree(tree, spare=str(tree / "storage"))
+    assert [path.name for path in tree.iterdir()] == ["storage"]
+    assert (tree / "storage/pvc-1/data").read_text() == "rows"
+    reset.remove_tree(tree)
+    assert not tree.exists()
+    reset.remove_tree(tree)
+
+
+def test_the_account_of_the_connection_is_never_removed() -> None:
+    with pytest.raises(reset_server.Refused, match="reset_users has ops"):
+        reset_server.refuse_own_account("ops", ["ops"])
+    reset_server.refuse_own_account("root", ["ops"])
