@@ -55,7 +55,7 @@ func (s *server) network() map[string]any {
 	return map[string]any{"cniVersion": "1.0.0", "name": "cbr0", "plugins": []any{bridge, portmap}}
 }
 
-// startNode starts the kubelet and kube-proxy. Labels and taints are given at registration only, as in K3s.
+// startNode starts the kubelet and kube-proxy. Taints are given at registration only, as in K3s.
 func (s *server) startNode() {
 	settings := get(yaml.Marshal(map[string]any{
 		"apiVersion": "kubelet.config.k8s.io/v1beta1", "kind": "KubeletConfiguration", "failCgroupV1": false, "failSwapOn": false,
@@ -69,7 +69,7 @@ func (s *server) startNode() {
 	dropIns := filepath.Join(dataDir, "agent/etc/kubelet.conf.d")
 	replaceFile(filepath.Join(dropIns, "00-k3s-defaults.conf"), settings, 0o600)
 	labels := append([]string{"node.kubernetes.io/instance-type=k3s", "lab.shaka.platform/stand-in=true"}, s.config.List("node-label")...)
-	args := []string{"--config-dir=" + dropIns, "--kubeconfig=" + kubeconfigOf("kubelet"), "--hostname-override=" + s.node, "--node-ip=" + s.ip,
+	args := []string{"--config-dir=" + dropIns, "--read-only-port=0", "--kubeconfig=" + kubeconfigOf("kubelet"), "--hostname-override=" + s.node, "--node-ip=" + s.ip,
 		"--node-labels=" + strings.Join(labels, ",")}
 	if taints := s.config.List("node-taint"); len(taints) > 0 {
 		args = append(args, "--register-with-taints="+strings.Join(taints, ","))

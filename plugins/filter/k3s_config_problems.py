@@ -1,63 +1,108 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What is wrong with a K3s configuration, before K3s silently skips it."""
+"""What is wrong with a K3s configuration, before K3s silently skips it or dies of it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from typing import Any
 
 DOCUMENTATION = r"""
 name: k3s_config_problems
-short_description: Unknown keys and wrong kinds of values in K3s's config.yaml
+short_description: What K3s would skip, or not start with, in the user's part of config.yaml
 version_added: 0.1.0
 author: The shaka.platform founders (@shaka-platform)
 description:
   - K3s skips an unknown key with a line in its log (U(https://docs.k3s.io/installation/configuration)), so that a mistyped C(secrets-encryption) is
-    silently off. This names such keys, with the nearest known one, values of the wrong kind, and keys that would put a secret into the file.
-positional: keys
+    silently off; an unknown flag of a component ends it at its start. This names both, with the nearest known one, and values of the wrong kind or
+    shape, a component's flag given twice, keys that would put a secret into the file, and keys that the role itself sets.
+positional: rules
 options:
-  _input: {description: The configuration., type: dict, required: true}
-  keys: {description: "Known keys by kind: C(flag), C(value), C(list), C(secret).", type: dict, required: true}
+  _input: {description: The configuration as the user gives it., type: dict, required: true}
+  rules:
+    description:
+      - C(keys), the known keys by kind (C(flag), C(number), C(value), C(list), C(secret)).
+      - C(choices), key to the values that it takes. C(shapes), key to C(pattern), a regular expression, and C(says), the same in words.
+      - C(flags), the key of a component's arguments to the flags that it knows.
+      - C(fixed), a key, or C(KEY FLAG) for a component's flag, to what to do instead of setting it.
+    type: dict
+    required: true
 """
 
 EXAMPLES = r"""
 - name: Refuse an unknown key
   ansible.builtin.assert:
-    that: "{{ {'secret-encryption': true} | shaka.platform.k3s_config_problems({'flag': ['secrets-encryption']}) == [] }}"
+    that: "{{ {'secret-encryption': true} | shaka.platform.k3s_config_problems({'keys': {'flag': ['secrets-encryption']}}) == [] }}"
 """
 
 RETURN = r"""
 _value: {description: One sentence per problem; empty when there is none., type: list, elements: str}
 """
 
-KINDS = {"flag": "true or false", "value": "one text or number", "list": "a list of texts"}
+KINDS = {"flag": "true or false", "number": "a whole number", "value": "one text or number", "list": "a list of texts"}
+ARGUMENT = re.compile(r"(?:--)?([a-z](?:[a-z0-9-]*[a-z0-9])?)=.*", re.DOTALL)
 
 
 def _fits(kind: str, value: Any) -> bool:
     if kind == "flag":
         return isinstance(value, bool)
+    if kind == "number":
+        return isinstance(value, int) and not isinstance(value, bool)
     if kind == "value":
         return isinstance(value, (str, int)) and not isinstance(value, bool)
     return isinstance(value, list) and all(isinstance(item, (str, int)) and not isinstance(item, bool) for item in value)
 
 
-def k3s_config_problems(config: Mapping[str, Any], keys: Mapping[str, Sequence[str]]) -> list[str]:
+def _near(name: str, known: list[str]) -> str:
+    return f"; did you mean '{near[0]}'?" if (near := get_close_matches(name, known, n=1)) else ""
+
+
+def _arguments(key: str, arguments: list[Any], rules: Mapping[str, Any]) -> Iterator[str]:
+    """What is wrong with a component's arguments, `name=value` each."""
+    known, seen = list(rules.get("flags", {}).get(key, ())), set()
+    for argument in arguments:
+        match = ARGUMENT.fullmatch(str(argument))
+        if match is None:
+            yield f"'{argument}' is not of the form name=value"
+            continue
+        name = match[1]
+        if instead := rules.get("fixed", {}).get(f"{key} {name}"):
+            yield f"'{name}' is the role's: {instead}"
+        elif known and name not in known:
+            yield f"the component has no flag '{name}' and would not start{_near(name, known)}"
+        elif name in seen:
+            yield f"'{name}' is given twice: give it once, with its values joined by commas where it takes several"
+        seen.add(name)
+
+
+def _problems(key: str, value: Any, kind: str, rules: Mapping[str, Any]) -> Iterator[str]:
+    """What is wrong with the value of a known key."""
+    if kind == "secret":
+        yield "holds a secret, which would show in this run's output: use a key that takes a file, or leave it out"
+    elif instead := rules.get("fixed", {}).get(key):
+        yield f"is the role's: {instead}"
+    elif not _fits(kind, value):
+        yield f"takes {KINDS[kind]}, not {value!r}"
+    else:
+        items = value if isinstance(value, list) else [value]
+        if choices := rules.get("choices", {}).get(key):
+            yield from (f"takes {', '.join(choices)}, not '{item}'" for item in items if item not in choices)
+        if shape := rules.get("shapes", {}).get(key):
+            yield from (f"takes {shape['says']}, not '{item}'" for item in items if not re.fullmatch(shape["pattern"], str(item)))
+        if key.endswith("-arg"):
+            yield from _arguments(key, items, rules)
+
+
+def k3s_config_problems(config: Mapping[str, Any], rules: Mapping[str, Any]) -> list[str]:
     """One sentence per problem."""
-    kinds = {key: kind for kind, names in keys.items() for key in names}
+    kinds = {key: kind for kind, names in rules["keys"].items() for key in names}
     problems = []
     for key, value in config.items():
-        kind = kinds.get(key)
-        if kind is None:
-            near = get_close_matches(key, list(kinds), n=1)
-            hint = f"; did you mean '{near[0]}'?" if near else ""
-            problems.append(f"k3s_config: K3s has no key '{key}' and would skip it{hint}")
-        elif kind == "secret":
-            problems.append(
-                f"k3s_config: '{key}' holds a secret, which would show in this run's output: use a key that takes a file, or leave it out"
-            )
-        elif not _fits(kind, value):
-            problems.append(f"k3s_config: '{key}' takes {KINDS[kind]}, not {value!r}")
+        if key not in kinds:
+            problems.append(f"k3s_config.{key}: K3s has no such key and would skip it{_near(key, list(kinds))}")
+        else:
+            problems += [f"k3s_config.{key}: {problem}" for problem in _problems(key, value, kinds[key], rules)]
     return problems
 
 

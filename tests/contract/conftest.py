@@ -37,6 +37,7 @@ def namespace(server: Server) -> Iterator[str]:
     both = (name, f"{name}-other")
     for each in both:
         server.kubectl(f"create namespace {each}")
+        server.kubectl(f"label namespace {each} pod-security.kubernetes.io/enforce=privileged")  # whatever this server's default is
         server.kubectl(f"-n {each} wait --for=create serviceaccount/default --timeout=30s")
     serve = (
         "use IO::Socket::INET; $s = IO::Socket::INET->new(LocalPort => 8080, Listen => 9, ReuseAddr => 1) or die $!; "

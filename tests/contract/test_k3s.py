@@ -19,6 +19,19 @@ from reached import Server, eventually, pod
 
 STATE = "/var/lib/rancher/k3s"
 DROP_INS = "/etc/rancher/k3s/config.yaml.d"
+KUBELET_DROP_INS = f"{STATE}/agent/etc/kubelet.conf.d"
+POD_SECURITY = """
+apiVersion: apiserver.config.k8s.io/v1
+kind: AdmissionConfiguration
+plugins:
+- name: PodSecurity
+  configuration:
+    apiVersion: pod-security.admission.config.k8s.io/v1
+    kind: PodSecurityConfiguration
+    defaults: {enforce: baseline}
+    exemptions: {namespaces: [kube-system]}
+"""
+AUDIT = "{apiVersion: audit.k8s.io/v1, kind: Policy, rules: [{level: Metadata, resources: [{group: '', resources: [secrets]}]}, {level: None}]}"
 
 
 def test_the_token_names_the_cluster_authority(server: Server) -> None:
@@ -54,6 +67,27 @@ def test_secrets_are_encrypted_at_rest(server: Server) -> None:
     found = server.out(f"cat {STATE}/server/db/state.db* | grep -a -o '{canary}-[a-z]*' | sort -u")
     server.kubectl(f"-n default delete secret,configmap {name}")
     assert found == f"{canary}-plain"
+
+
+def test_the_datastore_is_kine_s_table(server: Server) -> None:
+    """Cluster Datastore (/datastore): SQLite by default, in server/db; that it is kine's table is seen, not promised."""
+    query = "SELECT count(*) FROM kine WHERE name = '/registry/namespaces/kube-system' AND deleted = 0 AND length(value) > 0"
+    script = f"import sqlite3; print(sqlite3.connect('file:{STATE}/server/db/state.db?mode=ro', uri=True).execute({query!r}).fetchone()[0])"
+    assert int(server.out("python3 -", script.encode())) >= 1
+
+
+def test_nobody_is_refused(server: Server) -> None:
+    """CIS Self Assessment (/security/self-assessment-2.1) 1.2.1, 4.2.1, 4.2.4: no anonymous access, no read-only port."""
+    for url in ("https://127.0.0.1:6443/api/v1/namespaces", "https://127.0.0.1:10250/pods"):
+        assert server.out(f"curl -s -k -o /dev/null -w '%{{http_code}}' {url}") == "401"
+    assert not server.succeeds("curl -s --max-time 5 http://127.0.0.1:10255/")
+
+
+def test_a_node_changes_only_itself(server: Server) -> None:
+    """CIS Hardening Guide (/security/hardening-guide): the NodeRestriction admission controller is enabled by default."""
+    node = server.kubectl("get nodes -o jsonpath={.items[0].metadata.name}")
+    said = server.run(f"k3s kubectl --as system:node:other --as-group system:nodes label node {node} contract=x --dry-run=server").stderr.decode()
+    assert "is not allowed to modify node" in said
 
 
 @pytest.mark.parametrize("suffix", ["tar", "tar.gz", "tar.zst"])
@@ -185,18 +219,30 @@ def containers(server: Server, namespace: str) -> str:
 
 @pytest.fixture(scope="module")
 def restarted(server: Server, namespace: str) -> Iterator[Restart]:
-    """The server after a restart with two drop-ins; they are taken away again afterwards."""
+    """The server after a restart with drop-ins and an administrator's certificate of 100 days; they are taken away again afterwards."""
     first = 'write-kubeconfig-mode: "0600"\ntls-san+: [one.contract.test]\ncontract-nonsense: true\n'
-    second = 'write-kubeconfig-mode: "0640"\ntls-san+: [two.contract.test]\ndisable+: [metrics-server]\n'
+    second = 'write-kubeconfig-mode: "0640"\ntls-san+: [two.contract.test]\ndisable+: [metrics-server]\nnode-label+: [contract=two]\n'
+    second += f"kube-apiserver-arg+: [admission-control-config-file={DROP_INS}/pod-security, audit-policy-file={DROP_INS}/audit, "
+    second += f"audit-log-path={STATE}/server/logs/contract.log]\n"
+    kubelet = "{apiVersion: kubelet.config.k8s.io/v1beta1, kind: KubeletConfiguration, containerLogMaxFiles: 7}\n"
     before, since = containers(server, namespace), server.out("date '+%F %T'")
     server.out(f"mkdir -p {DROP_INS} && cat > {DROP_INS}/90-contract.yaml", first.encode())
     server.out(f"cat > {DROP_INS}/91-contract.yaml", second.encode())
+    server.out(f"cat > {DROP_INS}/pod-security", POD_SECURITY.encode())
+    server.out(f"cat > {DROP_INS}/audit", AUDIT.encode())
+    server.out(f"cat > {KUBELET_DROP_INS}/90-contract.conf", kubelet.encode())
+    server.out(
+        f"""cd {STATE}/server/tls && openssl req -new -key client-admin.key -subj '/O=system:masters/CN=system:admin' -out /tmp/contract.csr &&
+        printf 'extendedKeyUsage=clientAuth\\n' > /tmp/contract.ext &&
+        openssl x509 -req -in /tmp/contract.csr -CA client-ca.crt -CAkey client-ca.key -days 100 -extfile /tmp/contract.ext -out client-admin.crt"""
+    )
     try:
         server.out("systemctl restart k3s")
         server.kubectl("get nodes")  # the service is ready when systemctl returns
         yield Restart(before, containers(server, namespace), server.out(f"journalctl -u k3s --since '{since}' --no-pager"))
     finally:
-        server.out(f"rm -f {DROP_INS}/9[01]-contract.yaml && systemctl restart k3s")
+        server.out(f"rm -rf {DROP_INS}/9[01]-contract.yaml {DROP_INS}/pod-security {DROP_INS}/audit {KUBELET_DROP_INS}/90-contract.conf")
+        server.run(f"systemctl restart k3s; k3s kubectl label nodes --all contract-; rm -f {STATE}/server/logs/contract.log")
 
 
 def test_an_unknown_key_is_skipped_with_a_log_line(restarted: Restart) -> None:
@@ -220,3 +266,30 @@ def test_a_restart_leaves_containers_alone(restarted: Restart) -> None:
 def test_a_disabled_component_is_uninstalled(server: Server, restarted: Restart) -> None:
     """Managing Packaged Components (/installation/packaged-components), Using the --disable flag."""
     eventually(lambda: not server.succeeds("k3s kubectl -n kube-system get deployment metrics-server"), 90)
+
+
+def test_a_changed_node_label_is_given_to_the_node(server: Server, restarted: Restart) -> None:
+    """k3s agent (/cli/agent) promises labels at registration only; that each start gives them is seen (pkg/agent/run.go)."""
+    eventually(lambda: "two" in server.kubectl("get nodes -L contract"), 30)
+
+
+def test_kubelet_drop_ins_are_in_force(server: Server, restarted: Restart) -> None:
+    """Configuration Options (/installation/configuration), Kubelet configuration."""
+    node = server.kubectl("get nodes -o jsonpath={.items[0].metadata.name}")
+    running = eventually(lambda: json.loads(server.kubectl(f"get --raw /api/v1/nodes/{node}/proxy/configz")), 30)
+    assert running["kubeletconfig"]["containerLogMaxFiles"] == 7
+
+
+def test_a_certificate_s_last_120_days_end_with_a_start(server: Server, restarted: Restart) -> None:
+    """k3s certificate (/cli/certificate): certificates within 120 days of expiring are renewed every time K3s starts."""
+    server.out(f"openssl x509 -in {STATE}/server/tls/client-admin.crt -noout -checkend $((360 * 86400))")
+
+
+def test_pod_security_defaults_and_the_audit_log_are_in_force(server: Server, restarted: Restart) -> None:
+    """CIS Hardening Guide (/security/hardening-guide), Pod Security and API Server audit configuration."""
+    said = server.run("k3s kubectl -n default run contract --image=none.invalid/none --privileged --dry-run=server").stderr.decode()
+    assert 'violates PodSecurity "baseline:latest"' in said
+    name = f"contract-{secrets.token_hex(4)}"
+    server.run(f"k3s kubectl -n default get secret {name}")
+    event = json.loads(eventually(lambda: server.out(f"grep {name} {STATE}/server/logs/contract.log"), 10).splitlines()[-1])
+    assert (event["level"], event["verb"], event["objectRef"]["resource"]) == ("Metadata", "get", "secrets")

@@ -9,10 +9,14 @@ import pytest
 import yaml
 from ansible.errors import AnsibleFilterError
 from ansible_collections.shaka.platform.plugins.filter.k3s_config_problems import k3s_config_problems
+from ansible_collections.shaka.platform.plugins.filter.k3s_registries_problems import k3s_registries_problems
+from ansible_collections.shaka.platform.plugins.filter.merge_k3s_config import merge_k3s_config
 from ansible_collections.shaka.platform.plugins.filter.system_reserved import system_reserved
 
 ROLE = Path(__file__).parents[2] / "roles/k3s"
-KEYS = yaml.safe_load((ROLE / "vars/main/config_keys.yml").read_text())["__k3s_config_keys"]
+FLAGS = yaml.safe_load((ROLE / "vars/main/component_flags.yml").read_text())["__k3s_component_flags"]
+RULES = {**yaml.safe_load((ROLE / "vars/main/config_rules.yml").read_text())["__k3s_config_rules"], "flags": FLAGS}
+OWN = yaml.safe_load((ROLE / "vars/main/config.yml").read_text())["__k3s_config_defaults"]
 RESERVE = {"cpu": "250m", "memory": "700Mi"}
 
 
@@ -45,29 +49,92 @@ def test_a_reserve_that_cannot_work_is_refused(reserve: dict[str, str], message:
 
 
 @pytest.mark.parametrize(
-    ("config", "words"),
+    "config",
     [
-        ({"secrets-encryption": True, "kubelet-arg": ["max-pods=110"], "node-name": "n", "v": 2}, []),
-        ({"secret-encryption": True}, ["'secret-encryption'", "did you mean 'secrets-encryption'?"]),
-        ({"zzz": 1}, ["'zzz' and would skip it"]),
-        ({"secrets-encryption": "yes"}, ["true or false"]),
-        ({"disable": "traefik"}, ["a list of texts"]),
-        ({"node-name": ["n"]}, ["one text or number"]),
-        ({"token": "x"}, ["holds a secret"]),
+        {"secrets-encryption-provider": "aescbc", "tls-san-security": False, "v": 2, "write-kubeconfig-mode": "0640", "disable": ["servicelb"]},
+        {"node-label": ["tier=db", "example.com/zone=a", "node.kubernetes.io/pool=x", "empty="], "node-taint": ["a=b:NoSchedule", "a:NoExecute"]},
+        {"kubelet-arg": ["container-log-max-files=4", "--v=2"], "kube-apiserver-arg": ["feature-gates=A=true,B=false"], "etcd-arg": ["any=1"]},
     ],
 )
-def test_what_k3s_would_not_take_as_meant_is_named(config: dict[str, Any], words: list[str]) -> None:
-    problems = k3s_config_problems(config, KEYS)
-    assert len(problems) == (1 if words else 0)
-    assert all(word in problems[0] for word in words)
+def test_what_k3s_takes_as_meant_passes(config: dict[str, Any]) -> None:
+    assert k3s_config_problems(config, RULES) == []
 
 
-def test_no_key_is_of_two_kinds_and_no_value_is_shown() -> None:
-    names = [name for kind in KEYS.values() for name in kind]
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        ({"secret-encryption": True}, "k3s_config.secret-encryption: K3s has no such key and would skip it; did you mean 'secrets-encryption'?"),
+        ({"zzz": 1}, "would skip it"),
+        ({"selinux": "yes"}, "takes true or false, not 'yes'"),
+        ({"https-listen-port": "6443"}, "takes a whole number"),
+        ({"disable": "traefik"}, "takes a list of texts"),
+        ({"cluster-domain": ["n"]}, "takes one text or number"),
+        ({"token": "x"}, "holds a secret"),
+        ({"node-name": "n"}, "is the role's: set k3s_node_name"),
+        ({"secrets-encryption": False}, "it stays on"),
+        ({"disable": ["metrics"]}, "takes coredns, servicelb, traefik, local-storage, metrics-server, runtimes, not 'metrics'"),
+        ({"flannel-backend": "calico"}, "not 'calico'"),
+        ({"write-kubeconfig-mode": 416}, "octal permissions"),
+        ({"node-label": ["tier"]}, "labels name=value"),
+        ({"node-label": ["node-role.kubernetes.io/db=true"]}, "not 'node-role.kubernetes.io/db=true'"),
+        ({"node-taint": ["a=b:Never"]}, "NoExecute"),
+        ({"kubelet-arg": ["max-pods"]}, "'max-pods' is not of the form name=value"),
+        ({"kubelet-arg": ["max-pods=10"]}, "'max-pods' is the role's: set k3s_max_pods"),
+        ({"kubelet-arg": ["v=1", "--v=2"]}, "'v' is given twice"),
+        ({"kubelet-arg": ["container-log-max-file=4"]}, "'container-log-max-file' and would not start; did you mean 'container-log-max-files'?"),
+        ({"kube-apiserver-arg": ["audit-policy-file=/x"]}, "set k3s_audit_rules"),
+        ({"kube-apiserver-arg": ["enable-admission-plugins+=X"]}, "not of the form name=value"),
+        ({"kube-proxy-arg": [True]}, "takes a list of texts"),
+    ],
+)
+def test_what_k3s_would_not_take_as_meant_is_named(config: dict[str, Any], words: str) -> None:
+    problems = k3s_config_problems(config, RULES)
+    assert len(problems) == 1
+    assert problems[0].startswith(f"k3s_config.{next(iter(config))}: ") and words in problems[0]
+
+
+def test_no_key_is_of_two_kinds_and_no_secret_is_shown() -> None:
+    names = [name for kind in RULES["keys"].values() for name in kind]
     assert len(names) == len(set(names))
-    assert "hunter2" not in k3s_config_problems({"token": "hunter2"}, KEYS)[0]
+    assert "hunter2" not in k3s_config_problems({"token": "hunter2"}, RULES)[0]
+    ruled = {key for kind in ("choices", "shapes", "fixed") for key in RULES[kind]}
+    assert {key.split()[0] for key in ruled} <= set(names)
 
 
-def test_the_role_s_own_configuration_has_known_keys_only() -> None:
-    own = yaml.safe_load((ROLE / "vars/main/config.yml").read_text())["__k3s_config_defaults"]
-    assert set(own) <= {name for names in KEYS.values() for name in names}
+def test_the_role_s_own_configuration_is_what_k3s_takes() -> None:
+    own = {key: value for key, value in OWN.items() if "{{" not in str(value) or key.endswith("-arg")}
+    assert k3s_config_problems(own, {**RULES, "fixed": {}}) == []
+
+
+def test_the_user_s_part_stands_over_the_role_s() -> None:
+    role = {"disable": ["traefik"], "kubelet-arg": ["v=1", "pod-max-pids=9"], "selinux": False}
+    user = {"disable": ["traefik", "servicelb"], "kubelet-arg": ["--v=4"], "selinux": True, "node-label": ["a=b"]}
+    merged = {"disable": ["traefik", "servicelb"], "kubelet-arg": ["pod-max-pids=9", "--v=4"], "selinux": True, "node-label": ["a=b"]}
+    assert merge_k3s_config(role, user) == merged
+    assert role == {"disable": ["traefik"], "kubelet-arg": ["v=1", "pod-max-pids=9"], "selinux": False}
+
+
+MIRROR = {"endpoint": ["https://mirror.lan:5000"], "rewrite": {"^a/(.*)": "b/$1"}}
+
+
+@pytest.mark.parametrize(
+    ("registries", "words"),
+    [
+        ({"mirrors": {"docker.io": MIRROR, "*": MIRROR}, "configs": {"mirror.lan:5000": {"auth": {"username": "u", "password": "hunter2"}}}}, None),
+        ({"mirror": {}}, "k3s_registries.mirror: K3s takes mirrors and configs"),
+        ({"mirrors": ["docker.io"]}, "takes a mapping by registry"),
+        ({"mirrors": {"https://docker.io": MIRROR}}, "'https://docker.io' is no registry"),
+        ({"mirrors": {"docker.io": {"endpoints": []}}}, "k3s_registries.mirrors.docker.io.endpoints: K3s takes endpoint, rewrite"),
+        ({"mirrors": {"docker.io": {"endpoint": ["mirror.lan:5000"]}}}, "is no http:// or https:// URL"),
+        ({"mirrors": {"docker.io": {"endpoint": "https://mirror.lan"}}}, "takes a list"),
+        ({"configs": {"mirror.lan": {"auth": {"pasword": "hunter2"}}}}, "auth.pasword: K3s takes username"),
+        ({"configs": {"mirror.lan": {"auth": {"password": ["hunter2"]}}}}, "auth.password: takes a text"),
+        ({"configs": {"mirror.lan": {"tls": {"insecure_skip_verify": "yes"}}}}, "takes true or false"),
+        ({"configs": {"mirror.lan": None}}, "takes a mapping with auth, tls"),
+    ],
+)
+def test_registries_that_k3s_would_skip_are_named_without_their_passwords(registries: dict[str, Any], words: str | None) -> None:
+    problems = k3s_registries_problems(registries)
+    assert len(problems) == (1 if words else 0)
+    assert words is None or words in problems[0]
+    assert "hunter2" not in str(problems)

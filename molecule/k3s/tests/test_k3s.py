@@ -1,0 +1,179 @@
+"""What an operator of K3s meets: restarts exactly when they are due, drift that is seen and put back, hardening that acts."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Server
+
+CONVERGE = "molecule/k3s/converge.yml"
+STATE = "/var/lib/rancher/k3s"
+POD = {
+    "apiVersion": "v1",
+    "kind": "Pod",
+    "metadata": {"name": "witness"},
+    "spec": {
+        "securityContext": {"runAsUser": 1000, "runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
+        "containers": [
+            {
+                "name": "main",
+                "image": "lab.local/base:1",
+                "imagePullPolicy": "IfNotPresent",
+                "command": ["sleep", "infinity"],
+                "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+            }
+        ],
+    },
+}
+
+
+def pid(server: Server) -> str:
+    return server.run("systemctl show k3s --property MainPID --value").strip()
+
+
+def recap(done: subprocess.CompletedProcess[str]) -> str:
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout.rsplit("PLAY RECAP", 1)[1]
+
+
+def refused(done: subprocess.CompletedProcess[str]) -> str:
+    assert done.returncode == 2, done.stdout + done.stderr
+    return " ".join(done.stdout.split())
+
+
+@pytest.fixture(scope="module")
+def witness(server: Server) -> Iterator[None]:
+    server.run(f"kubectl apply -f - <<'EOF'\n{json.dumps(POD)}\nEOF")
+    server.run("kubectl wait --for=condition=Ready pod/witness --timeout=60s")
+    yield
+    server.run("kubectl delete pod witness --grace-period=0 --force")
+
+
+def life(server: Server) -> tuple[str, str, int]:
+    """When the witness was started, its container, and how often that was restarted."""
+    status = server.json("pod witness")["status"]
+    container = status["containerStatuses"][0]
+    return status["startTime"], container["containerID"], container["restartCount"]
+
+
+def test_a_changed_node_label_restarts_k3s_once_and_pods_live_on(server: Server, witness: None) -> None:
+    before, alive = pid(server), life(server)
+    server.run("cp -p /etc/rancher/k3s/config.yaml /root/config.before")
+    label = ("-e", json.dumps({"k3s_config": {"node-label": ["tier=gold"]}}))
+    recap(server.playbook(CONVERGE, *label))
+    after = pid(server)
+    assert after != before
+    assert server.json("nodes")["items"][0]["metadata"]["labels"]["tier"] == "gold"
+    assert life(server) == alive
+    assert " changed=0 " in recap(server.playbook(CONVERGE, *label))
+    assert pid(server) == after
+
+
+def test_a_restart_that_an_interrupted_run_left_out_is_made_up_for(server: Server, witness: None) -> None:
+    """The file is as the next run wants it, so that run has nothing to write; but the running process was started with another."""
+    before, alive = pid(server), life(server)
+    server.run("mv /root/config.before /etc/rancher/k3s/config.yaml")
+    assert " changed=1 " in recap(server.playbook(CONVERGE))
+    assert pid(server) != before
+    assert life(server) == alive
+
+
+def test_drift_is_seen_left_alone_and_put_back_with_one_restart(server: Server, witness: None) -> None:
+    drop_in, registries = "/etc/rancher/k3s/config.yaml.d/99-mine.yaml", "/etc/rancher/k3s/registries.yaml"
+    server.run(
+        f"""mkdir -p /etc/rancher/k3s/config.yaml.d && echo 'debug: false' > {drop_in} && echo 'mirrors: {{}}' > {registries}
+        echo '# by hand' >> /etc/rancher/k3s/config.yaml && sed -i 's/^RestartSec=.*/RestartSec=60s/' /etc/systemd/system/k3s.service
+        chmod 0644 /etc/rancher/k3s/audit-policy.yaml && systemctl daemon-reload && systemctl restart k3s
+        kubectl wait --for=condition=Ready node --all --timeout=60s"""
+    )
+    shorten_certificate(server)
+    before, sums = pid(server), f"sha256sum /etc/rancher/k3s/*.yaml {drop_in} /etc/systemd/system/k3s.service"
+    drifted = server.run(sums)
+    found = server.playbook("playbooks/drift.yml", "--tags", "k3s")
+    assert found.returncode == 3, found.stdout + found.stderr
+    report = (Path(server.lab["reports"]) / "drift.json").read_text()
+    for word in ("config.yaml differs", "99-mine.yaml was there", "registries.yaml was there", "k3s.service differs", "client-admin.crt ends"):
+        assert word in report, word
+    assert (pid(server), server.run(sums)) == (before, drifted)
+
+    recap(server.playbook(CONVERGE))
+    after = pid(server)
+    assert after != before
+    assert server.run(f"ls {drop_in}.disabled; ls {drop_in} {registries}", check=False).split() == [f"{drop_in}.disabled"]
+    assert server.run("stat -c %a /etc/rancher/k3s/audit-policy.yaml").strip() == "600"
+    assert server.run("systemctl show k3s --property RestartUSec --value").strip() == "5s"
+    assert (
+        server.run(f"openssl x509 -in {STATE}/server/tls/client-admin.crt -noout -checkend $((130 * 86400)) && echo renewed").split()[-1] == "renewed"
+    )
+    clean = server.playbook("playbooks/drift.yml", "--tags", "k3s")
+    assert clean.returncode == 0, clean.stdout + clean.stderr
+    assert pid(server) == after
+
+
+def shorten_certificate(server: Server) -> None:
+    """Give the administrator a certificate that ends in 100 days, and K3s a start of before its last 120."""
+    server.run(
+        f"""cd {STATE}/server/tls && openssl req -new -key client-admin.key -subj '/O=system:masters/CN=system:admin' -out /tmp/admin.csr
+        printf 'extendedKeyUsage=clientAuth\\n' > /tmp/admin.ext
+        openssl x509 -req -in /tmp/admin.csr -CA client-ca.crt -CAkey client-ca.key -days 100 -extfile /tmp/admin.ext -out client-admin.crt
+        touch -d '-30 days' /run/k3s-started-with"""
+    )
+
+
+@pytest.mark.parametrize(
+    ("variables", "says"),
+    [
+        (
+            {"k3s_config": {"secret-encryption": True}},
+            "k3s_config.secret-encryption: K3s has no such key and would skip it; did you mean 'secrets-encryption'?",
+        ),
+        ({"k3s_config": {"kubelet-arg": ["container-log-max-file=4"]}}, "did you mean 'container-log-max-files'?"),
+        ({"k3s_registries": {"configs": {"mirror.lan": {"auth": {"pasword": "hunter2"}}}}}, "k3s_registries.configs.mirror.lan.auth.pasword"),
+    ],
+)
+def test_bad_input_is_refused_and_k3s_untouched(server: Server, variables: dict[str, Any], says: str) -> None:
+    state = "systemctl show k3s --property MainPID --value; sha256sum /etc/rancher/k3s/*"
+    before = server.run(state)
+    done = server.playbook("site.yml", "--tags", "k3s", "-e", json.dumps(variables))
+    assert says in refused(done) and "hunter2" not in done.stdout
+    assert "Gathering Facts" not in done.stdout  # nothing was asked of the server
+    assert server.run(state) == before
+
+
+def test_a_secret_is_neither_in_the_datastore_nor_in_the_audit_log(server: Server) -> None:
+    canary, name = secrets.token_hex(16), f"canary-{secrets.token_hex(4)}"
+    server.run(
+        f"kubectl create secret generic {name} --from-literal=value={canary}; kubectl create configmap {name} --from-literal=value=plain-{canary}"
+    )
+    assert server.run(f"grep -a -o -h '[a-z-]*{canary}' {STATE}/server/db/state.db* | sort -u").split() == [f"plain-{canary}"]
+    server.run(f"kubectl get secret {name}")
+    events = [json.loads(line) for line in server.run(f"grep {name} {STATE}/server/logs/audit.log").splitlines()]
+    reads = [event for event in events if event["verb"] == "get" and event["objectRef"]["resource"] == "secrets"]
+    assert [event["level"] for event in reads] == ["Metadata"] and reads[0]["user"]["username"] == "system:admin"
+    assert canary not in str(events)
+    server.run(f"kubectl delete secret,configmap {name}")
+
+
+def test_a_privileged_pod_is_refused_where_no_label_says_otherwise(server: Server) -> None:
+    server.run("kubectl create namespace unlabelled")
+    said = server.run("kubectl -n unlabelled run shell --image=lab.local/base:1 --privileged --command -- sleep 1 2>&1", check=False)
+    assert 'violates PodSecurity "restricted:latest": privileged' in said
+    server.run("kubectl delete namespace unlabelled --wait=false")
+
+
+def test_a_flood_of_events_is_stopped(server: Server) -> None:
+    """EventRateLimit: a burst of 250 in one namespace, then 25 a second."""
+    event: dict[str, Any] = {"apiVersion": "v1", "kind": "Event", "type": "Normal", "reason": "Flood"}
+    event["involvedObject"] = {"kind": "Pod", "name": "x", "namespace": "default"}
+    items = [{**event, "metadata": {"name": f"flood-{number}", "namespace": "default"}} for number in range(400)]
+    listed = json.dumps({"apiVersion": "v1", "kind": "List", "items": items})
+    said = server.run(f"kubectl create -f - 2>&1 <<'EOF'\n{listed}\nEOF", check=False)
+    created, stopped = said.count(" created"), said.count("limit reached")
+    server.run("kubectl -n default delete events --all --wait=false")
+    assert stopped > 0 and 250 <= created < 400, said[-500:]

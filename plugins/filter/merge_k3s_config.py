@@ -1,0 +1,57 @@
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The user's part of K3s's config.yaml over the role's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+DOCUMENTATION = r"""
+name: merge_k3s_config
+short_description: K3s's config.yaml from the role's part and the user's
+version_added: 0.1.0
+author: The shaka.platform founders (@shaka-platform)
+description:
+  - The user's value of a key replaces the role's; a list is appended to the role's; a flag in a component's arguments (C(kubelet-arg) and the like)
+    replaces the role's same flag, as K3s itself lets it replace its own (U(https://docs.k3s.io/cli/server)).
+positional: user
+options:
+  _input: {description: The role's part., type: dict, required: true}
+  user: {description: The user's part., type: dict, required: true}
+"""
+
+EXAMPLES = r"""
+- name: Keep the audit log for a week
+  ansible.builtin.debug:
+    msg: "{{ {'kube-apiserver-arg': ['audit-log-maxage=30']} | shaka.platform.merge_k3s_config({'kube-apiserver-arg': ['audit-log-maxage=7']}) }}"
+"""
+
+RETURN = r"""
+_value: {description: The configuration., type: dict}
+"""
+
+
+def _name(argument: Any) -> str:
+    return str(argument).removeprefix("--").partition("=")[0]
+
+
+def merge_k3s_config(role: Mapping[str, Any], user: Mapping[str, Any]) -> dict[str, Any]:
+    """The whole configuration."""
+    merged = dict(role)
+    for key, value in user.items():
+        own = merged.get(key)
+        if not isinstance(own, list) or not isinstance(value, list):
+            merged[key] = value
+        elif key.endswith("-arg"):
+            given = {_name(argument) for argument in value}
+            merged[key] = [argument for argument in own if _name(argument) not in given] + value
+        else:
+            merged[key] = own + [item for item in value if item not in own]
+    return merged
+
+
+class FilterModule:
+    """The filter of this file."""
+
+    def filters(self) -> dict[str, Any]:
+        return {"merge_k3s_config": merge_k3s_config}
