@@ -19,7 +19,7 @@ attributes:
   diff_mode: {support: full, description: Names of files only.}
 options:
   secret_files:
-    description: Path to whole content, written 0600; an empty content means that the file is absent.
+    description: Path to whole content, written 0600; an empty content means that the file is absent (one of someone else becomes C(NAME.disabled)).
     type: dict
     required: true
   sums:
@@ -93,6 +93,7 @@ from ansible_collections.shaka.platform.plugins.module_utils.files import write_
 
 DAY = 86400
 DISABLED = ".disabled"
+OURS = b"# Managed by shaka.platform"
 ARGUMENT_SPEC: dict[str, Any] = {
     "secret_files": {"type": "dict", "required": True, "no_log": True},
     "sums": {"type": "dict", "required": True},
@@ -127,11 +128,14 @@ def secret_changes(files: Mapping[str, str]) -> list[str]:
 
 
 def write_secrets(files: Mapping[str, str], changes: Iterable[str]) -> None:
+    """Write them; remove ours that are no longer wanted, and disable what someone else wrote."""
     for path in changes:
         if files[path]:
             write_whole(Path(path), files[path], 0o600)
-        else:
+        elif Path(path).read_bytes().startswith(OURS):
             Path(path).unlink()
+        else:
+            Path(path).rename(path + DISABLED)
 
 
 def recorded(path: Path) -> tuple[dict[str, str], float]:

@@ -89,17 +89,19 @@ def test_a_unit_that_systemd_has_not_read_is_due(server: Server) -> None:
 
 def test_registries_are_written_for_root_only_and_never_shown(server: Server) -> None:
     path = server.root / "registries.yaml"
-    server.secrets[str(path)] = "hunter2"
+    server.secrets[str(path)] = "# Managed by shaka.platform\nhunter2"
     planned = server.look(check_mode=True)
     assert planned["changed"] and not path.exists()
     result = server.look()
-    assert result["changed"] and path.read_text() == "hunter2" and path.stat().st_mode & 0o777 == 0o600
+    assert result["changed"] and path.read_text().endswith("hunter2") and path.stat().st_mode & 0o777 == 0o600
     assert result["restart"] == planned["restart"] == [f"{path} was not there"]
     assert "hunter2" not in str(result)
     server.start()
     assert not server.look()["changed"] and server.look()["restart"] == []
     server.secrets[str(path)] = ""
     assert server.look()["restart"] == [f"{path} was there"] and not path.exists()
+    path.write_text("by hand")
+    assert server.look()["changed"] and not path.exists() and Path(f"{path}.disabled").read_text() == "by hand"
 
 
 @pytest.mark.parametrize("started_with_it", [True, False])
