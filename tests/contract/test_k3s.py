@@ -31,7 +31,14 @@ plugins:
     defaults: {enforce: baseline}
     exemptions: {namespaces: [kube-system]}
 """
-AUDIT = "{apiVersion: audit.k8s.io/v1, kind: Policy, rules: [{level: Metadata, resources: [{group: '', resources: [secrets]}]}, {level: None}]}"
+AUDIT = """
+apiVersion: audit.k8s.io/v1
+kind: Policy
+rules:
+- level: Metadata
+  resources: [{group: "", resources: [secrets]}]
+- level: None
+"""
 
 
 def test_the_token_names_the_cluster_authority(server: Server) -> None:
@@ -86,7 +93,10 @@ def test_nobody_is_refused(server: Server) -> None:
 def test_a_node_changes_only_itself(server: Server) -> None:
     """CIS Hardening Guide (/security/hardening-guide): the NodeRestriction admission controller is enabled by default."""
     node = server.kubectl("get nodes -o jsonpath={.items[0].metadata.name}")
-    said = server.run(f"k3s kubectl --as system:node:other --as-group system:nodes label node {node} contract=x --dry-run=server").stderr.decode()
+    patch = """-X PATCH -H 'Content-Type: application/merge-patch+json' -d '{"metadata": {"labels": {"contract": "x"}}}'"""
+    other = "-H 'Impersonate-User: system:node:other' -H 'Impersonate-Group: system:nodes'"
+    admin = "--cacert server-ca.crt --cert client-admin.crt --key client-admin.key"
+    said = server.out(f"cd {STATE}/server/tls && curl -s {admin} {patch} {other} 'https://127.0.0.1:6443/api/v1/nodes/{node}?dryRun=All'")
     assert "is not allowed to modify node" in said
 
 
@@ -224,7 +234,7 @@ def restarted(server: Server, namespace: str) -> Iterator[Restart]:
     second = 'write-kubeconfig-mode: "0640"\ntls-san+: [two.contract.test]\ndisable+: [metrics-server]\nnode-label+: [contract=two]\n'
     second += f"kube-apiserver-arg+: [admission-control-config-file={DROP_INS}/pod-security, audit-policy-file={DROP_INS}/audit, "
     second += f"audit-log-path={STATE}/server/logs/contract.log]\n"
-    kubelet = "{apiVersion: kubelet.config.k8s.io/v1beta1, kind: KubeletConfiguration, containerLogMaxFiles: 7}\n"
+    kubelet = "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\ncontainerLogMaxFiles: 7\n"
     before, since = containers(server, namespace), server.out("date '+%F %T'")
     server.out(f"mkdir -p {DROP_INS} && cat > {DROP_INS}/90-contract.yaml", first.encode())
     server.out(f"cat > {DROP_INS}/91-contract.yaml", second.encode())
