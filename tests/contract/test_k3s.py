@@ -30,6 +30,11 @@ plugins:
     kind: PodSecurityConfiguration
     defaults: {enforce: baseline}
     exemptions: {namespaces: [kube-system]}
+- name: EventRateLimit
+  configuration:
+    apiVersion: eventratelimit.admission.k8s.io/v1alpha1
+    kind: Configuration
+    limits: [{type: Server, qps: 100, burst: 1000}]
 """
 AUDIT = """
 apiVersion: audit.k8s.io/v1
@@ -232,8 +237,9 @@ def restarted(server: Server, namespace: str) -> Iterator[Restart]:
     """The server after a restart with drop-ins and an administrator's certificate of 100 days; they are taken away again afterwards."""
     first = 'write-kubeconfig-mode: "0600"\ntls-san+: [one.contract.test]\ncontract-nonsense: true\n'
     second = 'write-kubeconfig-mode: "0640"\ntls-san+: [two.contract.test]\ndisable+: [metrics-server]\nnode-label+: [contract=two]\n'
-    second += f"kube-apiserver-arg+: [admission-control-config-file={DROP_INS}/pod-security, audit-policy-file={DROP_INS}/audit, "
-    second += f"audit-log-path={STATE}/server/logs/contract.log]\n"
+    second += "kube-apiserver-arg+:\n- enable-admission-plugins=NodeRestriction,EventRateLimit\n"
+    second += f"- admission-control-config-file={DROP_INS}/pod-security\n- audit-policy-file={DROP_INS}/audit\n"
+    second += f"- audit-log-path={STATE}/server/logs/contract.log\n"
     kubelet = "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\ncontainerLogMaxFiles: 7\n"
     before, since = containers(server, namespace), server.out("date '+%F %T'")
     server.out(f"mkdir -p {DROP_INS} && cat > {DROP_INS}/90-contract.yaml", first.encode())
