@@ -103,8 +103,8 @@ def play(practice: Practice, number: int, rounds: int, seed: int, undisturbed: d
         if found:
             raise Failed(f"{len(found)} differences from the undisturbed server, first: {found[0]}")
         record["ok"] = True
-    except (Failed, SystemExit, subprocess.SubprocessError, OSError, ValueError) as error:
-        record |= {"ok": False, "error": str(error)[:500]}
+    except (Exception, SystemExit) as error:  # whatever it is belongs into the record, and the next round begins anew
+        record |= {"ok": False, "error": f"{type(error).__name__}: {error}"[:500]}
     finally:
         kill_marked(token)
     record["took"] = round(time.monotonic() - began)
@@ -159,4 +159,7 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except Failed as error:
+        sys.exit(f"the undisturbed converge: {error}")

@@ -80,9 +80,14 @@ class Practice:
     # the server
 
     def fresh(self) -> None:
-        """A bare server in place of whatever was there."""
+        """A bare server in place of whatever was there; on a loaded machine a container may come up too late once."""
         self.lab.down()
-        self.ensure()
+        try:
+            self.ensure()
+        except SystemExit as error:
+            print(f"lab: {error}; again", flush=True)
+            self.lab.down()
+            self.ensure()
 
     def ensure(self) -> None:
         """A server; one that runs is kept."""
