@@ -52,6 +52,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             complete=bool(model.get("complete")),
             secrets=self._secrets(sets, variables, args.get("secrets") or {}),
         )
+        for option, variable in (("delete", "platform_delete"), ("controllers", "platform_controllers")):
+            args.setdefault(option, self._variable(variable, variables) or [])
         self._display.vvv(f"apply_set: {sum(len(part.objects) for part in sets)} objects of {name} rendered in {time.monotonic() - started:.2f} s")
         result: dict[str, Any] = self._execute_module(module_name="shaka.platform.apply_set", module_args=args, task_vars=variables)
         return result

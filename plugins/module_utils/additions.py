@@ -13,23 +13,27 @@ from typing import Any
 
 from .identity import MANAGER
 
-# Field managers at work on any cluster; K3s runs most of these under its own name. A trailing * is a prefix.
-CONTROLLERS = (
-    MANAGER + "*",
-    "k3s*",
-    "kube-controller-manager",
-    "kube-scheduler",
-    "kube-apiserver",
-    "kubelet",
-    "cloud-controller-manager",
-    "cert-manager*",
-    "cainjector*",
-    "local-path-provisioner",
-    "before-first-apply",  # the API server's name for what an object had before its first server-side apply
-)
-# Bookkeeping that tools and controllers of any name do in our objects.
-EXEMPT = {"f:caBundle", "f:finalizers", "f:ownerReferences", "f:status", "f:volumeName", "f:clusterIP", "f:clusterIPs", "f:nodePort"}
-EXEMPT_ANNOTATIONS = (
+# Field managers at work on any cluster, and what they write into objects that we applied. A trailing * is a prefix.
+CONTROLLERS = {
+    MANAGER + "*": "this engine itself, and what deploys with it",
+    "k3s*": "K3s, whose one process has the controllers below",
+    "kube-controller-manager": "revisions of rollouts, an autoscaler's replicas, volumes bound to claims, tokens",
+    "kube-scheduler": "the node chosen for a claim",
+    "kube-apiserver": "addresses and ports of Services",
+    "kubelet": "status and annotations of pods",
+    "cloud-controller-manager": "load balancers",
+    "cert-manager*": "certificates, and CA bundles of webhooks and CustomResourceDefinitions",
+    "cainjector*": "the same, under an older name",
+    "local-path-provisioner": "volumes of claims",
+}
+# What the server, tools and controllers of any name keep in objects; names by the field above them.
+KEPT = {
+    "f:metadata": {"f:finalizers", "f:ownerReferences"},
+    "f:spec": {"f:volumeName", "f:clusterIP", "f:clusterIPs", "f:caBundle"},  # claims, Services, APIServices
+    "f:clientConfig": {"f:caBundle"},  # webhooks
+    "f:ports": {"f:nodePort"},
+}
+ANNOTATIONS = (
     "f:kubectl.kubernetes.io/restartedAt",  # kubectl rollout restart: taking it out would restart the pods once more
     "f:deployment.kubernetes.io/",
     "f:deprecated.daemonset.template.generation",
@@ -51,26 +55,25 @@ def _join(left: dict[str, Any], right: dict[str, Any]) -> dict[str, Any]:
     return {**left, **{key: _join(left.get(key, {}), value) for key, value in right.items()}}
 
 
-def _exempt(key: str) -> bool:
-    return key in EXEMPT or key.startswith(EXEMPT_ANNOTATIONS)
+def _kept(key: str, above: str) -> bool:
+    return key in KEPT.get(above, ()) or (above == "f:annotations" and key.startswith(ANNOTATIONS)) or (key == "f:status" and not above)
 
 
-def _holds_exempt(fields: dict[str, Any]) -> bool:
-    return any(_exempt(key) or _holds_exempt(below) for key, below in fields.items())
+def _holds_kept(fields: dict[str, Any], above: str) -> bool:
+    return any(_kept(key, above) or _holds_kept(below, key if key.startswith("f:") else above) for key, below in fields.items())
 
 
-def _beyond(fields: dict[str, Any], ours: dict[str, Any], value: Any, desired: Any, path: Pointer) -> Iterator[Pointer]:
-    """Where the highest fields are that are in `fields` but neither in `ours` nor in what we want, following all three and the object."""
+def _beyond(fields: dict[str, Any], others: dict[str, Any], value: Any, desired: Any, path: Pointer, above: str = "") -> Iterator[Pointer]:
+    """Where the highest of `fields` are that neither `others` have nor we want, following all of them and the object."""
     for key, below in fields.items():
-        if key == "." or _exempt(key):
-            continue
         step, wanted = _step(key, value), _step(key, desired)
-        if step is None:
+        if key == "." or _kept(key, above) or step is None:
             continue
-        if key not in ours and wanted is None and not _holds_exempt(below):
+        name = key if key.startswith("f:") else above  # an item of a list counts as the list
+        if key not in others and wanted is None and not _holds_kept(below, name):
             yield (*path, step)
         else:
-            yield from _beyond(below, ours.get(key, {}), value[step], None if wanted is None else desired[wanted], (*path, step))
+            yield from _beyond(below, others.get(key, {}), value[step], None if wanted is None else desired[wanted], (*path, step), name)
 
 
 def _step(key: str, value: Any) -> str | int | None:
@@ -90,19 +93,24 @@ def _step(key: str, value: Any) -> str | int | None:
 def added(obj: dict[str, Any], desired: dict[str, Any], controllers: Iterable[str]) -> list[Pointer]:
     """Where fields were added to what we want, in an order in which they can be removed one after the other.
 
-    A field of ours that somebody changed is theirs by managedFields; applying `desired` puts it back.
+    A field of ours that somebody changed is theirs by managedFields; applying `desired` puts it back. A field that we applied once and no longer
+    want stays after the next apply when somebody else has set it too: it counts as theirs.
     """
     names = [*CONTROLLERS, *controllers]
-    ours: dict[str, Any] = {}
-    others: dict[str, Any] = {}
+    kept: dict[str, Any] = {}
+    hand: dict[str, Any] = {}
     for entry in (obj.get("metadata") or {}).get("managedFields") or []:
         fields = entry.get("fieldsV1") or {}
-        # A subresource (status, an autoscaler's scale) is written by whoever is in charge of it.
-        if entry.get("subresource") or known(str(entry.get("manager") or ""), names):
-            ours = _join(ours, fields)
-        else:
-            others = _join(others, fields)
-    return sorted(_beyond(others, ours, obj, desired, ()), reverse=True) if others else []
+        if not known(str(entry.get("manager") or ""), names):
+            hand = _join(hand, fields)
+        elif entry.get("manager") != MANAGER or entry.get("operation") != "Apply":
+            kept = _join(kept, fields)
+    return sorted(_beyond(hand, kept, obj, desired, ()), key=_places, reverse=True)
+
+
+def _places(path: Pointer) -> list[tuple[bool, str | int]]:
+    """Paths of names and of numbers in one order."""
+    return [(isinstance(step, int), step) for step in path]
 
 
 def removal(paths: Iterable[Pointer]) -> list[dict[str, str]]:

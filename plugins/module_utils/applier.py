@@ -13,10 +13,12 @@ from .additions import Pointer, added, removal, without
 from .compose import Item, Plan, Refused, compose
 from .content import content, diff, differing
 from .discovery import Discovery, Resource, defined_by, discover
-from .errors import explain
-from .identity import MANAGER, SET, Key, applied_by_us, describe, key_of, selector
-from .kube import RETRIED, THREADS, Api, ApiError, Unreachable
-from .ordering import CUSTOM, rank
+from .errors import explain, taken
+from .identity import MANAGED_BY, MANAGER, PART_OF, SET, Key, describe, key_of, selector, stranger
+from .kube import RETRIED, THREADS, Api, ApiError, Unreachable, segment
+from .merge import merge
+from .ordering import CUSTOM, autoscaled, holds_replicas, scaled, without_replicas
+from .pruning import held, left_over, reference
 from .readiness import lack
 from .references import Scrubber
 from .waiter import Waiter, WaitFailed
@@ -34,6 +36,7 @@ def run(params: Mapping[str, Any], check: bool, show_diff: bool) -> dict[str, An
     problems: list[str] = []
     try:
         plan = compose(params, check)
+        scrubber = Scrubber([*params["secrets"].values(), *plan.sensitive])
         try:
             applier = Applier(params, plan, check, scrubber)
             applier.run()
@@ -122,6 +125,8 @@ class Applier:
             self._resolve(discovery, self.plan.items)
             self._stop_on_problems()
             self._read(discovery)
+            self._refuse_strangers()
+            self._leave_to_autoscalers()
             for number in sorted({item.rank for item in self.plan.items}):
                 if number == CUSTOM and not self.check and not self.problems:
                     self._ready_for_custom()
@@ -197,82 +202,143 @@ class Applier:
             raise AssertionError(f"{item} has no known resource")
         item.before = self.api.get(item.resource.path_of(item.key))
 
+    def _refuse_strangers(self) -> None:
+        """Another's object is never taken over silently: by an error before anything is changed."""
+        labels = f"{MANAGED_BY}={MANAGER} {PART_OF}={self.params['part_of']}"
+        for item in self.plan.items:
+            if item.before and (whose := stranger(item.before, self.params["part_of"])):
+                self.problems.append(taken(item.desired, whose, labels, item.source))
+        self._stop_on_problems()
+
+    def _leave_to_autoscalers(self) -> None:
+        """`replicas` of what an autoscaler targets is left out: one of this call, or one in the cluster that has acted already."""
+        for item in self.plan.items:
+            if not item.before or "replicas" not in (item.before.get("spec") or {}):
+                continue
+            if item.key in self.plan.autoscaled and holds_replicas(item.before):
+                # Ours until now, and gone if left out: kept as it is until the autoscaler takes it over.
+                item.desired = {**item.desired, "spec": {**item.desired["spec"], "replicas": item.before["spec"]["replicas"]}}
+            elif "replicas" in (item.desired.get("spec") or {}) and scaled(item.before):
+                path = f"/apis/autoscaling/v2/namespaces/{segment(item.key.namespace)}/horizontalpodautoscalers"
+                found = (self.api.get(path) or {}).get("items") or []
+                if item.key in autoscaled({**each, "kind": "HorizontalPodAutoscaler", "apiVersion": "autoscaling/v2"} for each in found):
+                    item.desired = without_replicas(item.desired)
+
     # -- applying ---------------------------------------------------------------------------------------------------------
 
     def _apply(self, item: Item, dry: bool) -> None:
-        """Sets the item's action and state after, or its error."""
+        """Sets the item's action and its states before and after, or its error."""
         if item.resource is None or (dry and not self.check and item.rank == CUSTOM):
             if self.check:
                 item.action, item.after = "created", item.desired
             return
-        before, paths, cleaned = item.before, [], item.before
+        first, fields = item.before, set[str]()
+        tidy, paths = first, list[Pointer]()
         try:
-            if before and (paths := added(before, item.desired, self.params["controllers"])):
-                cleaned = self._remove(item, paths, dry)
-                item.before = before if dry else cleaned
-            after = self._patch(item, dry)
+            for attempt in itertools.count():
+                try:
+                    fields |= self._out_of_the_way(item, dry)
+                    tidy, paths = self._tidied(item, dry)
+                    fields |= set(differing(content(item.before), content(tidy))) if item.before and tidy else set()
+                    after = self._patch(item, item.before if dry else tidy, dry)
+                    break
+                except ApiError as error:  # another writer came between reading and writing
+                    if attempt == CONFLICTS or not (error.status == 409 or (error.status == 404 and item.before)):
+                        raise
+                    self._read_one(item)
         except (ApiError, Unreachable) as error:
-            missing = isinstance(error, ApiError) and (error.status == 404 or "failed calling webhook" in error.message) and item.before is None
-            if dry and missing:  # its namespace, its kind or its webhook is only made by this run, or by an earlier role
-                if self.check:
-                    item.action, item.after = "created", item.desired
-                return
-            if not (self.check and cleaned is not before):  # the dry run cannot see that the field in the way goes
+            if self.check and fields and isinstance(error, ApiError):  # a dry run cannot see that what is in the way goes first
+                after = merge(tidy, item.desired)
+            elif dry and isinstance(error, ApiError) and self._untold(item, error):
+                if not self.check:
+                    return
+                after = merge(item.before, item.desired) if item.before else item.desired
+            else:
                 item.error = explain(item.desired, error, item.source)
                 return
-            after = cleaned or item.desired
         if dry and not self.check:
             return
-        item.before = before if cleaned is not before else item.before
-        item.fields = list(differing(content(item.before), content(after))) if item.before else []
-        if dry and item.before and cleaned is not before:
-            item.fields = sorted({*item.fields, *differing(content(item.before), content(cleaned or {}))})
-            after = without(after, paths)
-        item.after = after
-        item.action = "created" if item.before is None else "changed" if item.fields else "unchanged"
+        if item.before:
+            fields |= set(differing(content(item.before), content(after)))
+        item.action = "created" if first is None else "changed" if fields else "unchanged"
+        item.before, item.after, item.fields = first, without(after, paths) if dry else after, sorted(fields) if first else []
 
-    def _remove(self, item: Item, paths: list[Pointer], dry: bool) -> dict[str, Any]:
-        """Takes added fields out; the object as it is then. What cannot be taken out is noted and stays."""
-        if not (item.resource and item.before):
-            raise AssertionError(f"{item} was not read first")
-        version = {"op": "test", "path": "/metadata/resourceVersion", "value": item.before["metadata"]["resourceVersion"]}
+    def _untold(self, item: Item, error: ApiError) -> bool:
+        """What a dry run cannot tell, because a step of the real run is missing: a namespace, a kind, a webhook that answers, a larger quota."""
+        if error.status == 404 and item.before is None:
+            return True
+        if "failed calling webhook" not in error.message and "exceeded quota" not in error.message:
+            return False
+        if item.before or "exceeded quota" in error.message:
+            self.plan.notes.append(f"{describe(item.desired)} was compared without the server, which says: {error.message}")
+        return True
+
+    def _out_of_the_way(self, item: Item, dry: bool) -> set[str]:
+        """An object that is being deleted would vanish after our patch: wait until it is gone, and make it anew."""
+        if not (item.before and item.before["metadata"].get("deletionTimestamp")):
+            return set()
+        while not dry:
+            uid = item.before["metadata"]["uid"]
+            self._read_one(item)
+            if not item.before or item.before["metadata"]["uid"] != uid:
+                break
+            if time.monotonic() > self.deadline:
+                waits = ", ".join(item.before["metadata"].get("finalizers") or (item.before.get("spec") or {}).get("finalizers") or [])
+                since = item.before["metadata"]["deletionTimestamp"]
+                raise ApiError(409, {"message": f"it is being deleted since {since}" + (f" and waits for {waits}" if waits else "")})
+            time.sleep(0.5)
+        return {"metadata.deletionTimestamp"}
+
+    def _tidied(self, item: Item, dry: bool) -> tuple[dict[str, Any] | None, list[Pointer]]:
+        """The object without the fields that others added, and where these were. What cannot be taken out is noted and stays."""
+        paths = added(item.before, item.desired, self.params["controllers"]) if item.before else []
+        if not paths or not item.before:
+            return item.before, []
+        try:
+            return self._remove(item, item.before, paths, dry), paths
+        except ApiError as error:
+            if error.status != 422:
+                raise
+        tidy, gone = item.before, []
+        for path in paths:  # one of them may not go: the others must
+            try:
+                tidy = self._remove(item, item.before if dry else tidy, [path], dry)
+                gone.append(path)
+            except ApiError as error:
+                if error.status != 422:
+                    raise
+                where = ".".join(str(step) for step in path)
+                self.plan.notes.append(explain(item.desired, Exception(f"{where} was added by others and cannot be taken out: {error.message}")))
+        return (without(item.before, gone) if dry else tidy), gone
+
+    def _remove(self, item: Item, obj: dict[str, Any], paths: list[Pointer], dry: bool) -> dict[str, Any]:
+        """One JSON patch on exactly the state that was read; anything else is a conflict."""
+        if not item.resource:
+            raise AssertionError(f"{item} has no known resource")
+        version = {"op": "replace", "path": "/metadata/resourceVersion", "value": obj["metadata"]["resourceVersion"]}
         query = {"fieldManager": MANAGER, **({"dryRun": "All"} if dry else {})}
         headers = {"Content-Type": "application/json-patch+json"}
-        try:
-            cleaned: dict[str, Any] = self.api.request("PATCH", item.resource.path_of(item.key), query, [version, *removal(paths)], headers)
-            return cleaned
-        except ApiError as error:
-            self.plan.notes.append(
-                f"{describe(item.desired)}: {len(paths)} fields were added by others and cannot be taken out: {error.causes or error.message}"
-            )
-            return item.before
+        answer: dict[str, Any] = self.api.request("PATCH", item.resource.path_of(item.key), query, [version, *removal(paths)], headers)
+        return answer
 
-    def _patch(self, item: Item, dry: bool) -> dict[str, Any]:
-        """Server-side apply on exactly the state that was read: the resourceVersion makes any other writer in between a conflict.
+    def _patch(self, item: Item, base: dict[str, Any] | None, dry: bool) -> dict[str, Any]:
+        """Server-side apply on exactly the state `base`: the resourceVersion makes any other writer in between a conflict.
 
         Without it, a controller's change since the reading would be reported as ours.
         """
         if not item.resource:
             raise AssertionError(f"{item} has no known resource")
-        path, conflicts, delay = item.resource.path_of(item.key), 0, 0.2
+        path, obj, delay = item.resource.path_of(item.key), item.desired, 0.2
+        if base:
+            obj = {**obj, "metadata": {**obj["metadata"], "resourceVersion": base["metadata"]["resourceVersion"]}}
         while True:
-            obj = item.desired
-            if item.before:
-                obj = {**obj, "metadata": {**obj["metadata"], "resourceVersion": item.before["metadata"]["resourceVersion"]}}
             try:
                 return self.api.apply(path, obj, MANAGER, dry)
             except ApiError as error:
-                if error.status == 409 and conflicts < CONFLICTS:
-                    conflicts += 1
-                    self._read_one(item)
-                elif error.status == 404 and item.before and conflicts < CONFLICTS:
-                    conflicts += 1
-                    item.before = None
-                elif self._passing(error, item) and not dry and time.monotonic() < self.deadline:
-                    time.sleep(delay)
-                    delay = min(2.0, delay * 1.6)
-                else:
+                if dry or not self._passing(error, item) or time.monotonic() > self.deadline:
                     raise
+            time.sleep(delay)
+            delay = min(2.0, delay * 1.6)
 
     @staticmethod
     def _passing(error: ApiError, item: Item) -> bool:
@@ -301,27 +367,23 @@ class Applier:
     # -- pruning ----------------------------------------------------------------------------------------------------------
 
     def _prune(self) -> None:
-        """Deletes what we applied and the render no longer has; claims and namespaces only when named."""
-        rendered, keys = {part["name"] for part in self.params["sets"]}, {item.key for item in self.plan.items}
-        for key, (obj, resource) in self.listed.items():
-            name = ((obj["metadata"].get("labels") or {}).get(SET)) or ""
-            if key in keys or not applied_by_us(obj) or obj["metadata"].get("deletionTimestamp"):
-                continue
-            # A narrowed run has not rendered the other sets, and what it rendered once for all may lack their part.
-            if not self.params["complete"] and (name not in rendered or name == self.params["role"]):
-                continue
-            self.extra.append(Item(name, obj, resource=resource, before=obj, action="kept" if self._keep(key) else "pruned"))
-        self.extra.sort(key=lambda item: rank(item.desired), reverse=True)
+        """Deletes what we applied and the render no longer has; what holds data only when it is named."""
+        found = left_over((obj for obj, _resource in self.listed.values()), {item.key for item in self.plan.items}, self.params)
+        for key, action in found.items():
+            obj, resource = self.listed[key]
+            if action == "kept" and reference(key):
+                self.plan.notes.append(f"{describe(obj)} is no longer wanted and kept: name {reference(key)} in platform_delete to delete it")
+            elif key.kind == "Namespace" and action == "pruned":
+                claims = (self.api.get(f"/api/v1/namespaces/{segment(key.name)}/persistentvolumeclaims") or {}).get("items") or []
+                if reason := held(obj, claims, self.params["delete"]):
+                    action = "kept"
+                    self.plan.notes.append(reason)
+            self.extra.append(Item(obj["metadata"]["labels"].get(SET, ""), obj, resource=resource, before=obj, action=action))
         if self.check:
             return
         for number in sorted({item.rank for item in self.extra}, reverse=True):
             list(self.pool.map(self._delete, [item for item in self.extra if item.rank == number and item.action == "pruned"]))
         self.problems += [item.error for item in self.extra if item.error]
-
-    def _keep(self, key: Key) -> bool:
-        if key.kind == "Namespace":
-            return key.name not in self.params["delete_namespaces"]
-        return key.kind == "PersistentVolumeClaim" and not {key.name, f"{key.namespace}/{key.name}"} & set(self.params["delete_volumes"])
 
     def _delete(self, item: Item) -> None:
         if not item.resource:

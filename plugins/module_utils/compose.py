@@ -12,7 +12,8 @@ from .discovery import Resource
 from .identity import Key, describe, key_of, stamp
 from .merge import apply_patches
 from .ordering import autoscaled, rank, without_replicas
-from .references import misplaced, resolve
+from .pruning import RULE, malformed
+from .references import composed, misplaced, resolve
 from .yamlio import YamlError, read_objects, yaml
 
 
@@ -54,6 +55,8 @@ class Plan:
     items: list[Item]
     notes: list[str]
     complete: bool = True
+    autoscaled: set[Key] = field(default_factory=set)
+    sensitive: list[str] = field(default_factory=list)  # texts made with secret values
 
 
 def _manifests(paths: list[str], check: bool, notes: list[str], problems: list[str]) -> tuple[list[tuple[dict[str, Any], str]], bool]:
@@ -74,8 +77,9 @@ def _manifests(paths: list[str], check: bool, notes: list[str], problems: list[s
 def compose(params: Mapping[str, Any], check: bool) -> Plan:
     """Raises Refused with every problem found."""
     notes: list[str] = []
-    problems: list[str] = []
+    problems = [f"platform_delete: '{name}' {RULE}" for name in malformed(params["delete"])]
     items: list[Item] = []
+    sensitive: list[str] = []
     for part in params["sets"]:
         known, whole = _manifests(part.get("manifests") or [], check, notes, problems)
         objects, patches = [obj for obj, _path in known], part.get("patches") or []
@@ -87,6 +91,7 @@ def compose(params: Mapping[str, Any], check: bool) -> Plan:
             stamped = stamp(obj, params["part_of"], params["role"], part["name"])
             resolved, errors = resolve(stamped, params["secrets"])
             problems += errors
+            sensitive += [] if errors else composed(stamped, resolved)
             if not errors and source not in (part.get("manifests") or []) and misplaced(resolved):
                 problems.append(f"{describe(obj)} (template: {source}): a secret reference is resolved only in a Secret's stringData")
             items.append(Item(part["name"], resolved, source))
@@ -100,4 +105,4 @@ def compose(params: Mapping[str, Any], check: bool) -> Plan:
         seen[item.key] = item
     if problems:
         raise Refused(problems)
-    return Plan(items, notes, complete=not notes)
+    return Plan(items, notes, complete=not notes, autoscaled=owned, sensitive=sensitive)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from .identity import describe, inventory_of
@@ -31,6 +32,8 @@ IMMUTABLE = (
     "may not change once set",
     "field can not be less than",
 )
+# A whole pod template, say: too long to read, and its values are nobody's business.
+QUOTED = re.compile(r"Invalid value: .{120,}: (?=[^:]+$)", re.DOTALL)
 
 
 def immutable(error: ApiError) -> bool:
@@ -42,17 +45,34 @@ def explain(obj: dict[str, Any], error: Exception, source: str = "") -> str:
     """One error as one paragraph."""
     meta = obj["metadata"]
     where = [part for part in (f"inventory: {inventory_of(obj)}" if inventory_of(obj) else "", f"template: {source}" if source else "") if part]
-    text = str(error)
+    text = _said(obj, error) if isinstance(error, ApiError) else str(error)
     if isinstance(error, ApiError):
-        causes = [f"{field}: {message}" if field and field != "<nil>" else message for field, message in error.causes if message]
-        # The message repeats the causes after the object's name; the causes alone name the field first.
-        text = "; ".join(causes) or error.message
-        if obj["kind"] == "Secret" and error.status == 422:
-            text = "; ".join(field for field, message in error.causes if field) or error.reason  # never a value
-            text += " refused" if not immutable(error) else " is immutable"
         if immutable(error):
             remedy = REMEDY.get(obj["kind"], "delete it and run again")
             text += ". To do: " + remedy.format(ns=meta.get("namespace"), name=meta["name"])
         elif error.status == 404 and "namespaces" in error.message:
             text += ". To do: the namespace is made by role tenancy, run it first"
+        elif "being terminated" in error.message:
+            text += f". To do: wait until it is gone (kubectl get namespace {meta.get('namespace')}), and run again"
     return f"{describe(obj)}{' (' + ', '.join(where) + ')' if where else ''}: {text}"
+
+
+def _said(obj: dict[str, Any], error: ApiError) -> str:
+    """The server's words, the field first; its message repeats the causes after the object's name, and quotes what it refuses."""
+    if obj["kind"] == "Secret" and error.status in (400, 422):  # fields, never values
+        return "; ".join(field for field, _message in error.causes if field) + (" is immutable" if immutable(error) else " refused: " + error.reason)
+    causes = [(f"{field}: " if field and field != "<nil>" else "") + _short(message) for field, message in error.causes if message]
+    return "; ".join(causes) or _short(error.message)
+
+
+def _short(message: str) -> str:
+    return QUOTED.sub("Invalid value: (not shown): ", message)
+
+
+def taken(obj: dict[str, Any], whose: str, labels: str, source: str = "") -> str:
+    """The refusal to take over somebody else's object, with the way out."""
+    meta = obj["metadata"]
+    target = f"{'-n ' + meta['namespace'] + ' ' if meta.get('namespace') else ''}label {obj['kind'].lower()} {meta['name']}"
+    text = f"an object of this name is there already and is not this platform's: {whose}. Nothing was changed"
+    handing = f"kubectl {target} --overwrite {labels} (what the inventory does not have is then taken out of it)"
+    return explain(obj, Exception(f"{text}. To do: rename or delete it, or hand it over: {handing}"), source)

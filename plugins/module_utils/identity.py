@@ -65,6 +65,33 @@ def applied_by_us(obj: Mapping[str, Any]) -> bool:
     Labels alone do not say so: controllers copy them to children (EndpointSlices, Pods, cert-manager's Secrets).
     """
     meta = obj.get("metadata") or {}
-    return not meta.get("ownerReferences") and any(
-        entry.get("manager") == MANAGER and entry.get("operation") == "Apply" for entry in meta.get("managedFields") or []
-    )
+    return not meta.get("ownerReferences") and bool(applied_fields(obj))
+
+
+def applied_fields(obj: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields this engine applied and nobody took over since, as FieldsV1."""
+    for entry in (obj.get("metadata") or {}).get("managedFields") or []:
+        if entry.get("manager") == MANAGER and entry.get("operation") == "Apply":
+            return dict(entry.get("fieldsV1") or {".": {}})
+    return {}
+
+
+def stranger(obj: Mapping[str, Any], part_of: str) -> str:
+    """Whose an object is that has one of our objects' name and is not this platform's; the empty text for one that is.
+
+    It is ours by its labels, which is also how somebody hands an object over. Without them it is still ours when we applied it: they were
+    taken off by hand. Another platform's run of this engine has put its own name there, and that is not an edit.
+    """
+    meta = obj.get("metadata") or {}
+    labels = meta.get("labels") or {}
+    manager, part = labels.get(MANAGED_BY), labels.get(PART_OF)
+    if manager == MANAGER and part == part_of:
+        return ""
+    applied = applied_fields(obj)
+    if applied:
+        ours = f"f:{PART_OF}" in ((applied.get("f:metadata") or {}).get("f:labels") or {})
+        return f"it is of the platform '{part}'" if ours and part != part_of else ""
+    if manager:
+        return f"it is managed by '{manager}'" + (f" for '{part}'" if part else "")
+    makers = sorted({str(entry.get("manager")) for entry in meta.get("managedFields") or [] if entry.get("manager")})
+    return f"it was made by {', '.join(makers) or 'somebody else'}"

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from .identity import Key, group_of, key_of
+from .identity import Key, applied_fields, group_of, key_of
 
 # What an object needs comes before it. Kinds of one line are applied together.
 RANKS: tuple[tuple[str, ...], ...] = (
@@ -56,3 +56,16 @@ def autoscaled(objects: Iterable[dict[str, Any]]) -> set[Key]:
 def without_replicas(obj: dict[str, Any]) -> dict[str, Any]:
     """The object as it is applied when an autoscaler owns its size."""
     return {**obj, "spec": {key: value for key, value in (obj.get("spec") or {}).items() if key != "replicas"}}
+
+
+def holds_replicas(obj: dict[str, Any]) -> bool:
+    """True when `replicas` in the cluster is what we applied: leaving it out would scale the workload to one pod until the autoscaler acts."""
+    return "f:replicas" in (applied_fields(obj).get("f:spec") or {})
+
+
+def scaled(obj: dict[str, Any]) -> bool:
+    """True when somebody else set `replicas` through the subresource scale, as an autoscaler (and kubectl scale) does."""
+    return any(
+        entry.get("subresource") == "scale" and "f:replicas" in ((entry.get("fieldsV1") or {}).get("f:spec") or {})
+        for entry in (obj.get("metadata") or {}).get("managedFields") or []
+    )

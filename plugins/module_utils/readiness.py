@@ -172,6 +172,14 @@ PREDICATES: dict[tuple[str, str], Callable[[Object], str | None]] = {
 WORKLOADS = {("apps", "Deployment"), ("apps", "StatefulSet"), ("apps", "DaemonSet"), ("batch", "Job")}
 
 
+def unproven(obj: Object) -> bool:
+    """True for a workload whose pods are available the moment they start, even if they end right after: no probe, no minReadySeconds."""
+    spec = obj.get("spec") or {}
+    containers = ((spec.get("template") or {}).get("spec") or {}).get("containers") or []
+    place = (group_of(obj["apiVersion"]), obj["kind"])
+    return place in WORKLOADS and place[0] == "apps" and not spec.get("minReadySeconds") and any("readinessProbe" not in each for each in containers)
+
+
 class Lack(NamedTuple):
     """What an object lacks to be ready; `final` when waiting cannot help."""
 

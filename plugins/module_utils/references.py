@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -22,6 +23,13 @@ def references_in(obj: Mapping[str, Any]) -> Iterator[str]:
     if obj.get("kind") == "Secret":
         for text in (obj.get("stringData") or {}).values():
             yield from REFERENCE.findall(str(text))
+
+
+def composed(obj: Mapping[str, Any], resolved: Mapping[str, Any]) -> Iterator[str]:
+    """The texts of a resolved Secret that hold a secret value: an URL with a password in it is as secret as the password."""
+    for name, text in (obj.get("stringData") or {}).items() if obj.get("kind") == "Secret" else ():
+        if REFERENCE.search(str(text)):
+            yield base64.b64decode((resolved.get("data") or {}).get(name, "")).decode()
 
 
 def misplaced(value: Any) -> bool:
@@ -59,8 +67,9 @@ class Scrubber:
         found: set[str] = set()
         for value in self.values:
             for text in [value, *value.splitlines()]:
-                if len(text) >= 6:
-                    found.update((text, base64.b64encode(text.encode()).decode().rstrip("=")))
+                if len(text) >= 6:  # as it is, as a quoted text, and as a Secret holds it
+                    found.update((text, json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1]))
+                    found.add(base64.b64encode(text.encode()).decode().rstrip("="))
         self._found = sorted(found, key=len, reverse=True)
 
     def text(self, text: str) -> str:

@@ -14,11 +14,12 @@ from typing import Any
 from .discovery import Resource
 from .identity import describe, group_of, inventory_of, key_of
 from .kube import Api, ApiError, segment
-from .readiness import WORKLOADS, Lack, Problem, behind, condition, creation_problem, issuing_problem, lack, pod_problems
+from .readiness import WORKLOADS, Lack, Problem, behind, condition, creation_problem, issuing_problem, lack, pod_problems, unproven
 from .references import Scrubber
 
 INTERVAL = (0.2, 0.3, 0.5)  # seconds between looks at first; 1 s later
 LOG_LINES = 8
+STEADY = 3.0  # seconds that a workload without a readiness probe stays ready before it counts
 REPLACEMENT = 15.0  # seconds for the controller to replace a broken pod of the old revision; a StatefulSet's does not in every case
 
 
@@ -37,7 +38,9 @@ class Waiter:
         self.api, self.pool, self.scrubber = api, pool, scrubber
         self.timeout = timeout
         self.deadline = time.monotonic() + timeout
+        self.started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         self._seen: dict[tuple[str, str, str], float] = {}
+        self._ready: dict[str, float] = {}
 
     def wait(self, objects: Iterable[tuple[dict[str, Any], Resource]]) -> None:
         """Returns once every object is ready; raises WaitFailed for those that are not in time, or never will be."""
@@ -59,8 +62,13 @@ class Waiter:
         """The object as it is now and what it lacks, None when ready."""
         obj, resource, _lacking = pending
         found = self.api.get(resource.path_of(key_of(obj)))
-        lacking = lack(found) if found else Lack("it was deleted meanwhile", True)
+        lacking = (lack(found) or self._steady(found)) if found else Lack("it was deleted meanwhile", True)
         return (found or obj, resource, lacking) if lacking else None
+
+    def _steady(self, obj: dict[str, Any]) -> Lack | None:
+        """A workload without a probe has to stay ready for a while: its pods may be about to crash."""
+        first = self._ready.setdefault(obj["metadata"]["uid"], time.monotonic())
+        return Lack("it has not been ready for long", False) if unproven(obj) and time.monotonic() - first < STEADY else None
 
     def _hopeless(self, obj: dict[str, Any], lacking: Lack) -> str:
         """The reason to give up on an object now, or the empty text."""
@@ -87,8 +95,8 @@ class Waiter:
             if failure.get("status") == "True":
                 yield obj["metadata"]["uid"], creation_problem(str(failure.get("message") or ""))
             elif obj["kind"] != "Deployment" and (obj.get("status") or {}).get("replicas", 0) < (obj.get("spec") or {}).get("replicas", 1):
-                for event in self._events(obj)[-1:]:
-                    if event.get("reason") == "FailedCreate":
+                for event in self._events(obj)[-1:]:  # those of an earlier run say nothing about this one
+                    if event.get("reason") == "FailedCreate" and str(event.get("lastTimestamp") or "") >= self.started:
                         yield obj["metadata"]["uid"], creation_problem(str(event.get("message") or ""))
             for pod in self.pods(obj):
                 for problem in pod_problems(pod, restarts_heal=obj["kind"] == "Job"):

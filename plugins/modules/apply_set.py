@@ -22,11 +22,14 @@ description:
     an argument that is never logged, and put into the object there. Templates do not see C(platform_secrets) itself.
     In a template of an environment it is written C("{{ '@{' ~ env.name ~ '/DB_PASSWORD}' }}").
   - An object is this role's by its labels (C(app.kubernetes.io/managed-by), C(app.kubernetes.io/part-of), C(shaka.platform/role),
-    C(shaka.platform/set)), and pruned only when this module applied it and it has no owner. PersistentVolumeClaims and Namespaces are
-    kept unless O(delete_volumes) or O(delete_namespaces) name them. When C(platform_model.complete) is false, only the environment and namespace sets
-    that were rendered are pruned.
-  - C(replicas) of a workload that a HorizontalPodAutoscaler of the same role targets is left to the autoscaler.
+    C(shaka.platform/set)), and pruned only when this module applied it and it has no owner. PersistentVolumeClaims, Namespaces and
+    CustomResourceDefinitions are kept unless O(delete) names them, and a kept namespace keeps its network policies, quota and limits. When
+    C(platform_model.complete) is false, only the environment and namespace sets that were rendered are pruned.
+  - An object of the same name that is not this platform's (somebody made it by hand, Helm or another platform has it) is an error before anything
+    is changed. The error says how to hand it over, with two labels. Objects without our labels are never read, reported or touched otherwise.
+  - C(replicas) of a workload is left to a HorizontalPodAutoscaler that targets it, rendered or in the cluster.
   - Fields of our objects that somebody added by hand (a C(kubectl edit), say) are differences too, and taken out again. See O(controllers).
+  - An object that is being deleted is awaited, and made anew. A run that was killed at any point is completed by the next one.
   - C(changed) means that the object's content differs after the patch. C(metadata.managedFields), C(resourceVersion), C(generation), C(uid),
     C(creationTimestamp) and C(status) are not content.
   - In check mode everything is a server-side dry run. Where the cluster, a namespace, a kind or the Python client is not there yet,
@@ -106,20 +109,24 @@ options:
     description: Whether to delete this role's objects that are no longer rendered.
     type: bool
     default: true
-  delete_volumes:
-    description: PersistentVolumeClaims that may be deleted, as C(name) or C(namespace/name).
-    type: list
-    elements: str
-    default: []
-  delete_namespaces:
-    description: Namespaces that may be deleted.
+  delete:
+    description:
+      - What holds data and may be deleted once it is no longer rendered, as C(persistentvolumeclaims/NAMESPACE/NAME), C(namespaces/NAME) or
+        C(customresourcedefinitions/NAME). Anything else of these kinds is kept, and reported so.
+      - A namespace goes only when every PersistentVolumeClaim in it is named too.
+      - By default the inventory's C(platform_delete).
     type: list
     elements: str
     default: []
   controllers:
     description:
-      - Further field managers whose additions to our objects are left alone, beside those of Kubernetes, K3s and cert-manager.
-      - A name ending in C(*) is a prefix.
+      - Further field managers whose additions to our objects are left alone. A name ending in C(*) is a prefix.
+      - By default the inventory's C(platform_controllers).
+      - "Known are: C(shaka.platform*), C(k3s*), C(kube-controller-manager), C(kube-scheduler), C(kube-apiserver), C(kubelet),
+        C(cloud-controller-manager), C(cert-manager*), C(cainjector*), C(local-path-provisioner)."
+      - "Of anybody's are left: finalizers, owner references, status, the address and node ports of a Service, a claim's volume, CA bundles, and the
+        annotations C(kubectl.kubernetes.io/restartedAt), C(deployment.kubernetes.io/*), C(pv.kubernetes.io/*), C(volume.kubernetes.io/*)
+        and C(cert-manager.io/*)."
     type: list
     elements: str
     default: []
@@ -147,8 +154,7 @@ EXAMPLES = r"""
 
 - name: Ensure the environments that left the inventory are gone with their data
   shaka.platform.apply_set:
-    delete_namespaces: [shaka-staging]
-    delete_volumes: [shaka-staging/data-postgres-0]
+    delete: [namespaces/shaka-staging, persistentvolumeclaims/shaka-staging/data-postgres-0]
 """
 
 RETURN = r"""
@@ -167,7 +173,7 @@ objects:
     kind: {description: Kind, type: str, sample: StatefulSet}
     namespace: {description: "Namespace, empty for cluster-wide objects", type: str, sample: shaka-prod}
     name: {description: Name, type: str, sample: postgres}
-    action: {description: "created, changed, unchanged, pruned, or kept (no longer rendered, but a namespace or volume)", type: str, sample: changed}
+    action: {description: "created, changed, unchanged, pruned, or kept (no longer rendered, but holding data)", type: str, sample: changed}
     fields: {description: The paths that changed, type: list, elements: str, sample: ["spec.hard.pods"]}
 counts:
   description: Number of objects by action.
@@ -218,8 +224,7 @@ ARGUMENTS = {
     "wait": {"type": "bool", "default": True},
     "wait_timeout": {"type": "int", "default": 300},
     "prune": {"type": "bool", "default": True},
-    "delete_volumes": {"type": "list", "elements": "str", "default": []},
-    "delete_namespaces": {"type": "list", "elements": "str", "default": []},
+    "delete": {"type": "list", "elements": "str", "default": []},
     "controllers": {"type": "list", "elements": "str", "default": []},
 }
 

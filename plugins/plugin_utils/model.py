@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible_collections.shaka.platform.plugins.module_utils.pruning import RULE, malformed
 from ansible_collections.shaka.platform.plugins.plugin_utils import rules
 from ansible_collections.shaka.platform.plugins.plugin_utils.fit import Amounts, quota_shortfalls
 from ansible_collections.shaka.platform.plugins.plugin_utils.quantities import (
@@ -528,11 +529,13 @@ def resolve(variables: Mapping[str, Any], specs: Specs, images: Mapping[str, Any
     problems = _Problems()
     raw = dict(variables)
     for name, option in specs["main"]["options"].items():
-        if raw.get(name) is None or (option["type"] == "dict" and not isinstance(raw[name], Mapping)):
-            problems.add(name, None if raw.get(name) is None else "must be a dict")
+        if raw.get(name) is None or not isinstance(raw[name], {"dict": Mapping, "list": list}.get(option["type"], object)):
+            problems.add(name, None if raw.get(name) is None else f"must be a {option['type']}")
             raw[name] = deepcopy(option["default"])
     _check_names(list(raw.get("names", [])), specs, problems)
     raw = _with_profile(raw, problems)
+    for name in malformed(raw["platform_delete"]):
+        problems.add("platform_delete", RULE, name)
     problems.add("platform_name", rules.label(raw["platform_name"]), raw["platform_name"])
 
     references = _references(images, raw, problems)

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 from ansible_collections.shaka.platform.plugins.module_utils import applier, worker
-from ansible_collections.shaka.platform.plugins.module_utils.identity import MANAGER
+from ansible_collections.shaka.platform.plugins.module_utils.identity import MANAGER, SET, key_of
 from ansible_collections.shaka.platform.plugins.module_utils.kube import ApiError, Unreachable
+from ansible_collections.shaka.platform.plugins.module_utils.pruning import left_over
 
 VERBS = ["list", "delete", "patch", "get"]
 SERVED = {
@@ -31,6 +32,7 @@ class Server:
         self.objects: dict[str, dict[str, Any]] = {}
         self.log: list[str] = []
         self.conflicts = 0
+        self.looks_left: dict[str, int] = {}  # path -> single reads until the object is gone
         self.version = 1
 
     def request(self, method: str, path: str, query: Any = None, body: Any = None, headers: Any = None) -> Any:
@@ -43,14 +45,19 @@ class Server:
         raise AssertionError(f"{method} {path}")
 
     def get(self, path: str, query: Mapping[str, str] | None = None, headers: Any = None) -> Any:
-        if query:
-            plural, labels = path.rpartition("/")[2], dict(pair.split("=") for pair in query["labelSelector"].split(","))
+        if query or path.rpartition("/")[2] in [plural for _kind, plural, _scope in SERVED["v1"]]:
+            selected = (query or {}).get("labelSelector", "")
+            plural, labels = path.rpartition("/")[2], dict(pair.split("=") for pair in selected.split(",") if pair)
             matching = [
                 o
                 for p, o in self.objects.items()
-                if f"/{plural}/" in p and p.count("/") in (4, 6) and labels.items() <= o["metadata"]["labels"].items()
+                if f"/{plural}/" in p and p.count("/") in (4, 6) and labels.items() <= o["metadata"].get("labels", {}).items()
             ]
             return {"items": copy.deepcopy([o for o in matching if p_plural(o) == plural])}
+        if self.looks_left.get(path) is not None:
+            self.looks_left[path] -= 1
+            if self.looks_left[path] < 0:
+                self.objects.pop(path, None)
         return copy.deepcopy(self.objects.get(path))
 
     def apply(self, path: str, obj: dict[str, Any], manager: str, dry_run: bool) -> dict[str, Any]:
@@ -91,7 +98,7 @@ def named(kind: str, name: str, namespace: str = "", **fields: Any) -> dict[str,
 
 def params(sets: dict[str, list[dict[str, Any]]], **extra: Any) -> dict[str, Any]:
     base = {"role": "r", "part_of": "p", "complete": True, "secrets": {}, "kubeconfig": "k", "wait": True, "wait_timeout": 5, "prune": True}
-    lists: dict[str, list[str]] = {"delete_volumes": [], "delete_namespaces": [], "controllers": []}
+    lists: dict[str, list[str]] = {"delete": [], "controllers": []}
     return {"sets": [{"name": name, "objects": objects} for name, objects in sets.items()], **base, **lists, **extra}
 
 
@@ -152,7 +159,10 @@ def test_what_is_no_longer_rendered_is_pruned_but_not_volumes_and_namespaces(ser
     assert actions(applier.run(params({"r.dev": DEV[2:], "r.prod": PROD}), True, False))["ConfigMap dev/a"] == "pruned"
     gone = actions(applier.run(params({"r.prod": PROD}), False, False))
     assert gone["ConfigMap dev/a"] == "pruned" and gone["PersistentVolumeClaim dev/v"] == gone["Namespace /dev"] == "kept"
-    named_ones = actions(applier.run(params({"r.prod": PROD}, delete_volumes=["dev/v"], delete_namespaces=["dev"]), False, False))
+    half = applier.run(params({"r.prod": PROD}, delete=["namespaces/dev"]), False, False)
+    assert actions(half)["Namespace /dev"] == "kept" and "name persistentvolumeclaims/dev/v in platform_delete" in half["msg"]
+    whole = ["namespaces/dev", "persistentvolumeclaims/dev/v"]
+    named_ones = actions(applier.run(params({"r.prod": PROD}, delete=whole), False, False))
     assert named_ones["PersistentVolumeClaim dev/v"] == named_ones["Namespace /dev"] == "pruned"
     assert set(server.objects) == {"/api/v1/namespaces/prod", "/api/v1/namespaces/prod/configmaps/a"}
 
@@ -173,6 +183,51 @@ def test_what_we_did_not_apply_is_never_pruned(server: Server) -> None:
     assert owned["metadata"]["managedFields"][0]["manager"] == MANAGER
     server.objects.update({f"/api/v1/namespaces/dev/configmaps/{o['metadata']['name']}": o for o in (copied, owned)})
     assert not applier.run(params({"r.dev": DEV}), False, False)["changed"]
+
+
+def test_somebody_elses_object_stops_the_run_before_anything_changes(server: Server) -> None:
+    by_hand = named("ConfigMap", "a", "dev", data={"theirs": "1"})
+    by_hand["metadata"].update(uid="h", resourceVersion="1", managedFields=[{"manager": "kubectl-create", "operation": "Update"}])
+    server.objects["/api/v1/namespaces/dev/configmaps/a"] = by_hand
+    for check in (True, False):
+        result = applier.run(params({"r.dev": DEV}), check, False)
+        assert result["failed"] and not result["changed"] and not server.log
+        assert "ConfigMap dev/a" in result["msg"] and "made by kubectl-create" in result["msg"]
+        assert "kubectl -n dev label configmap a --overwrite app.kubernetes.io/managed-by=shaka.platform app.kubernetes.io/part-of=p" in result["msg"]
+    by_hand["metadata"]["labels"] = {"app.kubernetes.io/managed-by": MANAGER, "app.kubernetes.io/part-of": "p"}
+    assert actions(applier.run(params({"r.dev": DEV}), False, False))["ConfigMap dev/a"] == "changed"
+
+
+def test_what_is_being_deleted_is_awaited_and_made_anew(server: Server) -> None:
+    applier.run(params({"r.dev": DEV}), False, False)
+    path = "/api/v1/namespaces/dev/configmaps/a"
+    going = server.objects[path]
+    going["metadata"].update(deletionTimestamp="2026-01-01T00:00:00Z", finalizers=["example.com/slow"])
+    stuck = applier.run(params({"r.dev": DEV}, wait_timeout=0), False, False)
+    assert "being deleted since 2026-01-01T00:00:00Z and waits for example.com/slow" in stuck["msg"]
+    server.looks_left[path] = 1
+    done = applier.run(params({"r.dev": DEV}), False, False)
+    assert [(o["action"], o["fields"]) for o in done["objects"] if o["name"] == "a"] == [("changed", ["metadata.deletionTimestamp"])]
+    assert "deletionTimestamp" not in server.objects[path]["metadata"]
+
+
+@pytest.mark.parametrize("name", ["data-postgres-0", "persistentvolumeclaims/data-postgres-0", "namespace/dev", "secrets/dev/x", "namespaces/dev/x"])
+def test_a_name_that_could_never_match_is_refused(server: Server, name: str) -> None:
+    result = applier.run(params({"r.dev": DEV}, delete=[name]), False, False)
+    assert result["failed"] and f"platform_delete: '{name}' must be" in result["msg"] and not server.objects
+
+
+def test_a_kept_namespace_keeps_what_shields_it() -> None:
+    def obj(kind: str, namespace: str, name: str) -> dict[str, Any]:
+        found = named(kind, name, namespace)
+        found["metadata"].update(labels={SET: "r.dev"}, managedFields=[{"manager": MANAGER, "operation": "Apply"}])
+        return found
+
+    listed = [obj("Namespace", "", "dev"), obj("ResourceQuota", "dev", "q"), obj("ConfigMap", "dev", "c")]
+    found = {key.kind: action for key, action in left_over(listed, set(), params({})).items()}
+    assert found == {"Namespace": "kept", "ResourceQuota": "kept", "ConfigMap": "pruned"}
+    found = {key.kind: action for key, action in left_over(listed, {key_of(listed[0])}, params({})).items()}
+    assert found == {"ResourceQuota": "pruned", "ConfigMap": "pruned"}
 
 
 def test_the_worker_takes_more_than_a_pipe_holds() -> None:

@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 import pytest
+from ansible_collections.shaka.platform.plugins.module_utils import applier
 from ansible_collections.shaka.platform.plugins.module_utils.compose import Refused, compose
 from ansible_collections.shaka.platform.plugins.module_utils.errors import explain
 from ansible_collections.shaka.platform.plugins.module_utils.kube import ApiError
@@ -34,7 +35,13 @@ def test_an_unknown_reference_names_object_key_and_inventory() -> None:
 
 def test_a_reference_elsewhere_is_refused() -> None:
     config = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c", "namespace": "n"}, "data": {"a": "@{prod/X}"}}
-    params = {"sets": [{"name": "r", "objects": [config], "sources": ["r/t.j2"]}], "role": "r", "part_of": "p", "secrets": {"prod/X": "v"}}
+    params = {
+        "sets": [{"name": "r", "objects": [config], "sources": ["r/t.j2"]}],
+        "role": "r",
+        "part_of": "p",
+        "delete": [],
+        "secrets": {"prod/X": "v"},
+    }
     with pytest.raises(Refused, match=r"ConfigMap n/c \(template: r/t.j2\): a secret reference"):
         compose(params, False)
 
@@ -44,6 +51,20 @@ def test_values_are_taken_out_of_any_text() -> None:
     encoded = base64.b64encode(value.encode()).decode()
     scrubbed = json.dumps(Scrubber([value]).all({"a": [f"x {value} y"], "b": {"c": encoded}, "n": 1}))
     assert value not in scrubbed and encoded.rstrip("=") not in scrubbed and '"n": 1' in scrubbed
+
+
+def test_what_is_made_with_a_secret_is_a_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server may quote the whole URL in base64, in which the password's own base64 does not occur."""
+    whole = base64.b64encode(b"redis://:pa55word-of-prod@redis/2").decode()
+
+    def refuse(*_args: Any, **_kwargs: Any) -> None:
+        raise ApiError(500, {"message": f"admission webhook denied the request: {whole} and 'PLAIN: text'"})
+
+    monkeypatch.setattr(applier, "Api", refuse)
+    sets = [{"name": "r", "objects": [SECRET]}]
+    base = {"sets": sets, "role": "r", "part_of": "p", "delete": [], "kubeconfig": "k", "wait_timeout": 1}
+    text = json.dumps(applier.run({**base, "secrets": {"prod/REDIS_PASSWORD": "pa55word-of-prod"}}, False, True))
+    assert "denied the request: ********" in text and whole not in text and "PLAIN: text" in text
 
 
 @pytest.mark.parametrize(
@@ -66,6 +87,15 @@ def refusal(field: str, message: str) -> ApiError:
 def test_an_error_about_a_secret_never_quotes_the_server() -> None:
     text = explain(SECRET, refusal("data[k]", 'Invalid value: "aHVudGVy"'))
     assert "aHVudGVy" not in text and "data[k]" in text
+
+
+def test_a_quoted_object_is_not_shown() -> None:
+    quoted = 'Invalid value: {"metadata":{"labels":{"a":"b: c"}},"spec":{"containers":[' + '{"env":[{"name":"A","value":"x: y"}]},' * 9 + "]}}"
+    job = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "j", "namespace": "n"}}
+    text = explain(job, refusal("spec.template", f"{quoted}: field is immutable"))
+    assert text.startswith("Job n/j: spec.template: Invalid value: (not shown): field is immutable. To do: a Job's template never changes")
+    short = explain(job, refusal("spec.clusterIPs[0]", 'Invalid value: ["None"]: may not change once set'))
+    assert 'Invalid value: ["None"]: may not change once set' in short
 
 
 def test_an_error_says_object_field_inventory_and_what_to_do() -> None:

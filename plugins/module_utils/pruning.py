@@ -1,0 +1,54 @@
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Which of our objects the render no longer has, and which of these stay until somebody names them: what holds data goes only on request."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from .identity import SET, Key, applied_by_us, describe, key_of
+
+# Deleting one of these deletes data: a claim its volume, a namespace and a CustomResourceDefinition all objects in them.
+GUARDED = {
+    "Namespace": "namespaces",
+    "PersistentVolumeClaim": "persistentvolumeclaims",
+    "CustomResourceDefinition": "customresourcedefinitions",
+}
+# A namespace that stays keeps what shields it, as long as workloads may still be in it.
+SHIELDS = ("NetworkPolicy", "ResourceQuota", "LimitRange")
+RULE = "must be persistentvolumeclaims/NAMESPACE/NAME, namespaces/NAME or customresourcedefinitions/NAME"
+FORM = re.compile(r"(?:namespaces|customresourcedefinitions)/[^/\s]+|persistentvolumeclaims/[^/\s]+/[^/\s]+")
+
+
+def reference(key: Key) -> str:
+    """`persistentvolumeclaims/shaka-dev/data-postgres-0`; the empty text for a kind that is not guarded."""
+    return "/".join(part for part in (GUARDED[key.kind], key.namespace, key.name) if part) if key.kind in GUARDED else ""
+
+
+def malformed(names: Iterable[Any]) -> list[str]:
+    """The entries of `delete` that could never match."""
+    return [str(name) for name in names if not FORM.fullmatch(str(name))]
+
+
+def left_over(listed: Iterable[dict[str, Any]], wanted: set[Key], params: Mapping[str, Any]) -> dict[Key, str]:
+    """The objects of this role that are no longer wanted, as `pruned` or `kept`.
+
+    A narrowed run has not rendered the other sets, and what it rendered once for all environments may lack their part: it leaves both alone.
+    """
+    rendered = {part["name"] for part in params["sets"]} - (set() if params["complete"] else {params["role"]})
+    found: dict[Key, str] = {}
+    for obj in listed:
+        key, of = key_of(obj), (obj["metadata"].get("labels") or {}).get(SET)
+        if key in wanted or not applied_by_us(obj) or obj["metadata"].get("deletionTimestamp") or not (params["complete"] or of in rendered):
+            continue
+        found[key] = "kept" if reference(key) and reference(key) not in params["delete"] else "pruned"
+    kept = {key.name for key, action in found.items() if key.kind == "Namespace" and action == "kept"}
+    return {key: "kept" if key.kind in SHIELDS and key.namespace in kept else action for key, action in found.items()}
+
+
+def held(namespace: dict[str, Any], claims: Iterable[dict[str, Any]], delete: Iterable[str]) -> str:
+    """Why a namespace that may go does not: it holds volumes that nobody named. The empty text when it holds none."""
+    names = [f"persistentvolumeclaims/{claim['metadata']['namespace']}/{claim['metadata']['name']}" for claim in claims]
+    unnamed = [name for name in names if name not in delete]
+    return f"{describe(namespace)} is kept for its volumes: name {', '.join(unnamed)} in platform_delete as well" if unnamed else ""
