@@ -17,7 +17,7 @@ from .errors import explain, taken
 from .identity import MANAGED_BY, MANAGER, PART_OF, SET, Key, describe, key_of, selector, stranger
 from .kube import RETRIED, THREADS, Api, ApiError, Unreachable, segment
 from .merge import merge
-from .ordering import CUSTOM, autoscaled, holds_replicas, scaled, without_replicas
+from .ordering import CUSTOM, autoscaled, holds_replicas, without_replicas
 from .pruning import held, left_over, reference
 from .readiness import lack
 from .references import Scrubber
@@ -218,7 +218,7 @@ class Applier:
             if item.key in self.plan.autoscaled and holds_replicas(item.before):
                 # Ours until now, and gone if left out: kept as it is until the autoscaler takes it over.
                 item.desired = {**item.desired, "spec": {**item.desired["spec"], "replicas": item.before["spec"]["replicas"]}}
-            elif "replicas" in (item.desired.get("spec") or {}) and scaled(item.before):
+            elif "replicas" in (item.desired.get("spec") or {}) and not holds_replicas(item.before):
                 path = f"/apis/autoscaling/v2/namespaces/{segment(item.key.namespace)}/horizontalpodautoscalers"
                 found = (self.api.get(path) or {}).get("items") or []
                 if item.key in autoscaled({**each, "kind": "HorizontalPodAutoscaler", "apiVersion": "autoscaling/v2"} for each in found):

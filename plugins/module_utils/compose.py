@@ -11,7 +11,7 @@ from typing import Any
 from .discovery import Resource
 from .identity import Key, describe, key_of, stamp
 from .merge import apply_patches
-from .ordering import autoscaled, rank, without_replicas
+from .ordering import autoscaled, rank, with_replicas, without_replicas
 from .pruning import RULE, malformed
 from .references import composed, misplaced, resolve
 from .yamlio import YamlError, read_objects, yaml
@@ -98,8 +98,7 @@ def compose(params: Mapping[str, Any], check: bool) -> Plan:
     owned = autoscaled(item.desired for item in items)
     seen: dict[Key, Item] = {}
     for item in items:
-        if item.key in owned:
-            item.desired = without_replicas(item.desired)
+        item.desired = without_replicas(item.desired) if item.key in owned else with_replicas(item.desired)
         if item.key in seen:
             problems.append(f"{describe(item.desired)} is there twice: {seen[item.key].source or seen[item.key].set} and {item.source or item.set}")
         seen[item.key] = item

@@ -58,14 +58,13 @@ def without_replicas(obj: dict[str, Any]) -> dict[str, Any]:
     return {**obj, "spec": {key: value for key, value in (obj.get("spec") or {}).items() if key != "replicas"}}
 
 
+def with_replicas(obj: dict[str, Any]) -> dict[str, Any]:
+    """The object with the default said aloud: of a field that nobody set, the API server does not note who scales it (seen with 1.36)."""
+    if group_of(obj["apiVersion"]) != "apps" or obj["kind"] not in ("Deployment", "StatefulSet"):
+        return obj
+    return {**obj, "spec": {"replicas": 1, **(obj.get("spec") or {})}}
+
+
 def holds_replicas(obj: dict[str, Any]) -> bool:
     """True when `replicas` in the cluster is what we applied: leaving it out would scale the workload to one pod until the autoscaler acts."""
     return "f:replicas" in (applied_fields(obj).get("f:spec") or {})
-
-
-def scaled(obj: dict[str, Any]) -> bool:
-    """True when somebody else set `replicas` through the subresource scale, as an autoscaler (and kubectl scale) does."""
-    return any(
-        entry.get("subresource") == "scale" and "f:replicas" in ((entry.get("fieldsV1") or {}).get("f:spec") or {})
-        for entry in (obj.get("metadata") or {}).get("managedFields") or []
-    )

@@ -69,7 +69,7 @@ def test_bookkeeping_restarts_and_status_are_left() -> None:
 def test_a_subresource_is_no_way_round() -> None:
     """kubectl scale, of a workload whose size we do not set; and a label written along with the status."""
     plain = {"metadata": DESIRED["metadata"], "spec": {"containers": DESIRED["spec"]["containers"]}}
-    scaled = {"f:spec": {"f:replicas": {}}}
+    scaled: dict[str, Any] = {"f:spec": {"f:replicas": {}}}
     assert added(live(scaled, subresource="scale"), plain, []) == [("spec", "replicas")]
     assert added(live(scaled, "kube-controller-manager", subresource="scale"), plain, []) == []
     assert added(live({"f:metadata": {"f:labels": {"f:hand/made": {}}}}, subresource="status"), plain, []) == [("metadata", "labels", "hand/made")]
@@ -78,7 +78,7 @@ def test_a_subresource_is_no_way_round() -> None:
 def test_a_field_we_no_longer_want_goes_also_when_somebody_set_it_too() -> None:
     """Server-side apply leaves it to its other owner, so a second run would still find it."""
     shrunk = {**DESIRED, "spec": {"replicas": 2, "containers": [{"name": "api"}]}}
-    co_owned = {"f:spec": {"f:containers": {CONTAINER: {"f:env": {'k:{"name":"A"}': {".": {}}}}}}}
+    co_owned: dict[str, Any] = {"f:spec": {"f:containers": {CONTAINER: {"f:env": {'k:{"name":"A"}': {".": {}}}}}}}
     assert added(live(co_owned), shrunk, []) == [("spec", "containers", 0, "env")]
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from ansible_collections.shaka.platform.plugins.module_utils.content import content, diff, differing, digest
 from ansible_collections.shaka.platform.plugins.module_utils.merge import apply_patches, merge
-from ansible_collections.shaka.platform.plugins.module_utils.ordering import CUSTOM, autoscaled, rank, without_replicas
+from ansible_collections.shaka.platform.plugins.module_utils.ordering import CUSTOM, autoscaled, holds_replicas, rank, with_replicas, without_replicas
 from ansible_collections.shaka.platform.plugins.module_utils.yamlio import YamlError, read_objects, to_yaml
 
 
@@ -113,6 +113,16 @@ def test_replicas_belong_to_the_autoscaler() -> None:
         ("apps", "Deployment", "n", "w")
     }
     assert without_replicas(deployment)["spec"] == {"paused": False} and deployment["spec"]["replicas"] == 3
+    assert with_replicas(deployment) == deployment
+    assert with_replicas(obj("StatefulSet", api="apps/v1", spec={"serviceName": "x"}))["spec"] == {"replicas": 1, "serviceName": "x"}
+    assert "spec" not in with_replicas(obj("DaemonSet", api="apps/v1"))
+
+
+@pytest.mark.parametrize(("fields", "held"), [({"f:spec": {"f:replicas": {}}}, True), ({"f:spec": {"f:paused": {}}}, False)])
+def test_who_holds_replicas(fields: dict[str, Any], held: bool) -> None:
+    deployment = obj("Deployment", "w", "n", "apps/v1")
+    deployment["metadata"]["managedFields"] = [{"manager": "shaka.platform", "operation": "Apply", "fieldsV1": fields}]
+    assert holds_replicas(deployment) == held
 
 
 def test_yaml_scalars_are_those_of_kubernetes() -> None:
