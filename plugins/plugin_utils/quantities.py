@@ -48,6 +48,8 @@ def _exact(text: str) -> Fraction:
     match = _NUMBER.match(text)
     if match is None:
         raise QuantityError("is not a Kubernetes quantity such as 250m, 2, 512Mi or 20Gi")
+    if re.match(r"0\d", text):
+        raise QuantityError("has a leading zero, which some readers take for octal; leave it out")
     number = Fraction(match["number"])
     if match["exponent"] is not None:
         return number * Fraction(10) ** int(match["exponent"])

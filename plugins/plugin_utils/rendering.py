@@ -63,6 +63,7 @@ def _subjects(kind: str, model: Mapping[str, Any]) -> Iterator[tuple[str | None,
 def render_role(role_path: str, templar: Templar, variables: Mapping[str, Any], model: Mapping[str, Any]) -> list[RenderedSet]:
     """Every set of a role, also the empty ones (their objects are pruned). Raises AnsibleError."""
     role, templates = Path(role_path).name, Path(role_path) / "templates"
+    shared = Path(role_path).parent / "platform/templates"  # what several roles' templates import
     visible = {name: value for name, value in variables.items() if name not in HIDDEN}
     sets: dict[str, RenderedSet] = {}
     for kind in ("cluster", "environment", "namespace"):
@@ -70,7 +71,9 @@ def render_role(role_path: str, templar: Templar, variables: Mapping[str, Any], 
         for subject, extra, inventory in _subjects(kind, model) if files else ():
             name = f"{role}.{subject}" if subject else role
             rendered = sets.setdefault(name, RenderedSet(name, role, subject, [], []))
-            scoped = templar.copy_with_new_env(searchpath=[str(templates / kind), str(templates)], available_variables={**visible, **extra})
+            scoped = templar.copy_with_new_env(
+                searchpath=[str(templates / kind), str(templates), str(shared)], available_variables={**visible, **extra}
+            )
             for path in files:
                 objects = _render(str(path), scoped, f" (for {subject})" if subject else "")
                 if kind == "cluster" and path.name == PATCHES:

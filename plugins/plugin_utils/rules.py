@@ -6,6 +6,7 @@ from __future__ import annotations
 import ipaddress
 import json
 import re
+import ssl
 import zoneinfo
 from collections.abc import Mapping
 
@@ -25,11 +26,82 @@ def label(value: str) -> str | None:
     return "is no DNS-1123 label; use lower-case letters, digits and '-', at most 63, with a letter or digit at both ends"
 
 
+_TAKEN_NAMESPACES = ("default", "cert-manager", "traefik")
+
+
+def namespace(value: str) -> str | None:
+    """A namespace of the platform's own: kube-* is Kubernetes's (https://kubernetes.io/docs/concepts/overview/working-with-objects/namespaces/)."""
+    if value in _TAKEN_NAMESPACES or value.startswith("kube-"):
+        return "belongs to Kubernetes or to the platform's own parts; use another name, such as one with the platform's name in front"
+    return label(value)
+
+
+# Appendix C of the PostgreSQL manual: "reserved", also where a function or type may have the name. They would need quotes everywhere.
+_SQL_RESERVED = frozenset(
+    "all analyse analyze and any array as asc asymmetric authorization binary both case cast check collate collation column concurrently constraint"
+    " create cross current_catalog current_date current_role current_schema current_time current_timestamp current_user default deferrable desc"
+    " distinct do else end except false fetch for foreign freeze from full grant group having ilike in initially inner intersect into is isnull"
+    " join lateral leading left like limit localtime localtimestamp natural not notnull null offset on only or order outer overlaps placing"
+    " primary references returning right select session_user similar some symmetric system_user table tablesample then to trailing true union"
+    " unique user using variadic verbose when where window with".split()
+)
+
+
 def sql_name(value: str) -> str | None:
     """A PostgreSQL identifier that needs no quotes (at most 63 bytes)."""
+    if value in _SQL_RESERVED:
+        return "is a word of SQL, which Postgres takes only in quotes; use another name"
     if re.fullmatch(r"[a-z_][a-z0-9_]{0,62}", value):
         return None
     return "is no plain SQL name; use lower-case letters, digits and '_', at most 63, not starting with a digit"
+
+
+def database(value: str) -> str | None:
+    """The name of a database that is not there already (https://www.postgresql.org/docs/15/manage-ag-templatedbs.html)."""
+    if value in ("postgres", "template0", "template1"):
+        return "is a database of Postgres itself; leave it out or name another"
+    return sql_name(value)
+
+
+def role(value: str) -> str | None:
+    """The name of a role that may be created (https://www.postgresql.org/docs/15/sql-createrole.html)."""
+    if value in ("postgres", "public", "none"):
+        return "is a role of Postgres itself (its superuser, or a word for all); leave it out or name another"
+    if value.startswith("pg_"):
+        return "starts with pg_, which Postgres keeps for its own roles; name another"
+    return sql_name(value)
+
+
+def redis_user(value: str) -> str | None:
+    """A user of Redis's ACL; `default` is the operator's."""
+    return "is the operator's user of Redis; leave it out or name another" if value == "default" else label(value)
+
+
+def redis_prefix(value: str) -> str | None:
+    """A prefix that an ACL pattern can end with `*`, and that ends where the key's own name begins."""
+    if re.fullmatch(r"([A-Za-z0-9_.-]+:)+", value):
+        return None
+    return "is no key prefix; use letters, digits, '_', '.', '-', and a ':' at the end, such as prod:"
+
+
+# host[:port]/path[:tag][@digest] (https://github.com/distribution/reference)
+_IMAGE = re.compile(
+    r"(?:(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?)(?::\d{1,5})?/)?[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*)*"
+    r"(?::(?P<tag>\w[\w.-]{0,127}))?(?:@(?P<digest>[a-z0-9]+:[0-9a-f]+))?"
+)
+
+
+def image(value: str) -> str | None:
+    """An image reference that stays the same program."""
+    match = _IMAGE.fullmatch(value)
+    if match is None:
+        return "is no image reference; write registry/name:tag or registry/name@sha256:digest, in lower case, without spaces or https://"
+    if match["digest"]:
+        good = re.fullmatch(r"sha256:[0-9a-f]{64}", match["digest"])
+        return None if good else "has a digest that is not sha256: and 64 hexadecimal digits; copy it whole"
+    if match["tag"] in (None, "latest"):
+        return "names no version, so that each pull may bring another program; use a tag such as :1.4.2, best with its digest"
+    return None
 
 
 def variable_name(value: str) -> str | None:
@@ -45,8 +117,12 @@ def host(value: str) -> str | None:
         return "is not filled in; set the DNS name that points to the server"
     if _RESERVED_NAMES.search(value.lower()):
         return "is reserved for documentation (RFC 2606); set your own DNS name, one that points to the server"
+    if value.startswith("*."):
+        return "is a wildcard, for which ACME HTTP-01 gives no certificate; write the one name that it answers to"
+    if re.fullmatch(r"[0-9.]+|.*:.*:.*", value):
+        return "is an address, for which no certificate is issued; set a DNS name that points to it"
     if len(value) > 253 or "." not in value or not all(_LABEL.fullmatch(part) for part in value.split(".")):
-        return "is no host name; use lower-case labels joined by dots"
+        return "is no host name; use lower-case labels joined by dots, without https:// and port"
     return None
 
 
@@ -55,8 +131,14 @@ def email(value: str) -> str | None:
     if not value:
         return "is not filled in; set the address that the certificate authority writes to before certificates run out"
     name, at, domain = value.rpartition("@")
-    if not at or not name or " " in value or "." not in domain:
-        return "is no e-mail address"
+    if (
+        not at
+        or not name
+        or re.search(r"[\s,;<>@]", name)
+        or not all(_LABEL.fullmatch(part) for part in domain.lower().split("."))
+        or "." not in domain
+    ):
+        return "is no e-mail address; write one, like ops@your-domain.net"
     if _RESERVED_NAMES.search(domain.lower()):
         return "is reserved for documentation (RFC 2606); certificate authorities refuse it: set an address that you read"
     return None
@@ -73,30 +155,73 @@ def address(value: str) -> str | None:
     return None
 
 
-def network(value: str) -> str | None:
-    """A network in CIDR notation without host bits."""
-    try:
-        ipaddress.ip_network(value)
-    except ValueError as error:
-        return f"is no network in CIDR notation ({error})"
-    return None
-
-
 def url(value: str) -> str | None:
     """An http(s) URL that is not a documentation name."""
     if not value:
         return "is not filled in; set its URL"
     match = re.fullmatch(r"https?://([A-Za-z0-9.-]+|\[[0-9a-f:.]+\])(:\d{1,5})?(/\S*)?", value)
     if match is None:
-        return "is no http:// or https:// URL"
+        return "is no URL; write https://, the host and, if need be, :port, without user and password"
     return address(match[1].strip("[]"))
+
+
+def secure_url(value: str) -> str | None:
+    """An https:// URL."""
+    return url(value) or (None if value.startswith("https://") else "is not encrypted; use https://")
+
+
+def url_path(value: str) -> str | None:
+    """The path of a URL."""
+    return None if re.fullmatch(r"/[^\s?#]*", value) else "is no path; it starts with /, without host, spaces and query"
+
+
+def certificates(value: str) -> str | None:
+    """PEM certificates, or nothing."""
+    if not value:
+        return None
+    try:
+        ssl.create_default_context(cadata=value)
+    except (ssl.SSLError, ValueError):
+        return "holds no PEM certificates (-----BEGIN CERTIFICATE----- ...); give the file's content, not its name"
+    return None
+
+
+def storage_url(value: str) -> str | None:
+    """The endpoint of a storage: https://, or http:// inside a private network."""
+    flaw = url(value)
+    if flaw or value.startswith("https://"):
+        return flaw
+    name = value.removeprefix("http://").split("/")[0].rsplit(":", 1)[0]
+    try:
+        private = ipaddress.ip_address(name).is_private
+    except ValueError:
+        private = "." not in name or name.rsplit(".", 1)[-1] in ("internal", "local", "lan", "test", "home", "svc")
+    return None if private else "is not encrypted and leaves the private network; use https://"
+
+
+def bucket(value: str) -> str | None:
+    """An S3 bucket (https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html)."""
+    if not value:
+        return "is not filled in; set the bucket for the backups, which must exist"
+    if re.fullmatch(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", value) and ".." not in value and not re.fullmatch(r"[\d.]+", value):
+        return None
+    return "is no bucket name; use 3 to 63 lower-case letters, digits, '-' and '.', without s3:// and path"
+
+
+def folder(value: str) -> str | None:
+    """A folder in a bucket, whose parts are plain names."""
+    if all(re.fullmatch(r"[A-Za-z0-9_.-]+", part) and part not in (".", "..") for part in value.split("/")):
+        return None
+    return "is no folder; use names of letters, digits, '_', '.', '-', joined by '/', without one in front or at the end"
 
 
 def time_zone(value: str) -> str | None:
     """An IANA time zone name; CronJob.spec.timeZone refuses others."""
-    if value in zoneinfo.available_timezones():
-        return None
-    return "is no IANA time zone; use a name such as America/Sao_Paulo or Etc/UTC"
+    try:
+        zoneinfo.ZoneInfo(value)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+        return "is no IANA time zone; use a name such as America/Sao_Paulo or Etc/UTC"
+    return None
 
 
 _CRON = [
@@ -106,6 +231,9 @@ _CRON = [
     ("month", 1, 12, "jan feb mar apr may jun jul aug sep oct nov dec"),
     ("day of week", 0, 7, "sun mon tue wed thu fri sat"),
 ]
+
+
+_DAYS = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 
 
 def cron(value: str) -> str | None:
@@ -120,12 +248,14 @@ def cron(value: str) -> str | None:
         for part in text.split(","):
             match = re.fullmatch(r"(?:\*|\?|(\w+)(?:-(\w+))?)(?:/(\d+))?", part)
             if match is None:
-                return f"has the {name} '{text}', which is not like 5, 1-5, */10 or 1,15"
+                return f"has the {name} '{text}'; write it like 5, 1-5, */10 or 1,15"
             first, last, step = (number.get((group or "").lower(), group) for group in match.groups())
             if not all(bound is None or (bound.isdigit() and low <= int(bound) <= high) for bound in (first, last)):
-                return f"has the {name} '{text}', outside {low}-{high}"
+                return f"has the {name} '{text}', outside {low}-{high}; correct it"
             if (first and last and int(first) > int(last)) or step == "0":
-                return f"has the {name} '{text}', a range that never comes"
+                return f"has the {name} '{text}', a range that never comes; correct it"
+    if fields[2].isdigit() and fields[3].isdigit() and fields[4] == "*" and int(fields[2]) > _DAYS[int(fields[3]) - 1]:
+        return f"names day {fields[2]} of month {fields[3]}, which never comes; correct it"
     return None
 
 
@@ -134,7 +264,7 @@ def json_text(value: str) -> str | None:
     try:
         json.loads(value)
     except json.JSONDecodeError as error:
-        return f"is no JSON: {error.msg} at line {error.lineno}, column {error.colno}"
+        return f"is no JSON: {error.msg} at line {error.lineno}, column {error.colno}; correct it there"
     return None
 
 
@@ -142,17 +272,36 @@ def age_recipient(value: str) -> str | None:
     """The public half of an age X25519 key (https://age-encryption.org/v1)."""
     if not value:
         return "is not filled in; make a key pair with 'age-keygen -o key.txt', keep the file off the server and set its public key here"
-    if value.upper().startswith("AGE-SECRET-KEY-"):
+    if is_age_identity(value):
         return "is a private key; set the public one (age1...), keep the private one off the server, and replace the pair"
-    if re.fullmatch(r"age1[02-9ac-hj-np-z]{58}", value):
+    if re.fullmatch(r"age1[02-9ac-hj-np-z]{58}", value) and _bech32("age", value[4:]):
         return None
-    return "is no age public key (age1 and 58 characters)"
+    return "is no age public key, or was mistyped (age1 and 58 characters, the last six a checksum); copy it whole from 'age-keygen -y key.txt'"
+
+
+def is_age_identity(value: str) -> bool:
+    """True for text with a private key, which must not be shown."""
+    return "AGE-SECRET-KEY-" in value.upper()
+
+
+def _bech32(prefix: str, data: str) -> bool:
+    """The checksum of BIP 173."""
+    alphabet = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"
+    values = [*(ord(c) >> 5 for c in prefix), 0, *(ord(c) & 31 for c in prefix), *(alphabet.index(c) for c in data)]
+    check = 1
+    for value in values:
+        top, check = check >> 25, (check & 0x1FFFFFF) << 5 ^ value
+        for bit, generator in enumerate((0x3B6A57B2, 0x26508E6D, 0x1EA119FA, 0x3D4233DD, 0x2A1462B3)):
+            check ^= generator if top >> bit & 1 else 0
+    return check == 1
 
 
 def secret(value: str, least: int) -> str | None:
     """Length, placeholders and variety of a secret. The answer never holds the value or a part of it."""
     if not value:
         return "is empty"
+    if not value.isascii() or not value.isprintable() or value != value.strip():
+        return "holds a line break, a space at an end or a character outside ASCII, which URLs and shells take for something else"
     folded = re.sub(r"[\s_.-]", "", value.lower())
     if any(word in folded for word in _PLACEHOLDERS) or re.search(r"^(your|my|sua|seu|minha)[-_ ]|[-_]aqui$", value.lower()):
         return "is a placeholder"
@@ -160,18 +309,21 @@ def secret(value: str, least: int) -> str | None:
         return f"has {len(value)} characters of at least {least}"
     if len(set(value)) < min(8, least // 2):
         return f"has only {len(set(value))} different characters"
+    period = (value * 2).find(value, 1)
+    if period < len(value):
+        return f"repeats its first {period} characters"
     return None
 
 
 def duration(value: str) -> str | None:
     """A duration as Traefik writes it: a positive number and its unit."""
-    return None if re.fullmatch(r"[1-9]\d*(ms|s|m|h)", value) else "is no duration such as 1s, 500ms or 1m"
+    return None if re.fullmatch(r"[1-9]\d*(ms|s|m|h)", value) else "is no duration above 0; write it like 1s, 500ms or 1m"
 
 
 def shown(value: object) -> str:
     """A value in a message: quoted, one line, cut at 60 characters."""
     text = ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
-    text = " ".join(text.split())
+    text = re.sub(r"(//)[^/\s@]+@", r"\1***@", " ".join(text.split()))  # user and password of a URL
     return f"'{text[:57]}...'" if len(text) > 60 else f"'{text}'"
 
 

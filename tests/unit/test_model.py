@@ -40,7 +40,7 @@ def inventory() -> dict[str, Any]:
         },
         "platform_acme": {"email": "ops@acme.test"},
         "platform_s3": {"endpoint": "https://s3.acme.test", "bucket": "backups"},
-        "platform_backup_recipient": "age1" + "q" * 58,
+        "platform_backup_recipient": "age1epqu06qxmcu3pjuqgfxmwr38jy6ch23hfa0ccpcp4gguc6064umq9pn9cf",
         "platform_secrets": {
             "dev": {name: secret(f"dev{name}") for name in names},
             "prod": {name: secret(f"prod{name}") for name in names},
@@ -91,9 +91,9 @@ def test_what_follows_from_names() -> None:
 
 def test_release_wins_over_the_inventory_s_image() -> None:
     data = change("platform_environments/prod/api/image", "registry.test/own:1") | {
-        "platform_releases": {"prod": {"image": "registry.test/own@sha256:1"}}
+        "platform_releases": {"prod": {"image": "registry.test/own@sha256:" + "1" * 64}}
     }
-    assert run(data).model["environments"]["prod"]["api"]["image"] == "registry.test/own@sha256:1"
+    assert run(data).model["environments"]["prod"]["api"]["image"] == "registry.test/own@sha256:" + "1" * 64
 
 
 def test_config_hash_follows_config_and_secrets_of_its_environment_only() -> None:
@@ -136,7 +136,7 @@ MISTAKES = [
     (f"{ENV}/prod/api/replcas", 2, f"{ENV}.prod.api.replcas", "did you mean replicas?"),
     (f"{ENV}/prod/postgress", {}, f"{ENV}.prod.postgress", "did you mean postgres?"),
     (f"{ENV}/prod/api", 5, f"{ENV}.prod.api", "must be a dict"),
-    (f"{ENV}/prod/api/image", {"a": 1}, f"{ENV}.prod.api.image", "must be one value"),
+    (f"{ENV}/prod/api/image", {"a": 1}, f"{ENV}.prod.api.image", "must be text"),
     (f"{ENV}/prod/api/replicas", "many", f"{ENV}.prod.api.replicas", "whole number"),
     (f"{ENV}/prod/api/replicas", 0, f"{ENV}.prod.api.replicas", "at least 1"),
     (f"{ENV}/prod/network", "open", f"{ENV}.prod.network", "zero_trust"),
@@ -162,7 +162,7 @@ MISTAKES = [
     (f"{ENV}/prod/config/JWT_SECRET", "x", f"{ENV}.prod.config.JWT_SECRET", "also one of its secrets"),
     (f"{ENV}/prod/backup/schedule", "0 25 * * *", f"{ENV}.prod.backup.schedule", "hour '25'"),
     (f"{ENV}/prod/backup/time_zone", "Brasilia", f"{ENV}.prod.backup.time_zone", "IANA"),
-    (f"{ENV}/prod/egress", [{"cidr": "10.0.0.1/8"}], f"{ENV}.prod.egress[0]", "host bits"),
+    (f"{ENV}/prod/egress", [{"cidr": "10.0.0.1/8"}], f"{ENV}.prod.egress[0].cidr", "host bits"),
     ("platform_only", "production", "platform_only", "did you mean prod?"),
     ("platform_profile", "big", "platform_profile", "none of platform_profiles"),
     ("platform_redis", {"maxmemory": "256Mi"}, "platform_redis.maxmemory", "3/4"),
@@ -209,9 +209,27 @@ def test_every_problem_at_once_and_no_traceback_of_an_empty_inventory() -> None:
 
 
 @pytest.mark.parametrize("value", [None, [], "text", 3])
-@pytest.mark.parametrize("name", [name for name, option in SPECS["main"]["options"].items() if option["type"] == "dict"])
+@pytest.mark.parametrize("name", [name for name, option in SPECS["inventory"]["options"].items() if option["type"] == "dict"])
 def test_another_shape_is_no_traceback(name: str, value: Any) -> None:
     run({**inventory(), name: value})
+
+
+def places(value: Any, path: str = "") -> list[str]:
+    """The path of every value in a dictionary."""
+    inner = [place for key, item in value.items() for place in places(item, f"{path}/{key}".strip("/"))] if isinstance(value, dict) else []
+    return [*([path] if path else []), *inner]
+
+
+@pytest.mark.parametrize("odd", [None, [], ["x"], "", "text", -3, 1.5, True, {"a": {"b": 1}}], ids=str)
+def test_an_odd_value_anywhere_is_no_traceback(odd: Any) -> None:
+    for path in places({name: value for name, value in inventory().items() if name != "hosts"}):
+        data = copy.deepcopy(inventory())
+        *parents, last = path.split("/")
+        place = data
+        for key in parents:
+            place = place[key]
+        place[last] = odd
+        run(data)
 
 
 @pytest.mark.parametrize("value", ["short-and-Unique-1", "changeme" * 5, secret("devDB_PASSWORD"), "b" * 40])
@@ -231,7 +249,9 @@ def test_missing_image_is_a_problem_unless_a_bundle_will_bring_it() -> None:
     lock = {name: image for name, image in LOCK.items() if name not in ("api", "backup")}
     paths = {problem.path for problem in resolve(inventory(), SPECS, lock, {}).problems}
     assert paths == {"platform_image_overrides.backup", f"{ENV}.dev.api.image", f"{ENV}.prod.api.image"}
-    pending = resolve({**inventory(), "image_pending": True}, SPECS, lock, {})
+    awaited = {**inventory(), "image_pending": True}
+    assert {problem.path for problem in resolve(awaited, SPECS, lock, {}).problems} == {"platform_bundle"}
+    pending = resolve({**awaited, "platform_preflight_only": True}, SPECS, lock, {})
     assert pending.problems == []
     assert pending.model["environments"]["prod"]["api"]["image"] == "pending/api"
 

@@ -18,6 +18,8 @@ finish() {
 }
 trap finish EXIT
 
+# The address of a new pod takes a moment to get into the network policies.
+until pg_isready --quiet --timeout=5 || [ "$SECONDS" -ge 60 ]; do sleep 1; done
 echo "dumping $PGDATABASE of $PGHOST to $folder/$dump"
 mkfifo "$work/to-digest" "$work/to-count"
 sha256sum < "$work/to-digest" > "$work/digest" &

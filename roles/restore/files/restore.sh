@@ -12,6 +12,8 @@ if [ -z "$manifest" ] || ! rclone cat "$folder/$manifest" > /tmp/manifest.json |
   rclone lsf --include '*.json' "$folder" | sort >&2
   exit 1
 fi
+# The address of a new pod takes a moment to get into the network policies.
+until pg_isready --quiet --timeout=5 || [ "$SECONDS" -ge 60 ]; do sleep 1; done
 echo "restoring ${manifest%.json} into $PGDATABASE of $PGHOST"
 # age authenticates what it decrypts: a cut or changed file ends the pipe early, pg_restore sees it, and the transaction is rolled back.
 rclone cat "$folder/${manifest%.json}.dump.age" |

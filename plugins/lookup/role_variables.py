@@ -1,0 +1,66 @@
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What an inventory sets of the roles' variables, and what each role takes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+from ansible.errors import AnsibleError
+from ansible.plugins.lookup import LookupBase
+
+DOCUMENTATION = r"""
+name: role_variables
+short_description: The variables of the collection's roles, with what the inventory sets of them
+version_added: "0.1.0"
+author: The shaka.platform founders (@shaka-platform)
+description:
+  - For each role with argument_specs, its options and the values of all variables that carry its name as prefix, so that
+    a mistake is found before the first role changes anything (Ansible itself checks a role when it starts).
+  - A value that cannot be known yet, because it needs the server's facts or another role's, is left out; Ansible checks it later.
+options:
+  except:
+    description: Roles to leave out.
+    type: list
+    elements: str
+    default: []
+"""
+
+EXAMPLES = r"""
+- name: Show what is set of the role host
+  ansible.builtin.debug:
+    msg: "{{ lookup('shaka.platform.role_variables').host['values'] }}"
+"""
+
+RETURN = r"""
+_list: {description: "One dictionary, role name to C(options) and C(values).", type: list, elements: dict}
+"""
+
+
+@lru_cache(maxsize=1)
+def _options() -> dict[str, Mapping[str, Any]]:
+    roles = Path(__file__).resolve().parents[2] / "roles"
+    found = {path.parents[1].name: yaml.safe_load(path.read_text(encoding="utf-8")) for path in roles.glob("*/meta/argument_specs.yml")}
+    return {role: (specs["argument_specs"].get("main") or {}).get("options") or {} for role, specs in found.items()}
+
+
+class LookupModule(LookupBase):  # type: ignore[misc]  # ansible-core has no type information
+    """See the documentation."""
+
+    def run(self, terms: list[str], variables: Mapping[str, Any] | None = None, **kwargs: Any) -> list[Any]:
+        self.set_options(var_options=variables, direct=kwargs)
+        roles = {role: options for role, options in _options().items() if role not in self.get_option("except")}
+        return [{role: {"options": options, "values": self._values(role, variables or {})} for role, options in roles.items()}]
+
+    def _values(self, role: str, variables: Mapping[str, Any]) -> dict[str, Any]:
+        values: dict[str, Any] = {}
+        for name in variables:
+            if name.startswith(f"{role}_"):
+                try:
+                    values[name] = self._templar.template(variables[name])
+                except AnsibleError:
+                    continue  # not known yet
+        return values

@@ -1,0 +1,130 @@
+"""Bad input is refused before anything changes: tests/inputs/cases.yml, each through the role platform's own variables, filters and lookups."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import os
+import socket
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from ansible.inventory.manager import InventoryManager
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar, trust_as_template
+from ansible.vars.manager import VariableManager
+from ansible_collections.shaka.platform.plugins.plugin_utils.model import merge
+
+ROOT = Path(__file__).parents[2]
+INPUTS = ROOT / "tests/inputs"
+CASES: list[dict[str, Any]] = yaml.safe_load((INPUTS / "cases.yml").read_text())
+HOST = "microsaas-server"
+
+
+def owner() -> dict[str, Any]:
+    """What an owner fills in, with random-looking secrets."""
+    filled: dict[str, Any] = yaml.safe_load((INPUTS / "owner.yml").read_text())
+    names = yaml.safe_load((ROOT / "inventories/prod/group_vars/all/secrets.yml").read_text())["platform_secrets"]
+    secrets = {group: {name: hashlib.sha256(f"{group} {name}".encode()).hexdigest() for name in values} for group, values in names.items()}
+    return {**filled, "platform_secrets": secrets}
+
+
+class Site:
+    """inventories/prod, loaded as ansible-playbook loads it; a case is laid over it as extra variables are."""
+
+    def __init__(self) -> None:
+        self.loader = DataLoader()
+        self.role = ROOT / "roles/platform"
+        inventory = InventoryManager(loader=self.loader, sources=[str(ROOT / "inventories/prod")])
+        given = VariableManager(loader=self.loader, inventory=inventory).get_vars(host=inventory.get_host(HOST))
+        defaults = self._load("defaults/main.yml")
+        self.role_variables = {**self._load("vars/main.yml"), "role_path": str(self.role)}
+        self.variables = {**defaults, **merge(given, owner())}
+        self.names = set(defaults) - {"platform_bundle"}
+        self.rendered = self._render("__platform_variables", {})
+
+    def _load(self, path: str) -> dict[str, Any]:
+        return dict(self.loader.load_from_file(str(self.role / path), trusted_as_template=True) or {})
+
+    def _render(self, what: str, over: dict[str, Any]) -> dict[str, Any]:
+        templar = Templar(loader=self.loader, variables={**self.variables, **self.role_variables, **over})
+        return dict(templar.template(trust_as_template(f"{{{{ {what} }}}}")))
+
+    def resolve(self, changes: dict[str, Any]) -> dict[str, Any]:
+        """The filter's answer. What several of the role's variables depend on is rendered anew; rendering takes most of the time."""
+        keys = [path.split("/") for path in changes]
+        known = all(key[0] in self.names for key in keys)
+        variables = copy.deepcopy(self.rendered if known else self.variables)
+        for key, value in zip(keys, changes.values(), strict=True):
+            lay(variables, key, value)
+        return self._render("__platform_resolution", {"__platform_variables": variables} if known else variables)
+
+
+def lay(place: dict[str, Any], path: list[str], value: Any) -> None:
+    *parents, last = path
+    for key in parents:
+        place = place.setdefault(key, {})
+    if value is None:
+        del place[last]
+    else:
+        place[last] = value
+
+
+@pytest.fixture(scope="module")
+def site() -> Site:
+    return Site()
+
+
+def test_an_inventory_that_is_filled_in_is_accepted(site: Site) -> None:
+    assert site.resolve({})["problems"] == []
+
+
+@pytest.mark.parametrize("case", CASES, ids=[case["id"] for case in CASES])
+def test_a_mistake_is_named_with_its_value_its_rule_and_its_fix(site: Site, case: dict[str, Any]) -> None:
+    result = site.resolve(case["set"])
+    problems = [problem.split(": ", 1) for problem in result["problems"]]
+    texts = [text for path, text in problems if path == case["path"]]
+    assert any(all(words in text for words in case["says"]) for text in texts), result["message"]
+    assert case.get("more") or len(problems) == 1, result["message"]
+    if case.get("secret"):
+        hidden = [str(value) for path, value in case["set"].items() if path.startswith(("platform_secrets", "platform_backup_recipient"))]
+        assert hidden
+        assert not [value for value in hidden if value.strip() in result["message"]]
+
+
+def apart(cases: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Those that change different dictionaries, so that none hides another."""
+    result: list[dict[str, Any]] = []
+    taken: set[str] = set()
+    for case in cases:
+        parents = {path.rsplit("/", 1)[0] for path in case["set"]}
+        if not taken & parents:
+            result.append(case)
+        taken |= parents
+    return result
+
+
+def test_a_run_with_many_mistakes_lists_them_all_and_contacts_nothing(tmp_path: Path) -> None:
+    """site.yml for real, on an address where whoever connects is seen."""
+    chosen = apart([case for case in CASES if not case.get("more") and not {"ansible_host", "platform_bundle"} & set(case["set"])])
+    variables = merge(yaml.safe_load((ROOT / "inventories/prod/group_vars/all/platform.yml").read_text()), owner())
+    for case in chosen:
+        for path, value in case["set"].items():
+            lay(variables, path.split("/"), value)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(0)
+        variables |= {"ansible_host": "127.0.0.1", "ansible_port": server.getsockname()[1]}
+        (tmp_path / "mistakes.json").write_text(json.dumps(variables))
+        command = ["ansible-playbook", "site.yml", "-i", "inventories/prod", "-e", f"@{tmp_path}/mistakes.json"]
+        done = subprocess.run(command, cwd=ROOT, env={**os.environ, "ANSIBLE_NOCOLOR": "1"}, capture_output=True, text=True, timeout=120, check=False)
+        with pytest.raises(BlockingIOError):
+            server.accept()
+    assert done.returncode == 2, done.stdout + done.stderr
+    listed = done.stdout.splitlines()
+    assert len(chosen) >= 15
+    assert [case["id"] for case in chosen if f"  {case['path']}" not in listed] == [], done.stdout
+    assert "Gathering Facts" not in done.stdout
