@@ -272,18 +272,21 @@ def _with_profile(raw: Raw, problems: Problems) -> Raw:
         problems.add("platform_profile", f"is none of platform_profiles; {nearest(name, list(profiles))}", name)
         return raw
     parts = ("server", "environments", "namespaces", "redis")
-    given = profiles[name] if isinstance(profiles[name], Mapping) else {"": None}
-    for part, value in given.items():
-        path = f"platform_profiles.{name}.{part}".rstrip(".")
-        if not isinstance(value, Mapping):
-            problems.add(path, "must be a dictionary (name: value)")
-        elif part not in parts:
-            problems.add(path, f"is unknown; {nearest(part, list(parts))}")
-    given = {part: value for part, value in given.items() if part in parts and isinstance(value, Mapping)}
-    for env in given.get("environments", {}):
+    over: dict[str, Mapping[str, Any]] = {}
+    if not isinstance(profiles[name], Mapping):
+        problems.add(f"platform_profiles.{name}", "must be a dictionary (name: value)", profiles[name])
+        return raw
+    for part, value in profiles[name].items():
+        if part not in parts:
+            problems.add(f"platform_profiles.{name}.{part}", f"is unknown; {nearest(part, list(parts))}")
+        elif not isinstance(value, Mapping):
+            problems.add(f"platform_profiles.{name}.{part}", "must be a dictionary (name: value)", value)
+        else:
+            over[part] = value
+    for env in over.get("environments", {}):
         if env not in raw["platform_environments"]:
             problems.add(f"platform_profiles.{name}.environments.{env}", f"is no environment; {nearest(env, list(raw['platform_environments']))}")
-    return {**raw, **{f"platform_{part}": merge(raw[f"platform_{part}"], value) for part, value in given.items()}}
+    return {**raw, **{f"platform_{part}": merge(raw[f"platform_{part}"], value) for part, value in over.items()}}
 
 
 def _check_roles(roles: Mapping[str, Any], problems: Problems) -> Mapping[str, Any]:

@@ -29,7 +29,7 @@ _NOT_BOOLEAN = "must be {kind}; YAML reads yes and on, no and off as true and fa
 def complete(data: Any, options: Mapping[str, Any], path: str, problems: Problems) -> Raw:
     """The data with types converted and the defaults of its options; a value that is wrong is a problem, and counts as left out."""
     if data is not None and not isinstance(data, Mapping):
-        problems.add(path, f"must be {_KINDS['dict']}", data)
+        problems.add(path, f"must be {_KINDS['dict']}", None if isinstance(data, list) else data)
     known = _known_only(data if isinstance(data, Mapping) else {}, options, path, problems)
     return _validated(known, _with_defaults(options), path, problems)
 
@@ -68,7 +68,10 @@ def _known_only(data: Mapping[Any, Any], options: Mapping[str, Any], path: str, 
         if value is None:
             continue
         if flaw := _misshapen(value, option):
-            problems.add(here, flaw, None if option.get("no_log") else value)
+            if isinstance(value, (Mapping, list)):  # not shown: what is laid in the wrong place may be a secret
+                problems.add(here, f"is a {'dictionary' if isinstance(value, Mapping) else 'list'} and {flaw}")
+            else:
+                problems.add(here, flaw, None if option.get("no_log") else value)
         elif "options" in option and isinstance(value, Mapping):
             result[str(key)] = _known_only(value, option["options"], here, problems)
         elif "options" in option and isinstance(value, list):
