@@ -36,10 +36,10 @@ _value: {description: Problems; empty when there are none., type: list, elements
 
 
 def server_problems(
-    facts: Mapping[str, Any], size: Mapping[str, str], distributions: Mapping[str, int], python: str, listening: Sequence[str], ours: Sequence[str]
+    facts: Mapping[str, Any], size: Mapping[str, Any], distributions: Mapping[str, int], python: str, listening: Sequence[str], ours: Sequence[str]
 ) -> list[str]:
     """The filter."""
-    return list(server.server_problems(facts, size, distributions, python, server.listeners(listening, ours)))
+    return list(server.server_problems(facts, size, distributions, python, server.listeners(listening, ours), size.get("networks")))
 
 
 class FilterModule:

@@ -398,7 +398,7 @@ def resolve(variables: Mapping[str, Any], specs: Specs, images: Mapping[str, Any
     model = {
         "name": raw["platform_name"],
         "complete": len(selected) == len(environments),
-        "server": server,
+        "server": {**server, "networks": {key: [str(net) for net in parts] for key, parts in nets.items()}},
         "environments": {name: environments[name] for name in selected},
         "all_environments": environments,
         "namespaces": namespaces,

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from ansible_collections.shaka.platform.plugins.plugin_utils.networks import foreign_overlaps
 from ansible_collections.shaka.platform.plugins.plugin_utils.quantities import parse_cpu, parse_memory, show_memory
 
 # A server sold as 2 GiB reports about 5 % less, because the kernel and the firmware keep a part.
@@ -14,7 +15,12 @@ KEPT_BY_KERNEL = 0.10
 
 
 def server_problems(
-    facts: Mapping[str, Any], wanted: Mapping[str, str], distributions: Mapping[str, int], python: str, ports: Mapping[int, Sequence[str]]
+    facts: Mapping[str, Any],
+    wanted: Mapping[str, Any],
+    distributions: Mapping[str, int],
+    python: str,
+    ports: Mapping[int, Sequence[str]],
+    networks: Mapping[str, list[str]] | None = None,
 ) -> Iterator[str]:
     """What keeps the platform from this server, each with the fact and what would do.
 
@@ -23,6 +29,7 @@ def server_problems(
     :arg distributions: name -> least major version.
     :arg python: least version of the server's Python.
     :arg ports: port that others hold -> the programs that listen on it.
+    :arg networks: the cluster's networks by their key of `k3s_config`.
     """
     name, version = str(facts.get("distribution")), str(facts.get("distribution_version", "0"))
     if name not in distributions or int(re.match(r"\d*", version)[0] or 0) < distributions[name]:  # type: ignore[index]  # \d* always matches
@@ -39,10 +46,21 @@ def server_problems(
     yield from _sizes(facts, wanted)
     for port, programs in sorted(ports.items()):
         yield f"port {port}: held by {', '.join(programs)}; the platform answers there: stop and disable it"
+    yield from foreign_overlaps(networks or {}, _interfaces(facts))
 
 
 def _version(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in re.findall(r"\d+", text)[:3])
+
+
+def _interfaces(facts: Mapping[str, Any]) -> dict[str, str]:
+    """Interface -> network, for those that are not the cluster's own (its bridge, tunnel and pod ends)."""
+    found: dict[str, str] = {}
+    for name in facts.get("interfaces") or []:
+        address = (facts.get(str(name).replace("-", "_")) or {}).get("ipv4") or {}
+        if address.get("network") and address.get("prefix") and not str(name).startswith(("cni", "flannel", "veth", "lo", "kube-")):
+            found[str(name)] = f"{address['network']}/{address['prefix']}"
+    return found
 
 
 def _sizes(facts: Mapping[str, Any], wanted: Mapping[str, str]) -> Iterator[str]:
@@ -62,8 +80,8 @@ def listeners(lines: Sequence[str], ours: Sequence[str]) -> dict[int, list[str]]
         if len(columns) < 5:
             continue
         port = int(columns[3].rsplit(":", 1)[-1])
-        programs = re.findall(r'\("([^"]+)"', line) or ["an unknown program"]
-        others = sorted({program for program in programs if program not in ours})
+        programs = re.findall(r'\("([^"]+)",pid=(\d+)', line) or [("an unknown program", "")]
+        others = sorted({f"{name} (pid {pid})" if pid else name for name, pid in programs if name not in ours})
         if others:
             held[port] = sorted({*held.get(port, []), *others})
     return held

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.variables import PAGE, page
+
 ROLES = Path(__file__).parents[2] / "roles"
 WITH_SPECS = sorted(path.parents[1].name for path in ROLES.glob("*/meta/argument_specs.yml"))
 WITH_DEFAULTS = sorted(path.parents[1].name for path in ROLES.glob("*/defaults/main.yml") if yaml.safe_load(path.read_text()))
@@ -56,3 +58,7 @@ def test_the_model_is_given_every_variable() -> None:
     text = (ROLES / "platform/vars/main.yml").read_text()
     given = set(re.findall(r"^  (platform_\w+):", text, re.MULTILINE))
     assert given == set(options("platform"))
+
+
+def test_the_page_of_variables_is_current() -> None:
+    assert PAGE.read_text() == page(), "run: python3 -m tests.variables"

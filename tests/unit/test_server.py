@@ -48,5 +48,21 @@ def test_a_foreign_listener() -> None:
         "LISTEN 0 511 [::]:80 [::]:*",
     ]
     held = listeners(lines, ["k3s"])
-    assert held == {80: ["an unknown program", "nginx"]}
-    assert "port 80: held by an unknown program, nginx" in problems(held)[0]
+    assert held == {80: ["an unknown program", "nginx (pid 5)", "nginx (pid 6)"]}
+    assert "port 80: held by an unknown program, nginx (pid 5), nginx (pid 6)" in problems(held)[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "network", "says"),
+    [
+        ("eth0", "10.42.8.0", "network 10.42.8.0/24 of eth0: overlaps the cluster's pods (10.42.0.0/16); set k3s_config.cluster-cidr"),
+        ("vpn-1", "10.43.0.0", "of vpn-1: overlaps the cluster's Services (10.43.0.0/16); set k3s_config.service-cidr"),
+        ("eth0", "10.44.0.0", ""),
+        ("cni0", "10.42.0.0", ""),
+    ],
+)
+def test_a_network_of_the_server_that_the_cluster_would_take_over(name: str, network: str, says: str) -> None:
+    networks = {"cluster-cidr": ["10.42.0.0/16"], "service-cidr": ["10.43.0.0/16"]}
+    facts = {**FACTS, "interfaces": ["lo", name], name.replace("-", "_"): {"ipv4": {"network": network, "prefix": "24"}}}
+    found = list(server_problems(facts, SIZE, {"Debian": 12}, "3.9", {}, networks))
+    assert [text for text in found if says in text] if says else found == []
