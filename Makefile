@@ -1,5 +1,7 @@
 # make sandbox    a practice server in this machine, and the whole platform on it
 # make test       everything that CI runs
+# make prove      the long proofs: kills, twenty runs with nothing to do, secrets, reset (hours)
+# make bench      the collection beside what one would otherwise write
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
@@ -10,7 +12,7 @@ VENV_READY := $(VENV)/.ready-$(shell sha256sum requirements.txt | cut -c1-12)
 export PATH := $(BIN):$(PATH)
 export PYTHONPATH := $(CURDIR)
 
-.PHONY: help doctor prepare venv sandbox sandbox-down test test-fast lint types unit sanity molecule requirements
+.PHONY: help doctor prepare venv sandbox sandbox-down test test-fast lint types unit sanity molecule prove bench requirements
 help:
 	@sed -n 's/^# make/make/p' Makefile
 
@@ -49,14 +51,12 @@ lint: $(VENV_READY)
 	ansible-lint --offline --profile production
 
 types: $(VENV_READY)
-	mypy --strict lab
-	export MYPYPATH=.ansible/collections
-	mypy --strict --namespace-packages --explicit-package-bases tests/unit
-	MYPYPATH+=:tests/contract mypy --strict --namespace-packages --explicit-package-bases tests/contract
-	MYPYPATH+=:molecule mypy --strict --namespace-packages --explicit-package-bases molecule
-	unset MYPYPATH
+	strict="mypy --strict --namespace-packages --explicit-package-bases"
+	mypy --strict lab benchmarks
+	for part in tests/unit tests/contract tests/integration molecule; do MYPYPATH=.ansible/collections:$$part $$strict $$part; done
+	MYPYPATH=.ansible/collections:tests $$strict tests/prove
 	cd .ansible/collections
-	mypy --strict --namespace-packages --explicit-package-bases ansible_collections/shaka/platform/plugins
+	$$strict ansible_collections/shaka/platform/plugins
 
 unit: $(VENV_READY)
 	PYTHONPATH=$(CURDIR)/.ansible/collections:$(CURDIR) pytest -q tests/unit
@@ -66,6 +66,14 @@ sanity: $(VENV_READY)
 
 molecule: $(VENV_READY)
 	molecule test --all
+
+# --- figures, committed with their date ---------------------------------------------------------------------------------
+prove: $(VENV_READY)
+	export PYTHONPATH+=:$(CURDIR)/tests
+	for proof in noops canaries resets kills; do python3 -m prove.$$proof; done
+
+bench: $(VENV_READY)
+	for comparison in benchmarks/*.py; do python3 $$comparison; done
 
 requirements:
 	uv pip compile --generate-hashes --python-version 3.11 --no-emit-index-url --custom-compile-command 'make requirements' requirements.in -o requirements.txt
