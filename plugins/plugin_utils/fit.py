@@ -420,6 +420,23 @@ def _notes(plan: Plan, spaces: Mapping[str, _Space]) -> Iterator[str]:
         yield f"the server's {', '.join(missing)} is not known yet (platform_server, or its facts once it is reached) and was not compared"
 
 
+# Kind -> what a quota calls it. A Certificate has its key in a Secret, and each namespace gets the ConfigMap kube-root-ca.crt.
+COUNTED_KINDS = {"Service": "services", "Secret": "secrets", "Certificate": "secrets", "ConfigMap": "configmaps"}
+
+
+def _object_findings(sets: Sequence[Rendered], spaces: Mapping[str, _Space]) -> Iterator[str]:
+    """Quotas that leave no room for the objects themselves."""
+    for namespace, space in spaces.items():
+        counts = {"services": 0, "secrets": 0, "configmaps": 1}
+        for item in (item for rendered in sets for item in rendered.objects):
+            kind = COUNTED_KINDS.get(str(item.get("kind")))
+            if kind and (item.get("metadata") or {}).get("namespace") == namespace:
+                counts[kind] += 1
+        for kind, count in counts.items():
+            if space.quota.get(kind, count) < count:
+                yield f"{space.path}.quota.{kind} {space.quota[kind]} is less than the {count} that the platform has there; raise it"
+
+
 def make_plan(sets: Sequence[Rendered], model: Object, server_name: str = "") -> Plan:
     """The plan of everything the roles render, for all environments, on the model's server.
 
@@ -461,5 +478,6 @@ def make_plan(sets: Sequence[Rendered], model: Object, server_name: str = "") ->
             if needed > hard and not any(f"{space.path}.quota.{name} " in finding for finding in plan.findings):
                 text = f"leaves no room for a job by hand during a rollout ({format_resource(name, needed)}, it is {format_resource(name, hard)})"
                 plan.notes.append(f"{space.path}.quota.{name} {text}")
+    plan.findings += _object_findings(sets, spaces)
     plan.notes += _notes(plan, spaces)
     return plan

@@ -197,6 +197,22 @@ def test_quota_less_than_the_namespace_needs() -> None:
     assert finding == ["platform_environments.prod.quota.limits.memory 256Mi is less than the 512Mi that its pods need at the peak; raise it"]
 
 
+@pytest.mark.parametrize(
+    ("quota", "finding"),
+    [
+        ({"configmaps": "1"}, "quota.configmaps 1 is less than the 2 "),  # Kubernetes itself adds kube-root-ca.crt
+        ({"secrets": "1"}, "quota.secrets 1 is less than the 2 "),  # a Certificate's key is a Secret
+        ({"services": "0"}, "quota.services 0 is less than the 1 "),
+        ({"configmaps": "2", "secrets": "2", "services": "1"}, ""),
+    ],
+)
+def test_quota_less_than_the_objects(quota: dict[str, str], finding: str) -> None:
+    text = "".join(f"---\nkind: {kind}\nmetadata: {{name: x, namespace: x-prod}}\n" for kind in ("Service", "Secret", "Certificate", "ConfigMap"))
+    found = plan_of(text, quota=quota).findings
+    assert len(found) == bool(finding)
+    assert all(finding in item for item in found)
+
+
 def test_quota_beyond_the_server_is_a_note() -> None:
     plan = plan_of("", quota={"pods": "200", "limits.memory": "64Gi"})
     assert plan.findings == []
