@@ -62,8 +62,14 @@ class Waiter:
         """The object as it is now and what it lacks, None when ready."""
         obj, resource, _lacking = pending
         found = self.api.get(resource.path_of(key_of(obj)))
-        lacking = (lack(found) or self._steady(found)) if found else Lack("it was deleted meanwhile", True)
-        return (found or obj, resource, lacking) if lacking else None
+        if found is None:
+            return obj, resource, Lack("it was deleted meanwhile", True)
+        lacking = lack(found)
+        if lacking:
+            self._ready.pop(found["metadata"]["uid"], None)
+        else:
+            lacking = self._steady(found)
+        return (found, resource, lacking) if lacking else None
 
     def _steady(self, obj: dict[str, Any]) -> Lack | None:
         """A workload without a probe has to stay ready for a while: its pods may be about to crash."""
@@ -164,7 +170,9 @@ class Waiter:
                 text = self.api.request("GET", path, {"container": problem.container, "tailLines": str(LOG_LINES), "previous": previous})
             except ApiError:
                 continue
-            return [line for line in str(text).splitlines() if line.strip()][-LOG_LINES:]
+            lines = [line for line in str(text).splitlines() if line.strip()][-LOG_LINES:]
+            if lines and not lines[0].startswith("unable to retrieve container logs"):  # the kubelet's answer, with status 200, once they are gone
+                return lines
         return []
 
     def _secrets_of(self, namespace: str | None) -> list[str]:

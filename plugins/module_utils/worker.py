@@ -1,5 +1,5 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The part of apply_set that needs the Kubernetes client, in the interpreter that has it.
+"""The part of apply_set that needs urllib3 and PyYAML, in the interpreter that has it.
 
 Ansible's respawn_module writes the module's arguments into a pipe before the new process reads it, and so hangs for ever once they
 exceed the pipe's 64 KiB (seen with ansible-core 2.19); a set of objects does. So the arguments go through subprocess, which reads and

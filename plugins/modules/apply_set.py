@@ -94,7 +94,7 @@ options:
     type: path
     default: /etc/rancher/k3s/k3s.yaml
   python:
-    description: Interpreter on the server that has the C(kubernetes) client, used when the module's own has not.
+    description: Interpreter on the server that has urllib3 and PyYAML, used when the module's own has not.
     type: path
     default: /var/lib/shaka/venv/bin/python
   wait:
@@ -138,7 +138,7 @@ attributes:
     support: full
     description: YAML before and after of each changed object; values of Secrets as short digests.
 requirements:
-  - kubernetes (Python client) and PyYAML on the server, in the module's own interpreter or in O(python)
+  - urllib3 and PyYAML on the server (they come with the Kubernetes client), in the module's own interpreter or in O(python)
 author:
   - The shaka.platform founders (@shaka)
 """
@@ -231,12 +231,12 @@ ARGUMENTS = {
 
 def answer(params: dict[str, Any], check: bool, show_diff: bool) -> dict[str, Any]:
     """The result, by whichever interpreter has the client."""
-    if importlib.util.find_spec("kubernetes"):
+    if all(importlib.util.find_spec(name) for name in ("urllib3", "yaml")):
         return run(params, check, show_diff)
     python = params["python"]
     if os.access(python, os.X_OK):
         return run_in(python, params, check, show_diff)
-    reason = f"{python} with the Kubernetes client is not there"
+    reason = f"{python} with urllib3 and PyYAML is not there"
     if check:
         return offline(params, f"{reason} yet", show_diff)
     return {"failed": True, "msg": f"{reason}: role k3s makes it, run it first (or give another interpreter as python)"}

@@ -40,8 +40,12 @@ class Cluster:
     def get(self, what: str) -> Any:
         return json.loads(self.kubectl(f"get {what} -o json"))
 
-    def apply(self, *objects: dict[str, Any], role: str = "probe", check: bool = False, kill_after: int = 0, **options: Any) -> dict[str, Any]:
-        """The result of one run with these objects as the set `role.one`; `sets` gives several. Killed by the server after some seconds: {}."""
+    def kill(self) -> None:
+        """SIGKILL for the run that was started with `killable`."""
+        self.run(f"kill -9 $(cat {self.root}/killable)")
+
+    def apply(self, *objects: dict[str, Any], role: str = "probe", check: bool = False, killable: bool = False, **options: Any) -> dict[str, Any]:
+        """The result of one run with these objects as the set `role.one`; `sets` gives several. Ended by `kill`: {}."""
         sets = options.pop("sets", {f"{role}.one": list(objects)})
         params = {
             "role": role, "part_of": self.part_of, "complete": True, "secrets": {}, "kubeconfig": "/etc/rancher/k3s/k3s.yaml", "wait": True,
@@ -50,8 +54,8 @@ class Cluster:
             **options,
         }  # fmt: skip
         request = json.dumps({"params": params, "check": check, "diff": True}).encode()
-        limit = f"timeout --signal=KILL {kill_after} " if kill_after else ""
-        answer = self.run(f'{limit}{PYTHON} -I -c "{PROGRAM}" {self.root}', request, check=not kill_after)
+        remember = f"<&0 & echo $! > {self.root}/killable; wait $!" if killable else ""
+        answer = self.run(f'{PYTHON} -I -c "{PROGRAM}" {self.root} {remember}', request, check=not killable)
         return dict(json.loads(answer)) if answer else {}
 
 

@@ -210,11 +210,14 @@ def test_a_killed_run_is_completed_by_the_next(cluster: Cluster, space: str) -> 
     slow = deployment("slow", space, container("lab.local/redis:7", command=["sleep", "600"], readinessProbe={**ready, "periodSeconds": 1}))
     first = [config("stays", space, a="1"), config("goes", space, a="1")]
     actions(cluster.apply(*first, role="killed"))
-    assert cluster.apply(first[0], slow, role="killed", prune=False, kill_after=4) == {}  # after applying, before pruning, while waiting
-    cluster.kubectl(f"-n {space} wait --for=jsonpath='{{.status.phase}}'=Running pod -l app=slow --timeout=60s")
     with ThreadPoolExecutor(1) as pool:
+        killed = pool.submit(cluster.apply, first[0], slow, role="killed", prune=False, killable=True)  # as if before pruning
+        cluster.kubectl(f"-n {space} wait --for=create deployment/slow --timeout=60s")
+        cluster.kill()
+        assert killed.result() == {}
         next_run = pool.submit(cluster.apply, first[0], slow, role="killed")
-        time.sleep(3)
+        cluster.kubectl(f"-n {space} wait --for=delete configmap/goes --timeout=60s")
+        cluster.kubectl(f"-n {space} wait --for=jsonpath='{{.status.phase}}'=Running pod -l app=slow --timeout=60s")
         assert not next_run.done(), "it waits for what the killed run left not ready"
         cluster.kubectl(f"-n {space} exec deploy/slow -- touch /tmp/ready")
         assert actions(next_run.result()) == {"ConfigMap stays": "unchanged", "Deployment slow": "unchanged", "ConfigMap goes": "pruned"}

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
-from ansible_collections.shaka.platform.plugins.module_utils.readiness import creation_problem, issuing_problem, lack, pod_problems
+from ansible_collections.shaka.platform.plugins.module_utils import waiter
+from ansible_collections.shaka.platform.plugins.module_utils.discovery import Resource
+from ansible_collections.shaka.platform.plugins.module_utils.readiness import Lack, creation_problem, issuing_problem, lack, pod_problems, unproven
+from ansible_collections.shaka.platform.plugins.module_utils.references import Scrubber
 
 
 def thing(kind: str, api: str = "v1", spec: Any = None, status: Any = None, **meta: Any) -> dict[str, Any]:
@@ -145,3 +149,41 @@ def test_a_certificate_that_failed_says_when_it_is_tried_again() -> None:
     found = issuing_problem(thing("Certificate", CM, status=condition("Issuing", status="False", reason="Failed", message="dns"), namespace="n"))
     assert found and found.grace and "dns" in found.message and "kubectl -n n delete certificate x" in found.message
     assert issuing_problem(thing("Certificate", CM, status=condition("Issuing", status="True"))) is None
+
+
+@pytest.mark.parametrize(
+    ("containers", "extra", "expected"),
+    [
+        ([{"name": "a"}], {}, True),
+        ([{"name": "a", "readinessProbe": {}}], {}, False),
+        ([{"name": "a", "readinessProbe": {}}, {"name": "b"}], {}, True),
+        ([{"name": "a"}], {"minReadySeconds": 5}, False),
+    ],
+)
+def test_readiness_without_a_probe_proves_nothing(containers: list[dict[str, Any]], extra: dict[str, Any], expected: bool) -> None:
+    assert unproven(thing("Deployment", "apps/v1", {"template": {"spec": {"containers": containers}}, **extra})) == expected
+    assert not unproven(thing("Job", "batch/v1", {"template": {"spec": {"containers": containers}}, **extra}))
+
+
+def test_a_moment_of_readiness_is_not_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ready, crashed, ready: the time counts anew."""
+    clock = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    ready = deployment()
+    ready["metadata"].update(uid="u", namespace="n")
+    ready["spec"]["template"] = {"spec": {"containers": [{"name": "a"}]}}
+    crashed = {**ready, "status": {**ready["status"], "availableReplicas": 0}}
+    answers = {0.0: ready, 2.0: crashed, 2.5: ready, 4.0: ready, 6.0: ready}
+
+    class Api:
+        def get(self, _path: str) -> dict[str, Any]:
+            return answers[clock[0]]
+
+    resource = Resource("apps/v1", "Deployment", "deployments", True)
+    waiting = waiter.Waiter(Api(), None, 60, Scrubber([]))  # type: ignore[arg-type]
+    left = []
+    for clock[0] in answers:
+        found = waiting._look((ready, resource, Lack("", False)))
+        left.append(found[2].text if found else "")
+    moment = "it has not been ready for long"
+    assert left == [moment, "0 of 2 pods are available", moment, moment, ""]

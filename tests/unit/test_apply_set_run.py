@@ -5,12 +5,13 @@ from __future__ import annotations
 import copy
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
 from ansible_collections.shaka.platform.plugins.module_utils import applier, worker
 from ansible_collections.shaka.platform.plugins.module_utils.identity import MANAGER, SET, key_of
-from ansible_collections.shaka.platform.plugins.module_utils.kube import ApiError, Unreachable
+from ansible_collections.shaka.platform.plugins.module_utils.kube import Api, ApiError, Unreachable
 from ansible_collections.shaka.platform.plugins.module_utils.pruning import left_over
 
 VERBS = ["list", "delete", "patch", "get"]
@@ -233,5 +234,38 @@ def test_a_kept_namespace_keeps_what_shields_it() -> None:
 def test_the_worker_takes_more_than_a_pipe_holds() -> None:
     """Ansible's respawn_module would hang here."""
     big = params({"r.dev": [named("ConfigMap", f"c{i}", "dev", data={"k": "x" * 1000}) for i in range(200)]}, kubeconfig="/nonexistent/kubeconfig")
-    pytest.importorskip("kubernetes")
+    pytest.importorskip("urllib3")
     assert worker.run_in(sys.executable, big, True, False)["counts"]["created"] == 200
+
+
+CONFIG = """
+current-context: here
+contexts: [{name: here, context: {cluster: c, user: u}}]
+clusters: [{name: other, cluster: {server: 'https://192.0.2.1'}}, {name: c, cluster: {server: 'https://127.0.0.1:6443/'}}]
+users: [{name: u, user: {token: t}}]
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (CONFIG.replace("current-context: here", "current-context: gone"), "current context"),
+        (CONFIG.replace("user: u}", "user: nobody}"), "current context"),
+        (CONFIG.replace("token: t", "client-certificate-data: bm8="), "SSLError"),
+        ("{", "not YAML"),
+        ("", "TypeError"),
+    ],
+)
+def test_a_kubeconfig_that_cannot_be_used_is_said(tmp_path: Path, text: str, words: str) -> None:
+    pytest.importorskip("urllib3")
+    path = tmp_path / "config"
+    path.write_text(text)
+    with pytest.raises(Unreachable, match=f"{path} cannot be used: .*{words}"):
+        Api(str(path))
+
+
+def test_a_kubeconfig_says_where_and_who(tmp_path: Path) -> None:
+    pytest.importorskip("urllib3")
+    path = tmp_path / "config"
+    path.write_text(CONFIG)
+    assert Api(str(path)).host == "https://127.0.0.1:6443"

@@ -1,8 +1,7 @@
-"""What an operator does later: run again, look for drift, lose a table and get it back."""
+"""What an operator does later: run again, lose a table and get it back."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from conftest import Server
@@ -16,22 +15,6 @@ def test_a_second_run_changes_nothing_and_leaves_k3s_alone(server: Server) -> No
     assert done.returncode == 0, done.stdout
     assert " changed=0 " in done.stdout
     assert server.run(PID) == before
-
-
-def test_drift_is_found_named_and_put_back(server: Server) -> None:
-    clean = server.playbook("playbooks/drift.yml")
-    assert clean.returncode == 0, clean.stdout
-    server.run("""kubectl patch resourcequota quota -n shaka-prod --type merge -p '{"spec": {"hard": {"pods": "3"}}}'""")
-    version = server.run("kubectl get resourcequota quota -n shaka-prod -o jsonpath='{.metadata.resourceVersion}'")
-    found = server.playbook("playbooks/drift.yml")
-    assert found.returncode == 3, found.stdout
-    assert "ResourceQuota" in found.stdout and "shaka-prod/quota" in found.stdout
-    report = json.loads((Path(server.lab["reports"]) / "drift.json").read_text())
-    assert report["status"] == "findings"
-    assert server.run("kubectl get resourcequota quota -n shaka-prod -o jsonpath='{.metadata.resourceVersion}'") == version, "drift wrote"
-    assert server.playbook("site.yml", "--tags", "tenancy").returncode == 0
-    assert server.run("kubectl get resourcequota quota -n shaka-prod -o jsonpath='{.spec.hard.pods}'") == "200"
-    assert server.playbook("playbooks/drift.yml").returncode == 0
 
 
 def test_a_mistyped_inventory_is_an_error_and_not_clean(server: Server) -> None:
