@@ -20,11 +20,17 @@ class Server:
     """The lab server, as an operator meets it."""
 
     lab: dict[str, Any]
+    name: str = LAB
+
+    def ssh(self, command: str, *options: str, user: str = "root") -> subprocess.CompletedProcess[str]:
+        """Log in by a connection of its own, with the lab's key, and run a command."""
+        usual = ["-i", self.lab["key"], "-o", f"UserKnownHostsFile={self.lab['known_hosts']}", "-o", "ControlMaster=no", "-o", "LogLevel=ERROR"]
+        whole = ["ssh", *options, *usual, f"{user}@{self.lab['address']}", command]
+        return subprocess.run(whole, capture_output=True, text=True, timeout=420, check=False)
 
     def run(self, command: str, *, check: bool = True) -> str:
         """Run a command in a login shell on the server; returns what it prints."""
-        options = ["-i", self.lab["key"], "-o", f"UserKnownHostsFile={self.lab['known_hosts']}", "-o", "ControlMaster=no", "-o", "LogLevel=ERROR"]
-        done = subprocess.run(["ssh", *options, f"root@{self.lab['address']}", command], capture_output=True, text=True, timeout=420, check=False)
+        done = self.ssh(command)
         assert not check or done.returncode == 0, f"{command}: {done.stderr}{done.stdout}"
         return done.stdout
 
@@ -42,15 +48,20 @@ class Server:
 
     def playbook(self, name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run a playbook on this lab, as a user would."""
-        inventory = ["-i", "inventories/sandbox", "-e", f"lab_name={LAB}", "-e", f"platform_report_dir={self.lab['reports']}"]
+        inventory = ["-i", "inventories/sandbox", "-e", f"lab_name={self.name}", "-e", f"platform_report_dir={self.lab['reports']}"]
         environment = {**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")}
         return subprocess.run(
             ["ansible-playbook", name, *inventory, *arguments], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
         )
 
 
+def lab_server(name: str, tmp_path_factory: pytest.TempPathFactory) -> Server:
+    """The server of a lab."""
+    cache = os.environ.get("SHAKA_CACHE") or f"{os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache'}/shaka-platform"
+    lab = json.loads((Path(cache) / "labs" / name / "lab.json").read_text())
+    return Server({**lab, "reports": str(tmp_path_factory.mktemp("reports"))}, name)
+
+
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Server:
-    cache = os.environ.get("SHAKA_CACHE") or f"{os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache'}/shaka-platform"
-    lab = json.loads((Path(cache) / "labs" / LAB / "lab.json").read_text())
-    return Server({**lab, "reports": str(tmp_path_factory.mktemp("reports"))})
+    return lab_server(LAB, tmp_path_factory)

@@ -76,6 +76,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.shaka.platform.plugins.module_utils.files import parse_mode, place, write_whole
+from ansible_collections.shaka.platform.plugins.module_utils.home import make_parent
 from ansible_collections.shaka.platform.plugins.module_utils.manifest import remember
 
 ARGUMENT_SPEC: dict[str, Any] = {
@@ -134,16 +135,6 @@ def wanted(file: dict[str, Any], before: tuple[str, str] | None) -> tuple[str, s
     if file["content"] is not None:
         return file["content"], rights
     return (before[0], rights) if before else None
-
-
-def make_parent(dest: Path, owner: int, mode: int) -> None:
-    """Make a file's directories; only the one that holds it belongs to its owner."""
-    if dest.parent.is_dir():
-        return
-    dest.parent.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-    dest.parent.mkdir()
-    os.chown(dest.parent, owner, -1)
-    dest.parent.chmod(mode)
 
 
 def stage(file: dict[str, Any], execute: Execute) -> Path | None:

@@ -1,0 +1,192 @@
+#!/usr/bin/python
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: operator_kubeconfig
+short_description: A user's own kubeconfig, with a token that is renewed in time
+version_added: 0.1.0
+author: The shaka.platform founders (@shaka-platform)
+description:
+  - Gives a user of the server a kubeconfig (0600) with a token of a ServiceAccount, made by the TokenRequest API. Renews it when less than a third
+    of its time is left, when the ServiceAccount was made anew, or when the cluster's address or authority changed.
+  - The token is in no result and no diff.
+  - A renewed token does not end the earlier one, which stays valid until it expires; deleting the ServiceAccount ends all.
+attributes:
+  check_mode: {support: full, description: "Compares only; without a cluster or a user the file counts as made."}
+  diff_mode: {support: full, description: The reason and the expiry.}
+options:
+  user: {description: Who owns the file., type: str, required: true}
+  path: {description: The file., type: path, required: true}
+  service_account: {description: "The ServiceAccount, as C(namespace/name).", type: str, required: true}
+  days: {description: Days that a new token is valid., type: int, default: 90}
+  administrator:
+    description: The administrator's kubeconfig, from which address and authority are taken.
+    type: path
+    default: /etc/rancher/k3s/k3s.yaml
+  kubectl: {description: Command for kubectl as the administrator., type: list, elements: str, default: [/usr/local/bin/k3s, kubectl]}
+"""
+
+EXAMPLES = r"""
+- name: Ensure ana can use kubectl
+  shaka.platform.operator_kubeconfig:
+    user: ana
+    path: /home/ana/.kube/config
+    service_account: kube-system/operator-ana
+"""
+
+RETURN = r"""
+expires:
+  description: When the token expires, in UTC; empty when there is none yet.
+  returned: success
+  type: str
+reason:
+  description: Why the file was made anew; empty when it was not.
+  returned: success
+  type: str
+"""
+
+import base64
+import json
+import os
+import pwd
+import re
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.shaka.platform.plugins.module_utils.files import write_whole
+from ansible_collections.shaka.platform.plugins.module_utils.home import make_parent
+
+Execute = Callable[[list[str]], tuple[int, str, str]]
+
+
+class KubeconfigError(Exception):
+    """The file cannot be made; the text says why."""
+
+
+class Cluster(NamedTuple):
+    """How the API server is reached and known."""
+
+    server: str
+    authority: str
+
+
+def cluster_of(administrator: str) -> Cluster:
+    """From the text of K3s's own kubeconfig, which is flat YAML with one cluster."""
+    found = [re.search(rf"^\s*{key}:\s*(\S+)\s*$", administrator, re.MULTILINE) for key in ("server", "certificate-authority-data")]
+    if not all(found):
+        raise KubeconfigError("the administrator's kubeconfig names no server or no authority")
+    server, authority = (str(match[1]).strip("\"'") for match in found if match)
+    return Cluster(server, authority)
+
+
+def claims(token: str) -> dict[str, Any]:
+    """What a token says of itself; nothing when it is none."""
+    try:
+        body = token.split(".")[1]
+        decoded: dict[str, Any] = json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))
+    except (IndexError, ValueError):
+        return {}
+    return decoded
+
+
+def render(cluster: Cluster, namespace: str, user: str, token: str) -> str:
+    """The kubeconfig; JSON is YAML."""
+    document = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "default",
+        "clusters": [{"name": "default", "cluster": {"server": cluster.server, "certificate-authority-data": cluster.authority}}],
+        "users": [{"name": user, "user": {"token": token}}],
+        "contexts": [{"name": "default", "context": {"cluster": "default", "user": user, "namespace": namespace}}],
+    }
+    return json.dumps(document, indent=2) + "\n"
+
+
+def why(text: str, cluster: Cluster, uid: str, now: float) -> str:
+    """Why a kubeconfig has to be made anew; empty when it is right."""
+    try:
+        document = json.loads(text)
+        known, token = document["clusters"][0]["cluster"], document["users"][0]["user"]["token"]
+    except (ValueError, KeyError, IndexError, TypeError):
+        return "it is not the platform's"
+    said = claims(token)
+    if (known.get("server"), known.get("certificate-authority-data")) != cluster:
+        return "the cluster's address or authority changed"
+    if said.get("kubernetes.io", {}).get("serviceaccount", {}).get("uid") != uid:
+        return "the ServiceAccount is another"
+    left, whole = said.get("exp", 0) - now, said.get("exp", 0) - said.get("iat", 0)
+    return "its token expires soon" if left * 3 < whole else ""
+
+
+def answer(execute: Execute, command: list[str]) -> str:
+    """What kubectl prints."""
+    code, out, err = execute(command)
+    if code != 0:
+        raise KubeconfigError(f"kubectl {command[-1]}: {err.strip()}")
+    return out.strip()
+
+
+def run(params: dict[str, Any], check_mode: bool, execute: Execute, now: float) -> dict[str, Any]:
+    """The result of the module."""
+    path, administrator = Path(params["path"]), Path(params["administrator"])
+    namespace, name = params["service_account"].split("/")
+    if check_mode and not administrator.exists():
+        return result("there is no cluster yet", "")
+    cluster = cluster_of(administrator.read_text())
+    kubectl = [*params["kubectl"], "--namespace", namespace]
+    code, uid, err = execute([*kubectl, "get", "serviceaccount", name, "--output", "jsonpath={.metadata.uid}"])
+    if code != 0 and check_mode:
+        return result("there is no ServiceAccount yet", "")
+    if code != 0:
+        raise KubeconfigError(f"ServiceAccount {params['service_account']}: {err.strip()}")
+    present = path.read_text() if path.exists() else ""
+    reason = why(present, cluster, uid.strip(), now) if present else "there was none"
+    owner = pwd.getpwnam(params["user"]) if reason == "" or not check_mode else None
+    if not reason and owner and (path.stat().st_uid, path.stat().st_mode & 0o7777) != (owner.pw_uid, 0o600):
+        reason = "others could read or change it"
+    if not reason:
+        return result("", json.loads(present)["users"][0]["user"]["token"])
+    if check_mode or not owner:
+        return result(reason, "")
+    token = answer(execute, [*kubectl, "create", "token", f"--duration={params['days'] * 24}h", name])
+    make_parent(path, owner.pw_uid, 0o700)
+    write_whole(path, render(cluster, "default", params["user"], token), 0o600)
+    os.chown(path, owner.pw_uid, owner.pw_gid)
+    return result(reason, token)
+
+
+def result(reason: str, token: str) -> dict[str, Any]:
+    """What Ansible gets; nothing of the token but its expiry."""
+    expires = time.strftime("%Y-%m-%d %H:%M", time.gmtime(claims(token)["exp"])) if token else ""
+    diff = {"before": f"{reason}\n", "after": f"valid until {expires or 'its expiry'}\n"} if reason else {}
+    return {"changed": bool(reason), "reason": reason, "expires": expires, "diff": diff}
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "user": {"type": "str", "required": True},
+            "path": {"type": "path", "required": True},
+            "service_account": {"type": "str", "required": True},
+            "days": {"type": "int", "default": 90},
+            "administrator": {"type": "path", "default": "/etc/rancher/k3s/k3s.yaml"},
+            "kubectl": {"type": "list", "elements": "str", "default": ["/usr/local/bin/k3s", "kubectl"]},
+        },
+        supports_check_mode=True,
+    )
+    try:
+        outcome = run(module.params, module.check_mode, module.run_command, time.time())
+    except (KubeconfigError, OSError) as error:
+        module.fail_json(msg=str(error))
+    except KeyError as error:
+        module.fail_json(msg=f"no such user: {error}")
+    module.exit_json(**outcome)
+
+
+if __name__ == "__main__":
+    main()
