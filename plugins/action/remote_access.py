@@ -71,7 +71,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core has no typ
         return second
 
     def _taken_back(self, why: str, variables: dict[str, Any]) -> str:
-        seconds = self._task.args.get("confirm_seconds", 60)
+        seconds = self._task.args.get("confirm_seconds", 120)
         try:
             undone = self._phase("undo", variables)
             back = "The previous ones are active again." if not undone.get("failed") else ""

@@ -39,7 +39,7 @@ options:
   confirm_seconds:
     description: Seconds after which an unconfirmed change takes itself back.
     type: int
-    default: 60
+    default: 120
   phase:
     description: Which step is taken; set by the action itself.
     type: str
@@ -85,7 +85,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
         "type": "dict",
         "options": {"settings": {"type": "str", "required": True}, "settings_file": {"type": "path", "required": True}},
     },
-    "confirm_seconds": {"type": "int", "default": 60},
+    "confirm_seconds": {"type": "int", "default": 120},
     "phase": {"type": "str", "choices": ["apply", "confirm", "undo"], "default": "apply"},
 }
 
