@@ -32,10 +32,6 @@ installed:
   returned: success
   type: list
   elements: str
-interrupted:
-  description: Whether dpkg was interrupted and has to be completed before it installs anything.
-  returned: success
-  type: bool
 problems:
   description: What has to change first, each with the way out.
   returned: success
@@ -104,9 +100,7 @@ def run(params: dict[str, Any], user: str, home: Path, execute: Execute, root: P
             f"SSH by key only would lock out {user}, who has no key on the server; "
             f"put one into {home}/.ssh/authorized_keys (ssh-copy-id), or set host_manage_sshd to false"
         )
-    code, audit, _err = execute(["dpkg", "--audit"])
-    interrupted = code != 0 or bool(audit.strip())
-    return {"changed": False, "installed": installed(params["packages"], execute), "interrupted": interrupted, "problems": problems}
+    return {"changed": False, "installed": installed(params["packages"], execute), "problems": problems}
 
 
 def main() -> None:
