@@ -9,7 +9,7 @@ from collections.abc import Iterable
 # Connects to every port at once, in portions; a port that neither answers nor refuses within the time counts as closed.
 SCAN = """
 import errno, json, select, socket, sys, time
-address, ports, found = sys.argv[1], json.loads(sys.argv[2]), []
+address, ports, found = sys.argv[1], json.load(sys.stdin), []
 for start in range(0, len(ports), 6000):
     poll, waiting = select.epoll(), {}
     for port in ports[start:start + 6000]:
@@ -34,7 +34,7 @@ print(json.dumps(sorted(found)))
 
 def open_ports(lab: str, address: str, ports: Iterable[int]) -> list[int]:
     """The TCP ports of an address that take a connection from outside."""
-    scan = ["podman", "exec", f"shaka-{lab}-dns", "python3", "-c", SCAN, address, json.dumps(list(ports))]
-    done = subprocess.run(scan, capture_output=True, text=True, timeout=120, check=True)
+    scan = ["podman", "exec", "-i", f"shaka-{lab}-dns", "python3", "-c", SCAN, address]
+    done = subprocess.run(scan, input=json.dumps(list(ports)), capture_output=True, text=True, timeout=120, check=True)
     found: list[int] = json.loads(done.stdout)
     return found
