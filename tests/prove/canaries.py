@@ -97,7 +97,7 @@ def plant(practice: Practice, wanted_value: str) -> list[str]:
     practice.run(
         f"umask 022; echo {coded} > /tmp/planted; logger -t planted {wanted_value}; "
         f"kubectl create configmap planted -n default --from-literal=url=postgres://u:{wanted_value}@h; "
-        f"setsid sh -c 'exec -a {wanted_value} sleep 300' > /dev/null 2>&1 < /dev/null & sleep 1; journalctl --sync"
+        f"setsid bash -c 'exec -a {wanted_value} sleep 300' > /dev/null 2>&1 < /dev/null & sleep 1; journalctl --sync"
     )
     found = "\n".join([*canary.on_server(run, wanted), *canary.in_cluster(run, wanted)])
     practice.run("rm /tmp/planted; kubectl delete configmap planted -n default")
