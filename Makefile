@@ -48,7 +48,7 @@ test-fast: $(VENV_READY)
 lint: $(VENV_READY)
 	ruff check . && ruff format --check .
 	yamllint --strict .
-	ansible-lint --offline --profile production
+	ANSIBLE_HOME=$$(mktemp -d) ansible-lint --offline --profile production  # it puts a copy of the collection there: not one that another checkout shares
 
 types: $(VENV_READY)
 	strict="mypy --strict --namespace-packages --explicit-package-bases"
