@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
+from ansible_collections.shaka.platform.plugins.plugin_utils.artifact_lock import of_architecture
 
 DOCUMENTATION = r"""
 name: resolve_artifacts
@@ -17,7 +18,7 @@ author: The shaka.platform founders (@shaka-platform)
 description:
   - Takes the lock (C(platform_artifacts)) and a list of places, and returns the list I(files) of M(shaka.platform.artifact_files).
   - A file comes from the bundle when there is one, else from its public source.
-positional: places, bundle, architecture
+positional: places, bundle, architecture, python
 options:
   _input: {description: The lock, type: dict, required: true}
   places:
@@ -29,12 +30,13 @@ options:
     required: true
   bundle: {description: Path of the bundle on the controller; empty for a connected server., type: str, required: true}
   architecture: {description: "The server's machine name, such as V(x86_64) or V(aarch64).", type: str, required: true}
+  python: {description: "The server's Python version, such as V(3.11.2); wheels for other versions are left out.", type: str, default: ""}
 """
 
 EXAMPLES = r"""
 - name: Show what the server gets
   ansible.builtin.debug:
-    msg: "{{ platform_artifacts | shaka.platform.resolve_artifacts(places, platform_bundle, 'x86_64') }}"
+    msg: "{{ platform_artifacts | shaka.platform.resolve_artifacts(places, platform_bundle, 'x86_64', '3.11') }}"
   vars:
     places: [{match: "manifests/*", dest: /var/lib/shaka/manifests/}]
 """
@@ -47,18 +49,36 @@ ARCHITECTURES = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64
 
 
 def _sum_of(name: str, entry: Mapping[str, Any], architecture: str) -> str:
-    sums = entry.get("sha256") or {}
-    text = sums if isinstance(sums, str) else sums.get(architecture) or sums.get("any")
+    text = of_architecture(entry.get("sha256"), architecture)
     if not text:
         raise AnsibleFilterError(f"artifact '{name}': the lock has no sha256 for {architecture}")
-    return str(text)
+    return text
 
 
-def resolve_artifacts(lock: Mapping[str, Any], places: Sequence[Mapping[str, Any]], bundle: str, architecture: str) -> list[dict[str, Any]]:
+def _fits(entry: Mapping[str, Any], bundle: str, machine: str, python: str) -> bool:
+    """Whether an entry is for such a server."""
+    return bool(bundle or not entry.get("bundled_only")) and entry.get("arch", machine) == machine and entry.get("python", python) == python
+
+
+def _refuse_unknown_python(lock: Mapping[str, Any], match: str, machine: str, python: str) -> None:
+    """A wheel that there is for other Pythons only would be missing without a word."""
+    entries = [entry for entry in lock.get("files", {}).values() if "python" in entry and fnmatchcase(entry["path"], match)]
+    known = sorted({entry["python"] for entry in entries if entry.get("arch", machine) == machine})
+    if entries and python not in known:
+        raise AnsibleFilterError(
+            f"the server's Python is {python or 'unknown'}; the lock has wheels for {', '.join(known) or 'none'} on {machine}: "
+            "set ansible_python_interpreter to one of these on the server"
+        )
+
+
+def resolve_artifacts(
+    lock: Mapping[str, Any], places: Sequence[Mapping[str, Any]], bundle: str, architecture: str, python: str = ""
+) -> list[dict[str, Any]]:
     """The files of the lock that match the places, in the order of the places."""
     if architecture not in ARCHITECTURES:
         raise AnsibleFilterError(f"the server is a {architecture}; K3s and the artifacts lock know {', '.join(sorted(set(ARCHITECTURES.values())))}")
     machine = ARCHITECTURES[architecture]
+    minor = ".".join(python.split(".")[:2])
     if bundle and lock.get("arch", machine) != machine:
         raise AnsibleFilterError(f"platform_bundle {bundle} is for {lock['arch']}, the server is {machine}")
     files: list[dict[str, Any]] = []
@@ -66,7 +86,10 @@ def resolve_artifacts(lock: Mapping[str, Any], places: Sequence[Mapping[str, Any
         found = {name: entry for name, entry in lock.get("files", {}).items() if fnmatchcase(entry["path"], place["match"])}
         if not found and not set("*?[") & set(place["match"]):
             raise AnsibleFilterError(f"the artifacts lock has no file {place['match']}")
+        _refuse_unknown_python(lock, place["match"], machine, minor)
         for name, entry in found.items():
+            if not _fits(entry, bundle, machine, minor):
+                continue
             folder = place["dest"].endswith("/")
             file = {
                 "name": name,
@@ -75,8 +98,7 @@ def resolve_artifacts(lock: Mapping[str, Any], places: Sequence[Mapping[str, Any
                 "mode": place.get("mode", "0644"),
                 "links": list(place.get("links", [])),
             }
-            source = entry.get("source", "")
-            address = str(source if isinstance(source, str) else source.get(machine) or source.get("any") or "")
+            address = of_architecture(entry.get("source"), machine)
             if bundle:
                 file["src"] = f"{bundle.rstrip('/')}/{entry['path']}"
             elif address.startswith(("https://", "http://")):

@@ -110,6 +110,12 @@ ARGUMENT_SPEC: dict[str, Any] = {
 }
 
 
+WAY_OUT = "does the server reach it? Else name a mirror in platform_artifact_mirrors, or use a bundle (platform_bundle)"
+WRONG_CONTENT = (
+    "The upstream's file or the way to it has changed: do not go on before you know why; a new version belongs into the lock with its own sum"
+)
+
+
 class ArtifactError(Exception):
     """A file that cannot be put in place; the text names it, what was expected and what was there."""
 
@@ -161,9 +167,12 @@ def download(file: dict[str, Any], partial: Path, timeout: int, opener: Callable
                 target.write(block)
             got = target.tell()
     except Exception as error:
-        raise ArtifactError(f"{file['name']}: the download of {file['url']} failed: {error}") from error
+        partial.unlink(missing_ok=True)
+        reason = f"no answer for {timeout} s" if isinstance(error, TimeoutError) else str(error)
+        raise ArtifactError(f"{file['name']}: the download of {file['url']} failed: {reason}; {WAY_OUT}") from error
     if length and got != length:
-        raise ArtifactError(f"{file['name']}: the download of {file['url']} broke off: expected {length} bytes, got {got}")
+        partial.unlink(missing_ok=True)
+        raise ArtifactError(f"{file['name']}: the download of {file['url']} broke off: expected {length} bytes, got {got}; run it again")
 
 
 def verified(file: dict[str, Any], partial: Path, origin: str) -> None:
@@ -172,7 +181,7 @@ def verified(file: dict[str, Any], partial: Path, origin: str) -> None:
     if got != file["sha256"]:
         partial.unlink()
         expected = f"expected sha256 {file['sha256']}, got {got}"
-        raise ArtifactError(f"{file['name']}: wrong content from {origin}: {expected}; {file['dest']} is left as it was")
+        raise ArtifactError(f"{file['name']}: wrong content from {origin}: {expected}; {file['dest']} is left as it was. {WRONG_CONTENT}")
 
 
 def links_to_make(file: dict[str, Any]) -> list[Path]:

@@ -248,7 +248,7 @@ def _check_edges(raw: Raw, settings: Raw, with_backup: bool, problems: Problems)
 
 def _references(images: Mapping[str, Any], raw: Raw, problems: Problems) -> dict[str, str]:
     """Logical name -> reference, from the lock and the inventory; names stand in while a bundle is still to be made, so that a plan can be drawn."""
-    references = {name: str(image["reference"]) for name, image in images.items()}
+    references = {name: "@".join(part for part in (image["reference"], image.get("digest")) if part) for name, image in images.items()}
     references |= {name: str(reference) for name, reference in raw["platform_image_overrides"].items()}
     for name in raw["platform_image_overrides"]:
         if name not in IMAGES:

@@ -169,3 +169,16 @@ def test_files_come_from_the_bundle_or_their_public_source() -> None:
 def test_a_lock_that_does_not_serve_is_refused(match: str, bundle: str, architecture: str, message: str) -> None:
     with pytest.raises(AnsibleFilterError, match=message):
         resolve_artifacts(LOCK, [{"match": match, "dest": "/x/"}], bundle, architecture)
+
+
+def test_a_server_gets_the_wheels_of_its_python_and_nothing_that_is_for_bundles_only() -> None:
+    def wheel(python: str, arch: str) -> dict[str, Any]:
+        return {"path": f"wheels/x-1-{python}-{arch}.whl", "python": python, "arch": arch, "source": "https://x.example", "sha256": SUM}
+
+    files = {f"{python}{arch}": wheel(python, arch) for python in ("3.11", "3.13") for arch in ("amd64", "arm64")}
+    lock = {"files": {**files, "airgap": {"path": "images/k3s.tar.zst", "bundled_only": True, "source": "https://x.example", "sha256": SUM}}}
+    places = [{"match": "wheels/*", "dest": "/w/"}, {"match": "images/*", "dest": "/i/"}]
+    assert [file["dest"] for file in resolve_artifacts(lock, places, "", "aarch64", "3.13.5")] == ["/w/x-1-3.13-arm64.whl"]
+    assert len(resolve_artifacts(lock, places, "/bundle", "x86_64", "3.11.2")) == 2
+    with pytest.raises(AnsibleFilterError, match=r"Python is 3.9; the lock has wheels for 3.11, 3.13 on amd64"):
+        resolve_artifacts(lock, places, "", "x86_64", "3.9")

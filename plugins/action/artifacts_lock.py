@@ -1,0 +1,130 @@
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Completes the artifacts lock once and keeps it with the inventory; see the module of the same name for its documentation."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import yaml
+from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
+from ansible_collections.shaka.platform.plugins.plugin_utils.artifact_lock import (
+    LockError,
+    Missing,
+    additions,
+    merged,
+    missing,
+    text,
+    with_sum,
+)
+from ansible_collections.shaka.platform.plugins.plugin_utils.upstream import Upstream, UpstreamError, mirrored
+
+display = Display()
+ARGUMENT_SPEC: dict[str, Any] = {
+    "lock": {"type": "dict", "required": True},
+    "path": {"type": "path", "required": True},
+    "mirrors": {"type": "dict", "default": {}},
+    "skip": {"type": "list", "elements": "str", "default": []},
+    "locked": {"type": "bool", "default": False},
+    "bundled": {"type": "bool", "default": False},
+    "timeout": {"type": "int", "default": 30},
+}
+AT_ONCE = 4  # requests
+
+
+def read(path: Path) -> dict[str, Any]:
+    """What the inventory's file holds; empty when there is none yet."""
+    try:
+        held = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, yaml.YAMLError) as error:
+        raise LockError(f"{path} cannot be read: {error}; bring it back from your version control, or delete it to resolve anew") from error
+    if not isinstance(held, dict) or not isinstance(held.get("platform_artifacts"), dict):
+        raise LockError(f"{path} holds no platform_artifacts; bring it back from your version control, or delete it to resolve anew")
+    return dict(held["platform_artifacts"])
+
+
+def write(path: Path, content: str) -> None:
+    """Replace the file at once, so that a killed run leaves the old one or the new one."""
+    descriptor, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    with os.fdopen(descriptor, "w", encoding="utf-8") as target:
+        target.write(content)
+        target.flush()
+        os.fsync(target.fileno())
+    Path(partial).chmod(0o644)
+    Path(partial).rename(path)
+
+
+def resolve(item: Missing, upstream: Upstream) -> str:
+    """The sum of one artifact: of an image its digest, of a file the published one, else that of its content."""
+    if item.kind == "images":
+        return upstream.image_digest(item.label, item.source)
+    if item.sums:
+        return upstream.published_sum(item.label, item.sums, item.source.rsplit("/", 1)[-1])
+    return upstream.content_sum(item.label, item.source)
+
+
+def complete(lock: dict[str, Any], wanted: list[Missing], upstream: Upstream) -> dict[str, Any]:
+    """The lock with all of `wanted`; one UpstreamError with every problem."""
+
+    def attempt(item: Missing) -> tuple[str, str]:
+        try:
+            return resolve(item, upstream), ""
+        except UpstreamError as error:
+            return "", str(error)
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        answers = list(pool.map(attempt, wanted))
+    problems = [problem for _, problem in answers if problem]
+    if problems:
+        raise UpstreamError("nothing was changed; the artifacts lock cannot be completed:\n  " + "\n  ".join(problems))
+    for item, (value, _) in zip(wanted, answers, strict=True):
+        lock = with_sum(lock, item, value)
+    return lock
+
+
+class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core has no type information
+    """Runs on the controller alone."""
+
+    _requires_connection = False
+    _supports_check_mode = True
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        arguments = self.validate_argument_spec(ARGUMENT_SPEC)[1]
+        try:
+            return {**result, **self._complete(arguments)}
+        except (LockError, UpstreamError, OSError) as error:
+            return {**result, "failed": True, "msg": str(error)}
+
+    def _complete(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        path, mirrors = Path(arguments["path"]), arguments["mirrors"]
+        shipped = json.loads(json.dumps(arguments["lock"]))  # without Ansible's tags, which YAML cannot write
+        lock = merged(shipped, read(path), str(path))
+        wanted = missing(lock, arguments["skip"], arguments["bundled"])
+        names = [item.label for item in wanted]
+        if wanted and arguments["locked"]:
+            raise LockError(
+                f"refused before anything was changed, as platform_artifacts_locked is true and the lock has no sum of: {', '.join(names)}. "
+                f"Run once without it, from a controller with internet, and commit {path}"
+            )
+        if wanted:
+            display.display(f"  asking the upstreams for {len(wanted)} sums that the lock lacks: {', '.join(names)}")
+            lock = complete(lock, wanted, Upstream(mirrors, arguments["timeout"]))
+            if not self._task.check_mode:
+                write(path, text(additions(shipped, lock)))
+        message = f"the lock has all sums ({path} adds to it)" if path.exists() else "the lock has all sums"
+        if wanted:
+            done = "would be resolved and written" if self._task.check_mode else "were resolved and written"
+            message = f"{len(wanted)} artifacts {done} to {path}: commit it"
+            display.display(f"  {message}")
+        for entry in lock["files"].values():
+            source = entry["source"]
+            entry["source"] = {key: mirrored(url, mirrors) for key, url in source.items()} if isinstance(source, dict) else mirrored(source, mirrors)
+        return {"changed": bool(wanted), "msg": message, "resolved": names, "lock": lock}

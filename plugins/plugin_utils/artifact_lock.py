@@ -1,0 +1,115 @@
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The artifacts lock: what it lacks, what an inventory has added to it, and the inventory's file as text. Pure."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+HEADER = """\
+---
+# What the collection's lock lacked, resolved once from its upstreams. Commit this file: from then on nothing changes under you, and a mismatch is
+# refused. To resolve an entry anew, delete it here.
+"""
+
+
+class LockError(Exception):
+    """Two locks that contradict each other; the text says which, where and what to do."""
+
+
+@dataclass(frozen=True)
+class Missing:
+    """One sum that the lock lacks. `architecture` is empty for an image, whose digest is that of its index."""
+
+    kind: str
+    name: str
+    architecture: str
+    source: str
+    sums: str
+
+    @property
+    def label(self) -> str:
+        return f"{self.name} ({self.architecture})" if self.architecture not in ("", "any") else self.name
+
+
+def of_architecture(value: Any, architecture: str) -> str:
+    """One of an entry's values, given as text for all architectures or as a dictionary."""
+    return str(value if isinstance(value, str) else (value or {}).get(architecture) or (value or {}).get("any") or "")
+
+
+def missing(lock: Mapping[str, Any], skip: Iterable[str] = (), with_bundled: bool = False) -> list[Missing]:
+    """What the lock has no sum of; images in `skip` have a reference of the user's own."""
+    found = []
+    for name, entry in sorted(lock.get("files", {}).items()):
+        if entry.get("bundled_only") and not with_bundled:
+            continue
+        architectures = list(entry["source"]) if isinstance(entry["source"], Mapping) else ["any"]
+        for architecture in architectures:
+            if not of_architecture(entry.get("sha256"), architecture):
+                sources = [of_architecture(entry.get(key), architecture) for key in ("source", "sums")]
+                found.append(Missing("files", name, architecture, *sources))
+    for name, entry in sorted(lock.get("images", {}).items()):
+        if not entry.get("digest") and "@" not in entry["reference"] and name not in skip:
+            found.append(Missing("images", name, "", entry["reference"], ""))
+    return found
+
+
+def with_sum(lock: Mapping[str, Any], item: Missing, value: str) -> dict[str, Any]:
+    """The lock with one more sum."""
+    result = copy.deepcopy(dict(lock))
+    entry = result[item.kind][item.name]
+    if item.kind == "images":
+        entry["digest"] = value
+    else:
+        entry["sha256"] = {**(entry.get("sha256") or {}), item.architecture: value}
+    return result
+
+
+def merged(shipped: Mapping[str, Any], kept: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """The shipped lock with what the inventory's file adds. An entry of another version or reference is out of date and left out."""
+    result = copy.deepcopy(dict(shipped))
+    for name, entry in (kept.get("files") or {}).items():
+        own = result["files"].get(name)
+        if own is None or own["source"] != entry.get("source"):
+            continue
+        for architecture, value in (entry.get("sha256") or {}).items():
+            _agree(name, of_architecture(own.get("sha256"), architecture), str(value), where)
+            own["sha256"] = {**(own.get("sha256") or {}), architecture: str(value)}
+    for name, entry in (kept.get("images") or {}).items():
+        own = result["images"].get(name)
+        if own is None or own["reference"] != entry.get("reference") or not entry.get("digest"):
+            continue
+        _agree(name, str(own.get("digest") or ""), str(entry["digest"]), where)
+        own["digest"] = str(entry["digest"])
+    return result
+
+
+def _agree(name: str, shipped: str, kept: str, where: str) -> None:
+    if shipped and shipped != kept:
+        raise LockError(
+            f"{name}: the collection's lock says {shipped}, {where} says {kept}; something is not what it was. Delete the entry from {where} "
+            "if the collection's is the right one, else do not go on"
+        )
+
+
+def additions(shipped: Mapping[str, Any], full: Mapping[str, Any]) -> dict[str, Any]:
+    """What the full lock knows and the shipped one does not."""
+    result: dict[str, Any] = {"files": {}, "images": {}}
+    for name, entry in full["files"].items():
+        before = shipped["files"][name].get("sha256") or {}
+        added = {key: value for key, value in (entry.get("sha256") or {}).items() if key not in before} if isinstance(before, Mapping) else {}
+        if added:
+            result["files"][name] = {"source": entry["source"], "sha256": added, **({"version": entry["version"]} if "version" in entry else {})}
+    for name, entry in full["images"].items():
+        if entry.get("digest") and not shipped["images"][name].get("digest"):
+            result["images"][name] = {"reference": entry["reference"], "digest": entry["digest"]}
+    return {kind: entries for kind, entries in result.items() if entries}
+
+
+def text(added: Mapping[str, Any]) -> str:
+    """The inventory's file."""
+    return HEADER + yaml.safe_dump({"platform_artifacts": dict(added)}, sort_keys=True, width=200, default_flow_style=False)

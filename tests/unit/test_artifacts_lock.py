@@ -1,0 +1,297 @@
+"""The connected path against a server on loopback that has the upstreams' URL layout: releases, raw files, a registry with its token dance."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from ansible_collections.shaka.platform.plugins.action import artifacts_lock
+from ansible_collections.shaka.platform.plugins.modules import artifact_files
+from ansible_collections.shaka.platform.plugins.plugin_utils import artifact_lock, upstream
+from ansible_collections.shaka.platform.plugins.plugin_utils.artifact_lock import LockError
+from ansible_collections.shaka.platform.plugins.plugin_utils.upstream import Upstream, UpstreamError
+
+ROOT = Path(__file__).parents[2]
+K3S = b"\x7fELF k3s\n" * 1000
+RBAC = b"kind: ClusterRole\n"
+INDEX = json.dumps({"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": []}).encode()
+
+
+def sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Paths to bodies; `fault` says what goes wrong with a path."""
+
+    bodies: dict[str, bytes]
+    fault: dict[str, str]
+    asked: list[str]
+
+    def do_GET(self) -> None:
+        path = self.path.split("?")[0]
+        self.asked.append(self.path)
+        fault = self.fault.get(path, "")
+        if fault == "redirect":
+            self.send_response(302)
+            self.send_header("Location", "/elsewhere")
+            self.end_headers()
+            return
+        if "/manifests/" in path and self.headers.get("Authorization") != "Bearer let-me-read":
+            realm = f"http://{self.headers['Host']}/token"
+            self.send_response(401)
+            self.send_header("WWW-Authenticate", f'Bearer realm="{realm}",service="registry",scope="repository:library/postgres:pull"')
+            self.end_headers()
+            return
+        body = self.bodies.get(path)
+        if body is None:
+            self.send_error(404)
+            return
+        if fault == "wrong":
+            body = b"forged" + body
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        if "/manifests/" in path:
+            self.send_header("Docker-Content-Digest", f"sha256:{sha256(INDEX)}")
+        self.end_headers()
+        if fault == "slow":
+            time.sleep(3)
+        self.wfile.write(body[: len(body) // 2] if fault == "truncated" else body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def server() -> Iterator[Any]:
+    bodies = {
+        "/github/k3s-io/k3s/releases/download/v1%2Bk3s1/k3s": K3S,
+        "/github/k3s-io/k3s/releases/download/v1%2Bk3s1/sha256sum-amd64.txt": f"{'0' * 64}  k3s-airgap\n{sha256(K3S)}  k3s\n".encode(),
+        "/raw/traefik/rbac.yml": RBAC,
+        "/hub/v2/library/postgres/manifests/15-alpine": INDEX,
+        "/token": b'{"token": "let-me-read"}',
+        "/elsewhere": K3S,
+    }
+    own = type("Own", (Handler,), {"bodies": bodies, "fault": {}, "asked": []})
+    listening = ThreadingHTTPServer(("127.0.0.1", 0), own)
+    listening.daemon_threads = True
+    thread = threading.Thread(target=listening.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    yield listening
+    listening.shutdown()
+    thread.join()
+
+
+def mirrors(server: Any) -> dict[str, str]:
+    base = f"http://127.0.0.1:{server.server_address[1]}"
+    return {"github.com": f"{base}/github", "raw.githubusercontent.com": f"{base}/raw", "docker.io": f"{base}/hub"}
+
+
+RELEASE = "https://github.com/k3s-io/k3s/releases/download/v1%2Bk3s1"
+LOCK: dict[str, Any] = {
+    "files": {
+        "k3s": {
+            "version": "v1+k3s1",
+            "path": "bin/k3s",
+            "source": {"amd64": f"{RELEASE}/k3s"},
+            "sums": {"amd64": f"{RELEASE}/sha256sum-amd64.txt"},
+            "sha256": {},
+        },
+        "rbac": {"version": "v3", "path": "manifests/rbac.yaml", "source": "https://raw.githubusercontent.com/traefik/rbac.yml", "sha256": {}},
+        "known": {"path": "manifests/known.yaml", "source": "https://github.com/known", "sha256": {"any": "a" * 64}},
+        "airgap": {"path": "images/k3s.tar.zst", "bundled_only": True, "source": "https://github.com/airgap", "sha256": {}},
+    },
+    "images": {
+        "postgres": {"reference": "docker.io/library/postgres:15-alpine"},
+        "redis": {"reference": "docker.io/library/redis:7", "digest": f"sha256:{'b' * 64}"},
+    },
+}
+SUMS_PATH = "/github/k3s-io/k3s/releases/download/v1%2Bk3s1/sha256sum-amd64.txt"
+MANIFEST_PATH = "/hub/v2/library/postgres/manifests/15-alpine"
+
+
+def run_task(tmp_path: Path, server: Any, *arguments: str, **options: Any) -> tuple[int, str]:
+    """The action as a user runs it; what it returned is in result.json."""
+    task = {"lock": LOCK, "path": str(tmp_path / "artifacts.lock.yml"), "mirrors": mirrors(server), "timeout": 1, **options}
+    report = {"dest": str(tmp_path / "result.json"), "content": "{{ done | to_json }}", "mode": "0600"}
+    play = {
+        "hosts": "localhost",
+        "connection": "local",
+        "gather_facts": False,
+        "vars": {"ansible_python_interpreter": sys.executable},
+        "tasks": [
+            {"shaka.platform.artifacts_lock": task, "register": "done"},
+            {"ansible.builtin.copy": report, "check_mode": False, "diff": False},
+        ],
+    }
+    playbook = tmp_path / "play.yml"
+    playbook.write_text(json.dumps([play]))
+    command = [str(Path(sys.executable).parent / "ansible-playbook"), "-i", "localhost,", str(playbook), *arguments]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_what_is_missing_is_resolved_once_and_kept(tmp_path: Path, server: Any) -> None:
+    code, out = run_task(tmp_path, server)
+    assert code == 0, out
+    assert "3 artifacts were resolved and written to" in out and "commit it" in out
+    kept = tmp_path / "artifacts.lock.yml"
+    first, held = kept.read_text(), yaml.safe_load(kept.read_text())["platform_artifacts"]
+    assert held["files"]["k3s"]["sha256"] == {"amd64": sha256(K3S)}
+    assert held["files"]["rbac"]["sha256"] == {"any": sha256(RBAC)}
+    assert held["images"] == {"postgres": {"reference": "docker.io/library/postgres:15-alpine", "digest": f"sha256:{sha256(INDEX)}"}}
+    assert set(held["files"]) == {"k3s", "rbac"} and kept.stat().st_mode & 0o777 == 0o644
+    lock = json.loads((tmp_path / "result.json").read_text())["lock"]
+    assert lock["files"]["k3s"]["source"]["amd64"].startswith("http://127.0.0.1:")
+    asked = len(server.RequestHandlerClass.asked)
+    server.RequestHandlerClass.bodies[MANIFEST_PATH] = INDEX + b" "
+    code, out = run_task(tmp_path, server, locked=True)
+    assert code == 0 and kept.read_text() == first
+    assert json.loads((tmp_path / "result.json").read_text())["changed"] is False
+    assert len(server.RequestHandlerClass.asked) == asked
+
+
+def test_check_mode_reads_and_does_not_write(tmp_path: Path, server: Any) -> None:
+    code, out = run_task(tmp_path, server, "--check")
+    assert code == 0 and "would be resolved" in out, out
+    assert not (tmp_path / "artifacts.lock.yml").exists()
+    assert json.loads((tmp_path / "result.json").read_text())["lock"]["images"]["postgres"]["digest"] == f"sha256:{sha256(INDEX)}"
+
+
+def test_locked_refuses_all_at_once_and_asks_nobody(tmp_path: Path, server: Any) -> None:
+    code, out = run_task(tmp_path, server, locked=True, skip=["postgres"])
+    assert code == 2 and "no sum of: k3s (amd64), rbac" in " ".join(out.split()) and "postgres" not in out.split("no sum of")[1].split(".")[0]
+    assert server.RequestHandlerClass.asked == [] and not (tmp_path / "artifacts.lock.yml").exists()
+
+
+def test_every_bad_upstream_is_named_and_nothing_is_written(tmp_path: Path, server: Any) -> None:
+    server.RequestHandlerClass.fault |= {SUMS_PATH: "truncated", MANIFEST_PATH: "wrong", "/raw/traefik/rbac.yml": "slow"}
+    code, out = run_task(tmp_path, server)
+    words = " ".join(out.replace("\\n", " ").split())
+    assert code == 2 and not (tmp_path / "artifacts.lock.yml").exists()
+    for part in ("k3s (amd64):", "broke off after", "postgres: the registry says", "rbac:", "did not answer for 1 s", "platform_artifact_mirrors"):
+        assert part in words, (part, words)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [("{", "cannot be read"), ("[]", "holds no platform_artifacts")],
+)
+def test_a_damaged_file_is_refused(tmp_path: Path, content: str, message: str) -> None:
+    kept = tmp_path / "artifacts.lock.yml"
+    kept.write_text(content)
+    with pytest.raises(LockError, match=f"(?s){message}.*version control"):
+        artifacts_lock.read(kept)
+    assert artifacts_lock.read(tmp_path / "none.yml") == {}
+
+
+def test_a_missing_release_and_a_list_without_the_file(server: Any) -> None:
+    reader = Upstream(mirrors(server), 1)
+    with pytest.raises(UpstreamError, match=r"answers 404 .* does this version exist"):
+        reader.content_sum("k3s", f"{RELEASE}/none")
+    with pytest.raises(UpstreamError, match="has no sha256 of k3s-arm64"):
+        reader.published_sum("k3s", f"{RELEASE}/sha256sum-amd64.txt", "k3s-arm64")
+    with pytest.raises(UpstreamError, match="cannot be read"):
+        Upstream({"github.com": "http://127.0.0.1:9"}, 1).content_sum("k3s", f"{RELEASE}/k3s")
+
+
+def file_params(tmp_path: Path, server: Any, pinned: bytes = K3S) -> dict[str, Any]:
+    url = upstream.mirrored(f"{RELEASE}/k3s", mirrors(server))
+    entry: dict[str, Any] = {
+        "name": "k3s",
+        "dest": str(tmp_path / "bin/k3s"),
+        "sha256": sha256(pinned),
+        "src": None,
+        "url": url,
+        "mode": "0755",
+        "links": [],
+        "size": 0,
+    }
+    return {"files": [entry], "memory": str(tmp_path / "memory.json"), "timeout": 1, "received": {}}
+
+
+@pytest.mark.parametrize("fault", ["", "redirect"])
+def test_the_server_downloads_what_is_pinned(tmp_path: Path, server: Any, fault: str) -> None:
+    server.RequestHandlerClass.fault["/github/k3s-io/k3s/releases/download/v1%2Bk3s1/k3s"] = fault
+    assert artifact_files.run(file_params(tmp_path, server), check_mode=False)["changed"]
+    assert (tmp_path / "bin/k3s").read_bytes() == K3S
+    assert artifact_files.run(file_params(tmp_path, server), check_mode=False)["changed"] is False
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        ("wrong", "wrong content from .* is left as it was"),
+        ("truncated", "(broke off|failed)"),
+        ("missing", "404"),
+        ("slow", "no answer for 1 s; does the server reach it"),
+    ],
+)
+def test_a_bad_download_changes_nothing(tmp_path: Path, server: Any, fault: str, message: str) -> None:
+    path = "/github/k3s-io/k3s/releases/download/v1%2Bk3s1/k3s"
+    server.RequestHandlerClass.fault[path] = fault
+    if fault == "missing":
+        del server.RequestHandlerClass.bodies[path]
+    dest = tmp_path / "bin/k3s"
+    dest.parent.mkdir()
+    dest.write_bytes(b"old")
+    with pytest.raises(artifact_files.ArtifactError, match=re.compile(message, re.DOTALL)):
+        artifact_files.run(file_params(tmp_path, server), check_mode=False)
+    assert dest.read_bytes() == b"old" and [entry.name for entry in dest.parent.iterdir()] == ["k3s"]
+
+
+@pytest.mark.parametrize(
+    ("reference", "parts"),
+    [
+        ("postgres:15", ("docker.io", "library/postgres", "15")),
+        ("docker.io/library/postgres:15-alpine", ("docker.io", "library/postgres", "15-alpine")),
+        ("quay.io/jetstack/cert-manager-webhook", ("quay.io", "jetstack/cert-manager-webhook", "latest")),
+        ("registry.example:5000/team/api:1", ("registry.example:5000", "team/api", "1")),
+        ("registry.example:5000/api", ("registry.example:5000", "api", "latest")),
+        ("team/api", ("docker.io", "team/api", "latest")),
+        ("localhost/api:2", ("localhost", "api", "2")),
+    ],
+)
+def test_references(reference: str, parts: tuple[str, str, str]) -> None:
+    assert upstream.split_reference(reference) == parts
+
+
+def test_an_entry_of_another_version_is_out_of_date_and_a_contradiction_is_refused() -> None:
+    old = {"files": {"k3s": {"source": {"amd64": "https://github.com/old"}, "sha256": {"amd64": "c" * 64}}}, "images": {"gone": {"reference": "x"}}}
+    assert artifact_lock.merged(LOCK, old, "kept.yml") == LOCK
+    forged = {"files": {"known": {"source": "https://github.com/known", "sha256": {"any": "d" * 64}}}}
+    with pytest.raises(LockError, match=r"known: the collection's lock says aaaa.*kept.yml says dddd"):
+        artifact_lock.merged(LOCK, forged, "kept.yml")
+
+
+def shipped() -> dict[str, Any]:
+    held: dict[str, Any] = yaml.safe_load((ROOT / "roles/platform/vars/artifacts.yml").read_text())["platform_artifacts"]
+    return held
+
+
+def test_every_shipped_sum_names_two_sources() -> None:
+    entries = [*shipped()["files"].values(), *shipped()["images"].values()]
+    assert all(entry.get("sum_sources") for entry in entries if entry.get("sha256") or entry.get("digest"))
+    assert set(shipped()["files"]["k3s"]["sha256"]) == {"amd64", "arm64"}
+
+
+def test_the_locks_wheels_are_those_of_the_requirements() -> None:
+    requirements = (ROOT / "roles/platform/files/requirements-server.txt").read_text()
+    wheels = yaml.safe_load((ROOT / "roles/platform/vars/wheels.yml").read_text())["platform_wheels"]
+    assert {value for entry in wheels.values() for value in entry["sha256"].values()} <= set(re.findall(r"sha256:([0-9a-f]{64})", requirements))
+    pinned = {(name.replace("-", "_"), version) for name, version in re.findall(r"^([\w-]+)==(\S+)", requirements, re.MULTILINE)}
+    for python in ("3.10", "3.11", "3.12", "3.13"):
+        for arch in ("amd64", "arm64"):
+            fit = [entry for entry in wheels.values() if entry.get("python", python) == python and entry.get("arch", arch) == arch]
+            assert sorted(tuple(Path(entry["path"]).name.split("-")[:2]) for entry in fit) == sorted(pinned), (python, arch)
