@@ -47,7 +47,7 @@ def missing(lock: Mapping[str, Any], skip: Iterable[str] = (), with_bundled: boo
     for name, entry in sorted(lock.get("files", {}).items()):
         if entry.get("bundled_only") and not with_bundled:
             continue
-        architectures = list(entry["source"]) if isinstance(entry["source"], Mapping) else ["any"]
+        architectures = list(entry["source"]) if isinstance(entry["source"], Mapping) else [entry.get("arch", "any")]
         for architecture in architectures:
             if not of_architecture(entry.get("sha256"), architecture):
                 sources = [of_architecture(entry.get(key), architecture) for key in ("source", "sums")]

@@ -110,6 +110,7 @@ LOCK: dict[str, Any] = {
         },
         "rbac": {"version": "v3", "path": "manifests/rbac.yaml", "source": "https://raw.githubusercontent.com/traefik/rbac.yml", "sha256": {}},
         "known": {"path": "manifests/known.yaml", "source": "https://github.com/known", "sha256": {"any": "a" * 64}},
+        "wheel": {"path": "wheels/x.whl", "arch": "arm64", "python": "3.13", "source": "https://github.com/x", "sha256": {"arm64": "e" * 64}},
         "airgap": {"path": "images/k3s.tar.zst", "bundled_only": True, "source": "https://github.com/airgap", "sha256": {}},
     },
     "images": {
