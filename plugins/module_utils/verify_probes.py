@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import base64
 import http.client
-import json
 import os
 import re
 import socket
 import ssl
-import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
+
+from ansible_collections.shaka.platform.plugins.module_utils.kubectl import Kubectl
 
 THREADS = 8
 # fact -> path; what is missing (a CRD not there yet, metrics not served yet) is None
@@ -63,47 +63,13 @@ class Facts(NamedTuple):
     service_memory: int | None
 
 
-class Kubectl:
-    """kubectl on the server, as its administrator."""
-
-    def __init__(self, command: Sequence[str], timeout: float) -> None:
-        self.command = list(command)
-        self.timeout = timeout
-
-    def run(self, *arguments: str, text: str | None = None) -> tuple[bool, str]:
-        """(success, its output; on failure the last line it said)."""
-        try:
-            done = subprocess.run([*self.command, *arguments], input=text or "", capture_output=True, text=True, timeout=self.timeout, check=False)
-        except subprocess.TimeoutExpired:
-            return False, f"no answer within {self.timeout:.0f} s"
-        except OSError as error:
-            return False, f"{self.command[0]}: {error.strerror}"
-        if done.returncode == 0:
-            return True, done.stdout
-        said = (done.stderr or done.stdout).strip().splitlines()
-        return False, said[-1] if said else f"exit code {done.returncode}"
-
-    def get(self, path: str) -> tuple[Any, str]:
-        """(the decoded object, '') or (None, why not)."""
-        ok, said = self.run("get", "--raw", path)
-        if not ok:
-            return None, said
-        try:
-            return json.loads(said), ""
-        except ValueError:
-            return None, f"{path} is no JSON"
-
-    def execute(self, namespace: str, pod: str, *command: str, text: str | None = None) -> tuple[bool, str]:
-        return self.run("exec", "--stdin", f"--namespace={namespace}", pod, "--", *command, text=text)
-
-
-def gather(kubectl: Kubectl, model: Mapping[str, Any], redis_namespace: str, address: str, port: int, ca_bundle: str) -> tuple[Facts | None, str]:
+def gather(kubectl: Kubectl, model: Mapping[str, Any], address: str, port: int, ca_bundle: str) -> tuple[Facts | None, str]:
     """Everything at once, on a few threads. (None, why not) when the API server does not answer."""
     with ThreadPoolExecutor(THREADS) as pool:
         listed = {name: pool.submit(kubectl.get, path) for name, path in LISTS.items()}
         environments = dict(model["environments"])
         postgres = {name: pool.submit(ask_postgres, kubectl, env) for name, env in environments.items()}
-        redis = {name: pool.submit(ask_redis, kubectl, env, f"{model['name']}-api-secrets", redis_namespace) for name, env in environments.items()}
+        redis = {name: pool.submit(ask_redis, kubectl, env, f"{model['name']}-api-secrets") for name, env in environments.items()}
         nodes, problem = listed["nodes"].result()
         https = {}
         if nodes:
@@ -132,7 +98,7 @@ def ask_postgres(kubectl: Kubectl, env: Mapping[str, Any]) -> Answer:
     return _answer(ok and said.strip() == "1", said, "SELECT 1", started)
 
 
-def ask_redis(kubectl: Kubectl, env: Mapping[str, Any], secret: str, namespace: str) -> Answer:
+def ask_redis(kubectl: Kubectl, env: Mapping[str, Any], secret: str) -> Answer:
     """As the environment's own user, with the password its API has. It reaches redis-cli by standard input, never by a command line."""
     started = time.monotonic()
     stored, problem = kubectl.get(f"/api/v1/namespaces/{env['namespace']}/secrets/{secret}")
@@ -141,7 +107,7 @@ def ask_redis(kubectl: Kubectl, env: Mapping[str, Any], secret: str, namespace: 
         return Answer(False, problem or f"Secret {secret} has no REDIS_PASSWORD")
     script = 'read -r REDISCLI_AUTH; export REDISCLI_AUTH; exec redis-cli --no-auth-warning --user "$0" PING'
     password = base64.b64decode(encoded).decode()
-    ok, said = kubectl.execute(namespace, "redis-0", "sh", "-c", script, env["redis"]["user"], text=password + "\n")
+    ok, said = kubectl.execute(env["redis"]["namespace"], "redis-0", "sh", "-c", script, env["redis"]["user"], text=password + "\n")
     return _answer(ok and said.strip() == "PONG", said, "PING", started)
 
 

@@ -22,10 +22,6 @@ options:
     description: What should be there, the fact C(platform_model).
     type: dict
     required: true
-  redis_namespace:
-    description: Namespace of the shared Redis (pod C(redis-0)).
-    type: str
-    required: true
   ca_bundle:
     description: PEM certificates of authorities trusted to have issued the API's certificates, besides the server's own list.
     type: str
@@ -65,7 +61,6 @@ EXAMPLES = r"""
 - name: Look whether the platform works
   shaka.platform.verify_platform:
     model: "{{ platform_model }}"
-    redis_namespace: shaka-shared
   register: result
 
 - name: Every check passed
@@ -104,8 +99,9 @@ import time
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.shaka.platform.plugins.module_utils.kubectl import Kubectl
 from ansible_collections.shaka.platform.plugins.module_utils.verify_checks import Limits, Verdict, evaluate, no_cluster
-from ansible_collections.shaka.platform.plugins.module_utils.verify_probes import Kubectl, gather
+from ansible_collections.shaka.platform.plugins.module_utils.verify_probes import gather
 
 PAUSE = 2.0  # seconds between two looks
 
@@ -114,7 +110,7 @@ def look(parameters: dict[str, Any]) -> Verdict:
     """One look at everything."""
     kubectl = Kubectl(parameters["kubectl"], parameters["timeout"])
     model = parameters["model"]
-    facts, problem = gather(kubectl, model, parameters["redis_namespace"], parameters["address"], parameters["port"], parameters["ca_bundle"])
+    facts, problem = gather(kubectl, model, parameters["address"], parameters["port"], parameters["ca_bundle"])
     if facts is None:
         return no_cluster(problem)
     return evaluate(model, facts, Limits(parameters["certificate_days"], parameters["backup_hours"]))
@@ -125,7 +121,6 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "model": {"type": "dict", "required": True},
-            "redis_namespace": {"type": "str", "required": True},
             "ca_bundle": {"type": "str", "default": ""},
             "address": {"type": "str", "default": ""},
             "port": {"type": "int", "default": 443},

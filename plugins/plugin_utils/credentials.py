@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ansible_collections.shaka.platform.plugins.plugin_utils import rules
+from ansible_collections.shaka.platform.plugins.plugin_utils.data_layer import OWNER_SECRET
 from ansible_collections.shaka.platform.plugins.plugin_utils.problems import Problems, nearest
 
 SHARED = {"shared": ["REDIS_ADMIN_PASSWORD"]}
@@ -50,7 +51,7 @@ def check(raw: Mapping[str, Any], environments: Mapping[str, Mapping[str, Any]],
     """Every secret that is used is given and strong, and the other way round."""
     minimum = minimum_of(raw["platform_secret_minimum"], problems)
     secrets = flat(raw["platform_secrets"], problems)
-    environment_secrets = {name: list(env["secrets"]) for name, env in environments.items()}
+    environment_secrets = {name: [*env["secrets"], *([OWNER_SECRET] if env["postgres"]["app_user"] else [])] for name, env in environments.items()}
     wanted = {**environment_secrets, **SHARED, **(S3 if with_backup else {})}
     users: dict[str, list[str]] = defaultdict(list)
     for group, names in wanted.items():

@@ -15,9 +15,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.shaka.platform.plugins.module_utils.pruning import RULE, malformed
-from ansible_collections.shaka.platform.plugins.plugin_utils import credentials, networks, rules, shape
+from ansible_collections.shaka.platform.plugins.plugin_utils import credentials, data_layer, networks, rules, shape
 from ansible_collections.shaka.platform.plugins.plugin_utils.problems import Problem, Problems, nearest
-from ansible_collections.shaka.platform.plugins.plugin_utils.quantities import QuantityError, format_resource, parse_memory, parse_resource
+from ansible_collections.shaka.platform.plugins.plugin_utils.quantities import format_resource, parse_resource
 from ansible_collections.shaka.platform.plugins.plugin_utils.sizes import amounts, check_quota, check_sizes, check_space, check_storage
 
 Raw = dict[str, Any]
@@ -90,6 +90,8 @@ def _environment(name: str, env: Raw, raw: Raw, default_image: str, nets: Mappin
         problems.add(f"{path}.redis.database", "is outside 0-15, the databases of a Redis; use a number in that range", redis["database"])
     problems.add(f"{path}.redis.user", rules.redis_user(redis["user"]), redis["user"])
     problems.add(f"{path}.redis.prefix", rules.redis_prefix(redis["prefix"]), redis["prefix"])
+    data_layer.check_postgres(postgres, platform, f"{path}.postgres", problems)
+    data_layer.check_redis(redis, f"{path}.redis", limit_range, problems)
     if api["replicas"] < 1:
         problems.add(f"{path}.api.replicas", "must be at least 1; leave the environment out to have none", api["replicas"])
     if not 0 < api["port"] < 65536:
@@ -135,7 +137,7 @@ def _config(env: Raw, path: str, problems: Problems) -> None:
         "DB_HOST": f"{postgres['service']}.{env['namespace']}.svc.cluster.local",
         "DB_PORT": "5432",
         "DB_NAME": postgres["database"],
-        "DB_USER": postgres["user"],
+        "DB_USER": postgres["app_user"] or postgres["user"],
         "REDIS_HOST": f"{redis['service']}.{env['namespace']}.svc.cluster.local",
         "REDIS_PORT": "6379",
         "REDIS_DB": str(redis["database"]),
@@ -221,13 +223,7 @@ def _check_redis(redis: Raw, namespaces: Mapping[str, Raw], limit_ranges: Mappin
             "platform_redis.namespace", f"is none of platform_namespaces; {nearest(redis['namespace'], list(namespaces))}", redis["namespace"]
         )
     check_sizes(redis, "platform_redis", problems, limit_ranges.get(redis["namespace"]))
-    check_storage(redis, "platform_redis", problems)
-    try:
-        if parse_memory(redis["maxmemory"]) * 4 > parse_memory(redis["limits"]["memory"]) * 3:
-            text = f"is more than 3/4 of platform_redis.limits.memory ({redis['limits']['memory']}); lower it: Redis needs the rest for itself"
-            problems.add("platform_redis.maxmemory", text, redis["maxmemory"])
-    except QuantityError as error:
-        problems.add("platform_redis.maxmemory", str(error), redis["maxmemory"])
+    data_layer.check_redis_sizes(redis, "platform_redis", problems)
 
 
 def _check_edges(raw: Raw, settings: Raw, with_backup: bool, problems: Problems) -> None:
@@ -374,7 +370,9 @@ def resolve(variables: Mapping[str, Any], specs: Specs, images: Mapping[str, Any
     )
     every = environments.items()
     _check_unique(
-        ((f"platform_environments.{n}.redis.database", e["redis"]["database"]) for n, e in every), "each environment has its own (0-15)", problems
+        ((f"platform_environments.{n}.redis.database", e["redis"]["database"]) for n, e in every if not e["redis"]["dedicated"]),
+        "each environment has its own (0-15)",
+        problems,
     )
     _check_unique(((f"platform_environments.{n}.redis.user", e["redis"]["user"]) for n, e in every), "each environment has its own", problems)
     _check_unique(((f"platform_environments.{n}.redis.prefix", e["redis"]["prefix"]) for n, e in every), "each environment has its own", problems)
@@ -391,7 +389,9 @@ def resolve(variables: Mapping[str, Any], specs: Specs, images: Mapping[str, Any
     credentials.check(raw, environments, with_backup, problems)
 
     secrets = credentials.flat(raw["platform_secrets"])
+    shared_redis = namespaces.get(settings["platform_redis"]["namespace"], {}).get("namespace", "")
     for name, env in environments.items():
+        env["redis"]["namespace"] = env["namespace"] if env["redis"]["dedicated"] else shared_redis
         own = secrets.get(name, {})
         env["config_hash"] = _hash(env["config"], {key: own.get(key, "") for key in env["secrets"]})
     selected = _selection(raw["platform_only"], list(environments), problems)
@@ -402,6 +402,6 @@ def resolve(variables: Mapping[str, Any], specs: Specs, images: Mapping[str, Any
         "environments": {name: environments[name] for name in selected},
         "all_environments": environments,
         "namespaces": namespaces,
-        "redis_hash": _hash(secrets.get("shared", {}), {name: secrets.get(name, {}).get("REDIS_PASSWORD", "") for name in environments}),
+        "redis_hash": _hash(secrets.get("shared", {}).get("REDIS_ADMIN_PASSWORD", "")),
     }
     return Resolution(model, references, settings, list(dict.fromkeys(problems)))

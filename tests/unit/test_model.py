@@ -76,10 +76,10 @@ def test_complete_inventory_has_no_problems() -> None:
 def test_what_follows_from_names() -> None:
     prod = run(inventory()).model["environments"]["prod"]
     assert prod["namespace"] == "acme-prod"
-    assert prod["postgres"] | {"requests": 0, "limits": 0} == {
-        "database": "acme_prod", "user": "acme_prod", "service": "postgres-prod", "storage": "5Gi", "requests": 0, "limits": 0,
-    }  # fmt: skip
-    assert prod["redis"] == {"database": 1, "prefix": "prod:", "user": "prod", "service": "redis-prod"}
+    postgres = {"database": "acme_prod", "user": "acme_prod", "service": "postgres-prod", "storage": "5Gi"}
+    assert postgres.items() <= prod["postgres"].items()
+    redis = {"database": 1, "prefix": "prod:", "user": "prod", "service": "redis-prod", "namespace": "acme-shared"}
+    assert redis.items() <= prod["redis"].items()
     assert prod["config"]["DB_HOST"] == "postgres-prod.acme-prod.svc.cluster.local"
     assert prod["config"]["REDIS_HOST"] == "redis-prod.acme-prod.svc.cluster.local"
     assert prod["config"]["DB_PORT"] == "6432", "the inventory wins over a derived value"
@@ -187,6 +187,22 @@ MISTAKES = [
         "is the same as platform_secrets.dev.DB_PASSWORD",
     ),
     ("platform_secrets/production", {}, "platform_secrets.production", "belongs to no environment"),
+    (f"{ENV}/prod/postgres", {"settings": {"fsync": False}}, f"{ENV}.prod.postgres.settings.fsync", "loses committed rows"),
+    (f"{ENV}/prod/postgres", {"settings": {"port": 5433}}, f"{ENV}.prod.postgres.settings.port", "the platform's"),
+    (f"{ENV}/prod/postgres", {"app_user": "acme_prod"}, f"{ENV}.prod.postgres.app_user", "also the owner"),
+    (f"{ENV}/prod/postgres", {"app_user": "postgres"}, f"{ENV}.prod.postgres.app_user", "superuser"),
+    (f"{ENV}/prod/postgres", {"app_user": "app"}, "platform_secrets.prod", "DB_OWNER_PASSWORD missing"),
+    (f"{ENV}/prod/postgres", {"databases": ["acme_prod"]}, f"{ENV}.prod.postgres.databases", "there already"),
+    (f"{ENV}/prod/postgres", {"databases": ["Re ports"]}, f"{ENV}.prod.postgres.databases", "SQL name"),
+    (f"{ENV}/prod/postgres", {"extensions": ["pg crypto; drop"]}, f"{ENV}.prod.postgres.extensions", "no name of an extension"),
+    (f"{ENV}/prod/redis/prefix", "prod*:", f"{ENV}.prod.redis.prefix", "no key prefix"),
+    (f"{ENV}/prod/redis/prefix", "prod", f"{ENV}.prod.redis.prefix", "':' at the end"),
+    (f"{ENV}/prod/redis/user", "default", f"{ENV}.prod.redis.user", "operator"),
+    (f"{ENV}/prod/redis/allow", ["+info"], f"{ENV}.prod.redis.allow", "no Redis command"),
+    (f"{ENV}/prod/redis/allow", ["config|set"], f"{ENV}.prod.redis.allow", "whole server"),
+    (f"{ENV}/prod/redis", {"dedicated": True, "maxmemory": "120Mi"}, f"{ENV}.prod.redis.maxmemory", "3/4"),
+    (f"{ENV}/prod/redis", {"dedicated": True, "limits": {"memory": "8Gi"}}, f"{ENV}.prod.redis.limits.memory", "LimitRange maximum"),
+    ("platform_redis", {"policy": "lru"}, "platform_redis.policy", "allkeys-lru"),
 ]
 
 
@@ -273,3 +289,31 @@ def test_cron(schedule: str, good: bool) -> None:
 )
 def test_address(value: str, good: bool) -> None:
     assert (rules.address(value) is None) is good
+
+
+def test_an_application_role_takes_the_application_s_password_and_the_owner_has_its_own() -> None:
+    data = change(f"{ENV}/prod/postgres", {"app_user": "acme_app"})
+    data["platform_secrets"]["prod"]["DB_OWNER_PASSWORD"] = secret("owner")
+    result = run(data)
+    prod = result.model["environments"]["prod"]
+    assert result.problems == []
+    assert prod["config"]["DB_USER"] == "acme_app"
+    assert "DB_OWNER_PASSWORD" not in prod["secrets"], "the application's pods would have it"
+    assert prod["postgres"]["owner_secret"] == {"name": "postgres-owner", "key": "DB_OWNER_PASSWORD"}
+    assert result.model["environments"]["dev"]["postgres"]["owner_secret"] == {"name": "acme-api-secrets", "key": "DB_PASSWORD"}
+
+
+def test_a_dedicated_redis_is_in_the_environment_s_namespace_and_counts_in_its_quota() -> None:
+    data = change(f"{ENV}/prod/redis", {"database": 0, "dedicated": True})
+    prod = run(data).model["environments"]["prod"]
+    assert prod["redis"]["namespace"] == "acme-prod"
+    assert run(data).problems == [], "its database numbers are its own"
+    data[ENV]["prod"]["quota"] = {"pods": 6}
+    assert [problem.path for problem in run(data).problems] == [f"{ENV}.prod.quota.pods"]
+
+
+def test_the_shared_redis_restarts_for_its_administrator_s_password_only() -> None:
+    """The environments' passwords are set while it runs."""
+    first = run(inventory()).model["redis_hash"]
+    assert run(change("platform_secrets/prod/REDIS_PASSWORD", secret("other"))).model["redis_hash"] == first
+    assert run(change("platform_secrets/shared/REDIS_ADMIN_PASSWORD", secret("other"))).model["redis_hash"] != first

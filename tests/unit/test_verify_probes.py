@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.shaka.platform.plugins.module_utils.verify_probes import Kubectl, ask_https, ask_postgres, ask_redis, gather, service_memory
+from ansible_collections.shaka.platform.plugins.module_utils.kubectl import Kubectl
+from ansible_collections.shaka.platform.plugins.module_utils.verify_probes import ask_https, ask_postgres, ask_redis, gather, service_memory
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -23,7 +24,7 @@ PASSWORD = "canary-redis-77"
 ENV: dict[str, Any] = {
     "namespace": "shaka-prod",
     "postgres": {"user": "shaka_production", "database": "shaka_production"},
-    "redis": {"user": "prod"},
+    "redis": {"user": "prod", "namespace": "shaka-shared"},
     "api": {"host": "api.example.org", "readiness": "/readyz"},
 }
 # answers `get --raw PATH` from files, and `exec` as the pods would; what it was asked goes to a log
@@ -74,7 +75,7 @@ def test_postgres_that_does_not_answer(kubectl: Kubectl, tmp_path: Path) -> None
 
 def test_redis_as_the_environment_without_its_password_in_an_argument(kubectl: Kubectl, tmp_path: Path) -> None:
     serve_secret(tmp_path, PASSWORD)
-    answer = ask_redis(kubectl, ENV, "shaka-api-secrets", "shaka-shared")
+    answer = ask_redis(kubectl, ENV, "shaka-api-secrets")
     asked = (tmp_path / "asked").read_text()
     assert answer.ok
     assert "--namespace=shaka-shared redis-0" in asked and asked.endswith("PING prod\n")
@@ -82,10 +83,10 @@ def test_redis_as_the_environment_without_its_password_in_an_argument(kubectl: K
 
 
 def test_redis_with_a_wrong_or_missing_password(kubectl: Kubectl, tmp_path: Path) -> None:
-    missing = ask_redis(kubectl, ENV, "shaka-api-secrets", "shaka-shared")
+    missing = ask_redis(kubectl, ENV, "shaka-api-secrets")
     assert not missing.ok and "NotFound" in missing.detail
     serve_secret(tmp_path, "another")
-    assert ask_redis(kubectl, ENV, "shaka-api-secrets", "shaka-shared").detail == "PING: WRONGPASS"
+    assert ask_redis(kubectl, ENV, "shaka-api-secrets").detail == "PING: WRONGPASS"
 
 
 def test_no_kubectl_and_a_slow_one(tmp_path: Path) -> None:
@@ -179,7 +180,7 @@ def test_gather_everything_at_once(kubectl: Kubectl, tmp_path: Path, site: tuple
     backup = {"metadata": {"name": "b-1", "namespace": "shaka-prod", "labels": {"app": "postgres-backup"}}, "status": {"phase": "Succeeded"}}
     serve(tmp_path, "/api/v1/pods", {"items": [backup]})
     serve(tmp_path, "/api/v1/namespaces/shaka-prod/pods/b-1/log?tailLines=50", "backup x: 5 bytes\n")
-    facts, problem = gather(kubectl, {"name": "shaka", "environments": {"prod": ENV}}, "shaka-shared", "", site[0], site[1])
+    facts, problem = gather(kubectl, {"name": "shaka", "environments": {"prod": ENV}}, "", site[0], site[1])
     assert problem == "" and facts is not None
     assert facts.postgres["prod"].ok and facts.redis["prod"].ok and facts.https["prod"].status == 200
     assert facts.backup_logs["prod"] == "backup x: 5 bytes\n"
@@ -187,7 +188,7 @@ def test_gather_everything_at_once(kubectl: Kubectl, tmp_path: Path, site: tuple
 
 
 def test_gather_without_an_api_server(kubectl: Kubectl) -> None:
-    facts, problem = gather(kubectl, {"name": "shaka", "environments": {"prod": ENV}}, "shaka-shared", "", 443, "")
+    facts, problem = gather(kubectl, {"name": "shaka", "environments": {"prod": ENV}}, "", 443, "")
     assert facts is None and "NotFound" in problem
 
 

@@ -1,0 +1,45 @@
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The few secrets that a module needs, so that it is sent no others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+DOCUMENTATION = r"""
+name: pick_secrets
+short_description: The secrets of some names, per environment
+version_added: "0.1.0"
+author: The shaka.platform founders (@shaka-platform)
+description: Takes out of C(platform_secrets) what a module needs. For an argument with C(no_log) alone.
+positional: environments, names
+options:
+  _input: {description: C(platform_secrets)., type: dict, required: true}
+  environments: {description: Names of environments., type: list, elements: str, required: true}
+  names: {description: Names of secrets; one that an environment has not is left out., type: list, elements: str, required: true}
+"""
+
+EXAMPLES = r"""
+- name: Send the database passwords alone
+  shaka.platform.postgres_databases:
+    environments: "{{ platform_model.environments }}"
+    passwords: "{{ platform_secrets | shaka.platform.pick_secrets(platform_model.environments, ['DB_PASSWORD']) }}"
+    image: "{{ platform_images.postgres }}"
+"""
+
+RETURN = r"""
+_value: {description: Environment to secret name to value., type: dict}
+"""
+
+
+def pick_secrets(secrets: Mapping[str, Any], environments: Iterable[str], names: Iterable[str]) -> dict[str, dict[str, str]]:
+    wanted = list(names)
+    found = {name: secrets.get(name) or {} for name in environments}
+    return {name: {key: str(own[key]) for key in wanted if own.get(key)} for name, own in found.items()}
+
+
+class FilterModule:
+    """The filter of this file."""
+
+    def filters(self) -> dict[str, Any]:
+        return {"pick_secrets": pick_secrets}

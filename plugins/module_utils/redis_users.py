@@ -1,0 +1,90 @@
+# Copyright: (c) 2026, The shaka.platform founders
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""One Redis's ACL users: the question what they are, and the commands that make them what they should be. Pure.
+
+Redis rewrites a user's rules into other words with the same meaning, and not the same in each version. So both sides are expanded into the commands
+that they allow, by the server's own categories. Passwords are compared and set as the SHA-256 that Redis keeps.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+ADMIN = "default"
+CATEGORIES = [
+    "keyspace", "read", "write", "set", "sortedset", "list", "hash", "string", "bitmap", "hyperloglog", "geo", "stream", "pubsub", "admin", "fast",
+    "slow", "blocking", "dangerous", "connection", "transaction", "scripting",
+]  # fmt: skip
+Categories = Mapping[str, frozenset[str]]
+
+
+class User(NamedTuple):
+    """What one user may do, and the SHA-256 of its password."""
+
+    name: str
+    keys: str
+    channels: str
+    commands: Sequence[str]
+    password: str
+
+
+def digest(password: str) -> str:
+    return hashlib.sha256(password.encode()).hexdigest()
+
+
+def question() -> str:
+    """Commands for redis-cli; each answer is one line of JSON."""
+    return "\n".join(["ACL USERS", *(f"ACL CAT {name}" for name in CATEGORIES)]) + "\n"
+
+
+def question_users(names: Iterable[str]) -> str:
+    return "".join(f"ACL GETUSER {name}\n" for name in names)
+
+
+def answers(said: str) -> list[Any]:
+    return [json.loads(line) for line in said.splitlines() if line.strip()]
+
+
+def allowed(rules: Iterable[str], categories: Categories) -> frozenset[str]:
+    """The commands that rules allow, a container command as its subcommands."""
+    every = frozenset().union(*categories.values())
+    containers = {name.partition("|")[0] for name in every if "|" in name}
+    found: set[str] = set()
+    for rule in rules:
+        name = rule[1:].lower()
+        if name == "@all":
+            chosen = set(every)
+        elif name.startswith("@"):
+            chosen = set(categories.get(name[1:], ()))
+        else:
+            chosen = {name, *(item for item in every | found if item.startswith(f"{name}|"))}
+        found = found | chosen if rule[0] == "+" else found - chosen
+    return frozenset(found - containers)
+
+
+def differences(
+    wanted: Sequence[User], found: Mapping[str, Mapping[str, Any]], categories: Categories, keep_passwords: bool
+) -> list[tuple[str, str]]:
+    """(what is done in words, the command for redis-cli). With keep_passwords an old password stays valid beside the new one."""
+    changes: list[tuple[str, str]] = []
+    for user in wanted:
+        is_now = found.get(user.name)
+        old = set(is_now["passwords"]) if is_now else set()
+        passwords = {user.password, *old} if keep_passwords else {user.password}
+        parts = [] if is_now else ["all"]
+        if is_now:
+            flags = set(is_now["flags"])
+            parts += ["state"] if "on" not in flags or "nopass" in flags else []
+            parts += ["keys"] if is_now["keys"] != user.keys or is_now.get("selectors") else []
+            parts += ["channels"] if is_now["channels"] != user.channels else []
+            parts += ["commands"] if allowed(is_now["commands"].split(), categories) != allowed(user.commands, categories) else []
+            parts += ["password"] if old != passwords else []
+        if parts:
+            rules = [*(f"#{password}" for password in sorted(passwords)), user.keys, user.channels, *user.commands]
+            changes.append((f"user {user.name}: {', '.join(parts)}", " ".join(["ACL SETUSER", user.name, "reset", "on", *rules])))
+    known = {ADMIN, *(user.name for user in wanted)}
+    changes += [(f"user {name}: removed", f"ACL DELUSER {name}") for name in sorted(found) if name not in known]
+    return changes

@@ -1,0 +1,48 @@
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The ACL rules of an environment's Redis user (https://redis.io/docs/latest/operate/oss_and_stack/management/security/acl/). Pure.
+
+An allow list: what is not named is denied, also what a later Redis brings. Valid from Redis 7.0 on, whose ACLs know key prefixes and no database
+numbers; so the prefix isolates, and no allowed command looks past it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+# Commands whose keys are all in their arguments, so that the prefix holds them.
+DATA = ["string", "hash", "list", "set", "sortedset", "stream", "bitmap", "hyperloglog", "geo"]
+KEYS = [
+    "del", "exists", "expire", "expireat", "expiretime", "object", "persist", "pexpire", "pexpireat", "pexpiretime", "pttl", "rename", "renamenx",
+    "touch", "ttl", "type", "unlink", "dump",
+]  # fmt: skip
+CHANNELS = ["publish", "subscribe", "unsubscribe", "psubscribe", "punsubscribe", "spublish", "ssubscribe", "sunsubscribe"]
+# Scripts run with the user's own rights. Those that act on all scripts (SCRIPT FLUSH, KILL; FUNCTION) stay denied.
+SCRIPTS = ["eval", "eval_ro", "evalsha", "evalsha_ro", "script|load", "script|exists"]
+CONNECTION = [
+    "auth", "hello", "ping", "echo", "quit", "reset", "time", "command", "client|id", "client|info", "client|getname", "client|setname",
+    "client|reply",
+]  # fmt: skip
+TRANSACTIONS = ["multi", "exec", "discard", "watch", "unwatch"]
+# An instance of its own: what is dangerous to others only.
+DEDICATED = ["scan", "keys", "randomkey", "dbsize", "flushdb", "flushall", "copy", "move", "swapdb", "sort", "sort_ro", "info", "restore", "pubsub"]
+
+
+def commands(redis: Mapping[str, Any]) -> list[str]:
+    """The rules about commands, `-@all` first."""
+    rules = ["-@all", *(f"+@{category}" for category in DATA), "-@dangerous", "-@admin"]
+    rules += [f"+{name}" for name in (*KEYS, *CHANNELS, *SCRIPTS, *CONNECTION, *TRANSACTIONS)]
+    rules += [f"+{name}" for name in DEDICATED] + ["+select"] if redis["dedicated"] else [f"+select|{redis['database']}"]
+    return rules + [f"+{name}" for name in redis["allow"]]
+
+
+def user(redis: Mapping[str, Any]) -> dict[str, Any]:
+    """What a user may do: keys, channels and commands."""
+    pattern = "*" if redis["dedicated"] else f"{redis['prefix']}*"
+    return {"keys": f"~{pattern}", "channels": f"&{pattern}", "commands": commands(redis)}
+
+
+def line(redis: Mapping[str, Any], password: str) -> str:
+    """The user as a line of an ACL file; the password is given as the file has it (`>text`, or a reference to it)."""
+    rules = user(redis)
+    return " ".join(["user", redis["user"], "reset", "on", password, rules["keys"], rules["channels"], *rules["commands"]])

@@ -1,0 +1,109 @@
+"""What a Postgres is asked, and what is made of its answer."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.shaka.platform.plugins.module_utils.postgres_state import Wanted, differences, question, script
+from ansible_collections.shaka.platform.plugins.module_utils.scram import matches, verifier
+from ansible_collections.shaka.platform.plugins.module_utils.volumes import image_major, refusals, volumes
+
+WANTED = Wanted("own", {"own": "secret-one"}, ("shop", "more"), ("pgcrypto",))
+PLAIN = {"password": None, "expires": None, "plain": True}
+CLUSTER: dict[str, Any] = {
+    "roles": {"postgres": {**PLAIN, "plain": False}, "own": {**PLAIN, "password": verifier("secret-one")}},
+    "databases": {"postgres": "postgres", "shop": "own", "more": "own"},
+}
+INSIDE: dict[str, Any] = {
+    "postgres": {"extensions": ["plpgsql", "pg_stat_statements"]},
+    "shop": {"extensions": ["pgcrypto"], "missing": False},
+    "more": {"extensions": ["pgcrypto"], "missing": False},
+}
+
+
+def test_the_example_of_rfc_7677() -> None:
+    """Section 3: user 'user', password 'pencil', with this salt; the stored and the server key follow from them."""
+    stored = verifier("pencil", base64.b64decode("W22ZaJ0SNY7soEsUEjb6gQ=="), 4096)
+    assert stored.endswith("$WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbsT4qY=:wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU=")
+
+
+def test_a_password_is_recognised() -> None:
+    assert matches(verifier("pencil"), "pencil") and not matches(verifier("pencil"), "pencils")
+    assert verifier("pencil") != verifier("pencil"), "the salt is random"
+    assert not matches(None, "pencil") and not matches("md5abc", "pencil")
+
+
+def test_nothing_to_do() -> None:
+    assert differences(WANTED, CLUSTER, INSIDE) == []
+
+
+def with_role(name: str, **change: Any) -> dict[str, Any]:
+    return {**CLUSTER, "roles": {**CLUSTER["roles"], name: {**CLUSTER["roles"].get(name, PLAIN), **change}}}
+
+
+TABLE = [
+    # the cluster, its databases -> what is said
+    (with_role("postgres", password="SCRAM..."), INSIDE, ["no password of postgres: it connects inside the pod only"]),
+    (with_role("own", plain=False), INSIDE, ["role own is no superuser and can log in"]),
+    (with_role("own", password=verifier("other")), INSIDE, ["password of own"]),
+    (with_role("own", expires="2026-01-01T00:00:00+00:00"), INSIDE, ["password of own does not expire"]),
+    ({**CLUSTER, "databases": {"postgres": "postgres", "shop": "postgres"}}, INSIDE, ["owner of database shop", "database more"]),
+    (CLUSTER, {**INSIDE, "shop": {"extensions": [], "missing": False}}, ["extension pgcrypto in shop"]),
+    (CLUSTER, {**INSIDE, "postgres": {"extensions": None}}, ["extension pg_stat_statements in postgres"]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("cluster", "inside", "said"), TABLE, ids=[row[2][0] for row in TABLE])
+def test_each_difference_is_named(cluster: dict[str, Any], inside: dict[str, Any], said: list[str]) -> None:
+    assert [change.said for change in differences(WANTED, cluster, inside)] == said
+
+
+def test_an_empty_server_gets_everything_in_order_and_without_a_plain_password() -> None:
+    wanted = Wanted("own", {"app": "app-secret", "own": "own-secret"}, ("shop",), ("pgcrypto",), "app")
+    changes = differences(wanted, {"roles": {"postgres": PLAIN}, "databases": {"postgres": "postgres"}}, {"postgres": {"extensions": []}})
+    assert [change.said for change in changes] == [
+        "role app", "role own", "database shop", "extension pg_stat_statements in postgres", "extension pgcrypto in shop",
+        "privileges of app in shop",
+    ]  # fmt: skip
+    text = script(changes)
+    assert "app-secret" not in text and "own-secret" not in text
+    assert text.index('create database "shop"') < text.index('\\connect "shop"') < text.index("pgcrypto")
+
+
+def test_names_cannot_leave_their_quotes() -> None:
+    wanted = Wanted('o"wn', {'o"wn': "secret"}, ("sh'op",))
+    text = question(wanted) + script(differences(wanted, {"roles": {}, "databases": {}}, {}))
+    assert '"o""wn"' in text and "'sh''op'" in text
+
+
+@pytest.mark.parametrize(
+    ("reference", "major"),
+    [
+        ("docker.io/library/postgres:15-alpine", "15"), ("lab.local/postgres:15", "15"), ("registry:5000/postgres:16.4@sha256:0a", "16"),
+        ("registry:5000/postgres", ""), ("postgres@sha256:15", ""), ("postgres:latest", ""), ("postgres:v17", "17"),
+    ],
+)  # fmt: skip
+def test_the_major_version_that_an_image_names(reference: str, major: str) -> None:
+    assert image_major(reference) == major
+
+
+@pytest.mark.parametrize(
+    ("storage", "data", "image", "says"),
+    [("5Gi", "15", "postgres:15", ""), ("6Gi", "15", "postgres:15", ""), ("4096Mi", "15", "postgres:15", "does not shrink"),
+     ("5Gi", "14", "postgres:15", "data of Postgres 14"), ("5Gi", "", "postgres:15", ""), ("5Gi", "14", "postgres@sha256:0a", "")],
+)  # fmt: skip
+def test_a_volume_refuses_what_it_cannot_follow(tmp_path: Path, storage: str, data: str, image: str, says: str) -> None:
+    if data:
+        (tmp_path / "pgdata").mkdir()
+        (tmp_path / "pgdata/PG_VERSION").write_text(f"{data}\n")
+    claim = {
+        "metadata": {"name": "postgres-pvc", "namespace": "shaka-prod"},
+        "spec": {"volumeName": "pv1", "resources": {"requests": {"storage": "5Gi"}}},
+    }
+    found = volumes([claim], [{"metadata": {"name": "pv1"}, "spec": {"local": {"path": str(tmp_path)}}}])
+    said = refusals("prod", {"namespace": "shaka-prod", "postgres": {"storage": storage}}, found["shaka-prod"], image)
+    assert bool(said) == bool(says)
+    assert all(says in text and "playbooks/restore.yml" in text and "platform_only=prod" in text for text in said)

@@ -1,0 +1,88 @@
+"""Redis's users: the same rights in other words are no difference, and every other is named."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ansible_collections.shaka.platform.plugins.filter.redis_servers import redis_servers
+from ansible_collections.shaka.platform.plugins.module_utils.redis_users import User, allowed, differences, digest
+from ansible_collections.shaka.platform.plugins.plugin_utils.redis_acl import commands, line
+
+CATEGORIES = {
+    "string": frozenset({"get", "set", "append"}),
+    "read": frozenset({"get", "keys", "object|freq", "object|help"}),
+    "dangerous": frozenset({"keys", "flushall"}),
+    "connection": frozenset({"client|id", "client|list", "select", "ping"}),
+}
+REDIS = {"user": "prod", "prefix": "prod:", "database": 2, "allow": [], "dedicated": False}
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("-@all +@string", "-@all +get +set +append", True),
+        ("-@all +@string", "-@all +@string -append", False),
+        ("-@all +@read -@dangerous", "-@all +get +object", True),
+        ("-@all +@connection -client|list -select +select|2", "-@all +client|id +ping +select|2", True),
+        ("-@all +client", "-@all +client|id +client|list", True),
+        ("-@all +select|2", "-@all +select|1", False),
+        ("-@all +select|2", "-@all +select", False),
+        ("+@all -@dangerous", "+@all -keys -flushall", True),
+    ],
+)
+def test_rules_are_compared_by_what_they_allow(one: str, other: str, same: bool) -> None:
+    assert (allowed(one.split(), CATEGORIES) == allowed(other.split(), CATEGORIES)) is same
+
+
+WANTED = User("prod", "~prod:*", "&prod:*", ("-@all", "+@string"), digest("new"))
+FOUND: dict[str, Any] = {
+    "flags": ["on"],
+    "passwords": [digest("new")],
+    "commands": "-@all +get +set +append",
+    "keys": "~prod:*",
+    "channels": "&prod:*",
+}
+
+
+@pytest.mark.parametrize(
+    ("live", "said"),
+    [
+        ({}, None), ({"flags": ["off"]}, "state"), ({"flags": ["on", "nopass"]}, "state"), ({"keys": "~*"}, "keys"), ({"channels": "&*"}, "channels"),
+        ({"commands": "+@all"}, "commands"), ({"passwords": [digest("old")]}, "password"), ({"selectors": [{"keys": "~*"}]}, "keys"),
+    ],
+)  # fmt: skip
+def test_each_difference_is_named_and_put_right(live: dict[str, Any], said: str | None) -> None:
+    changes = differences([WANTED], {"default": FOUND, "prod": {**FOUND, **live}}, CATEGORIES, keep_passwords=False)
+    assert [text for text, _command in changes] == ([f"user prod: {said}"] if said else [])
+    assert all(command == f"ACL SETUSER prod reset on #{digest('new')} ~prod:* &prod:* -@all +@string" for _text, command in changes)
+
+
+def test_a_user_that_is_not_wanted_is_removed_and_the_administrator_is_not() -> None:
+    changes = differences([WANTED], {"default": {}, "prod": FOUND, "intruder": FOUND}, CATEGORIES, keep_passwords=False)
+    assert [command for _text, command in changes] == ["ACL DELUSER intruder"]
+
+
+def test_while_clients_change_over_both_passwords_are_good() -> None:
+    old = {"prod": {**FOUND, "passwords": [digest("old")]}}
+    ((_said, command),) = differences([WANTED], old, CATEGORIES, keep_passwords=True)
+    assert f"#{digest('old')}" in command and f"#{digest('new')}" in command
+    both = {"prod": {**FOUND, "passwords": [digest("old"), digest("new")]}}
+    assert differences([WANTED], both, CATEGORIES, keep_passwords=True) == []
+    assert [said for said, _command in differences([WANTED], both, CATEGORIES, keep_passwords=False)] == ["user prod: password"]
+
+
+def test_a_shared_user_is_held_to_its_prefix_and_database_and_an_own_redis_is_not() -> None:
+    assert "~prod:* &prod:*" in line(REDIS, ">x") and "+select|2" in commands(REDIS)
+    assert not {"+keys", "+flushdb", "+scan", "+select"} & set(commands(REDIS))
+    own = {**REDIS, "dedicated": True}
+    assert " ~* &* " in line(own, ">x") and {"+keys", "+flushdb", "+scan", "+select"} <= set(commands(own))
+    assert commands({**REDIS, "allow": ["info"]})[-1] == "+info"
+
+
+def test_a_run_of_one_environment_keeps_the_others_users() -> None:
+    shared, own = {**REDIS, "namespace": "shared"}, {**REDIS, "user": "dev", "namespace": "dev", "dedicated": True}
+    every = {"prod": {"redis": shared}, "test": {"redis": {**shared, "user": "test"}}, "dev": {"redis": own}}
+    servers = redis_servers({"all_environments": every, "environments": {"prod": every["prod"]}})
+    assert [(server["namespace"], [user["name"] for user in server["users"]]) for server in servers] == [("shared", ["prod", "test"])]
+    assert [server["namespace"] for server in redis_servers({"all_environments": every, "environments": every})] == ["shared", "dev"]
