@@ -1,0 +1,70 @@
+"""The secrets playbook: what is missing is generated, what is named is replaced, the rest stays, and the file is encrypted."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+from ansible_collections.shaka.platform.plugins.plugin_utils.generation import complete, random_value, wanted
+
+ROOT = Path(__file__).parents[2]
+GROUPS = {"prod": ["DB_PASSWORD", "STRIPE_KEY"], "shared": ["ADMIN"]}
+
+
+def run(found: dict[str, dict[str, str]], rotate: tuple[str, ...] = ()) -> tuple[dict[str, dict[str, str]], list[str], list[str], list[str]]:
+    done = complete(found, GROUPS, {}, ["STRIPE_KEY"], rotate, lambda least: f"new-{least}")
+    return done.secrets, done.generated, done.rotated, done.given
+
+
+def test_what_is_missing_is_generated_and_the_rest_stays() -> None:
+    found = {"prod": {"DB_PASSWORD": "old", "STRIPE_KEY": ""}, "s3": {"ACCESS_KEY": "kept"}}
+    secrets, generated, rotated, given = run(found)
+    assert secrets == {**found, "shared": {"ADMIN": "new-32"}}
+    assert (generated, rotated, given) == (["shared/ADMIN"], [], ["prod/STRIPE_KEY"])
+
+
+def test_one_is_rotated_by_name() -> None:
+    secrets, _generated, rotated, _given = run(
+        {"prod": {"DB_PASSWORD": "old", "STRIPE_KEY": "x"}, "shared": {"ADMIN": "kept"}}, ("prod/DB_PASSWORD",)
+    )
+    assert (secrets["prod"]["DB_PASSWORD"], secrets["shared"]["ADMIN"], rotated) == ("new-32", "kept", ["prod/DB_PASSWORD"])
+
+
+@pytest.mark.parametrize(("path", "says"), [("prod/DB_PASSWRD", "did you mean prod/DB_PASSWORD"), ("prod/STRIPE_KEY", "comes from elsewhere")])
+def test_what_cannot_be_rotated_is_refused(path: str, says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        run({}, (path,))
+
+
+def test_values_are_long_enough_and_never_the_same() -> None:
+    assert len({random_value(32) for _ in range(100)}) == 100
+    assert len(random_value(32)) >= 64 and len(random_value(101)) >= 101
+
+
+def test_an_environment_s_names_are_those_that_the_model_asks_for() -> None:
+    found = wanted({"prod": {"secrets": ["JWT", "DB_PASSWORD"], "postgres": {"app_user": "app"}}, "dev": None})
+    assert found["prod"] == ["DB_PASSWORD", "REDIS_PASSWORD", "JWT", "DB_OWNER_PASSWORD"]
+    assert found["dev"] == ["DB_PASSWORD", "REDIS_PASSWORD"] and found["shared"] == ["REDIS_ADMIN_PASSWORD"]
+
+
+def test_the_playbook_encrypts_with_the_vault_password_and_shows_no_value(tmp_path: Path) -> None:
+    variables = tmp_path / "inventory/group_vars/all"
+    variables.mkdir(parents=True)
+    (tmp_path / "inventory/hosts.yml").write_text("k3s_servers: {hosts: {server: {}}}\n")
+    (variables / "platform.yml").write_text("platform_environments: {prod: {}}\n")
+    (variables / "secrets.yml").write_text("platform_secrets: {prod: {DB_PASSWORD: canary-of-a-value-that-was-there}}\n")
+    (tmp_path / "password").write_text("vault-password\n")
+    vault = ["--vault-password-file", str(tmp_path / "password")]
+    command = ["ansible-playbook", "playbooks/secrets.yml", "-i", str(tmp_path / "inventory"), *vault, "--diff", "-vvv"]
+    environment = {**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")}
+    said = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True).stdout
+    file = variables / "secrets.yml"
+    assert file.read_text().startswith("$ANSIBLE_VAULT;") and file.stat().st_mode & 0o777 == 0o600
+    shown = subprocess.run(["ansible-vault", "view", *vault, str(file)], capture_output=True, text=True, check=True).stdout
+    values = [value for names in yaml.safe_load(shown)["platform_secrets"].values() for value in names.values()]
+    assert len(values) == 3 and "canary-of-a-value-that-was-there" in values
+    assert "2 generated" in said
+    assert [value for value in values if value in said] == []
