@@ -48,7 +48,7 @@ def test_committed_rows_survive(server: Server, stop: Callable[[Server], None]) 
     server.run(QUERY.format("create table if not exists survival (number int primary key)"))
     server.run(QUERY.format("truncate survival"))
     # each row a transaction of its own
-    server.run(QUERY.format(f"do $$ begin for i in 1..{ROWS} loop insert into survival values (i); commit; end loop; end $$").replace("$", "\\$"))
+    server.run(QUERY.format(f"do $$ begin for i in 1..{ROWS} loop insert into survival values (i); commit; end loop; end $$"))
     stop(server)
     started = time.monotonic()
     while (said := server.run(QUERY.format("select count(*), sum(number) from survival"), check=False).strip()) == "":
@@ -66,5 +66,5 @@ def test_a_deleted_pod_has_shut_down_cleanly(server: Server) -> None:
 
 
 def test_everything_is_ready_again(server: Server) -> None:
-    done = server.playbook("playbooks/verify.yml")
+    done = server.playbook("playbooks/verify.yml", "-e", "verify_wait_seconds=120")
     assert done.returncode == 0, done.stdout
