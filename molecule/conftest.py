@@ -49,7 +49,7 @@ class Server:
     def playbook(self, name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run a playbook on this lab, as a user would."""
         inventory = ["-i", "inventories/sandbox", "-e", f"lab_name={self.name}", "-e", f"platform_report_dir={self.lab['reports']}"]
-        environment = {**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")}
+        environment = {**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_FORCE_COLOR": "false", "ANSIBLE_NOCOLOR": "true"}
         return subprocess.run(
             ["ansible-playbook", name, *inventory, *arguments], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
         )

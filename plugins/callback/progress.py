@@ -90,7 +90,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
 
     def v2_playbook_on_task_start(self, task: Any, is_conditional: bool) -> None:
         quiet = str(task.action).rsplit(".", 1)[-1] in PROMPTING
-        self.heartbeat.start(str(task.get_name(include_role_fqcn=False)), bound(task.args), quiet, time.monotonic())
+        self.heartbeat.start(str(task.get_name()).removeprefix("shaka.platform."), bound(task.args), quiet, time.monotonic())
 
     def v2_playbook_on_handler_task_start(self, task: Any) -> None:
         self.v2_playbook_on_task_start(task, False)

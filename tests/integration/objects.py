@@ -9,7 +9,9 @@ APP = {"app": "probe"}
 
 def obj(kind: str, name: str, namespace: str = "", api: str = "v1", **fields: Any) -> dict[str, Any]:
     """Any object; it says that it comes from the inventory path platform_environments.probe."""
-    meta = {"name": name, "annotations": {"shaka.platform/inventory": "platform_environments.probe"}}
+    meta: dict[str, Any] = {"name": name, "annotations": {"shaka.platform/inventory": "platform_environments.probe"}}
+    if kind == "Namespace":  # the pods of these tests are about something else
+        meta["labels"] = {"pod-security.kubernetes.io/enforce": "baseline"}
     return {"apiVersion": api, "kind": kind, "metadata": {**meta, **({"namespace": namespace} if namespace else {})}, **fields}
 
 

@@ -29,7 +29,7 @@ EDITS = [
         "-n shaka-dev set env deployment/shaka-api DEBUG=1",
         "Deployment shaka-dev/shaka-api",
         "spec.template.spec.containers[api].env",
-        "-n shaka-dev deployment shaka-api -o jsonpath='{.spec.template.spec.containers[*].env}'",
+        "-n shaka-dev deployment shaka-api -o jsonpath='{.spec.template.spec.containers}'",
     ),
     Edit(
         f"-n shaka-staging patch deployment shaka-api -p '{json.dumps(SIDECAR)}'",
