@@ -63,7 +63,7 @@ def test_speaks_within_the_silence(monkeypatch: pytest.MonkeyPatch, terminal: bo
     callback._display, callback.terminal = Printer(), terminal
     callback.heartbeat.line = lambda now, each=0.1: Heartbeat.line(callback.heartbeat, now, each)  # type: ignore[method-assign]
     callback.v2_playbook_on_start(None)
-    callback.v2_playbook_on_task_start(SimpleNamespace(get_name=lambda include_role_fqcn: "Slow", args={}, action="command"), False)
+    callback.v2_playbook_on_task_start(SimpleNamespace(get_name=lambda: "shaka.platform.k3s : Slow", args={}, action="command"), False)
     deadline = time.monotonic() + 5
     while "Slow" not in output.getvalue() and time.monotonic() < deadline:
         time.sleep(0.02)
