@@ -7,7 +7,7 @@ tree=$(mktemp -d)
 trap 'rm -rf "$tree"' EXIT
 place=$tree/ansible_collections/shaka/platform
 mkdir -p "$place"
-git ls-files --cached --others --exclude-standard -- . ':!.ansible' ':!.ci' ':!.config' ':!lab' ':!molecule' ':!tests/contract' ':!tests/sanity.sh' | while read -r file; do
+git ls-files --cached --others --exclude-standard -- . ':!.ansible' ':!.ci' ':!.config' ':!lab' ':!molecule' ':!benchmarks' ':!tests/contract' ':!tests/integration' ':!tests/prove' ':!tests/sanity.sh' | while read -r file; do
   if [ -e "$file" ]; then echo "$file"; fi
 done | tar -cf - -T - | tar -C "$place" -xf -
 

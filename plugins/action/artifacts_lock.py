@@ -81,10 +81,10 @@ def complete(lock: dict[str, Any], wanted: list[Missing], upstream: Upstream) ->
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
         answers = list(pool.map(attempt, wanted))
-    problems = [problem for _, problem in answers if problem]
+    problems = [problem for _value, problem in answers if problem]
     if problems:
         raise UpstreamError("nothing was changed; the artifacts lock cannot be completed:\n  " + "\n  ".join(problems))
-    for item, (value, _) in zip(wanted, answers, strict=True):
+    for item, (value, _problem) in zip(wanted, answers, strict=True):
         lock = with_sum(lock, item, value)
     return lock
 

@@ -3,15 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import lru_cache
-from pathlib import Path
-from typing import Any
-
-import yaml
-from ansible.errors import AnsibleError
-from ansible.plugins.lookup import LookupBase
-
 DOCUMENTATION = r"""
 name: role_variables
 short_description: The variables of the collection's roles, with what the inventory sets of them
@@ -38,6 +29,15 @@ EXAMPLES = r"""
 RETURN = r"""
 _list: {description: "One dictionary, role name to C(options) and C(values).", type: list, elements: dict}
 """
+
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+from ansible.errors import AnsibleError
+from ansible.plugins.lookup import LookupBase
 
 
 @lru_cache(maxsize=1)

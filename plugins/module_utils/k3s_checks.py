@@ -126,7 +126,7 @@ def anonymous_access(api: Api) -> Iterator[str]:
 def node_labels(api: Api, node: str, labels: Sequence[str]) -> Iterator[str]:
     has = api.ask(f"/api/v1/nodes/{node}").body.get("metadata", {}).get("labels", {})
     for label in labels:
-        name, _, value = label.partition("=")
+        name, _equals, value = label.partition("=")
         if has.get(name) != value:
             yield f"the node has not the label {label}: kubectl label node {node} --overwrite {label}"
 
@@ -209,7 +209,7 @@ def audit_log(api: Api, path: Path) -> Iterator[str]:
     """Who reads Secrets is written down, what they say is not."""
     agent = f"shaka-probe/{secrets.token_hex(8)}"
     api.ask("/api/v1/namespaces/kube-system/secrets?limit=1", headers={"User-Agent": agent})
-    for _ in range(20):
+    for _attempt in range(20):
         event = logged(path, agent)
         if event is not None:
             break

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -98,5 +99,5 @@ def steps(root: Path, execute: Execute) -> list[Step]:
         found.append(Step(f"{ZRAM_SERVICE}: starts", f"{ZRAM_SERVICE}: masked", lambda: _must(execute, "systemctl", "mask", "--now", ZRAM_SERVICE)))
     for line in (root / "proc/swaps").read_text().splitlines()[1:]:
         path = line.split()[0]
-        found.append(Step(f"swap {path}: on", f"swap {path}: off", lambda path=path: _switch_off(path, root, execute)))  # type: ignore[misc]  # mypy: a lambda's default
+        found.append(Step(f"swap {path}: on", f"swap {path}: off", partial(_switch_off, path, root, execute)))
     return found

@@ -22,7 +22,7 @@ options:
     type: path
     required: true
   mirrors:
-    description: Host to the address that stands for it, such as C({github.com: https://mirror.example/github}).
+    description: "Host to the address that stands for it, such as C({github.com: https://mirror.example/github})."
     type: dict
     default: {}
   skip:

@@ -144,7 +144,7 @@ def recorded(path: Path) -> tuple[dict[str, str], float]:
         lines, started = path.read_text(encoding="utf-8").splitlines(), path.stat().st_mtime
     except FileNotFoundError:
         return {}, 0
-    return {name: digest for digest, _, name in (line.partition("  ") for line in lines)}, started
+    return {name: digest for digest, _gap, name in (line.partition("  ") for line in lines)}, started
 
 
 def differences(then: Mapping[str, str], now: Mapping[str, str]) -> list[str]:

@@ -75,7 +75,9 @@ from ansible_collections.shaka.platform.plugins.module_utils.kubectl import Kube
 from ansible_collections.shaka.platform.plugins.module_utils.postgres_state import ADMIN, Wanted, differences, question, script
 from ansible_collections.shaka.platform.plugins.module_utils.volumes import refusals, volumes
 
-POD, PAUSE, THREADS = "postgres-0", 1.0, 8
+POD = "postgres-0"
+PAUSE = 1.0  # seconds between two looks
+THREADS = 8
 PSQL = ["psql", "--no-psqlrc", "--username", ADMIN, "--dbname", ADMIN]
 ARGUMENT_SPEC: dict[str, Any] = {
     "environments": {"type": "dict", "required": True},

@@ -81,7 +81,9 @@ from ansible_collections.shaka.platform.plugins.module_utils.redis_users import 
     question_users,
 )
 
-POD, PAUSE, THREADS = "redis-0", 1.0, 8
+POD = "redis-0"
+PAUSE = 1.0  # seconds between two looks
+THREADS = 8
 CLI = ["redis-cli", "-3", "--json"]
 ARGUMENT_SPEC: dict[str, Any] = {
     "servers": {

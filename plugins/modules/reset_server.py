@@ -77,7 +77,8 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "keep_ssh": {"type": "bool", "default": True},
     "users": {"type": "list", "elements": "str", "default": []},
 }
-SHOWN, WIDTH = 5, 36  # names of a kind on the screen, and their characters
+SHOWN = 5  # names of a kind on the screen
+WIDTH = 36  # their characters
 KUBECTL = ["/usr/local/bin/k3s", "kubectl", "get", "cronjobs,jobs", "--all-namespaces", "--output=json", "--request-timeout=10s"]
 
 

@@ -39,10 +39,10 @@ def mirrored(url: str, mirrors: Mapping[str, str]) -> str:
 
 def split_reference(reference: str) -> tuple[str, str, str]:
     """Registry, repository and tag of an image reference (docker.io and latest where it names none)."""
-    name, _, tag = reference.rpartition(":")
+    name, _colon, tag = reference.rpartition(":")
     if not name or "/" in tag:
         name, tag = reference, "latest"
-    registry, _, repository = name.partition("/")
+    registry, _slash, repository = name.partition("/")
     if not repository or (not set(".:") & set(registry) and registry != "localhost"):
         registry, repository = "docker.io", name
     if registry == "docker.io" and "/" not in repository:
@@ -52,7 +52,7 @@ def split_reference(reference: str) -> tuple[str, str, str]:
 
 def challenge(header: str) -> dict[str, str]:
     """The parameters of a `WWW-Authenticate: Bearer` header (RFC 6750)."""
-    scheme, _, rest = header.partition(" ")
+    scheme, _space, rest = header.partition(" ")
     return dict(re.findall(r'(\w+)="([^"]*)"', rest)) if scheme.lower() == "bearer" else {}
 
 

@@ -74,7 +74,7 @@ def test_speaks_within_the_silence(monkeypatch: pytest.MonkeyPatch, terminal: bo
     said = output.getvalue()
     assert "Slow" in said
     # on a terminal the line is erased before the next output; elsewhere it is a line of its own
-    assert ("\r\033[Kok: [server]\n" in said) if terminal else ("s  Slow\nok: [server]\n" in said)
+    assert ("\r\033[Kok: [server]\n" in said) if terminal else ("s  k3s : Slow\nok: [server]\n" in said)
 
 
 def test_prints_tables(capsys: pytest.CaptureFixture[str]) -> None:

@@ -40,7 +40,7 @@ def test_what_cannot_be_rotated_is_refused(path: str, says: str) -> None:
 
 
 def test_values_are_long_enough_and_never_the_same() -> None:
-    assert len({random_value(32) for _ in range(100)}) == 100
+    assert len({random_value(32) for _turn in range(100)}) == 100
     assert len(random_value(32)) >= 64 and len(random_value(101)) >= 101
 
 

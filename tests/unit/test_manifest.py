@@ -64,7 +64,7 @@ def test_file_link_directory_and_nothing_come_back(tmp_path: Path) -> None:
     link.symlink_to("folder")
     folder.chmod(0o700)
     fresh.write_text("ours")
-    for _ in range(2):  # an interrupted reset begins again
+    for _turn in range(2):  # an interrupted reset begins again
         for path, state_before in before.items():
             bring_back(path, state_before)
     assert file.read_text() == "old" and file.stat().st_mode & 0o777 == 0o640
