@@ -53,6 +53,9 @@ def check(raw: Mapping[str, Any], environments: Mapping[str, Mapping[str, Any]],
     secrets = flat(raw["platform_secrets"], problems)
     environment_secrets = {name: [*env["secrets"], *([OWNER_SECRET] if env["postgres"]["app_user"] else [])] for name, env in environments.items()}
     wanted = {**environment_secrets, **SHARED, **(S3 if with_backup else {})}
+    if raw["platform_registries"]:
+        passwords = [given.get("password") for given in raw["platform_registries"].values() if isinstance(given, Mapping)]
+        wanted["registries"] = [str(name) for name in passwords if name]
     users: dict[str, list[str]] = defaultdict(list)
     for group, names in wanted.items():
         _check_missing(group, [name for name in names if not secrets.get(group, {}).get(name)], minimum, problems)
@@ -79,7 +82,7 @@ def _check_missing(group: str, missing: list[str], minimum: Mapping[str, int], p
     if missing:
         least = " or ".join(map(str, sorted({minimum.get(name, DEFAULT_MINIMUM) for name in missing})))
         random = f"random values of at least {least} characters (openssl rand -hex 32)"
-        what = "your S3 service's credentials" if group == "s3" else random
+        what = {"s3": "your S3 service's credentials", "registries": "the registry's token"}.get(group, random)
         problems.add(f"platform_secrets.{group}", f"{', '.join(missing)} missing; {FILL_IN.format(what=what)}")
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.shaka.platform.plugins.module_utils.pruning import RULE, malformed
-from ansible_collections.shaka.platform.plugins.plugin_utils import credentials, data_layer, networks, rules, shape
+from ansible_collections.shaka.platform.plugins.plugin_utils import configuration, credentials, data_layer, grants, networks, rules, shape
 from ansible_collections.shaka.platform.plugins.plugin_utils.problems import Problem, Problems, nearest
 from ansible_collections.shaka.platform.plugins.plugin_utils.quantities import format_resource, parse_resource
 from ansible_collections.shaka.platform.plugins.plugin_utils.sizes import amounts, check_quota, check_sizes, check_space, check_storage
@@ -53,6 +53,7 @@ def _check_space(space: Raw, path: str, nets: Mapping[str, list[networks.Network
     """Namespace name, egress, quota and LimitRange of an environment or namespace; returns the LimitRange in numbers."""
     problems.add(f"{path}.namespace", rules.namespace(space["namespace"]), space["namespace"])
     networks.check_egress(space, path, nets, problems)
+    space["quota"] = grants.canonical_quota(space["quota"], path, problems)
     return check_space(space, path, problems)
 
 
@@ -157,6 +158,7 @@ def _config(env: Raw, path: str, problems: Problems) -> None:
         if name in given:
             problems.add(f"{path}.config.{name}", "is also one of its secrets; a name is one or the other")
     env["config"] = dict(sorted({**derived, **given}.items()))
+    configuration.split(env, path, problems)
 
 
 # --- across environments --------------------------------------------------------------------------------------------------------------------
@@ -365,6 +367,9 @@ def resolve(variables: Mapping[str, Any], specs: Specs, images: Mapping[str, Any
 
     spaces = {**{f"platform_environments.{n}": e for n, e in environments.items()}, **{f"platform_namespaces.{n}": s for n, s in namespaces.items()}}
     _check_unique(((f"{p}.namespace", s["namespace"]) for p, s in spaces.items()), "each has a namespace of its own", problems)
+    grants.settle(spaces, problems, raw["platform_name"], settings["platform_redis"]["namespace"])
+    configuration.check_schemas(raw["platform_config_schemas"], environments, problems)
+    registries = configuration.registries(raw, specs["registry"]["options"], problems)
     _check_unique(
         ((f"platform_namespaces.{n}", n) for n in [*environments, *namespaces] if n in environments and n in namespaces), "rename one", problems
     )
@@ -393,7 +398,7 @@ def resolve(variables: Mapping[str, Any], specs: Specs, images: Mapping[str, Any
     for name, env in environments.items():
         env["redis"]["namespace"] = env["namespace"] if env["redis"]["dedicated"] else shared_redis
         own = secrets.get(name, {})
-        env["config_hash"] = _hash(env["config"], {key: own.get(key, "") for key in env["secrets"]})
+        env["config_hash"] = _hash(env["config"], {key: own.get(key, "") for key in env["secrets"]}, env["files"])
     selected = _selection(raw["platform_only"], list(environments), problems)
     model = {
         "name": raw["platform_name"],
@@ -402,6 +407,7 @@ def resolve(variables: Mapping[str, Any], specs: Specs, images: Mapping[str, Any
         "environments": {name: environments[name] for name in selected},
         "all_environments": environments,
         "namespaces": namespaces,
+        "registries": registries,
         "redis_hash": _hash(secrets.get("shared", {}).get("REDIS_ADMIN_PASSWORD", "")),
     }
     return Resolution(model, references, settings, list(dict.fromkeys(problems)))

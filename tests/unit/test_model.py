@@ -317,3 +317,61 @@ def test_the_shared_redis_restarts_for_its_administrator_s_password_only() -> No
     first = run(inventory()).model["redis_hash"]
     assert run(change("platform_secrets/prod/REDIS_PASSWORD", secret("other"))).model["redis_hash"] == first
     assert run(change("platform_secrets/shared/REDIS_ADMIN_PASSWORD", secret("other"))).model["redis_hash"] != first
+
+
+# --- what follows from grants: both sides of an ingress, accounts; and how the API gets its configuration
+
+
+def grants(*ingress: dict[str, Any]) -> dict[str, Any]:
+    data = change("platform_environments/prod/ingress", list(ingress))
+    data["platform_namespaces"] = {"shared": {}, "monitoring": {"namespace": "watch"}}
+    return data
+
+
+def test_an_ingress_from_a_namespace_of_the_platform_lets_that_one_out_as_well() -> None:
+    result = run(grants({"namespace": "monitoring", "clients": ["prometheus"], "pods": ["acme-api"], "ports": [3000]}))
+    assert not result.problems, result.message()
+    assert result.model["environments"]["prod"]["ingress"][0]["namespace"] == "watch"
+    assert result.model["namespaces"]["monitoring"]["reaches"] == [
+        {"namespace": "acme-prod", "clients": ["prometheus"], "pods": ["acme-api"], "ports": [3000], "protocol": "TCP"}
+    ]
+    assert result.model["environments"]["prod"]["reaches"] == [] == result.model["namespaces"]["shared"]["reaches"]
+
+
+def test_an_ingress_from_elsewhere_is_the_environment_s_alone() -> None:
+    result = run(grants({"namespace": "kube-system"}, {"cidr": "203.0.113.0/24", "except": ["203.0.113.128/25"]}))
+    assert not result.problems, result.message()
+    assert [rule["namespace"] for rule in result.model["environments"]["prod"]["ingress"]] == ["kube-system", ""]
+    assert all(space["reaches"] == [] for space in result.model["namespaces"].values())
+
+
+def test_each_workload_has_an_account_of_its_own() -> None:
+    model = run(grants()).model
+    assert model["environments"]["prod"]["accounts"] == ["acme-api", "postgres", "postgres-backup"]
+    assert model["namespaces"]["shared"]["accounts"] == ["redis"] and model["namespaces"]["monitoring"]["accounts"] == []
+
+
+def test_quotas_may_be_named_as_people_do() -> None:
+    quota = run(change("platform_environments/prod/quota", {"cpu": "4", "memory": "4Gi", "storage": "60Gi", "volumes": 4})).model
+    assert quota["environments"]["prod"]["quota"] == {
+        "requests.cpu": "4", "requests.memory": "4Gi", "requests.storage": "60Gi", "persistentvolumeclaims": "4",
+    }  # fmt: skip
+
+
+def test_files_are_what_the_inventory_names_or_everything() -> None:
+    some = run(change("platform_environments/prod/config_files", ["PLANS", "JWT_SECRET"])).model["environments"]["prod"]
+    assert some["files"] == {"config": ["PLANS"], "secrets": ["JWT_SECRET"]}
+    assert "PLANS" not in some["variables"]["config"] and some["variables"]["secrets"] == ["DB_PASSWORD", "REDIS_PASSWORD"]
+    everything = run(change("platform_environments/prod/config_as", "files")).model["environments"]["prod"]
+    assert everything["variables"] == {"config": [], "secrets": []} and "PORT" in everything["files"]["config"]
+    assert len({env["config_hash"] for env in (some, everything, run(grants()).model["environments"]["prod"])}) == 3
+
+
+def test_a_registry_s_token_is_a_secret_like_any_other() -> None:
+    data = change("platform_registries", {"ghcr.io": {"username": "robot", "password": "GHCR"}})
+    data["platform_secrets"]["registries"] = {"GHCR": "ghp_0a9b8c7d6e5f4g3h2i1j0k9l8m7n6o5p4q3r"}
+    result = run(data)
+    assert not result.problems, result.message()
+    assert result.model["registries"] == {"ghcr.io": {"username": "robot", "password": "GHCR"}}
+    data["platform_secrets"]["registries"]["GHCR"] += '"'
+    assert [problem.path for problem in run(data).problems] == ["platform_secrets.registries.GHCR"]
