@@ -81,6 +81,7 @@ def stranger(obj: Mapping[str, Any], part_of: str) -> str:
 
     It is ours by its labels, which is also how somebody hands an object over. Without them it is still ours when we applied it: they were
     taken off by hand. Another platform's run of this engine has put its own name there, and that is not an edit.
+    Kubernetes makes the ServiceAccount `default` of every namespace: it is whose the namespace is.
     """
     meta = obj.get("metadata") or {}
     labels = meta.get("labels") or {}
@@ -93,5 +94,7 @@ def stranger(obj: Mapping[str, Any], part_of: str) -> str:
         return f"it is of the platform '{part}'" if ours and part != part_of else ""
     if manager:
         return f"it is managed by '{manager}'" + (f" for '{part}'" if part else "")
+    if obj.get("kind") == "ServiceAccount" and meta.get("name") == "default":
+        return ""
     makers = sorted({str(entry.get("manager")) for entry in meta.get("managedFields") or [] if entry.get("manager")})
     return f"it was made by {', '.join(makers) or 'somebody else'}"

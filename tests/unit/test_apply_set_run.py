@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.shaka.platform.plugins.module_utils import applier, worker
-from ansible_collections.shaka.platform.plugins.module_utils.identity import MANAGER, SET, key_of
+from ansible_collections.shaka.platform.plugins.module_utils.identity import MANAGER, SET, key_of, stranger
 from ansible_collections.shaka.platform.plugins.module_utils.kube import Api, ApiError, Unreachable
 from ansible_collections.shaka.platform.plugins.module_utils.pruning import left_over
 
@@ -197,6 +197,13 @@ def test_somebody_elses_object_stops_the_run_before_anything_changes(server: Ser
         assert "kubectl -n dev label configmap a --overwrite app.kubernetes.io/managed-by=shaka.platform app.kubernetes.io/part-of=p" in result["msg"]
     by_hand["metadata"]["labels"] = {"app.kubernetes.io/managed-by": MANAGER, "app.kubernetes.io/part-of": "p"}
     assert actions(applier.run(params({"r.dev": DEV}), False, False))["ConfigMap dev/a"] == "changed"
+
+
+def test_the_service_account_that_kubernetes_makes_in_each_namespace_is_the_namespace_s() -> None:
+    account = named("ServiceAccount", "default", "dev")
+    assert stranger(account, "p") == "" != stranger(named("ServiceAccount", "other", "dev"), "p")
+    account["metadata"]["labels"] = {"app.kubernetes.io/managed-by": "Helm"}
+    assert "managed by 'Helm'" in stranger(account, "p")
 
 
 def test_what_is_being_deleted_is_awaited_and_made_anew(server: Server) -> None:

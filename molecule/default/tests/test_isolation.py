@@ -137,17 +137,19 @@ def addresses(server: Server, pods: Mapping[str, Any], spaces: Mapping[str, str]
 @pytest.fixture(scope="module")
 def outside(server: Server) -> Iterator[list[Target]]:
     """Addresses beyond the server, in a network of their own, and the lab's S3."""
-    ports = sorted({str(port) for each in OUTSIDE.values() for port in each})
-    add = [f"ip -n outside address add {address}/32 dev lo && ip route add {address} via 10.99.0.2" for address in OUTSIDE]
-    server.run(
-        "ip netns add outside && ip link add to-outside type veth peer name to-server netns outside && ip address add 10.99.0.1/30 dev to-outside"
-        " && ip link set to-outside up && ip -n outside address add 10.99.0.2/30 dev to-server && ip -n outside link set to-server up"
-        f" && ip -n outside link set lo up && ip -n outside route add default via 10.99.0.1 && {' && '.join(add)}"
-        f" && systemd-run --quiet --unit outside ip netns exec outside perl -e {shlex.quote(LISTEN)} {' '.join(ports)}"
-    )
+    ports = " ".join(sorted({str(port) for each in OUTSIDE.values() for port in each}))
+    # not `ip netns`: its mounts would keep the kubelet from removing the networks of pods
+    server.run(f"systemd-run --quiet --unit outside unshare --net perl -e {shlex.quote(LISTEN)} {ports}")
+    pid = server.run("systemctl show outside --property MainPID --value").strip()
+    inside = [f"address add {address}/32 dev lo" for address in OUTSIDE] + ["link set lo up", "address add 10.99.0.2/30 dev to-server"]
+    inside += ["link set to-server up", "route add default via 10.99.0.1"]
+    here = [f"timeout 10 sh -c 'while [ /proc/{pid}/ns/net -ef /proc/self/ns/net ]; do sleep 0.1; done'"]
+    here += [f"ip link add to-outside type veth peer name to-server netns {pid}", "ip address add 10.99.0.1/30 dev to-outside"]
+    here += ["ip link set to-outside up", *(f"nsenter --net --target {pid} ip {command}" for command in inside)]
+    server.run(" && ".join([*here, *(f"ip route add {address} via 10.99.0.2" for address in OUTSIDE)]))
     s3, port = model_of(server)["s3"]
     yield [Target("", "outside", port, address) for address, ports in OUTSIDE.items() for port in ports] + [Target("", "s3", port, s3)]
-    server.run("systemctl stop outside; ip netns delete outside")
+    server.run("systemctl stop outside")  # the link and the routes go with its network
 
 
 @pytest.fixture(scope="module")

@@ -28,9 +28,12 @@ def test_a_removed_environment_keeps_its_volume_and_finds_its_data_when_it_retur
 
     removed = server.playbook(CONVERGE, "--tags", "tenancy,config,postgres,redis", "-e", without_staging(tmp_path))
     assert removed.returncode == 0, removed.stdout
-    ours = "statefulsets,services,secrets,configmaps,networkpolicies,resourcequotas,limitranges,roles,rolebindings"
+    ours = "deployments,statefulsets,services,secrets,configmaps,cronjobs,roles,rolebindings,poddisruptionbudgets"
     left = server.run(f"kubectl get {ours} -n shaka-staging -l app.kubernetes.io/managed-by=shaka.platform -o name")
     assert not left, f"staging is gone from the inventory and still has {left}"
+    server.run(
+        "kubectl get networkpolicy/default-deny resourcequota/quota limitrange/limits -n shaka-staging"
+    )  # what shields a namespace stays with it
     server.run("kubectl wait --for=delete pod/postgres-0 -n shaka-staging --timeout=90s")
     assert server.run("kubectl get pvc postgres-pvc -n shaka-staging -o jsonpath='{.spec.volumeName}'") == volume
 
