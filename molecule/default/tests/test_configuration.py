@@ -42,7 +42,8 @@ def rolled(server: Server) -> Iterator[set[str]]:
 
 def seen(server: Server, path: str) -> str:
     """A file as staging's API sees it: its image has no shell."""
-    pod = server.json("pods -n shaka-staging -l app=shaka-api --field-selector=status.phase=Running")["items"][-1]
+    found = server.json("pods -n shaka-staging -l app=shaka-api")["items"]
+    pod = next(pod for pod in found if "deletionTimestamp" not in pod["metadata"])
     container = pod["status"]["containerStatuses"][0]["containerID"].removeprefix("containerd://")
     tasks = dict(line.split()[:2] for line in server.run("k3s ctr task ls").splitlines()[1:])
     return server.run(f"cat /proc/{tasks[container]}{path}")
