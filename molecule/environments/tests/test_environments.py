@@ -17,12 +17,12 @@ def without_staging(folder: Path) -> str:
     inventory = yaml.safe_load((ROOT / "inventories/sandbox/group_vars/all/platform.yml").read_text())
     environments = {name: value for name, value in inventory["platform_environments"].items() if name != "staging"}
     path = folder / "without-staging.yml"
-    path.write_text(yaml.safe_dump({"platform_environments": environments, "platform_secrets": WITHOUT_SECRETS}))
+    path.write_text(yaml.safe_dump({"platform_environments": environments, "platform_secrets": WITHOUT_SECRETS}, sort_keys=False))
     return f"@{path}"
 
 
 def test_a_removed_environment_keeps_its_volume_and_finds_its_data_when_it_returns(server: Server, tmp_path: Path) -> None:
-    server.run(f"{QUERY} 'create table if not exists kept (word text)' -c \"insert into kept values ('here')\"")
+    server.run(f"{QUERY} 'drop table if exists kept' -c 'create table kept (word text)' -c \"insert into kept values ('here')\"")
     volume = server.run("kubectl get pvc postgres-pvc -n shaka-staging -o jsonpath='{.spec.volumeName}'")
     others = server.run("kubectl get pods -n shaka-prod -o jsonpath='{.items[*].metadata.uid}'")
 
