@@ -175,6 +175,8 @@ WORKLOADS = {("apps", "Deployment"), ("apps", "StatefulSet"), ("apps", "DaemonSe
 def unproven(obj: Object) -> bool:
     """True for a workload whose pods are available the moment they start, even if they end right after: no probe, no minReadySeconds."""
     spec = obj.get("spec") or {}
+    if spec.get("replicas") == 0:
+        return False
     containers = ((spec.get("template") or {}).get("spec") or {}).get("containers") or []
     place = (group_of(obj["apiVersion"]), obj["kind"])
     return place in WORKLOADS and place[0] == "apps" and not spec.get("minReadySeconds") and any("readinessProbe" not in each for each in containers)

@@ -158,6 +158,7 @@ def test_a_certificate_that_failed_says_when_it_is_tried_again() -> None:
         ([{"name": "a", "readinessProbe": {}}], {}, False),
         ([{"name": "a", "readinessProbe": {}}, {"name": "b"}], {}, True),
         ([{"name": "a"}], {"minReadySeconds": 5}, False),
+        ([{"name": "a"}], {"replicas": 0}, False),
     ],
 )
 def test_readiness_without_a_probe_proves_nothing(containers: list[dict[str, Any]], extra: dict[str, Any], expected: bool) -> None:
