@@ -15,7 +15,6 @@ SHARED = {"shared": ["REDIS_ADMIN_PASSWORD"]}
 S3 = {"s3": ["ACCESS_KEY", "SECRET_KEY"]}
 DEFAULT_MINIMUM = 32
 LEAST_MINIMUM = 16  # no inventory may ask for less
-FILL_IN = "fill in group_vars/all/secrets.yml with {what} and encrypt it with ansible-vault"
 
 
 def flat(secrets: Any, problems: Problems | None = None) -> dict[str, dict[str, str]]:
@@ -81,9 +80,10 @@ def check(raw: Mapping[str, Any], environments: Mapping[str, Mapping[str, Any]],
 def _check_missing(group: str, missing: list[str], minimum: Mapping[str, int], problems: Problems) -> None:
     if missing:
         least = " or ".join(map(str, sorted({minimum.get(name, DEFAULT_MINIMUM) for name in missing})))
-        random = f"random values of at least {least} characters (openssl rand -hex 32)"
-        what = {"s3": "your S3 service's credentials", "registries": "the registry's token"}.get(group, random)
-        problems.add(f"platform_secrets.{group}", f"{', '.join(missing)} missing; {FILL_IN.format(what=what)}")
+        issued = {"s3": "your S3 service's credentials", "registries": "the registry's token"}.get(group)
+        random = f"playbooks/secrets.yml generates what is missing (by hand: at least {least} characters of openssl rand -hex 32)"
+        way_out = f"fill in group_vars/all/secrets.yml with {issued}, encrypted with ansible-vault" if issued else random
+        problems.add(f"platform_secrets.{group}", f"{', '.join(missing)} missing; {way_out}")
 
 
 def _check_leaks(environments: Mapping[str, Mapping[str, Any]], users: Mapping[str, list[str]], problems: Problems) -> None:

@@ -34,6 +34,18 @@ def test_a_dropped_table_is_back_after_the_restore(server: Server) -> None:
     assert "postgres-restore" not in server.run("kubectl get jobs,secrets,configmaps -n shaka-prod")
 
 
+def test_a_backup_that_fails_says_so_and_why(server: Server) -> None:
+    login = "kubectl exec -n shaka-dev postgres-0 -- psql -XU postgres -c 'alter role shaka_dev {}'"
+    server.run(login.format("nologin"))
+    try:
+        done = server.playbook("playbooks/backup.yml", "-e", "platform_only=dev")
+    finally:
+        server.run(login.format("login"))
+    assert done.returncode == 2, done.stdout
+    assert "The backup failed of dev" in done.stdout
+    assert "not permitted to log in" in done.stdout
+
+
 def test_backups_in_s3_are_encrypted(server: Server) -> None:
     dumps = list((Path(server.lab["key"]).parent / "s3/shaka-backups").rglob("*.dump.age"))
     assert dumps
