@@ -20,6 +20,8 @@ RANDOM_FILES = re.compile(
     |/etc/rancher/(k3s/k3s\.yaml|node/.*)                                                       # certificates
     |/var/lib/rancher/k3s/server/(tls|cred|token|node-token|db|agent-token)(/.*)?               # keys and the datastore
     |/var/lib/rancher/k3s/agent/(.*\.(crt|key|kubeconfig)|images/\.cache\.json)
+    |/home/[^/]+/(\.kube/config|\.ssh/authorized_keys)                                         # the operator's token; each lab's own key
+    |/var/lib/rancher/k3s/server/logs/audit\.log
     |/var/lib/shaka/artifacts\.json|/var/lib/shaka/(.*/)?checked.*                              # times of files
     )$""",
     re.VERBOSE,

@@ -67,8 +67,8 @@ def main() -> int:
     if refused.code == 0 or "nothing was removed" not in refused.text:
         raise Failed(f"a reset without a name ended with {refused.code}")
     listed = practice.must(RESET, *confirm, "--check", "--diff", log=out / "reset-check.log", token="reset", changed=1)
-    if list(compare.differences(compare.server(full), compare.server(practice.python(STATE)))):
-        raise Failed("the refused run or the check run changed the server")
+    if changed := list(compare.differences(compare.server(full), compare.server(practice.python(STATE)))):
+        raise Failed(f"the refused run or the check run changed the server: {'; '.join(changed[:5])}")
     note(f"without the name: refused; --check lists {listed.text.count(chr(10) + '-')} things and changes nothing")
     killed = interrupt(practice, KILL_AFTER, out / "reset-killed.log", "reset-killed", on_server=True, playbook=RESET, arguments=confirm)
     note(f"killed after {KILL_AFTER:.0f} s on both sides, in '{(killed or {}).get('task', 'nothing: it had ended')}' ({SERVER_KILL.name})")
