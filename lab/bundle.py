@@ -45,6 +45,7 @@ REFERENCES = {
     "metrics_server": ("lab.local/metrics-server:1", "core"),
     "postgres": ("lab.local/postgres:15", "data"),
     "redis": ("lab.local/redis:7", "data"),
+    "pgbouncer": ("lab.local/pgbouncer:1.24", "data"),
     "backup": ("lab.local/backup:1", "data"),
     "traefik": ("lab.local/traefik:3.7", "data"),
     "cert_manager_controller": ("lab.local/cert-manager-controller:1.21", "platform"),
@@ -177,7 +178,7 @@ def plan() -> list[list[Step]]:
     wheels = Step("wheels", _wheels, 5, (REQUIREMENTS,))
     binaries = Step("binaries", _binaries, 6, (IMAGES / "programs.txt",))
     base = Step("Debian base", _base, 60, (), SUITE)
-    data = Step("data images", _images, 80, (IMAGES / "data",), _references("data"), (base, binaries))
+    data = Step("data images", _images, 130, (IMAGES / "data",), _references("data"), (base, binaries))
     return [[runtime, k3s, programs, manifests, core, platform], [wheels, binaries, base, data]]
 
 
