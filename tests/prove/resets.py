@@ -23,7 +23,7 @@ KILL_AFTER = 6.0  # seconds into the reset
 ALLOWED = re.compile(
     r"""^(
     packages:\ .*                                       # packages stay unless they are named, with what they need
-    |(files|units|active|processes|run).*(apt-daily|ca-certificates|chrony|dhcp|dpkg-db|e2scrub|jq|logrotate|pm|timesyncd|ucf|unattended-upgrade).*
+    |(files|units|active|processes|run).*(apt-daily|ca-certificates|chrony|dhcp|dpkg-db|e2scrub|jq|logrotate|pm|timesync(d|1)|ucf|unattended-upgrade).*
     |files\ >\ /etc/(passwd|group|shadow|gshadow|subuid|subgid)-?:.*           # their accounts
     |files\ >\ /etc/(alternatives|apt|default|init\.d|ld\.so\.cache|rc.\.d)(/.*)?:.*
     |run:\ '/run/(apt|motd.dynamic|systemd|user|utmp).*
