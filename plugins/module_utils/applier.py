@@ -13,7 +13,7 @@ from .additions import Pointer, added, removal, without
 from .compose import Item, Plan, Refused, compose
 from .content import content, diff, differing
 from .discovery import Discovery, Resource, defined_by, discover
-from .errors import explain, taken
+from .errors import explain, shrinking, taken
 from .identity import MANAGED_BY, MANAGER, PART_OF, SET, Key, describe, key_of, selector, stranger
 from .kube import RETRIED, THREADS, Api, ApiError, Unreachable, segment
 from .merge import merge
@@ -21,6 +21,7 @@ from .ordering import CUSTOM, autoscaled, holds_replicas, without_replicas
 from .pruning import held, left_over, reference
 from .readiness import lack
 from .references import Scrubber
+from .volumes import size
 from .waiter import Waiter, WaitFailed
 
 CONFLICTS = 8  # another writer between our reading and our patch; each time the object is read again
@@ -126,6 +127,7 @@ class Applier:
             self._stop_on_problems()
             self._read(discovery)
             self._refuse_strangers()
+            self._refuse_shrinking()
             self._leave_to_autoscalers()
             for number in sorted({item.rank for item in self.plan.items}):
                 if number == CUSTOM and not self.check and not self.problems:
@@ -208,6 +210,15 @@ class Applier:
         for item in self.plan.items:
             if item.before and (whose := stranger(item.before, self.params["part_of"])):
                 self.problems.append(taken(item.desired, whose, labels, item.source))
+        self._stop_on_problems()
+
+    def _refuse_shrinking(self) -> None:
+        """A claim that asks for less than it did, before anything is changed."""
+        for item in self.plan.items:
+            if item.before and item.key.kind == "PersistentVolumeClaim":
+                has, wants = (str(obj["spec"]["resources"]["requests"]["storage"]) for obj in (item.before, item.desired))
+                if size(wants) < size(has):
+                    self.problems.append(shrinking(item.desired, has, wants, item.source))
         self._stop_on_problems()
 
     def _leave_to_autoscalers(self) -> None:

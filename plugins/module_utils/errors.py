@@ -76,3 +76,12 @@ def taken(obj: dict[str, Any], whose: str, labels: str, source: str = "") -> str
     text = f"an object of this name is there already and is not this platform's: {whose}. Nothing was changed"
     handing = f"kubectl {target} --overwrite {labels} (what the inventory does not have is then taken out of it)"
     return explain(obj, Exception(f"{text}. To do: rename or delete it, or hand it over: {handing}"), source)
+
+
+def shrinking(obj: dict[str, Any], has: str, wants: str, source: str = "") -> str:
+    """The refusal of a claim that asks for less than it did, with the way to another volume."""
+    meta = obj["metadata"]
+    way = (
+        f"save what it holds, delete what uses it and the claim (kubectl -n {meta.get('namespace')} delete pvc {meta['name']}), run again and restore"
+    )
+    return explain(obj, Exception(f"asks for {wants}, and the volume has {has}: a volume does not shrink. Nothing was changed. To do: {way}"), source)

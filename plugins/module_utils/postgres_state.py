@@ -17,6 +17,12 @@ from .scram import matches, verifier
 
 ADMIN = "postgres"
 STATISTICS = "pg_stat_statements"
+POOLER = "pgbouncer"
+# What PgBouncer asks for a client's verifier; never a superuser's. In the database `postgres`, and so in no dump.
+LOOKUP = (
+    "select rolname::text, rolpassword from pg_authid where rolname = asked and rolcanlogin and not rolsuper "
+    "and (rolvaliduntil is null or rolvaliduntil > now())"
+)
 ROLE = "login nosuperuser nocreatedb nocreaterole noreplication nobypassrls"
 
 
@@ -29,6 +35,7 @@ class Wanted:
     databases: tuple[str, ...]
     extensions: tuple[str, ...] = ()
     app_user: str = ""
+    pooled: bool = False
 
 
 @dataclass
@@ -55,7 +62,11 @@ _CLUSTER = """
 select json_build_object(
   'roles', (select coalesce(json_object_agg(rolname, json_build_object('password', rolpassword, 'expires', rolvaliduntil,
       'plain', rolcanlogin and not (rolsuper or rolcreatedb or rolcreaterole or rolreplication or rolbypassrls))), '{}') from pg_authid),
-  'databases', (select json_object_agg(datname, pg_get_userbyid(datdba)) from pg_database));
+  'databases', (select json_object_agg(datname, pg_get_userbyid(datdba)) from pg_database),
+  'lookup', (select p.prosecdef and p.prosrc = :'lookup' and has_schema_privilege(r.oid, n.oid, 'USAGE')
+      and has_function_privilege(r.oid, p.oid, 'EXECUTE') and not has_function_privilege('public', p.oid, 'EXECUTE')
+    from pg_proc p join pg_namespace n on n.oid = p.pronamespace join pg_roles r on r.rolname = n.nspname
+    where n.nspname = 'pgbouncer' and p.proname = 'user_lookup'));
 """
 # The application's privileges: on the schema, on every table and sequence that is there, and by default on those that the owner will make.
 _DATABASE = """
@@ -76,7 +87,8 @@ from (select to_regrole(:'owner')::oid as oid) own;
 
 def question(wanted: Wanted) -> str:
     """A psql script whose answers are one line of JSON each."""
-    lines = ["\\set QUIET on", "\\pset format unaligned", "\\pset tuples_only on", f"\\set owner {literal(wanted.owner)}", " ".join(_CLUSTER.split())]
+    lines = ["\\set QUIET on", "\\pset format unaligned", "\\pset tuples_only on", f"\\set owner {literal(wanted.owner)}"]
+    lines += [f"\\set lookup {literal(LOOKUP)}", " ".join(_CLUSTER.split())]
     app = f"with app as (select oid from pg_roles where rolname = {literal(wanted.app_user)}) "
     for database in (ADMIN, *wanted.databases):
         lines += [
@@ -95,6 +107,8 @@ def question(wanted: Wanted) -> str:
 def differences(wanted: Wanted, cluster: Mapping[str, Any], databases: Mapping[str, Mapping[str, Any]]) -> list[Change]:
     """What to do, in order: roles, databases, then what is inside each database."""
     changes = list(_roles(wanted, cluster["roles"]))
+    if wanted.pooled and not cluster.get("lookup"):
+        changes.append(Change(ADMIN, f"the look-up of verifiers by {POOLER}", list(_lookup())))
     for name in wanted.databases:
         owner = cluster["databases"].get(name)
         if owner is None:
@@ -136,6 +150,18 @@ def _roles(wanted: Wanted, found: Mapping[str, Mapping[str, Any]]) -> Iterator[C
             yield Change(ADMIN, f"password of {name}", [f"alter role {quoted} password {literal(verifier(password))}"])
         if role.get("expires") not in (None, "infinity"):
             yield Change(ADMIN, f"password of {name} does not expire", [f"alter role {quoted} valid until 'infinity'"])
+
+
+def _lookup() -> Iterable[str]:
+    yield f"create schema if not exists {POOLER}"
+    yield f"drop function if exists {POOLER}.user_lookup(text)"
+    yield (
+        f"create function {POOLER}.user_lookup(asked text) returns table (role text, verifier text) language sql stable security definer "
+        f"set search_path = pg_catalog as {literal(LOOKUP)}"
+    )
+    yield f"revoke all on function {POOLER}.user_lookup(text) from public"
+    yield f"grant usage on schema {POOLER} to {POOLER}"
+    yield f"grant execute on function {POOLER}.user_lookup(text) to {POOLER}"
 
 
 def _grants(wanted: Wanted) -> Iterable[str]:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,11 +26,11 @@ class Volume(NamedTuple):
     major: str
 
 
-def parse(quantity: str) -> int:
-    match = re.fullmatch(r"(\d+)([A-Za-z]*)", quantity)
+def size(quantity: str) -> int:
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([A-Za-z]*)", quantity)
     if match is None or match[2] not in _UNITS:
         raise ValueError(f"{quantity} is no size such as 20Gi")
-    return int(match[1]) * _UNITS[match[2]]
+    return int(Fraction(match[1]) * _UNITS[match[2]])
 
 
 def image_major(reference: str) -> str:
@@ -49,7 +50,7 @@ def volumes(claims: list[dict[str, Any]], persistent: list[dict[str, Any]]) -> d
         if claim["metadata"]["name"] == "postgres-pvc":
             text = claim["spec"]["resources"]["requests"]["storage"]
             path = paths.get(claim["spec"].get("volumeName", ""), "")
-            found[claim["metadata"]["namespace"]] = Volume(parse(text), text, _major(Path(path)) if path else "")
+            found[claim["metadata"]["namespace"]] = Volume(size(text), text, _major(Path(path)) if path else "")
     return found
 
 
@@ -65,7 +66,7 @@ def refusals(name: str, env: Mapping[str, Any], volume: Volume | None, image: st
     if volume is None:
         return []
     said, wanted, major = [], str(env["postgres"]["storage"]), image_major(image)
-    if parse(wanted) < volume.size:
+    if size(wanted) < volume.size:
         said.append(f"platform_environments.{name}.postgres.storage is {wanted}, and its volume has {volume.text}: a volume does not shrink.")
     if major and volume.major and major != volume.major:
         said.append(

@@ -24,7 +24,8 @@ options:
     type: dict
     required: true
   passwords:
-    description: Environment name to C(DB_PASSWORD) and, with C(postgres.app_user), C(DB_OWNER_PASSWORD).
+    description:
+      - Environment name to C(DB_PASSWORD); with C(postgres.app_user) C(DB_OWNER_PASSWORD), with C(postgres.pgbouncer) C(PGBOUNCER_PASSWORD).
     type: dict
     required: true
   image:
@@ -72,7 +73,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.shaka.platform.plugins.module_utils.kubectl import Kubectl
-from ansible_collections.shaka.platform.plugins.module_utils.postgres_state import ADMIN, Wanted, differences, question, script
+from ansible_collections.shaka.platform.plugins.module_utils.postgres_state import ADMIN, POOLER, Wanted, differences, question, script
 from ansible_collections.shaka.platform.plugins.module_utils.volumes import refusals, volumes
 
 POD = "postgres-0"
@@ -102,9 +103,11 @@ def wanted(env: Mapping[str, Any], secrets: Mapping[str, str]) -> Wanted:
     passwords = {spec["app_user"] or spec["user"]: secrets["DB_PASSWORD"]}
     if spec["app_user"]:
         passwords[spec["user"]] = secrets["DB_OWNER_PASSWORD"]
+    if spec["pgbouncer"]["enabled"]:
+        passwords[POOLER] = secrets["PGBOUNCER_PASSWORD"]
     if not all(password.isascii() for password in passwords.values()):
         raise Failed(f"a database password of {env['name']} has characters outside ASCII, which clients encode differently: use others")
-    return Wanted(spec["user"], passwords, (spec["database"], *spec["databases"]), tuple(spec["extensions"]), spec["app_user"])
+    return Wanted(spec["user"], passwords, (spec["database"], *spec["databases"]), tuple(spec["extensions"]), spec["app_user"], POOLER in passwords)
 
 
 def ensure(kubectl: Kubectl, env: Mapping[str, Any], what: Wanted, check: bool) -> list[str]:

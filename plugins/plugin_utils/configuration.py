@@ -16,6 +16,14 @@ Raw = dict[str, Any]
 SECRETS = "registries"  # their group in platform_secrets
 
 
+def meaning(text: str) -> Any:
+    """What a pod reads in a value: JSON whatever the order of its keys, else the text."""
+    try:
+        return json.loads(text) if text[:1] in ("{", "[") else text
+    except json.JSONDecodeError:  # a problem already
+        return text
+
+
 def check_schemas(schemas: Mapping[str, Any], environments: Mapping[str, Raw], problems: Problems) -> None:
     """Each environment's configuration that has a schema is JSON that fits it."""
     for name, schema in schemas.items():

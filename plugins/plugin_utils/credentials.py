@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ansible_collections.shaka.platform.plugins.plugin_utils import rules
-from ansible_collections.shaka.platform.plugins.plugin_utils.data_layer import OWNER_SECRET
+from ansible_collections.shaka.platform.plugins.plugin_utils.data_layer import POOLER_SECRET, own_secrets
 from ansible_collections.shaka.platform.plugins.plugin_utils.problems import Problems, nearest
 
 SHARED = {"shared": ["REDIS_ADMIN_PASSWORD"]}
@@ -50,7 +50,7 @@ def check(raw: Mapping[str, Any], environments: Mapping[str, Mapping[str, Any]],
     """Every secret that is used is given and strong, and the other way round."""
     minimum = minimum_of(raw["platform_secret_minimum"], problems)
     secrets = flat(raw["platform_secrets"], problems)
-    environment_secrets = {name: [*env["secrets"], *([OWNER_SECRET] if env["postgres"]["app_user"] else [])] for name, env in environments.items()}
+    environment_secrets = {name: [*env["secrets"], *own_secrets(env["postgres"])] for name, env in environments.items()}
     wanted = {**environment_secrets, **SHARED, **(S3 if with_backup else {})}
     if raw["platform_registries"]:
         passwords = [given.get("password") for given in raw["platform_registries"].values() if isinstance(given, Mapping)]
@@ -69,6 +69,8 @@ def check(raw: Mapping[str, Any], environments: Mapping[str, Mapping[str, Any]],
                 problems.add(f"{path}.{name}", f"is used by nothing{where}; {nearest(name, {**S3, **wanted}[group])}")
             elif value:
                 users[value].append(f"{path}.{name}")
+                if name == POOLER_SECRET and '"' in value:  # as in the file that PgBouncer reads
+                    problems.add(f"{path}.{name}", 'has a character that PgBouncer would take for its end ("); use another value')
                 flaw = rules.secret(value, minimum.get(name, DEFAULT_MINIMUM))
                 problems.add(f"{path}.{name}", None if flaw is None else f"{flaw}; replace it by a random value (openssl rand -hex 32)")
     for paths in users.values():

@@ -13,10 +13,20 @@ from ansible_collections.shaka.platform.plugins.plugin_utils.quantities import Q
 from ansible_collections.shaka.platform.plugins.plugin_utils.sizes import check_sizes, check_storage
 
 OWNER_SECRET = "DB_OWNER_PASSWORD"
+POOLER_SECRET = "PGBOUNCER_PASSWORD"
+POOLER = "pgbouncer"  # its role, which may look up the others' verifiers
+OTHERS = 10  # connections that the pool leaves to backups, administrators and Postgres's own reserve
 WHOLE_SERVER = (
     "acl", "bgrewriteaof", "bgsave", "cluster", "config", "debug", "failover", "module", "monitor", "psync", "replicaof", "restore-asking", "save",
     "shutdown", "slaveof", "sync",
 )  # fmt: skip
+
+
+def own_secrets(postgres: Mapping[str, Any]) -> list[str]:
+    """Secrets that Postgres needs and the application's pods do not get; of an environment as written or completed."""
+    owner = [OWNER_SECRET] if postgres.get("app_user") else []
+    pooler = postgres.get("pgbouncer")
+    return owner + ([POOLER_SECRET] if isinstance(pooler, Mapping) and pooler.get("enabled") is True else [])
 
 
 def check_postgres(postgres: dict[str, Any], platform: str, path: str, problems: Problems) -> None:
@@ -41,6 +51,25 @@ def check_postgres(postgres: dict[str, Any], platform: str, path: str, problems:
     for name, text in postgres_settings.problems(postgres["settings"], memory):
         problems.add(f"{path}.settings.{name}", text, postgres["settings"][name])
     postgres["settings"] = postgres_settings.settings(postgres["settings"], memory, cpu, storage)
+    if postgres["pgbouncer"]["enabled"]:
+        _check_pool(postgres, f"{path}.pgbouncer", problems)
+
+
+def _check_pool(postgres: Mapping[str, Any], path: str, problems: Problems) -> None:
+    """While it rolls out there are two of them, each with a pool for each database."""
+    pooler = postgres["pgbouncer"]
+    connections = postgres["settings"]["max_connections"]
+    pools = 2 * (1 + len(postgres["databases"]))
+    most = (int(connections) - OTHERS) // pools if connections.isdigit() else 0
+    pooler["pool_size"] = pooler["pool_size"] or most
+    if not 1 <= pooler["pool_size"] <= most:
+        text = f"must be 1 to {most}: {pools} pools while it rolls out, and {OTHERS} others, stay within max_connections ({connections})"
+        problems.add(f"{path}.pool_size", f"{text}; change it, or raise limits.memory of Postgres", pooler["pool_size"])
+    if pooler["clients"] < pooler["pool_size"]:
+        problems.add(f"{path}.clients", f"is less than its pool_size ({pooler['pool_size']}); raise it", pooler["clients"])
+    for name in ("user", "app_user"):
+        if postgres[name] == POOLER:
+            problems.add(f"{path.rpartition('.')[0]}.{name}", "is the pool's own role; name another", postgres[name])
 
 
 def check_redis(redis: dict[str, Any], path: str, limit_range: Mapping[str, Any], problems: Problems) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.shaka.platform.plugins.plugin_utils.credentials import DEFAULT_MINIMUM, SHARED
-from ansible_collections.shaka.platform.plugins.plugin_utils.data_layer import OWNER_SECRET
+from ansible_collections.shaka.platform.plugins.plugin_utils.data_layer import own_secrets
 from ansible_collections.shaka.platform.plugins.plugin_utils.problems import nearest
 
 ALWAYS = ("DB_PASSWORD", "REDIS_PASSWORD")
@@ -31,8 +31,7 @@ def wanted(environments: Mapping[str, Any]) -> dict[str, list[str]]:
     groups = {}
     for name, env in environments.items():
         names = [*ALWAYS, *((env or {}).get("secrets") or [])]
-        owner = [OWNER_SECRET] if ((env or {}).get("postgres") or {}).get("app_user") else []
-        groups[str(name)] = list(dict.fromkeys([*names, *owner]))
+        groups[str(name)] = list(dict.fromkeys([*names, *own_secrets((env or {}).get("postgres") or {})]))
     return {**groups, **SHARED}
 
 

@@ -88,6 +88,7 @@ def settle(spaces: Spaces, problems: Problems, platform: str, redis: str) -> Non
         _check_space(space, path, problems)
         space["reaches"] = []
         space["accounts"] = [f"{platform}-api", "postgres", "postgres-backup"] if "postgres" in space else []
+        space["accounts"] += ["pgbouncer"] if space.get("postgres", {}).get("pgbouncer", {}).get("enabled") else []
         space["accounts"] += ["redis"] if space["name"] == redis or space.get("redis", {}).get("dedicated") else []
     for space in spaces.values():
         for item in space["ingress"]:

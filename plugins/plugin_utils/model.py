@@ -23,7 +23,10 @@ from ansible_collections.shaka.platform.plugins.plugin_utils.sizes import amount
 Raw = dict[str, Any]
 Specs = Mapping[str, Mapping[str, Any]]
 
-IMAGES = ["postgres", "redis", "traefik", "cert_manager_controller", "cert_manager_webhook", "cert_manager_cainjector", "acmesolver", "api", "backup"]
+IMAGES = [
+    "postgres", "pgbouncer", "redis", "traefik", "cert_manager_controller", "cert_manager_webhook", "cert_manager_cainjector", "acmesolver", "api",
+    "backup",
+]  # fmt: skip
 
 
 @dataclass
@@ -70,6 +73,7 @@ def _environment(name: str, env: Raw, raw: Raw, default_image: str, nets: Mappin
     postgres["database"] = postgres["database"] or f"{platform}_{name}".replace("-", "_")
     postgres["user"] = postgres["user"] or postgres["database"]
     postgres["service"] = f"postgres-{name}"
+    postgres["pgbouncer"]["service"] = f"pgbouncer-{name}"
     redis["prefix"] = redis["prefix"] or f"{name}:"
     redis["user"] = redis["user"] or name
     redis["service"] = f"redis-{name}"
@@ -82,6 +86,8 @@ def _environment(name: str, env: Raw, raw: Raw, default_image: str, nets: Mappin
     limit_range = _check_space(env, path, nets, problems)
     for part in ("postgres", "api"):
         check_sizes(env[part], f"{path}.{part}", problems, limit_range)
+    if postgres["pgbouncer"]["enabled"]:
+        check_sizes(postgres["pgbouncer"], f"{path}.postgres.pgbouncer", problems, limit_range)
     check_storage(postgres, f"{path}.postgres", problems)
     check_quota(env, path, problems)
     problems.add(f"{path}.postgres.database", rules.database(postgres["database"]), postgres["database"])
@@ -123,8 +129,8 @@ def _environment(name: str, env: Raw, raw: Raw, default_image: str, nets: Mappin
 def _check_name(name: str, path: str, problems: Problems) -> None:
     """An environment's name is part of others: of Services, which are DNS labels, and of the groups of platform_secrets."""
     flaw = rules.label(name)
-    if flaw is None and len(f"postgres-{name}") > 63:
-        flaw = f"makes the Service name postgres-{name} longer than 63 characters; use at most {63 - len('postgres-')}"
+    if flaw is None and len(f"pgbouncer-{name}") > 63:
+        flaw = f"makes the Service name pgbouncer-{name} longer than 63 characters; use at most {63 - len('pgbouncer-')}"
     if name in {**credentials.SHARED, **credentials.S3}:
         flaw = f"is the group platform_secrets.{name} of the platform itself; rename the environment"
     problems.add(path, flaw, name)
@@ -135,7 +141,7 @@ def _config(env: Raw, path: str, problems: Problems) -> None:
     postgres, redis = env["postgres"], env["redis"]
     derived = {
         "PORT": str(env["api"]["port"]),
-        "DB_HOST": f"{postgres['service']}.{env['namespace']}.svc.cluster.local",
+        "DB_HOST": f"{(postgres['pgbouncer'] if postgres['pgbouncer']['enabled'] else postgres)['service']}.{env['namespace']}.svc.cluster.local",
         "DB_PORT": "5432",
         "DB_NAME": postgres["database"],
         "DB_USER": postgres["app_user"] or postgres["user"],
@@ -252,8 +258,12 @@ def _references(images: Mapping[str, Any], raw: Raw, problems: Problems) -> dict
         if name not in IMAGES:
             problems.add(f"platform_image_overrides.{name}", f"is no image of the platform; {nearest(name, IMAGES)}")
         problems.add(f"platform_image_overrides.{name}", rules.image(references[name]), references[name])
+    environments = [env for env in raw["platform_environments"].values() if isinstance(env, Mapping)]
+    pooled = any(data_layer.POOLER_SECRET in data_layer.own_secrets(env.get("postgres") or {}) for env in environments)
     for name in IMAGES:
         if name in references or (name == "api" and not raw.get("image_pending")):  # then each environment is asked for its own
+            continue
+        if name == "pgbouncer" and not pooled:
             continue
         references[name] = f"pending/{name}"
         if not raw.get("image_pending"):
@@ -398,7 +408,9 @@ def resolve(variables: Mapping[str, Any], specs: Specs, images: Mapping[str, Any
     for name, env in environments.items():
         env["redis"]["namespace"] = env["namespace"] if env["redis"]["dedicated"] else shared_redis
         own = secrets.get(name, {})
-        env["config_hash"] = _hash(env["config"], {key: own.get(key, "") for key in env["secrets"]}, env["files"])
+        meant = {key: configuration.meaning(text) for key, text in env["config"].items()}
+        env["config_hash"] = _hash(meant, {key: own.get(key, "") for key in env["secrets"]}, env["files"])
+        env["postgres"]["pgbouncer"]["hash"] = _hash(own.get(data_layer.POOLER_SECRET, ""))
     selected = _selection(raw["platform_only"], list(environments), problems)
     model = {
         "name": raw["platform_name"],

@@ -134,6 +134,7 @@ def check_quota(env: Raw, path: str, problems: Problems) -> None:
             _demand(env["postgres"], 1, env["postgres"]["storage"]),
             _demand(env["api"], env["api"]["replicas"] + surge),
             _demand(env["redis"], 1, env["redis"]["storage"]) if env["redis"]["dedicated"] else Amounts(),
+            _demand(env["postgres"]["pgbouncer"], 2) if env["postgres"]["pgbouncer"]["enabled"] else Amounts(),
             _demand(BACKUP, 1),
             _demand(SOLVER, 1),
         ]

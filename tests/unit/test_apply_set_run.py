@@ -103,11 +103,15 @@ def params(sets: dict[str, list[dict[str, Any]]], **extra: Any) -> dict[str, Any
     return {"sets": [{"name": name, "objects": objects} for name, objects in sets.items()], **base, **lists, **extra}
 
 
+def claim(name: str, size: str, namespace: str = "dev") -> dict[str, Any]:
+    return named("PersistentVolumeClaim", name, namespace, spec={"resources": {"requests": {"storage": size}}})
+
+
 def actions(result: dict[str, Any]) -> dict[str, str]:
     return {f"{o['kind']} {o['namespace']}/{o['name']}": o["action"] for o in result["objects"]}
 
 
-DEV = [named("ConfigMap", "a", "dev", data={"k": "1"}), named("PersistentVolumeClaim", "v", "dev"), named("Namespace", "dev")]
+DEV = [named("ConfigMap", "a", "dev", data={"k": "1"}), claim("v", "5Gi"), named("Namespace", "dev")]
 PROD = [named("ConfigMap", "a", "prod", data={"k": "1"}), named("Namespace", "prod")]
 
 
@@ -148,11 +152,25 @@ def test_every_error_is_reported_and_nothing_more_is_changed(server: Server) -> 
         named("Namespace", "dev"),
         named("ConfigMap", "BAD1", "dev"),
         named("ConfigMap", "BAD2", "dev"),
-        named("PersistentVolumeClaim", "BAD3", "dev"),
+        claim("BAD3", "1Gi"),
     ]
-    result = applier.run(params({"r.dev": [*objects, named("PersistentVolumeClaim", "fine", "dev")]}), False, False)
+    result = applier.run(params({"r.dev": [*objects, claim("fine", "1Gi")]}), False, False)
     assert result["failed"] and len(result["errors"]) == 3 and result["changed"]
     assert list(server.objects) == ["/api/v1/namespaces/dev"]
+
+
+@pytest.mark.parametrize(("size", "refused"), [("10Gi", False), ("5120Mi", False), ("4.5Gi", True), ("5000M", True)])
+def test_a_claim_grows_and_one_that_would_shrink_is_refused_before_anything_changes(server: Server, size: str, refused: bool) -> None:
+    applier.run(params({"r.dev": DEV}), False, False)
+    before = copy.deepcopy(server.objects)
+    result = applier.run(params({"r.dev": [named("ConfigMap", "a", "dev", data={"k": "2"}), claim("v", size), DEV[2]]}), False, False)
+    assert bool(result.get("failed")) is refused
+    if refused:
+        assert (
+            server.objects == before
+            and f"asks for {size}, and the volume has 5Gi" in result["msg"]
+            and "kubectl -n dev delete pvc v" in result["msg"]
+        )
 
 
 def test_what_is_no_longer_rendered_is_pruned_but_not_volumes_and_namespaces(server: Server) -> None:

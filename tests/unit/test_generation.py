@@ -45,8 +45,8 @@ def test_values_are_long_enough_and_never_the_same() -> None:
 
 
 def test_an_environment_s_names_are_those_that_the_model_asks_for() -> None:
-    found = wanted({"prod": {"secrets": ["JWT", "DB_PASSWORD"], "postgres": {"app_user": "app"}}, "dev": None})
-    assert found["prod"] == ["DB_PASSWORD", "REDIS_PASSWORD", "JWT", "DB_OWNER_PASSWORD"]
+    found = wanted({"prod": {"secrets": ["JWT", "DB_PASSWORD"], "postgres": {"app_user": "app", "pgbouncer": {"enabled": True}}}, "dev": None})
+    assert found["prod"] == ["DB_PASSWORD", "REDIS_PASSWORD", "JWT", "DB_OWNER_PASSWORD", "PGBOUNCER_PASSWORD"]
     assert found["dev"] == ["DB_PASSWORD", "REDIS_PASSWORD"] and found["shared"] == ["REDIS_ADMIN_PASSWORD"]
 
 

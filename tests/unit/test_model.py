@@ -192,6 +192,21 @@ MISTAKES = [
     (f"{ENV}/prod/postgres", {"app_user": "acme_prod"}, f"{ENV}.prod.postgres.app_user", "also the owner"),
     (f"{ENV}/prod/postgres", {"app_user": "postgres"}, f"{ENV}.prod.postgres.app_user", "superuser"),
     (f"{ENV}/prod/postgres", {"app_user": "app"}, "platform_secrets.prod", "DB_OWNER_PASSWORD missing"),
+    (f"{ENV}/prod/postgres", {"pgbouncer": {"enabled": True}}, "platform_secrets.prod", "PGBOUNCER_PASSWORD missing"),
+    (f"{ENV}/prod/postgres", {"pgbouncer": {"enabled": True, "pool_size": 21}}, f"{ENV}.prod.postgres.pgbouncer.pool_size", "1 to 20: 2 pools"),
+    (
+        f"{ENV}/prod/postgres",
+        {"pgbouncer": {"enabled": True, "clients": 5}},
+        f"{ENV}.prod.postgres.pgbouncer.clients",
+        "less than its pool_size (20)",
+    ),
+    (f"{ENV}/prod/postgres", {"user": "pgbouncer", "pgbouncer": {"enabled": True}}, f"{ENV}.prod.postgres.user", "the pool's own role"),
+    (
+        f"{ENV}/prod/postgres",
+        {"pgbouncer": {"enabled": True, "requests": {"memory": "8Mi"}}},
+        f"{ENV}.prod.postgres.pgbouncer.requests.memory",
+        "LimitRange",
+    ),
     (f"{ENV}/prod/postgres", {"databases": ["acme_prod"]}, f"{ENV}.prod.postgres.databases", "there already"),
     (f"{ENV}/prod/postgres", {"databases": ["Re ports"]}, f"{ENV}.prod.postgres.databases", "SQL name"),
     (f"{ENV}/prod/postgres", {"extensions": ["pg crypto; drop"]}, f"{ENV}.prod.postgres.extensions", "no name of an extension"),
@@ -301,6 +316,49 @@ def test_an_application_role_takes_the_application_s_password_and_the_owner_has_
     assert "DB_OWNER_PASSWORD" not in prod["secrets"], "the application's pods would have it"
     assert prod["postgres"]["owner_secret"] == {"name": "postgres-owner", "key": "DB_OWNER_PASSWORD"}
     assert result.model["environments"]["dev"]["postgres"]["owner_secret"] == {"name": "acme-api-secrets", "key": "DB_PASSWORD"}
+
+
+def test_a_pool_is_what_the_application_connects_to_and_takes_what_postgres_has_room_for() -> None:
+    data = change(f"{ENV}/prod/postgres", {"pgbouncer": {"enabled": True}, "databases": ["reports"]})
+    data["platform_secrets"]["prod"]["PGBOUNCER_PASSWORD"] = secret("pool")
+    result = run(data)
+    prod, dev = (result.model["environments"][name] for name in ("prod", "dev"))
+    assert result.problems == []
+    assert prod["config"]["DB_HOST"] == "pgbouncer-prod.acme-prod.svc.cluster.local"
+    assert dev["config"]["DB_HOST"] == "postgres-dev.acme-dev.svc.cluster.local"
+    assert prod["postgres"]["pgbouncer"]["pool_size"] == 10, "two databases, and two pods while it rolls out, in 50 connections less ten"
+    assert "pgbouncer" in prod["accounts"] and "pgbouncer" not in dev["accounts"]
+    data[ENV]["prod"]["quota"] = {"pods": 6}
+    assert [problem.path for problem in run(data).problems] == [f"{ENV}.prod.quota.pods"]
+
+
+def test_an_image_that_nothing_uses_may_be_missing() -> None:
+    lock = {name: image for name, image in LOCK.items() if name != "pgbouncer"}
+    assert resolve(inventory(), SPECS, lock, {}).problems == []
+    data = change(f"{ENV}/prod/postgres", {"pgbouncer": {"enabled": True}})
+    data["platform_secrets"]["prod"]["PGBOUNCER_PASSWORD"] = secret("pool")
+    assert [problem.path for problem in resolve(data, SPECS, lock, {}).problems] == ["platform_image_overrides.pgbouncer"]
+
+
+def test_the_api_rolls_for_what_its_pods_read_and_for_nothing_else() -> None:
+    """Passwords that only Postgres reads, and the order in which JSON is written, are none of its business."""
+
+    def rolls(data: dict[str, Any]) -> bool:
+        return bool(run(data).model["environments"]["prod"]["config_hash"] != run(base).model["environments"]["prod"]["config_hash"])
+
+    base = change(f"{ENV}/prod/config", {"PLANS": {"pro": {"a": 1, "b": 2}, "starter": {}}, "RULES": '{"a": 1, "b": 2}', "ORDER": [1, 2]})
+    base[ENV]["prod"]["postgres"] = {"app_user": "app", "pgbouncer": {"enabled": True}}
+    base["platform_secrets"]["prod"] |= {"DB_OWNER_PASSWORD": secret("owner"), "PGBOUNCER_PASSWORD": secret("pool")}
+    again = copy.deepcopy(base)
+    again[ENV]["prod"]["config"] = {"ORDER": [1, 2], "RULES": '{"b":2,"a":1}', "PLANS": {"starter": {}, "pro": {"b": 2, "a": 1}}}
+    again["platform_secrets"]["prod"] |= {"DB_OWNER_PASSWORD": secret("owner 2"), "PGBOUNCER_PASSWORD": secret("pool 2")}
+    assert not rolls(again)
+    for name, value in (("ORDER", [2, 1]), ("RULES", '{"a": 1, "b": 3}'), ("PLANS", {})):
+        other = copy.deepcopy(base)
+        other[ENV]["prod"]["config"][name] = value
+        assert rolls(other), name
+    again["platform_secrets"]["prod"]["DB_PASSWORD"] = secret("another")
+    assert rolls(again)
 
 
 def test_a_dedicated_redis_is_in_the_environment_s_namespace_and_counts_in_its_quota() -> None:

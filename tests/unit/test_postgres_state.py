@@ -73,6 +73,14 @@ def test_an_empty_server_gets_everything_in_order_and_without_a_plain_password()
     assert text.index('create database "shop"') < text.index('\\connect "shop"') < text.index("pgcrypto")
 
 
+def test_a_pool_gets_its_role_before_the_look_up_that_it_may_use() -> None:
+    wanted = Wanted("own", {"own": "secret-one", "pgbouncer": "pool-secret"}, ("shop", "more"), ("pgcrypto",), pooled=True)
+    assert [change.said for change in differences(wanted, CLUSTER, INSIDE)] == ["role pgbouncer", "the look-up of verifiers by pgbouncer"]
+    there = {**with_role("pgbouncer", password=verifier("pool-secret")), "lookup": True}
+    assert differences(wanted, there, INSIDE) == []
+    assert [change.said for change in differences(wanted, {**there, "lookup": False}, INSIDE)] == ["the look-up of verifiers by pgbouncer"]
+
+
 def test_names_cannot_leave_their_quotes() -> None:
     wanted = Wanted('o"wn', {'o"wn': "secret"}, ("sh'op",))
     text = question(wanted) + script(differences(wanted, {"roles": {}, "databases": {}}, {}))
