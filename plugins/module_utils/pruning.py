@@ -15,8 +15,8 @@ GUARDED = {
     "PersistentVolumeClaim": "persistentvolumeclaims",
     "CustomResourceDefinition": "customresourcedefinitions",
 }
-# A namespace that stays keeps what shields it, as long as workloads may still be in it.
-SHIELDS = ("NetworkPolicy", "ResourceQuota", "LimitRange")
+# A namespace that stays keeps what shields it, as long as workloads may still be in it. Kubernetes would make the account `default` again, with tokens.
+SHIELDS = ("NetworkPolicy", "ResourceQuota", "LimitRange", "ServiceAccount/default")
 RULE = "must be persistentvolumeclaims/NAMESPACE/NAME, namespaces/NAME or customresourcedefinitions/NAME"
 FORM = re.compile(r"(?:namespaces|customresourcedefinitions)/[^/\s]+|persistentvolumeclaims/[^/\s]+/[^/\s]+")
 
@@ -44,7 +44,11 @@ def left_over(listed: Iterable[dict[str, Any]], wanted: set[Key], params: Mappin
             continue
         found[key] = "kept" if reference(key) and reference(key) not in params["delete"] else "pruned"
     kept = {key.name for key, action in found.items() if key.kind == "Namespace" and action == "kept"}
-    return {key: "kept" if key.kind in SHIELDS and key.namespace in kept else action for key, action in found.items()}
+    return {key: "kept" if _shields(key) and key.namespace in kept else action for key, action in found.items()}
+
+
+def _shields(key: Key) -> bool:
+    return key.kind in SHIELDS or f"{key.kind}/{key.name}" in SHIELDS
 
 
 def held(namespace: dict[str, Any], claims: Iterable[dict[str, Any]], delete: Iterable[str]) -> str:
