@@ -9,6 +9,9 @@ import subprocess
 from collections.abc import Sequence
 from typing import Any
 
+# The module option, documented by the fragment shaka.platform.kubectl.
+ARGUMENTS: dict[str, Any] = {"kubectl": {"type": "list", "elements": "str", "default": ["/usr/local/bin/k3s", "kubectl"]}}
+
 
 class Kubectl:
     """kubectl on the server, as its administrator."""

@@ -25,7 +25,7 @@ options:
     description: The administrator's kubeconfig, from which address and authority are taken.
     type: path
     default: /etc/rancher/k3s/k3s.yaml
-  kubectl: {description: Command for kubectl as the administrator., type: list, elements: str, default: [/usr/local/bin/k3s, kubectl]}
+extends_documentation_fragment: shaka.platform.kubectl
 """
 
 EXAMPLES = r"""
@@ -60,6 +60,7 @@ from typing import Any, NamedTuple
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.shaka.platform.plugins.module_utils.files import write_whole
 from ansible_collections.shaka.platform.plugins.module_utils.home import make_parent
+from ansible_collections.shaka.platform.plugins.module_utils.kubectl import ARGUMENTS
 
 Execute = Callable[[list[str]], tuple[int, str, str]]
 
@@ -175,7 +176,7 @@ def main() -> None:
             "service_account": {"type": "str", "required": True},
             "days": {"type": "int", "default": 90},
             "administrator": {"type": "path", "default": "/etc/rancher/k3s/k3s.yaml"},
-            "kubectl": {"type": "list", "elements": "str", "default": ["/usr/local/bin/k3s", "kubectl"]},
+            **ARGUMENTS,
         },
         supports_check_mode=True,
     )

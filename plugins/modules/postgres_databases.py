@@ -36,11 +36,7 @@ options:
     description: Seconds to wait for a Postgres that does not answer. With 0 it is listed in C(pending) instead.
     type: int
     default: 0
-  kubectl:
-    description: Command that runs kubectl on the server.
-    type: list
-    elements: str
-    default: [/usr/local/bin/k3s, kubectl]
+extends_documentation_fragment: shaka.platform.kubectl
 """
 
 EXAMPLES = r"""
@@ -72,7 +68,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.shaka.platform.plugins.module_utils.kubectl import Kubectl
+from ansible_collections.shaka.platform.plugins.module_utils.kubectl import ARGUMENTS, Kubectl
 from ansible_collections.shaka.platform.plugins.module_utils.postgres_state import ADMIN, POOLER, Wanted, differences, question, script
 from ansible_collections.shaka.platform.plugins.module_utils.volumes import refusals, volumes
 
@@ -85,7 +81,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "passwords": {"type": "dict", "required": True, "no_log": True},
     "image": {"type": "str", "required": True},
     "wait_timeout": {"type": "int", "default": 0},
-    "kubectl": {"type": "list", "elements": "str", "default": ["/usr/local/bin/k3s", "kubectl"]},
+    **ARGUMENTS,
 }
 
 

@@ -37,11 +37,7 @@ options:
     description: Seconds to wait for a Redis that does not answer. With 0 it is listed in C(pending) instead.
     type: int
     default: 0
-  kubectl:
-    description: Command that runs kubectl on the server.
-    type: list
-    elements: str
-    default: [/usr/local/bin/k3s, kubectl]
+extends_documentation_fragment: shaka.platform.kubectl
 """
 
 EXAMPLES = r"""
@@ -70,7 +66,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.shaka.platform.plugins.module_utils.kubectl import Kubectl
+from ansible_collections.shaka.platform.plugins.module_utils.kubectl import ARGUMENTS, Kubectl
 from ansible_collections.shaka.platform.plugins.module_utils.redis_users import (
     CATEGORIES,
     User,
@@ -95,7 +91,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "passwords": {"type": "dict", "required": True, "no_log": True},
     "keep_passwords": {"type": "bool", "default": False, "no_log": False},
     "wait_timeout": {"type": "int", "default": 0},
-    "kubectl": {"type": "list", "elements": "str", "default": ["/usr/local/bin/k3s", "kubectl"]},
+    **ARGUMENTS,
 }
 
 

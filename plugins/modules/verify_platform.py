@@ -50,11 +50,7 @@ options:
     description: Seconds to go on asking while a check fails.
     type: int
     default: 0
-  kubectl:
-    description: Command for kubectl as the cluster's administrator.
-    type: list
-    elements: str
-    default: [/usr/local/bin/k3s, kubectl]
+extends_documentation_fragment: shaka.platform.kubectl
 """
 
 EXAMPLES = r"""
@@ -99,7 +95,7 @@ import time
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.shaka.platform.plugins.module_utils.kubectl import Kubectl
+from ansible_collections.shaka.platform.plugins.module_utils.kubectl import ARGUMENTS, Kubectl
 from ansible_collections.shaka.platform.plugins.module_utils.verify_checks import Limits, Verdict, evaluate, no_cluster
 from ansible_collections.shaka.platform.plugins.module_utils.verify_probes import gather
 
@@ -128,7 +124,7 @@ def main() -> None:
             "backup_hours": {"type": "int", "default": 26},
             "timeout": {"type": "int", "default": 10},
             "wait_timeout": {"type": "int", "default": 0},
-            "kubectl": {"type": "list", "elements": "str", "default": ["/usr/local/bin/k3s", "kubectl"]},
+            **ARGUMENTS,
         },
         supports_check_mode=True,
     )
