@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 from ansible_collections.shaka.platform.plugins.plugin_utils.artifact_lock import (
     LockError,
@@ -22,6 +21,7 @@ from ansible_collections.shaka.platform.plugins.plugin_utils.artifact_lock impor
     text,
     with_sum,
 )
+from ansible_collections.shaka.platform.plugins.plugin_utils.controller_action import ControllerAction
 from ansible_collections.shaka.platform.plugins.plugin_utils.upstream import Upstream, UpstreamError, mirrored
 
 display = Display()
@@ -89,19 +89,16 @@ def complete(lock: dict[str, Any], wanted: list[Missing], upstream: Upstream) ->
     return lock
 
 
-class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core has no type information
+class ActionModule(ControllerAction):
     """Runs on the controller alone."""
 
-    _requires_connection = False
-    _supports_check_mode = True
+    argument_spec = ARGUMENT_SPEC
 
-    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        result: dict[str, Any] = super().run(tmp, task_vars)
-        arguments = self.validate_argument_spec(ARGUMENT_SPEC)[1]
+    def answer(self, arguments: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
         try:
-            return {**result, **self._complete(arguments)}
+            return self._complete(arguments)
         except (LockError, UpstreamError, OSError) as error:
-            return {**result, "failed": True, "msg": str(error)}
+            return {"failed": True, "msg": str(error)}
 
     def _complete(self, arguments: dict[str, Any]) -> dict[str, Any]:
         path, mirrors = Path(arguments["path"]), arguments["mirrors"]

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from ansible.errors import AnsibleActionFail, AnsibleError
-from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
+from ansible_collections.shaka.platform.plugins.plugin_utils.controller_action import ControllerAction
 from ansible_collections.shaka.platform.plugins.plugin_utils.fit import Plan, make_plan
 from ansible_collections.shaka.platform.plugins.plugin_utils.quantities import QuantityError
 from ansible_collections.shaka.platform.plugins.plugin_utils.rendering import RenderedSet, render_role
@@ -48,16 +48,12 @@ def object_table(objects: Sequence[Mapping[str, str]]) -> str:
     return f"{len(objects)} objects in {len(sets)} sets, besides those of the upstream manifests\n\n{grouped(list(sets.items()))}"
 
 
-class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core has no type information
+class ActionModule(ControllerAction):
     """Runs on the controller alone, without a server."""
 
-    _requires_connection = False
-    _supports_check_mode = True
+    argument_spec = ARGUMENT_SPEC
 
-    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        result: dict[str, Any] = super().run(tmp, task_vars)
-        arguments = self.validate_argument_spec(ARGUMENT_SPEC)[1]
-        variables = dict(task_vars or {})
+    def answer(self, arguments: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
         model = self._templar.template(variables["platform_model"])
         model = {**model, "environments": model["all_environments"], "complete": True}
         sets = self._render(Path(arguments["roles"] or ROOT / "roles"), variables, model)
@@ -73,11 +69,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core has no typ
             display.display(f"\n{object_table(objects)}\n")
         display.display(f"\n{text}\n" if arguments["show"] == "all" or plan.findings else text.splitlines()[-1])
         if plan.findings and not arguments["findings"]:
-            return {**result, "failed": True, "changed": False, "msg": f"the platform does not fit its server: {'; '.join(plan.findings)}"}
-        result |= {"changed": False, "text": text, "fit": plan.as_dict(), "objects": objects}
-        if arguments["findings"]:
-            result["platform_findings"] = plan.findings
-        return result
+            return {"failed": True, "msg": f"the platform does not fit its server: {'; '.join(plan.findings)}"}
+        findings = {"platform_findings": plan.findings} if arguments["findings"] else {}
+        return {"changed": False, "text": text, "fit": plan.as_dict(), "objects": objects, **findings}
 
     def _render(self, roles: Path, variables: Mapping[str, Any], model: Mapping[str, Any]) -> list[RenderedSet]:
         """Every set of the site's roles, in the site's order."""

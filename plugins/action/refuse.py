@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
+from ansible_collections.shaka.platform.plugins.plugin_utils.controller_action import ControllerAction
 
 display = Display()
 ARGUMENT_SPEC: dict[str, Any] = {
@@ -16,23 +16,18 @@ ARGUMENT_SPEC: dict[str, Any] = {
 }
 
 
-class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core has no type information
+class ActionModule(ControllerAction):
     """Runs on the controller alone."""
 
-    _requires_connection = False
-    _supports_check_mode = True
+    argument_spec = ARGUMENT_SPEC
 
-    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        result: dict[str, Any] = super().run(tmp, task_vars)
-        arguments = self.validate_argument_spec(ARGUMENT_SPEC)[1]
+    def answer(self, arguments: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
         problems: list[str] = arguments["problems"]
-        result["changed"] = False
         if arguments["findings"]:
-            result["platform_findings"] = problems
-        elif problems:
-            result["failed"] = True
-            if arguments["message"]:
-                display.display(f"\n{arguments['message']}\n")
-                problems = ["listed above", *(problem.split(": ", 1)[0] for problem in problems)]
-            result["msg"] = f"refused before anything was changed: {'; '.join(problems)}"
-        return result
+            return {"changed": False, "platform_findings": problems}
+        if not problems:
+            return {"changed": False}
+        if arguments["message"]:
+            display.display(f"\n{arguments['message']}\n")
+            problems = ["listed above", *(problem.split(": ", 1)[0] for problem in problems)]
+        return {"failed": True, "msg": f"refused before anything was changed: {'; '.join(problems)}"}

@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 from ansible.errors import AnsibleActionFail
 from ansible.parsing.vault import VaultLib, VaultSecretsContext, is_encrypted
-from ansible.plugins.action import ActionBase
+from ansible_collections.shaka.platform.plugins.plugin_utils.controller_action import ControllerAction
 from ansible_collections.shaka.platform.plugins.plugin_utils.credentials import flat
 from ansible_collections.shaka.platform.plugins.plugin_utils.generation import complete, wanted
 
@@ -26,15 +26,12 @@ ARGUMENT_SPEC: dict[str, Any] = {
 }
 
 
-class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core has no type information
+class ActionModule(ControllerAction):
     """Runs on the controller alone. No value is in the result."""
 
-    _requires_connection = False
-    _supports_check_mode = True
+    argument_spec = ARGUMENT_SPEC
 
-    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        result: dict[str, Any] = super().run(tmp, task_vars)
-        arguments = self.validate_argument_spec(ARGUMENT_SPEC)[1]
+    def answer(self, arguments: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
         path = Path(arguments["path"])
         encrypted = path.exists() and is_encrypted(path.read_bytes())
         content = self._loader.load_from_file(str(path), cache="none") if path.exists() else {}
@@ -54,7 +51,6 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core has no typ
         if changed and not self._task.check_mode:
             self._write(path, {**{str(key): value for key, value in content.items()}, "platform_secrets": done.secrets})
         return {
-            **result,
             "changed": changed,
             "generated": done.generated,
             "rotated": done.rotated,
