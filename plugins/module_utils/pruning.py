@@ -15,7 +15,7 @@ GUARDED = {
     "PersistentVolumeClaim": "persistentvolumeclaims",
     "CustomResourceDefinition": "customresourcedefinitions",
 }
-# A namespace that stays keeps what shields it, as long as workloads may still be in it. Kubernetes would make the account `default` again, with tokens.
+# A namespace that stays keeps what shields it, as long as workloads may still be in it; Kubernetes would make an account `default` with tokens.
 SHIELDS = ("NetworkPolicy", "ResourceQuota", "LimitRange", "ServiceAccount/default")
 RULE = "must be persistentvolumeclaims/NAMESPACE/NAME, namespaces/NAME or customresourcedefinitions/NAME"
 FORM = re.compile(r"(?:namespaces|customresourcedefinitions)/[^/\s]+|persistentvolumeclaims/[^/\s]+/[^/\s]+")
