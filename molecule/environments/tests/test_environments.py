@@ -85,7 +85,5 @@ def test_volumes_grow_with_their_data_and_what_leaves_a_list_is_kept(server: Ser
     again = server.playbook(CONVERGE, *TAGS, *larger)
     assert again.returncode == 0 and settled(again.stdout), again.stdout
 
-    for part, says in (("postgres", "playbooks/restore.yml"), ("redis", "asks for 1Gi, and the volume has 2Gi: a volume does not shrink")):
-        smaller = varied(tmp_path, **{"postgres": {"storage": "25Gi"}, "redis": {"storage": "2Gi"}, part: {"storage": "1Gi"}})
-        refused = server.playbook(CONVERGE, "--tags", part, *smaller)
-        assert refused.returncode == 2 and says in refused.stdout, refused.stdout
+    refused = server.playbook(CONVERGE, "--tags", "redis", *varied(tmp_path, redis={"storage": "1Gi"}))
+    assert refused.returncode == 2 and "asks for 1Gi, and the volume has 2Gi: a volume does not shrink" in refused.stdout, refused.stdout
