@@ -7,6 +7,14 @@ from pathlib import Path
 from conftest import Server
 
 PID = "systemctl show k3s --property MainPID --value"
+# Word for word as the owners wrote it
+BY_HAND = """kubectl create secret generic shaka-api-secrets \\
+  --from-literal=DB_PASSWORD="SENHA_REAL_AQUI" \\
+  --from-literal=JWT_SECRET="SECRET_64_CHARS_MINIMO" \\
+  --from-literal=STRIPE_SECRET_KEY="sk_live_REAL_KEY" \\
+  -n shaka-prod \\
+  --dry-run=client -o yaml | kubectl apply -f -
+"""
 
 
 def test_a_second_run_changes_nothing_and_leaves_k3s_alone(server: Server) -> None:
@@ -19,6 +27,16 @@ def test_a_second_run_changes_nothing_and_leaves_k3s_alone(server: Server) -> No
 
 def test_a_mistyped_inventory_is_an_error_and_not_clean(server: Server) -> None:
     assert server.playbook("playbooks/drift.yml", "-i", "inventories/prdo").returncode not in (0, 3)
+
+
+def test_a_secret_that_was_applied_by_hand_is_put_back_and_leaves_nothing_behind(server: Server) -> None:
+    secret = "kubectl get secret shaka-api-secrets -n shaka-prod -o jsonpath='{.data}{.metadata.annotations}'"
+    before = server.run(secret)
+    assert "secret/shaka-api-secrets configured" in server.run(BY_HAND)
+    assert server.run(secret) != before
+    done = server.playbook("site.yml", "--tags", "config")
+    assert done.returncode == 0, done.stdout
+    assert server.run(secret) == before, "the last-applied annotation would hold the values"
 
 
 def test_a_dropped_table_is_back_after_the_restore(server: Server) -> None:
