@@ -29,6 +29,7 @@ TRAEFIK_MODULE = "v3.7.13"  # the CRDs; the program is the index's (images/progr
 TAGS = "providerless,netgo,osusergo"
 IMAGES = paths.LAB / "images"
 REQUIREMENTS = paths.ROOT / "roles/platform/files/requirements-server.txt"
+PYTHONS = ("3.10", "3.11", "3.12", "3.13")  # of the servers: Ubuntu 22.04, Debian 12, Ubuntu 24.04, Debian 13
 SUITE = "bookworm"
 # What modules bring as commands; local-path-provisioner goes alone, as its logger's name differs from the others' by case only.
 TOOLS = ("sigs.k8s.io/metrics-server/cmd/metrics-server", "github.com/letsencrypt/pebble/v2/cmd/pebble")
@@ -107,7 +108,8 @@ def _pip(job: Job, requirements: Path, target: Path, *options: str) -> None:
 
 
 def _wheels(job: Job) -> None:
-    _pip(job, REQUIREMENTS, job.target, "--python-version", "3.11", "--implementation", "cp", "--platform", "manylinux2014_x86_64")
+    for python in PYTHONS:
+        _pip(job, REQUIREMENTS, job.target, "--python-version", python, "--implementation", "cp", "--platform", "manylinux2014_x86_64")
 
 
 def _binaries(job: Job) -> None:
@@ -175,7 +177,7 @@ def plan() -> list[list[Step]]:
     manifests = Step("manifests", _manifests, 3, (), f"{CERT_MANAGER_VERSION} {TRAEFIK_MODULE}", (programs,))
     core = Step("core images", _images, 10, (IMAGES / "core", Path("/bin/busybox")), _references("core"), (programs,))
     platform = Step("platform images", _images, 8, (IMAGES / "platform",), _references("platform"), (programs,))
-    wheels = Step("wheels", _wheels, 5, (REQUIREMENTS,))
+    wheels = Step("wheels", _wheels, 15, (REQUIREMENTS,), " ".join(PYTHONS))
     binaries = Step("binaries", _binaries, 6, (IMAGES / "programs.txt",))
     base = Step("Debian base", _base, 60, (), SUITE)
     data = Step("data images", _images, 130, (IMAGES / "data",), _references("data"), (base, binaries))
@@ -222,11 +224,9 @@ def _assemble(target: Path, made: Mapping[str, Path]) -> None:
     shutil.rmtree(partial, ignore_errors=True)
     files: dict[str, dict[str, object]] = {}
 
-    def take(name: str, source: Path, place: str, *, version: str = "", architecture: str = "any") -> None:
+    def take(name: str, source: Path, place: str, *, architecture: str = "any", **more: str) -> None:
         link(source, place)
-        files[name] = {"path": place, "source": "lab", "sha256": {architecture: digest(source)}}
-        if version:
-            files[name]["version"] = version
+        files[name] = {"path": place, "source": "lab", "sha256": {architecture: digest(source)}, **more}
 
     def link(source: Path, place: str) -> None:
         (partial / place).parent.mkdir(parents=True, exist_ok=True)
@@ -239,8 +239,11 @@ def _assemble(target: Path, made: Mapping[str, Path]) -> None:
     for part in ("crds", "rbac"):
         take(f"traefik_{part}", made["manifests"] / f"traefik-{part}.yaml", f"manifests/traefik-{part}.yaml", version=TRAEFIK_MODULE)
     for wheel in sorted(made["wheels"].glob("*.whl")):
-        pure = wheel.stem.endswith("-any")
-        take("wheel_" + wheel.name.split("-")[0].lower(), wheel, f"wheels/{wheel.name}", architecture="any" if pure else ARCH)
+        name, place = "wheel_" + wheel.name.split("-")[0].lower(), f"wheels/{wheel.name}"
+        if compiled := re.search(r"-cp3(\d+)-", wheel.name):
+            take(f"{name}_py3{compiled[1]}", wheel, place, architecture=ARCH, python=f"3.{compiled[1]}")
+        else:
+            take(name, wheel, place)
     link(made["images' programs"] / "pebble", "services/pebble")  # for the lab's own services, and so not in the lock
     link(made["binaries"] / "rclone", "services/rclone")
     images = {name: {"reference": reference, "archive": f"images_{archive}"} for name, (reference, archive) in REFERENCES.items()}

@@ -33,6 +33,9 @@ PACKAGES = {
     "git": "git",
     "make": "make",
     "curl": "curl",
+    # the registry that tests of the bundle fetch from
+    "skopeo": "skopeo",
+    "docker-registry": "docker-registry",
 }
 # where Debian puts helpers that are not on a user's PATH
 LIBEXEC = ("/usr/sbin", "/usr/lib/podman", "/usr/libexec/podman")
@@ -90,7 +93,9 @@ def prepare(findings: list[Finding]) -> None:
         raise SystemExit("doctor: " + "; ".join(f"{f.name}: {f.detail}" for f in hopeless))
     packages = sorted({f.package for f in findings if f.package})
     install = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", "-o", "Dpkg::Use-Pty=0", *packages]
-    jobs = [("Debian packages", 45, [["apt-get", "update", "-qq"], install])] if packages else []
+    # else its package starts a registry that listens on all addresses; the tests start their own
+    mask = [["ln", "-sfn", "/dev/null", "/etc/systemd/system/docker-registry.service"]] if "docker-registry" in packages else []
+    jobs = [("Debian packages", 45, [["apt-get", "update", "-qq"], *mask, install])] if packages else []
     if subprocess.run(["make", "-q", "venv"], cwd=paths.ROOT, capture_output=True, check=False).returncode != 0:
         jobs.append((".venv", 35, [["make", "-s", "venv"]]))
     with Progress() as progress, ThreadPoolExecutor(2) as pool:

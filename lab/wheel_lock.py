@@ -17,8 +17,6 @@ import yaml
 from lab import bundle, paths
 
 LOCK = paths.ROOT / "roles/platform/vars/wheels.yml"
-# Ubuntu 22.04, Debian 12, Ubuntu 24.04, Debian 13
-PYTHONS = ("3.10", "3.11", "3.12", "3.13")
 ARCHITECTURES = {"amd64": "x86_64", "arm64": "aarch64"}
 HEADER = """\
 ---
@@ -64,7 +62,7 @@ def wheels(work: Path) -> dict[str, dict[str, Any]]:
         if _download(pure, one, "--platform=any", "--implementation=py", "--abi=none", "--python-version=3.10"):
             found[key] = entry(next(pure.iterdir()))
             continue
-        for python in PYTHONS:
+        for python in bundle.PYTHONS:
             for arch, machine in ARCHITECTURES.items():
                 place = work / f"{name}-{python}-{arch}"
                 platform = f"--platform=manylinux2014_{machine}"

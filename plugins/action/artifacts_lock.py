@@ -22,6 +22,7 @@ from ansible_collections.shaka.platform.plugins.plugin_utils.artifact_lock impor
     with_sum,
 )
 from ansible_collections.shaka.platform.plugins.plugin_utils.controller_action import ControllerAction
+from ansible_collections.shaka.platform.plugins.plugin_utils.registry import Registry
 from ansible_collections.shaka.platform.plugins.plugin_utils.upstream import Upstream, UpstreamError, mirrored
 
 display = Display()
@@ -32,6 +33,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "skip": {"type": "list", "elements": "str", "default": []},
     "locked": {"type": "bool", "default": False},
     "bundled": {"type": "bool", "default": False},
+    "architecture": {"type": "str", "default": ""},
     "timeout": {"type": "int", "default": 30},
 }
 AT_ONCE = 4  # requests
@@ -64,7 +66,7 @@ def write(path: Path, content: str) -> None:
 def resolve(item: Missing, upstream: Upstream) -> str:
     """The sum of one artifact: of an image its digest, of a file the published one, else that of its content."""
     if item.kind == "images":
-        return upstream.image_digest(item.label, item.source)
+        return Registry(upstream).image_digest(item.label, item.source)
     if item.sums:
         return upstream.published_sum(item.label, item.sums, item.source.rsplit("/", 1)[-1])
     return upstream.content_sum(item.label, item.source)
@@ -104,7 +106,7 @@ class ActionModule(ControllerAction):
         path, mirrors = Path(arguments["path"]), arguments["mirrors"]
         shipped = json.loads(json.dumps(arguments["lock"]))  # without Ansible's tags, which YAML cannot write
         lock = merged(shipped, read(path), str(path))
-        wanted = missing(lock, arguments["skip"], arguments["bundled"])
+        wanted = missing(lock, arguments["skip"], arguments["bundled"], arguments["architecture"])
         names = [item.label for item in wanted]
         if wanted and arguments["locked"]:
             raise LockError(

@@ -38,6 +38,10 @@ options:
     description: Include what only a bundle needs, such as K3s's own images.
     type: bool
     default: false
+  architecture:
+    description: Ask only for what servers of this architecture (V(amd64) or V(arm64)) need; empty means all.
+    type: str
+    default: ""
   timeout:
     description: Seconds without an answer after which an upstream is given up.
     type: int

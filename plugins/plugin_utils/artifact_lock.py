@@ -41,14 +41,16 @@ def of_architecture(value: Any, architecture: str) -> str:
     return str(value if isinstance(value, str) else (value or {}).get(architecture) or (value or {}).get("any") or "")
 
 
-def missing(lock: Mapping[str, Any], skip: Iterable[str] = (), with_bundled: bool = False) -> list[Missing]:
-    """What the lock has no sum of; images in `skip` have a reference of the user's own."""
+def missing(lock: Mapping[str, Any], skip: Iterable[str] = (), with_bundled: bool = False, only: str = "") -> list[Missing]:
+    """What the lock has no sum of; images in `skip` have a reference of the user's own. `only`: of this architecture's files."""
     found = []
     for name, entry in sorted(lock.get("files", {}).items()):
         if entry.get("bundled_only") and not with_bundled:
             continue
         architectures = list(entry["source"]) if isinstance(entry["source"], Mapping) else [entry.get("arch", "any")]
         for architecture in architectures:
+            if only and architecture not in (only, "any"):
+                continue
             if not of_architecture(entry.get("sha256"), architecture):
                 sources = [of_architecture(entry.get(key), architecture) for key in ("source", "sums")]
                 found.append(Missing("files", name, architecture, *sources))

@@ -1,27 +1,20 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What the upstreams say of their files and images: published sums, contents, and digests by the registry API."""
+"""What the upstreams say of their files: published sums and contents. Images are in registry.py."""
 
 from __future__ import annotations
 
+import errno
 import hashlib
-import json
 import re
 from collections.abc import Callable, Mapping
+from http.client import HTTPException
+from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlsplit
 
 from ansible.module_utils.urls import open_url
 
-# Image indexes first, so that one digest serves every architecture. Source: OCI distribution spec 1.1, image spec 1.1; Docker Image Manifest V2.2.
-MANIFESTS = ", ".join(
-    (
-        "application/vnd.oci.image.index.v1+json",
-        "application/vnd.docker.distribution.manifest.list.v2+json",
-        "application/vnd.oci.image.manifest.v1+json",
-        "application/vnd.docker.distribution.manifest.v2+json",
-    )
-)
 LARGEST = 1 << 30  # bytes; no file that has to be read for its sum comes near it
 WAY_OUT = "check the controller's way to it (https_proxy), name a mirror in platform_artifact_mirrors, or use a bundle (platform_bundle)"
 
@@ -37,23 +30,12 @@ def mirrored(url: str, mirrors: Mapping[str, str]) -> str:
     return url if mirror is None else mirror.rstrip("/") + url.split(parts.netloc, 1)[1]
 
 
-def split_reference(reference: str) -> tuple[str, str, str]:
-    """Registry, repository and tag of an image reference (docker.io and latest where it names none)."""
-    name, _colon, tag = reference.rpartition(":")
-    if not name or "/" in tag:
-        name, tag = reference, "latest"
-    registry, _slash, repository = name.partition("/")
-    if not repository or (not set(".:") & set(registry) and registry != "localhost"):
-        registry, repository = "docker.io", name
-    if registry == "docker.io" and "/" not in repository:
-        repository = f"library/{repository}"
-    return registry, repository, tag
-
-
-def challenge(header: str) -> dict[str, str]:
-    """The parameters of a `WWW-Authenticate: Bearer` header (RFC 6750)."""
-    scheme, _space, rest = header.partition(" ")
-    return dict(re.findall(r'(\w+)="([^"]*)"', rest)) if scheme.lower() == "bearer" else {}
+def original(url: str, mirrors: Mapping[str, str]) -> str:
+    """The upstream's own URL of one at its mirror."""
+    for host, mirror in mirrors.items():
+        if url.startswith(mirror.rstrip("/") + "/"):
+            return f"https://{host}{url.removeprefix(mirror.rstrip('/'))}"
+    return url
 
 
 class Upstream:
@@ -64,24 +46,60 @@ class Upstream:
         self.timeout = timeout
         self.opener = opener
 
-    def read(self, what: str, url: str, **headers: str) -> tuple[bytes, Mapping[str, str]]:
-        """A whole body with its headers; UpstreamError when it does not come, or not whole."""
+    def open(self, what: str, url: str, **headers: str) -> Any:
+        """The response; UpstreamError when there is none, HTTPError only where the upstream asks who we are. A redirect gets no Authorization."""
         address = mirrored(url, self.mirrors)
+        options = {"follow_redirects": "safe", "unredirected_headers": ["Authorization"], "use_netrc": False}
         try:
-            response = self.opener(address, headers=headers, timeout=self.timeout, http_agent="shaka.platform", follow_redirects="safe")
-            length = response.headers.get("Content-Length")
-            body: bytes = response.read(LARGEST)
+            return self.opener(address, headers=headers, timeout=self.timeout, http_agent="shaka.platform", **options)
         except HTTPError as error:
             if error.code == 401 and error.headers.get("WWW-Authenticate"):
                 raise
             raise UpstreamError(f"{what}: {address} answers {error.code} {error.reason}; does this version exist there? Else {WAY_OUT}") from error
-        except TimeoutError as error:
-            raise UpstreamError(f"{what}: {address} did not answer for {self.timeout} s; {WAY_OUT}") from error
         except Exception as error:
-            raise UpstreamError(f"{what}: {address} cannot be read: {error}; {WAY_OUT}") from error
-        if length is not None and len(body) != int(length):
-            raise UpstreamError(f"{what}: {address} broke off after {len(body)} of {length} bytes; run it again, or {WAY_OUT}")
+            raise self._lost(what, address, error) from error
+
+    def read(self, what: str, url: str, **headers: str) -> tuple[bytes, Mapping[str, str]]:
+        """A whole body with its headers; UpstreamError when it does not come, or not whole."""
+        response = self.open(what, url, **headers)
+        try:
+            body: bytes = response.read(LARGEST)
+        except Exception as error:
+            raise self._lost(what, mirrored(url, self.mirrors), error) from error
+        self._refuse_short(what, url, response, len(body))
         return body, response.headers
+
+    def save(self, what: str, url: str, response: Any, target: Path, sha256: str) -> None:
+        """Stream a body to a file, which gets its name once its sum is the expected one."""
+        address = mirrored(url, self.mirrors)
+        partial, digest = target.with_name(f"{target.name}.part"), hashlib.sha256()
+        with partial.open("wb") as file:
+            try:
+                while block := response.read(1 << 20):
+                    digest.update(block)
+                    file.write(block)
+            except OSError as error:
+                if error.filename or error.errno == errno.ENOSPC:
+                    raise
+                raise self._lost(what, address, error) from error
+            except HTTPException as error:
+                raise self._lost(what, address, error) from error
+        self._refuse_short(what, url, response, partial.stat().st_size)
+        if digest.hexdigest() != sha256:
+            partial.unlink()
+            sums = f"expected sha256 {sha256}, got {digest.hexdigest()}"
+            raise UpstreamError(f"{what}: wrong content from {address}: {sums}; find out why before you go on")
+        partial.rename(target)
+
+    def _lost(self, what: str, address: str, error: Exception) -> UpstreamError:
+        if isinstance(error, TimeoutError):
+            return UpstreamError(f"{what}: {address} did not answer for {self.timeout} s; {WAY_OUT}")
+        return UpstreamError(f"{what}: {address} cannot be read: {error}; {WAY_OUT}")
+
+    def _refuse_short(self, what: str, url: str, response: Any, got: int) -> None:
+        length = response.headers.get("Content-Length")
+        if length is not None and got != int(length):
+            raise UpstreamError(f"{what}: {mirrored(url, self.mirrors)} broke off after {got} of {length} bytes; run it again, or {WAY_OUT}")
 
     def content_sum(self, what: str, url: str) -> str:
         """The sha256 of a file that has no published one."""
@@ -95,36 +113,3 @@ class Upstream:
             if len(fields) == 2 and fields[1].lstrip("*") == name and re.fullmatch(r"[0-9a-fA-F]{64}", fields[0]):
                 return fields[0].lower()
         raise UpstreamError(f"{what}: {mirrored(url, self.mirrors)} has no sha256 of {name}; is it the upstream's list? Else {WAY_OUT}")
-
-    def image_digest(self, what: str, reference: str) -> str:
-        """The digest of what a tag points to now: computed from the manifest, compared with what the registry says."""
-        registry, repository, tag = split_reference(reference)
-        url = f"https://{registry}/v2/{repository}/manifests/{tag}"
-        if registry == "docker.io" and registry not in self.mirrors:
-            url = url.replace("docker.io", "registry-1.docker.io", 1)
-        try:
-            body, headers = self.read(what, url, Accept=MANIFESTS)
-        except HTTPError as error:
-            token = self._token(what, url, challenge(error.headers["WWW-Authenticate"]))
-            try:
-                body, headers = self.read(what, url, Accept=MANIFESTS, Authorization=f"Bearer {token}")
-            except HTTPError as denied:
-                raise UpstreamError(
-                    f"{what}: {denied.url} refuses {reference} without a login; give it by digest in platform_image_overrides"
-                ) from denied
-        digest = f"sha256:{hashlib.sha256(body).hexdigest()}"
-        said = headers.get("Docker-Content-Digest")
-        if said and said != digest:
-            raise UpstreamError(f"{what}: the registry says that {reference} is {said}, but what it sent is {digest}; something between changes it")
-        return digest
-
-    def _token(self, what: str, url: str, wanted: Mapping[str, str]) -> str:
-        """A token for reading, from where the registry says (distribution spec, token authentication)."""
-        if "realm" not in wanted:
-            raise UpstreamError(f"{what}: {url} wants a login; give the image by digest in platform_image_overrides, or {WAY_OUT}")
-        query = urlencode({key: value for key, value in wanted.items() if key in ("service", "scope")})
-        try:
-            answer = json.loads(self.read(what, f"{wanted['realm']}?{query}")[0])
-            return str(answer.get("token") or answer["access_token"])
-        except (ValueError, KeyError, AttributeError, HTTPError) as error:
-            raise UpstreamError(f"{what}: {wanted['realm']} gives no token for {url} ({error}); {WAY_OUT}") from error

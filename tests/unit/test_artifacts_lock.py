@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
+import dataclasses
 import json
 import re
 import subprocess
 import sys
-import threading
-import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -18,59 +15,15 @@ import pytest
 import yaml
 from ansible_collections.shaka.platform.plugins.action import artifacts_lock
 from ansible_collections.shaka.platform.plugins.modules import artifact_files
-from ansible_collections.shaka.platform.plugins.plugin_utils import artifact_lock, upstream
+from ansible_collections.shaka.platform.plugins.plugin_utils import artifact_lock, registry, upstream
 from ansible_collections.shaka.platform.plugins.plugin_utils.artifact_lock import LockError
 from ansible_collections.shaka.platform.plugins.plugin_utils.upstream import Upstream, UpstreamError
+from upstreams import serving, sha256
 
 ROOT = Path(__file__).parents[2]
 K3S = b"\x7fELF k3s\n" * 1000
 RBAC = b"kind: ClusterRole\n"
 INDEX = json.dumps({"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": []}).encode()
-
-
-def sha256(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
-
-
-class Handler(BaseHTTPRequestHandler):
-    """Paths to bodies; `fault` says what goes wrong with a path."""
-
-    bodies: dict[str, bytes]
-    fault: dict[str, str]
-    asked: list[str]
-
-    def do_GET(self) -> None:
-        path = self.path.split("?")[0]
-        self.asked.append(self.path)
-        fault = self.fault.get(path, "")
-        if fault == "redirect":
-            self.send_response(302)
-            self.send_header("Location", "/elsewhere")
-            self.end_headers()
-            return
-        if "/manifests/" in path and self.headers.get("Authorization") != "Bearer let-me-read":
-            realm = f"http://{self.headers['Host']}/token"
-            self.send_response(401)
-            self.send_header("WWW-Authenticate", f'Bearer realm="{realm}",service="registry",scope="repository:library/postgres:pull"')
-            self.end_headers()
-            return
-        body = self.bodies.get(path)
-        if body is None:
-            self.send_error(404)
-            return
-        if fault == "wrong":
-            body = b"forged" + body
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        if "/manifests/" in path:
-            self.send_header("Docker-Content-Digest", f"sha256:{sha256(INDEX)}")
-        self.end_headers()
-        if fault == "slow":
-            time.sleep(3)
-        self.wfile.write(body[: len(body) // 2] if fault == "truncated" else body)
-
-    def log_message(self, *_: object) -> None:
-        pass
 
 
 @pytest.fixture
@@ -80,17 +33,10 @@ def server() -> Iterator[Any]:
         "/github/k3s-io/k3s/releases/download/v1%2Bk3s1/sha256sum-amd64.txt": f"{'0' * 64}  k3s-airgap\n{sha256(K3S)}  k3s\n".encode(),
         "/raw/traefik/rbac.yml": RBAC,
         "/hub/v2/library/postgres/manifests/15-alpine": INDEX,
-        "/token": b'{"token": "let-me-read"}',
         "/elsewhere": K3S,
     }
-    own = type("Own", (Handler,), {"bodies": bodies, "fault": {}, "asked": []})
-    listening = ThreadingHTTPServer(("127.0.0.1", 0), own)
-    listening.daemon_threads = True
-    thread = threading.Thread(target=listening.serve_forever, kwargs={"poll_interval": 0.05})
-    thread.start()
-    yield listening
-    listening.shutdown()
-    thread.join()
+    with serving(bodies) as listening:
+        yield listening
 
 
 def mirrors(server: Any) -> dict[str, str]:
@@ -265,7 +211,7 @@ def test_a_bad_download_changes_nothing(tmp_path: Path, server: Any, fault: str,
     ],
 )
 def test_references(reference: str, parts: tuple[str, str, str]) -> None:
-    assert upstream.split_reference(reference) == parts
+    assert dataclasses.astuple(registry.parse(reference)) == (*parts, "")
 
 
 def test_an_entry_of_another_version_is_out_of_date_and_a_contradiction_is_refused() -> None:
