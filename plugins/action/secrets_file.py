@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 from ansible.errors import AnsibleActionFail
 from ansible.parsing.vault import VaultLib, VaultSecretsContext, is_encrypted
+from ansible_collections.shaka.platform.plugins.plugin_utils import sops
 from ansible_collections.shaka.platform.plugins.plugin_utils.controller_action import ControllerAction
 from ansible_collections.shaka.platform.plugins.plugin_utils.credentials import flat
 from ansible_collections.shaka.platform.plugins.plugin_utils.generation import complete, wanted
@@ -33,40 +34,97 @@ class ActionModule(ControllerAction):
 
     def answer(self, arguments: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
         path = Path(arguments["path"])
-        encrypted = path.exists() and is_encrypted(path.read_bytes())
-        content = self._loader.load_from_file(str(path), cache="none") if path.exists() else {}
-        if not isinstance(content, Mapping) or not isinstance(content.get("platform_secrets") or {}, Mapping):
-            raise AnsibleActionFail(f"{path} is not 'platform_secrets: {{...}}'")
         try:
+            file = self._file(path)
+            content = file.content
+            if not isinstance(content.get("platform_secrets") or {}, Mapping):
+                raise AnsibleActionFail(f"{path} is not 'platform_secrets: {{...}}'")
             done = complete(
-                {group: {name: "".join(text) for name, text in names.items()} for group, names in flat(content.get("platform_secrets")).items()},
+                flat(content.get("platform_secrets")),
                 wanted(arguments["environments"]),
                 arguments["minimum"],
                 arguments["given"],
                 [part.strip() for part in arguments["rotate"] if part.strip()],
             )
-        except ValueError as error:
+            new = [*done.generated, *done.rotated]
+            changed = bool(new or not file.encrypted)
+            if changed and not self._task.check_mode:
+                file.write(_plain(done.secrets), [_plain(path) for path in new])
+        except (ValueError, sops.SopsError) as error:
             raise AnsibleActionFail(str(error)) from error
-        changed = bool(done.generated or done.rotated or not encrypted)
-        if changed and not self._task.check_mode:
-            self._write(path, {**{str(key): value for key, value in content.items()}, "platform_secrets": done.secrets})
         return {
             "changed": changed,
             "generated": done.generated,
             "rotated": done.rotated,
             "given": done.given,
-            "encrypted": changed and not encrypted,
+            "encrypted": changed and not file.encrypted,
         }
 
-    def _write(self, path: Path, content: Mapping[str, Any]) -> None:
-        """Whole, encrypted in memory, by a rename: the plain text is on no disk."""
+    def _file(self, path: Path) -> SecretsFile:
+        """The file as what it is, or is to be; one that the vault encrypts is refused beside one that SOPS does."""
+        found = self._loader.load_from_file(str(path), cache="none") if path.exists() else {}
+        if not isinstance(found, Mapping):
+            raise AnsibleActionFail(f"{path} is not 'platform_secrets: {{...}}'")
+        if sops.is_sops(path, found):
+            return SopsFile(path, found)
+        for other in (path.with_name(path.stem + suffix) for suffix in sops.SUFFIXES):
+            if other.exists():
+                raise AnsibleActionFail(f"{other.name} lies beside {path}: two files with the same variable; keep one (-e secrets_file={other})")
+        return VaultFile(path, found)
+
+
+class SecretsFile:
+    """A file of variables, one of which is `platform_secrets`."""
+
+    def __init__(self, path: Path, found: Mapping[str, Any]) -> None:
+        self.path, self.content, self.encrypted = path, found, False
+
+    def write(self, secrets: Mapping[str, Any], new: Collection[str]) -> None:
+        """Write it, encrypted in memory, by a rename: the plain text is on no disk. `new`: GROUP/NAME of what differs."""
+        raise NotImplementedError
+
+    def _whole(self, secrets: Mapping[str, Any]) -> dict[str, Any]:
+        return {**_plain(self.content), "platform_secrets": secrets}
+
+
+def _plain(value: Any) -> Any:
+    """Without what Ansible notes on texts (their file and line), which YAML's writer does not know."""
+    if isinstance(value, Mapping):
+        return {_plain(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, str):
+        return "".join(value)
+    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+class VaultFile(SecretsFile):
+    """Encrypted with the vault password of this run."""
+
+    def __init__(self, path: Path, found: Mapping[str, Any]) -> None:
+        super().__init__(path, found)
+        self.encrypted = path.exists() and is_encrypted(path.read_bytes())
+
+    def write(self, secrets: Mapping[str, Any], new: Collection[str]) -> None:
         vault_secrets = VaultSecretsContext.current().secrets
         if not vault_secrets:
             raise AnsibleActionFail(NO_PASSWORD)
-        text = HEAD + yaml.safe_dump(dict(content), sort_keys=False, default_flow_style=False)
-        new = path.with_name(f".{path.name}.new")
-        with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        text = HEAD + yaml.safe_dump(self._whole(secrets), sort_keys=False, default_flow_style=False)
+        beside = self.path.with_name(f".{self.path.name}.new")
+        with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
             file.write(VaultLib(secrets=vault_secrets).encrypt(text))
             file.flush()
             os.fsync(file.fileno())
-        new.replace(path)
+        beside.replace(self.path)
+
+
+class SopsFile(SecretsFile):
+    """Encrypted by SOPS, for those that it names already, or that `.sops.yaml` does."""
+
+    def __init__(self, path: Path, found: Mapping[str, Any]) -> None:
+        self.encrypted = sops.encrypted(found)
+        self.path, self.content = path, sops.decrypt(path) if self.encrypted else found
+
+    def write(self, secrets: Mapping[str, Any], new: Collection[str]) -> None:
+        if self.encrypted:
+            sops.update(self.path, {("platform_secrets", group, name): secrets[group][name] for group, name in (path.split("/", 1) for path in new)})
+        else:
+            sops.create(self.path, self._whole(secrets))

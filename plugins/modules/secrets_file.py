@@ -10,6 +10,8 @@ version_added: "0.1.0"
 author: The shaka.platform founders (@shaka-platform)
 description:
   - Generates the secrets that an inventory lacks, replaces those named, and writes the file encrypted with the vault password of the command line.
+  - A file that SOPS has encrypted, or whose name ends in C(.sops.yml) or C(.sops.yaml), is encrypted by the program C(sops) instead. Values that stay
+    keep their text, and who can decrypt an encrypted file stays the same.
   - Runs on the controller. No value is in its result, its output or a plain file.
 attributes:
   check_mode: {support: full, description: It names what would be generated.}

@@ -7,13 +7,14 @@ from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
 
-from ansible_collections.shaka.platform.plugins.plugin_utils import rules
+from ansible_collections.shaka.platform.plugins.plugin_utils import rules, sops
 from ansible_collections.shaka.platform.plugins.plugin_utils.data_layer import POOLER_SECRET, own_secrets
 from ansible_collections.shaka.platform.plugins.plugin_utils.problems import Problems, nearest
 
 SHARED = {"shared": ["REDIS_ADMIN_PASSWORD"]}
 S3 = {"s3": ["ACCESS_KEY", "SECRET_KEY"]}
 DEFAULT_MINIMUM = 32
+STILL_ENCRYPTED = "is still encrypted by SOPS; install the collection community.sops and let it read the inventory (docs/secrets.md)"
 LEAST_MINIMUM = 16  # no inventory may ask for less
 
 
@@ -50,6 +51,9 @@ def check(raw: Mapping[str, Any], environments: Mapping[str, Mapping[str, Any]],
     """Every secret that is used is given and strong, and the other way round."""
     minimum = minimum_of(raw["platform_secret_minimum"], problems)
     secrets = flat(raw["platform_secrets"], problems)
+    if any(value.startswith(sops.MARK) for names in secrets.values() for value in names.values()):
+        problems.add("platform_secrets", STILL_ENCRYPTED)
+        return
     environment_secrets = {name: [*env["secrets"], *own_secrets(env["postgres"])] for name, env in environments.items()}
     wanted = {**environment_secrets, **SHARED, **(S3 if with_backup else {})}
     if raw["platform_registries"]:
