@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ansible_collections.shaka.platform.plugins.plugin_utils import redis_acl as acl
@@ -15,16 +15,16 @@ version_added: "0.1.0"
 author: The shaka.platform founders (@shaka-platform)
 description:
   - An allow list of commands, on the keys and channels of the environment's prefix. An instance of its own has no prefix.
-positional: password
+positional: digests
 options:
   _input: {description: C(redis) of an environment of the fact C(platform_model)., type: dict, required: true}
-  password: {description: The password as the file has it, type: str, required: true}
+  digests: {description: "The SHA-256 of its passwords, or references to them.", type: list, elements: str, required: true}
 """
 
 EXAMPLES = r"""
 - name: Show a user's line
   ansible.builtin.debug:
-    msg: "{{ platform_model.environments.prod.redis | shaka.platform.redis_acl('nopass') }}"
+    msg: "{{ platform_model.environments.prod.redis | shaka.platform.redis_acl(['password' | ansible.builtin.hash('sha256')]) }}"
 """
 
 RETURN = r"""
@@ -32,9 +32,9 @@ _value: {description: The line., type: str}
 """
 
 
-def redis_acl(redis: Mapping[str, Any], password: str) -> str:
+def redis_acl(redis: Mapping[str, Any], digests: Iterable[str]) -> str:
     """The line of the ACL file."""
-    return acl.line(redis, password)
+    return acl.line(redis, digests)
 
 
 class FilterModule:

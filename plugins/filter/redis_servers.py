@@ -37,7 +37,8 @@ def redis_servers(model: Mapping[str, Any]) -> list[dict[str, Any]]:
     for name, env in model["all_environments"].items():
         redis = env["redis"]
         if not redis["dedicated"] or name in model["environments"]:
-            servers.setdefault(redis["namespace"], []).append({"environment": name, "name": redis["user"], **user(redis)})
+            application = {"namespace": env["namespace"], "api": {"name": env["api"]["name"]}, "config_hash": env["config_hash"]}
+            servers.setdefault(redis["namespace"], []).append({"environment": name, "name": redis["user"], "application": application, **user(redis)})
     return [{"namespace": namespace, "users": users} for namespace, users in servers.items()]
 
 

@@ -13,6 +13,10 @@ from typing import Any
 ARGUMENTS: dict[str, Any] = {"kubectl": {"type": "list", "elements": "str", "default": ["/usr/local/bin/k3s", "kubectl"]}}
 
 
+class Unanswered(Exception):
+    """What was asked does not answer (yet)."""
+
+
 class Kubectl:
     """kubectl on the server, as its administrator."""
 
@@ -43,6 +47,13 @@ class Kubectl:
             return json.loads(said), ""
         except ValueError:
             return None, f"{path} is no JSON"
+
+    def find(self, path: str) -> Any:
+        """The decoded object, None when there is none; raises Unanswered."""
+        found, said = self.get(path)
+        if found is None and "(NotFound)" not in said:
+            raise Unanswered(said)
+        return found
 
     def execute(self, namespace: str, pod: str, *command: str, text: str | None = None) -> tuple[bool, str]:
         return self.run("exec", "--stdin", f"--namespace={namespace}", pod, "--", *command, text=text)

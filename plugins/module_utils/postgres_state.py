@@ -16,6 +16,7 @@ from typing import Any
 from .scram import matches, verifier
 
 ADMIN = "postgres"
+LOGIN = "password_rotation"  # stands in for the application's role while its password is changed
 STATISTICS = "pg_stat_statements"
 POOLER = "pgbouncer"
 # What PgBouncer asks for a client's verifier; never a superuser's. In the database `postgres`, and so in no dump.
@@ -36,6 +37,11 @@ class Wanted:
     extensions: tuple[str, ...] = ()
     app_user: str = ""
     pooled: bool = False
+
+    @property
+    def client(self) -> str:
+        """The role that the application connects as."""
+        return self.app_user or self.owner
 
 
 @dataclass
@@ -162,6 +168,51 @@ def _lookup() -> Iterable[str]:
     yield f"revoke all on function {POOLER}.user_lookup(text) from public"
     yield f"grant usage on schema {POOLER} to {POOLER}"
     yield f"grant execute on function {POOLER}.user_lookup(text) to {POOLER}"
+
+
+# --- the stand-in of the application's role -------------------------------------------------------------------------------------------------
+
+
+def outdated(wanted: Wanted, found: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Whether the role that the application connects as is there with another password than it should have."""
+    role = found.get(wanted.client)
+    return role is not None and not matches(role["password"], wanted.passwords[wanted.client])
+
+
+# A parameter that is a list of names is kept with its quotes: pg_dump knows the same ones (variable_is_guc_list_quote).
+_SETTINGS = """
+do $do$ declare one record; begin
+  for one in select case when d.datname is not null then format('in database %I', d.datname) else '' end as place,
+      split_part(setting, '=', 1) as name, substr(setting, strpos(setting, '=') + 1) as value
+    from pg_db_role_setting r left join pg_database d on d.oid = r.setdatabase, unnest(r.setconfig) setting where r.setrole = to_regrole({user})
+  loop
+    execute format('alter role %I %s set %I to %s', {login}, one.place, one.name, case when one.value <> '' and one.name in
+      ('search_path', 'temp_tablespaces', 'local_preload_libraries', 'session_preload_libraries') then one.value else quote_literal(one.value) end);
+  end loop;
+end $do$
+"""
+
+
+def login(user: str, password: str) -> Change:
+    """A login that acts as the user: what it makes is the user's, and the user's own settings are its settings."""
+    name, quoted = identifier(LOGIN), identifier(user)
+    create = literal(f"create role {name}")
+    statements = [
+        f"do $do$ begin if to_regrole({literal(name)}) is null then execute {create}; end if; end $do$",
+        f"alter role {name} {ROLE} inherit valid until 'infinity' password {literal(verifier(password))}",
+        f"grant {quoted} to {name}",
+        f"alter role {name} reset all",
+        " ".join(_SETTINGS.format(user=literal(quoted), login=literal(LOGIN)).split()),
+        f"alter role {name} set role = {literal(user)}",
+    ]
+    return Change(ADMIN, f"stand-in for {user}", statements)
+
+
+def no_login(user: str, databases: Iterable[str]) -> list[Change]:
+    """The login goes; what it may have made as itself is the user's."""
+    name, said = identifier(LOGIN), f"no stand-in for {user}"
+    handed = [Change(database, said, [f"reassign owned by {name} to {identifier(user)}", f"drop owned by {name}"]) for database in databases]
+    return [*handed, Change(ADMIN, said, [f"drop role {name}"])]
 
 
 def _grants(wanted: Wanted) -> Iterable[str]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 ADMIN = "default"
@@ -65,15 +65,20 @@ def allowed(rules: Iterable[str], categories: Categories) -> frozenset[str]:
     return frozenset(found - containers)
 
 
+def others(user: User, found: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """The SHA-256 of the passwords that a user has beside its own."""
+    return sorted({*found.get(user.name, {}).get("passwords", ())} - {user.password})
+
+
 def differences(
-    wanted: Sequence[User], found: Mapping[str, Mapping[str, Any]], categories: Categories, keep_passwords: bool
+    wanted: Sequence[User], found: Mapping[str, Mapping[str, Any]], categories: Categories, kept: Container[str] = ()
 ) -> list[tuple[str, str]]:
-    """(what is done in words, the command for redis-cli). With keep_passwords an old password stays valid beside the new one."""
+    """(what is done in words, the command for redis-cli). `kept`: the users whose other passwords stay valid beside their own."""
     changes: list[tuple[str, str]] = []
     for user in wanted:
         is_now = found.get(user.name)
         old = set(is_now["passwords"]) if is_now else set()
-        passwords = {user.password, *old} if keep_passwords else {user.password}
+        passwords = {user.password, *old} if user.name in kept else {user.password}
         parts = [] if is_now else ["all"]
         if is_now:
             flags = set(is_now["flags"])

@@ -12,6 +12,8 @@ author: The shaka.platform founders (@shaka-platform)
 description:
   - Brings the ACL users of each Redis to exactly those wanted, while it runs; a user that is not wanted is removed. C(default) is left alone.
   - What counts is which commands a user may use, not the words in which Redis tells it.
+  - A password that was replaced stays valid beside the new one until every pod of the environment's application holds the new one.
+  - Redis saves its users, so that a container that is started again in its pod has them.
   - No password is on a command line, and none is sent in clear text - Redis takes the SHA-256.
 attributes:
   check_mode: {support: full, description: It only asks. A Redis that is not there yet is pending.}
@@ -24,17 +26,21 @@ options:
     required: true
     suboptions:
       namespace: {description: Namespace of its pod C(redis-0)., type: str, required: true}
-      users: {description: "Its users: C(environment), C(name), C(keys), C(channels), C(commands).", type: list, elements: dict, required: true}
+      users:
+        description:
+          - "Its users: C(environment), C(name), C(keys), C(channels), C(commands), and C(application), whose pods hold the password
+            (C(namespace), C(api.name), C(config_hash))."
+        type: list
+        elements: dict
+        required: true
   passwords:
     description: Environment name to C(REDIS_PASSWORD).
     type: dict
     required: true
-  keep_passwords:
-    description: Whether a user's other passwords stay valid, while its clients change over.
-    type: bool
-    default: false
   wait_timeout:
-    description: Seconds to wait for a Redis that does not answer. With 0 it is listed in C(pending) instead.
+    description:
+      - Seconds to wait for a Redis that does not answer, and for pods that end with a password that was replaced.
+      - With 0 they are listed in C(pending) and C(kept) instead.
     type: int
     default: 0
 extends_documentation_fragment: shaka.platform.kubectl
@@ -54,6 +60,10 @@ changes:
   type: list
   elements: str
   sample: ["shaka-shared: user prod: commands"]
+kept:
+  description: Environment to the SHA-256 of the passwords that stay valid, as some of its pods may still hold them.
+  returned: success
+  type: dict
 pending:
   description: The namespaces whose Redis did not answer, with the reason.
   returned: success
@@ -63,16 +73,18 @@ pending:
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, NamedTuple
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.shaka.platform.plugins.module_utils.kubectl import ARGUMENTS, Kubectl
+from ansible_collections.shaka.platform.plugins.module_utils.changeover import Application
+from ansible_collections.shaka.platform.plugins.module_utils.kubectl import ARGUMENTS, Kubectl, Unanswered
 from ansible_collections.shaka.platform.plugins.module_utils.redis_users import (
     CATEGORIES,
     User,
     answers,
     differences,
     digest,
+    others,
     question,
     question_users,
 )
@@ -89,14 +101,17 @@ ARGUMENT_SPEC: dict[str, Any] = {
         "options": {"namespace": {"type": "str", "required": True}, "users": {"type": "list", "elements": "dict", "required": True}},
     },
     "passwords": {"type": "dict", "required": True, "no_log": True},
-    "keep_passwords": {"type": "bool", "default": False, "no_log": False},
     "wait_timeout": {"type": "int", "default": 0},
     **ARGUMENTS,
 }
 
 
-class Unanswered(Exception):
-    """A Redis does not answer (yet)."""
+class Server(NamedTuple):
+    """One Redis: its users, and by user the environment, the password and the application that holds it."""
+
+    namespace: str
+    users: list[User]
+    clients: Mapping[str, tuple[str, str, Application]]
 
 
 def ask(kubectl: Kubectl, namespace: str, text: str) -> list[Any]:
@@ -114,48 +129,54 @@ def ask(kubectl: Kubectl, namespace: str, text: str) -> list[Any]:
     return found
 
 
-def ensure(kubectl: Kubectl, namespace: str, users: list[User], keep_passwords: bool, check: bool) -> list[str]:
-    """What was set, or would be; raises Unanswered."""
-    names, *members = ask(kubectl, namespace, question())
+def ensure(kubectl: Kubectl, server: Server, check: bool, deadline: float) -> tuple[list[str], dict[str, list[str]]]:
+    """What was set, or would be, and the passwords kept by environment; raises Unanswered."""
+    names, *members = ask(kubectl, server.namespace, question())
     categories = {name: frozenset(found) for name, found in zip(CATEGORIES, members, strict=True)}
-    found = dict(zip(names, ask(kubectl, namespace, question_users(names)), strict=True))
-    changes = differences(users, found, categories, keep_passwords)
+    found = dict(zip(names, ask(kubectl, server.namespace, question_users(names)), strict=True))
+    kept = {}
+    for user in server.users:
+        _environment, password, application = server.clients[user.name]
+        if others(user, found) and not application.held_by_all("REDIS_PASSWORD", password, deadline):
+            kept[user.name] = others(user, found)
+    changes = differences(server.users, found, categories, kept)
     if changes and not check:
-        ask(kubectl, namespace, "".join(f"{command}\n" for _said, command in changes))
-    return [f"{namespace}: {said}" for said, _command in changes]
+        ask(kubectl, server.namespace, "".join(f"{command}\n" for _said, command in [*changes, ("", "ACL SAVE")]))
+    return [f"{server.namespace}: {said}" for said, _command in changes], {server.clients[name][0]: digests for name, digests in kept.items()}
 
 
-def ensure_in_time(kubectl: Kubectl, namespace: str, users: list[User], keep: bool, check: bool, deadline: float) -> tuple[list[str], str]:
-    """(what was set, why it is pending)."""
+def ensure_in_time(kubectl: Kubectl, server: Server, check: bool, deadline: float) -> tuple[list[str], dict[str, list[str]], str]:
+    """(what was set, what is kept, why it is pending)."""
     while True:
         try:
-            return ensure(kubectl, namespace, users, keep, check), ""
+            return *ensure(kubectl, server, check, 0 if check else deadline), ""
         except Unanswered as error:
             if check or time.monotonic() > deadline:
-                return [], str(error)
+                return [], {}, str(error)
         time.sleep(PAUSE)
+
+
+def read(kubectl: Kubectl, given: Mapping[str, Any], passwords: Mapping[str, Mapping[str, str]]) -> Server:
+    """A server as the task names it."""
+    users, clients = [], {}
+    for user in given["users"]:
+        password = passwords[user["environment"]]["REDIS_PASSWORD"]
+        users.append(User(user["name"], user["keys"], user["channels"], user["commands"], digest(password)))
+        clients[user["name"]] = (user["environment"], password, Application(kubectl, user["application"]))
+    return Server(given["namespace"], users, clients)
 
 
 def run(params: Mapping[str, Any], check: bool) -> dict[str, Any]:
     """The module's result."""
     kubectl = Kubectl(params["kubectl"], 30)
     deadline = time.monotonic() + params["wait_timeout"]
-    wanted = {
-        server["namespace"]: [
-            User(user["name"], user["keys"], user["channels"], user["commands"], digest(params["passwords"][user["environment"]]["REDIS_PASSWORD"]))
-            for user in server["users"]
-        ]
-        for server in params["servers"]
-    }
+    servers = [read(kubectl, given, params["passwords"]) for given in params["servers"]]
     with ThreadPoolExecutor(THREADS) as pool:
-        asked = {
-            namespace: pool.submit(ensure_in_time, kubectl, namespace, users, params["keep_passwords"], check, deadline)
-            for namespace, users in wanted.items()
-        }
+        asked = {server.namespace: pool.submit(ensure_in_time, kubectl, server, check, deadline) for server in servers}
         found = {namespace: answer.result() for namespace, answer in asked.items()}
-    changes = [line for made, _why in found.values() for line in made]
-    pending = {namespace: why for namespace, (_made, why) in found.items() if why}
-    result: dict[str, Any] = {"pending": pending}
+    changes = [line for made, _kept, _why in found.values() for line in made]
+    pending = {namespace: why for namespace, (_made, _kept, why) in found.items() if why}
+    result: dict[str, Any] = {"pending": pending, "kept": {name: digests for _made, kept, _why in found.values() for name, digests in kept.items()}}
     if pending and params["wait_timeout"]:
         if not check:
             told = "\n".join(f"Redis of {name} does not answer after {params['wait_timeout']} s: {why}" for name, why in pending.items())

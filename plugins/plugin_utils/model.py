@@ -77,6 +77,7 @@ def _environment(name: str, env: Raw, raw: Raw, default_image: str, nets: Mappin
     redis["prefix"] = redis["prefix"] or f"{name}:"
     redis["user"] = redis["user"] or name
     redis["service"] = f"redis-{name}"
+    api["name"] = f"{platform}-api"
     env["secrets"] = list(dict.fromkeys(["DB_PASSWORD", "REDIS_PASSWORD", *env["secrets"]]))
     release = raw["platform_releases"].get(name)
     released = release.get("image") if isinstance(release, Mapping) else None

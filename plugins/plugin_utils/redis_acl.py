@@ -7,7 +7,7 @@ numbers; so the prefix isolates, and no allowed command looks past it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 # Commands whose keys are all in their arguments, so that the prefix holds them.
@@ -42,7 +42,8 @@ def user(redis: Mapping[str, Any]) -> dict[str, Any]:
     return {"keys": f"~{pattern}", "channels": f"&{pattern}", "commands": commands(redis)}
 
 
-def line(redis: Mapping[str, Any], password: str) -> str:
-    """The user as a line of an ACL file; the password is given as the file has it (`>text`, or a reference to it)."""
+def line(redis: Mapping[str, Any], digests: Iterable[str]) -> str:
+    """The user as a line of an ACL file; of its passwords the SHA-256, or references to them."""
     rules = user(redis)
-    return " ".join(["user", redis["user"], "reset", "on", password, rules["keys"], rules["channels"], *rules["commands"]])
+    passwords = [f"#{digest}" for digest in digests]
+    return " ".join(["user", redis["user"], "reset", "on", *passwords, rules["keys"], rules["channels"], *rules["commands"]])

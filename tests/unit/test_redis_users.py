@@ -53,36 +53,37 @@ FOUND: dict[str, Any] = {
     ],
 )  # fmt: skip
 def test_each_difference_is_named_and_put_right(live: dict[str, Any], said: str | None) -> None:
-    changes = differences([WANTED], {"default": FOUND, "prod": {**FOUND, **live}}, CATEGORIES, keep_passwords=False)
+    changes = differences([WANTED], {"default": FOUND, "prod": {**FOUND, **live}}, CATEGORIES)
     assert [text for text, _command in changes] == ([f"user prod: {said}"] if said else [])
     assert all(command == f"ACL SETUSER prod reset on #{digest('new')} ~prod:* &prod:* -@all +@string" for _text, command in changes)
 
 
 def test_a_user_that_is_not_wanted_is_removed_and_the_administrator_is_not() -> None:
-    changes = differences([WANTED], {"default": {}, "prod": FOUND, "intruder": FOUND}, CATEGORIES, keep_passwords=False)
+    changes = differences([WANTED], {"default": {}, "prod": FOUND, "intruder": FOUND}, CATEGORIES)
     assert [command for _text, command in changes] == ["ACL DELUSER intruder"]
 
 
 def test_while_clients_change_over_both_passwords_are_good() -> None:
     old = {"prod": {**FOUND, "passwords": [digest("old")]}}
-    ((_said, command),) = differences([WANTED], old, CATEGORIES, keep_passwords=True)
+    ((_said, command),) = differences([WANTED], old, CATEGORIES, {"prod"})
     assert f"#{digest('old')}" in command and f"#{digest('new')}" in command
     both = {"prod": {**FOUND, "passwords": [digest("old"), digest("new")]}}
-    assert differences([WANTED], both, CATEGORIES, keep_passwords=True) == []
-    assert [said for said, _command in differences([WANTED], both, CATEGORIES, keep_passwords=False)] == ["user prod: password"]
+    assert differences([WANTED], both, CATEGORIES, {"prod"}) == []
+    assert [said for said, _command in differences([WANTED], both, CATEGORIES)] == ["user prod: password"]
 
 
 def test_a_shared_user_is_held_to_its_prefix_and_database_and_an_own_redis_is_not() -> None:
-    assert "~prod:* &prod:*" in line(REDIS, ">x") and "+select|2" in commands(REDIS)
+    assert "on #0a #0b ~prod:* &prod:* -@all" in line(REDIS, ["0a", "0b"]) and "+select|2" in commands(REDIS)
     assert not {"+keys", "+flushdb", "+scan", "+select"} & set(commands(REDIS))
     own = {**REDIS, "dedicated": True}
-    assert " ~* &* " in line(own, ">x") and {"+keys", "+flushdb", "+scan", "+select"} <= set(commands(own))
+    assert " ~* &* " in line(own, ["0a"]) and {"+keys", "+flushdb", "+scan", "+select"} <= set(commands(own))
     assert commands({**REDIS, "allow": ["info"]})[-1] == "+info"
 
 
 def test_a_run_of_one_environment_keeps_the_others_users() -> None:
     shared, own = {**REDIS, "namespace": "shared"}, {**REDIS, "user": "dev", "namespace": "dev", "dedicated": True}
-    every = {"prod": {"redis": shared}, "test": {"redis": {**shared, "user": "test"}}, "dev": {"redis": own}}
+    pods = {"namespace": "n", "api": {"name": "api"}, "config_hash": "0a"}
+    every = {"prod": {"redis": shared, **pods}, "test": {"redis": {**shared, "user": "test"}, **pods}, "dev": {"redis": own, **pods}}
     servers = redis_servers({"all_environments": every, "environments": {"prod": every["prod"]}})
     assert [(server["namespace"], [user["name"] for user in server["users"]]) for server in servers] == [("shared", ["prod", "test"])]
     assert [server["namespace"] for server in redis_servers({"all_environments": every, "environments": every})] == ["shared", "dev"]

@@ -20,6 +20,7 @@ trap finish EXIT
 
 # The address of a new pod takes a moment to get into the network policies.
 until pg_isready --quiet --timeout=5 || [ "$SECONDS" -ge 60 ]; do sleep 1; done
+server=$(psql -XAtc 'show server_version') # now: by the end of a long dump the password may have been replaced
 echo "dumping $PGDATABASE of $PGHOST to $folder/$dump"
 mkfifo "$work/to-digest" "$work/to-count"
 sha256sum < "$work/to-digest" > "$work/digest" &
@@ -39,7 +40,7 @@ if [ "$stored" != "$bytes" ]; then
   exit 1
 fi
 printf '{"dump": "%s", "bytes": %s, "sha256": "%s", "database": "%s", "server": "%s", "finished": "%s"}\n' \
-  "$dump" "$bytes" "$(cut -d ' ' -f 1 "$work/digest")" "$PGDATABASE" "$(psql -XAtc 'show server_version')" "$(date -u +%FT%TZ)" |
+  "$dump" "$bytes" "$(cut -d ' ' -f 1 "$work/digest")" "$PGDATABASE" "$server" "$(date -u +%FT%TZ)" |
   rclone rcat "$folder/$stamp.json"
 echo "backup $stamp: $bytes bytes"
 trap 'rm -rf "$work"' EXIT # it counts now, whatever happens below
