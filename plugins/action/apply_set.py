@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -41,12 +40,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         name = sets[0].role if sets else role.get_name(include_role_fqcn=False)
         if args.get("manifests") and not any(part.name == name for part in sets):
             sets.insert(0, RenderedSet(name, name, None, [], []))
-        payload = [dataclasses.asdict(part) for part in sets]
-        for part in payload:
-            del part["role"]
-            part["manifests"] = (args.get("manifests") or []) if part["name"] == name else []
         args.update(
-            sets=payload,
+            sets=[{part: getattr(rendered, part) for part in ("name", "objects", "sources", "patches")} for rendered in sets],
             role=name,
             part_of=str(model["name"]),
             complete=bool(model.get("complete")),

@@ -3,67 +3,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from .discovery import Resource
-from .identity import Key, describe, key_of, stamp
+from .autoscaling import autoscaled, with_replicas, without_replicas
+from .identity import Key, describe, stamp
+from .item import Item, Plan, Refused
 from .merge import apply_patches
-from .ordering import autoscaled, rank, with_replicas, without_replicas
 from .pruning import RULE, malformed
 from .references import composed, misplaced, resolve
 from .yamlio import YamlError, read_objects, yaml
-
-
-class Refused(Exception):
-    """Nothing or not everything could be applied; one text per problem."""
-
-    def __init__(self, problems: list[str]) -> None:
-        super().__init__("\n".join(problems))
-        self.problems = problems
-
-
-@dataclass
-class Item:
-    """One object on its way."""
-
-    set: str
-    desired: dict[str, Any]
-    source: str = ""
-    resource: Resource | None = None
-    before: dict[str, Any] | None = None
-    after: dict[str, Any] | None = None
-    action: str = ""
-    fields: list[str] = field(default_factory=list)
-    error: str = ""
-
-    @property
-    def key(self) -> Key:
-        return key_of(self.desired)
-
-    @property
-    def rank(self) -> int:
-        return rank(self.desired)
-
-
-@dataclass
-class Plan:
-    """Every object of the call; `complete` unless check mode found a manifest not yet on the server, which the notes say."""
-
-    items: list[Item]
-    notes: list[str]
-    complete: bool = True
-    autoscaled: set[Key] = field(default_factory=set)
-    sensitive: list[str] = field(default_factory=list)  # texts made with secret values
 
 
 def _manifests(paths: list[str], check: bool, notes: list[str], problems: list[str]) -> tuple[list[tuple[dict[str, Any], str]], bool]:
     """The objects with their file, and whether every file was read."""
     found, before = [], len(notes) + len(problems)
     for path in paths:
-        if check and (yaml is None or not Path(path).exists()):
+        if yaml is None or (check and not Path(path).exists()):
             notes.append(f"{path} cannot be read on the server yet: its objects are not listed")
             continue
         try:
@@ -76,32 +33,38 @@ def _manifests(paths: list[str], check: bool, notes: list[str], problems: list[s
 
 def compose(params: Mapping[str, Any], check: bool) -> Plan:
     """Raises Refused with every problem found."""
-    notes: list[str] = []
+    plan = Plan([], [])
     problems = [f"platform_delete: '{name}' {RULE}" for name in malformed(params["delete"])]
-    items: list[Item] = []
-    sensitive: list[str] = []
     for part in params["sets"]:
-        known, whole = _manifests(part.get("manifests") or [], check, notes, problems)
-        objects, patches = [obj for obj, _path in known], part.get("patches") or []
+        manifests = params.get("manifests") or [] if part["name"] == params["role"] else []
+        upstream, whole = _manifests(manifests, check, plan.notes, problems)
         if whole:  # a patch of an object that could not be read says nothing
-            objects, errors = apply_patches(objects, patches)
+            patched, errors = apply_patches([obj for obj, _path in upstream], part.get("patches") or [])
+            upstream = list(zip(patched, [path for _obj, path in upstream], strict=True))
             problems += errors
-        sources = [path for _obj, path in known] + list(part.get("sources") or [""] * len(part.get("objects") or []))
-        for obj, source in zip(objects + (part.get("objects") or []), sources, strict=True):
+        rendered = part.get("objects") or []
+        for obj, source in [*upstream, *zip(rendered, part.get("sources") or [""] * len(rendered), strict=True)]:
             stamped = stamp(obj, params["part_of"], params["role"], part["name"])
             resolved, errors = resolve(stamped, params["secrets"])
             problems += errors
-            sensitive += [] if errors else composed(stamped, resolved)
-            if not errors and source not in (part.get("manifests") or []) and misplaced(resolved):
+            plan.sensitive += [] if errors else composed(stamped, resolved)
+            if not errors and source not in manifests and misplaced(resolved):
                 problems.append(f"{describe(obj)} (template: {source}): a secret reference is resolved only in a Secret's stringData")
-            items.append(Item(part["name"], resolved, source))
-    owned = autoscaled(item.desired for item in items)
-    seen: dict[Key, Item] = {}
-    for item in items:
+            plan.items.append(Item(part["name"], resolved, source))
+    plan.complete = not plan.notes
+    owned = autoscaled(item.desired for item in plan.items)
+    for item in plan.items:
         item.desired = without_replicas(item.desired) if item.key in owned else with_replicas(item.desired)
-        if item.key in seen:
-            problems.append(f"{describe(item.desired)} is there twice: {seen[item.key].source or seen[item.key].set} and {item.source or item.set}")
-        seen[item.key] = item
+    problems += _twice(plan.items)
     if problems:
         raise Refused(problems)
-    return Plan(items, notes, complete=not notes, autoscaled=owned, sensitive=sensitive)
+    return plan
+
+
+def _twice(items: Iterable[Item]) -> Iterator[str]:
+    """A problem for each object that was rendered before."""
+    seen: dict[Key, Item] = {}
+    for item in items:
+        first = seen.setdefault(item.key, item)
+        if first is not item:
+            yield f"{item.key} is there twice: {first.source or first.set} and {item.source or item.set}"

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from .identity import Key, group_of
+from .identity import group_of
 from .kube import Api, segment
 
 ACCEPT = {"Accept": ",".join(f"application/json;g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList" for version in ("v2", "v2beta1"))}
@@ -31,10 +31,6 @@ class Resource:
         if self.namespaced and namespace:
             path += f"/namespaces/{segment(namespace)}"
         return f"{path}/{self.plural}" + (f"/{segment(name)}" if name else "")
-
-    def path_of(self, key: Key) -> str:
-        """The path of one object."""
-        return self.path(key.namespace, key.name)
 
 
 class Discovery:

@@ -6,24 +6,20 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from .identity import describe, inventory_of
+from .identity import MANAGED_BY, MANAGER, PART_OF, describe, inventory_of, key_of
 from .kube import ApiError
 
 # An immutable field means that the object has to be made again; what that costs differs by kind.
 REMEDY = {
-    "StatefulSet": "delete only the StatefulSet (kubectl -n {ns} delete statefulset {name} --cascade=orphan: its pods and volumes stay) "
-    "and run again; a volume grows by editing its PersistentVolumeClaim",
-    "Deployment": "delete the Deployment (kubectl -n {ns} delete deployment {name}: its pods stop until the next run) and run again",
-    "DaemonSet": "delete the DaemonSet (kubectl -n {ns} delete daemonset {name}) and run again",
-    "Job": "a Job's template never changes: delete it (kubectl -n {ns} delete job {name}) or give the new one another name",
-    "Service": "delete the Service (kubectl -n {ns} delete service {name}) and run again; its address changes",
+    "StatefulSet": "delete only the StatefulSet ({delete} --cascade=orphan: its pods and volumes stay) and run again; "
+    "a volume grows by editing its PersistentVolumeClaim",
+    "Deployment": "delete the Deployment ({delete}: its pods stop until the next run) and run again",
+    "Job": "a Job's template never changes: delete it ({delete}) or give the new one another name",
+    "Service": "delete the Service ({delete}) and run again; its address changes",
     "PersistentVolumeClaim": "a claim only grows, and only where its StorageClass allows expansion; anything else needs a new claim and a restore",
-    "StorageClass": "delete the StorageClass (kubectl delete storageclass {name}: existing volumes stay) and run again",
-    "RoleBinding": "delete the RoleBinding (kubectl -n {ns} delete rolebinding {name}) and run again",
-    "ClusterRoleBinding": "delete the ClusterRoleBinding (kubectl delete clusterrolebinding {name}) and run again",
-    "Secret": "delete the Secret (kubectl -n {ns} delete secret {name}) and run again",
-    "ConfigMap": "delete the ConfigMap (kubectl -n {ns} delete configmap {name}) and run again",
+    "StorageClass": "delete the StorageClass ({delete}: existing volumes stay) and run again",
 }
+OTHERS = "delete the {kind} ({delete}) and run again"
 IMMUTABLE = (
     "immutable",
     "cannot change roleref",
@@ -48,8 +44,7 @@ def explain(obj: dict[str, Any], error: Exception, source: str = "") -> str:
     text = _said(obj, error) if isinstance(error, ApiError) else str(error)
     if isinstance(error, ApiError):
         if immutable(error):
-            remedy = REMEDY.get(obj["kind"], "delete it and run again")
-            text += ". To do: " + remedy.format(ns=meta.get("namespace"), name=meta["name"])
+            text += ". To do: " + REMEDY.get(obj["kind"], OTHERS).format(kind=obj["kind"], delete=kubectl("delete", obj))
         elif error.status == 404 and "namespaces" in error.message:
             text += ". To do: the namespace is made by role tenancy, run it first"
         elif "being terminated" in error.message:
@@ -69,19 +64,22 @@ def _short(message: str) -> str:
     return QUOTED.sub("Invalid value: (not shown): ", message)
 
 
-def taken(obj: dict[str, Any], whose: str, labels: str, source: str = "") -> str:
+def kubectl(verb: str, obj: dict[str, Any]) -> str:
+    """`kubectl -n shaka-prod delete deployment shaka-api`."""
+    key = key_of(obj)
+    return f"kubectl {f'-n {key.namespace} ' if key.namespace else ''}{verb} {key.kind.lower()} {key.name}"
+
+
+def taken(obj: dict[str, Any], whose: str, part_of: str, source: str = "") -> str:
     """The refusal to take over somebody else's object, with the way out."""
-    meta = obj["metadata"]
-    target = f"{'-n ' + meta['namespace'] + ' ' if meta.get('namespace') else ''}label {obj['kind'].lower()} {meta['name']}"
     text = f"an object of this name is there already and is not this platform's: {whose}. Nothing was changed"
-    handing = f"kubectl {target} --overwrite {labels} (what the inventory does not have is then taken out of it)"
+    labels = f"{MANAGED_BY}={MANAGER} {PART_OF}={part_of}"
+    handing = f"{kubectl('label', obj)} --overwrite {labels} (what the inventory does not have is then taken out of it)"
     return explain(obj, Exception(f"{text}. To do: rename or delete it, or hand it over: {handing}"), source)
 
 
 def shrinking(obj: dict[str, Any], has: str, wants: str, source: str = "") -> str:
     """The refusal of a claim that asks for less than it did, with the way to another volume."""
-    meta = obj["metadata"]
-    way = (
-        f"save what it holds, delete what uses it and the claim (kubectl -n {meta.get('namespace')} delete pvc {meta['name']}), run again and restore"
-    )
+    delete = kubectl("delete", obj).replace("persistentvolumeclaim", "pvc")
+    way = f"save what it holds, delete what uses it and the claim ({delete}), run again and restore"
     return explain(obj, Exception(f"asks for {wants}, and the volume has {has}: a volume does not shrink. Nothing was changed. To do: {way}"), source)

@@ -22,6 +22,10 @@ class Key(NamedTuple):
     namespace: str
     name: str
 
+    def __str__(self) -> str:
+        """`Deployment shaka-prod/shaka-api`."""
+        return f"{self.kind} {self.namespace + '/' if self.namespace else ''}{self.name}"
+
 
 def group_of(api_version: str) -> str:
     """`apps` of `apps/v1`; the empty text for the core group."""
@@ -35,9 +39,8 @@ def key_of(obj: Mapping[str, Any]) -> Key:
 
 
 def describe(obj: Mapping[str, Any]) -> str:
-    """`Deployment shaka-prod/shaka-api`."""
-    key = key_of(obj)
-    return f"{key.kind} {key.namespace + '/' if key.namespace else ''}{key.name}"
+    """The object's name to a person."""
+    return str(key_of(obj))
 
 
 def inventory_of(obj: Mapping[str, Any]) -> str:

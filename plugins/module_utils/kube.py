@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import json
 import ssl
+import sys
 import tempfile
 import time
 from collections.abc import Mapping
@@ -42,11 +43,13 @@ class Api:
 
     def __init__(self, kubeconfig: str, retry_for: float = 30) -> None:
         """Raises Unreachable for a kubeconfig that cannot be used; `retry_for` bounds the retries of one request, in seconds."""
-        import urllib3
-
         try:
+            import urllib3
+
             cluster, user = read_kubeconfig(Path(kubeconfig))
             context = _tls(cluster, user)
+        except ImportError as error:
+            raise Unreachable(f"{sys.executable} has no {error.name}, and role k3s has not made the interpreter that has it") from None
         except (OSError, ValueError, LookupError, TypeError) as error:
             raise Unreachable(f"the kubeconfig {kubeconfig} cannot be used: {type(error).__name__}: {error}") from None
         self.host = str(cluster["server"]).rstrip("/")

@@ -14,18 +14,16 @@ def _named(items: list[Any]) -> bool:
 
 def merge(base: Any, patch: Any) -> Any:
     """`patch` over `base`: mappings deeply, lists of named mappings by name, null deletes a key, anything else replaces."""
-    if isinstance(base, dict) and isinstance(patch, dict):
-        merged = {key: merge(base.get(key), patch[key]) if key in patch else base[key] for key in base if not (key in patch and patch[key] is None)}
-        merged.update({key: merge(None, value) for key, value in patch.items() if key not in base and value is not None})
-        return merged
+    if isinstance(patch, dict):
+        old = base if isinstance(base, dict) else {}
+        merged = {**old, **{key: merge(old.get(key), value) for key, value in patch.items()}}
+        return {key: value for key, value in merged.items() if not (key in patch and patch[key] is None)}
     if isinstance(base, list) and isinstance(patch, list) and base and patch and _named(base) and _named(patch):
         changes = {item["name"]: item for item in patch}
         known = {item["name"] for item in base}
         return [merge(item, changes[item["name"]]) if item["name"] in changes else item for item in base] + [
             merge(None, item) for item in patch if item["name"] not in known
         ]
-    if isinstance(patch, dict):
-        return {key: merge(None, value) for key, value in patch.items() if value is not None}
     return patch
 
 
@@ -34,12 +32,7 @@ def apply_patches(objects: list[dict[str, Any]], patches: list[dict[str, Any]]) 
     result, errors = list(objects), []
     for patch in patches:
         wanted = key_of(patch)
-        found = [
-            index
-            for index, obj in enumerate(result)
-            if key_of(obj)._replace(namespace=wanted.namespace or "") == wanted
-            and (not wanted.namespace or key_of(obj).namespace == wanted.namespace)
-        ]
+        found = [index for index, obj in enumerate(result) if wanted in (key_of(obj), key_of(obj)._replace(namespace=""))]
         if len(found) == 1:
             result[found[0]] = merge(result[found[0]], {key: value for key, value in patch.items() if key not in ("apiVersion", "kind")})
         elif not found:

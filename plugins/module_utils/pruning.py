@@ -4,10 +4,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
-from .identity import SET, Key, applied_by_us, describe, key_of
+from .identity import SET, Key, applied_by_us, key_of
 
 # Deleting one of these deletes data: a claim its volume, a namespace and a CustomResourceDefinition all objects in them.
 GUARDED = {
@@ -31,8 +31,14 @@ def malformed(names: Iterable[Any]) -> list[str]:
     return [str(name) for name in names if not FORM.fullmatch(str(name))]
 
 
-def left_over(listed: Iterable[dict[str, Any]], wanted: set[Key], params: Mapping[str, Any]) -> dict[Key, str]:
-    """The objects of this role that are no longer wanted, as `pruned` or `kept`.
+def unnamed(claims: Iterable[dict[str, Any]], delete: Iterable[str]) -> list[str]:
+    """The PersistentVolumeClaims that nobody named."""
+    names = [f"persistentvolumeclaims/{claim['metadata']['namespace']}/{claim['metadata']['name']}" for claim in claims]
+    return [name for name in names if name not in delete]
+
+
+def left_over(listed: Iterable[dict[str, Any]], wanted: Collection[Key], params: Mapping[str, Any], held: Collection[str] = ()) -> dict[Key, str]:
+    """The objects of this role that are no longer wanted, as `pruned` or `kept`; `held` are the namespaces with volumes that nobody named.
 
     A narrowed run has not rendered the other sets, and what it rendered once for all environments may lack their part: it leaves both alone.
     """
@@ -42,7 +48,8 @@ def left_over(listed: Iterable[dict[str, Any]], wanted: set[Key], params: Mappin
         key, of = key_of(obj), (obj["metadata"].get("labels") or {}).get(SET)
         if key in wanted or not applied_by_us(obj) or obj["metadata"].get("deletionTimestamp") or not (params["complete"] or of in rendered):
             continue
-        found[key] = "kept" if reference(key) and reference(key) not in params["delete"] else "pruned"
+        guarded = reference(key) and reference(key) not in params["delete"]
+        found[key] = "kept" if guarded or (key.kind == "Namespace" and key.name in held) else "pruned"
     kept = {key.name for key, action in found.items() if key.kind == "Namespace" and action == "kept"}
     return {key: "kept" if _shields(key) and key.namespace in kept else action for key, action in found.items()}
 
@@ -51,8 +58,8 @@ def _shields(key: Key) -> bool:
     return key.kind in SHIELDS or f"{key.kind}/{key.name}" in SHIELDS
 
 
-def held(namespace: dict[str, Any], claims: Iterable[dict[str, Any]], delete: Iterable[str]) -> str:
-    """Why a namespace that may go does not: it holds volumes that nobody named. The empty text when it holds none."""
-    names = [f"persistentvolumeclaims/{claim['metadata']['namespace']}/{claim['metadata']['name']}" for claim in claims]
-    unnamed = [name for name in names if name not in delete]
-    return f"{describe(namespace)} is kept for its volumes: name {', '.join(unnamed)} in platform_delete as well" if unnamed else ""
+def why_kept(key: Key, held: Mapping[str, list[str]]) -> str:
+    """What to name so that a kept object goes; the empty text for one that goes with its namespace."""
+    if key.kind == "Namespace" and held.get(key.name):
+        return f"{key} is kept for its volumes: name {', '.join(held[key.name])} in platform_delete as well"
+    return f"{key} is no longer wanted and kept: name {reference(key)} in platform_delete to delete it" if reference(key) else ""

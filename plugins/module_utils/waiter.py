@@ -1,24 +1,22 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Waiting until objects are ready, and saying why they are not: the pods' events and last log lines."""
+"""Waiting until objects are ready, and no longer than there is hope."""
 
 from __future__ import annotations
 
-import base64
 import dataclasses
 import itertools
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor
-from typing import Any
+from typing import Any, NamedTuple
 
-from .discovery import Resource
-from .identity import describe, group_of, inventory_of, key_of
-from .kube import Api, ApiError, segment
+from .diagnosis import Diagnosis, old_revision
+from .identity import group_of
+from .kube import Api
 from .readiness import WORKLOADS, Lack, Problem, behind, condition, creation_problem, issuing_problem, lack, pod_problems, unproven
 from .references import Scrubber
 
 INTERVAL = (0.2, 0.3, 0.5)  # seconds between looks at first; 1 s later
-LOG_LINES = 8
 STEADY = 3.0  # seconds that a workload without a readiness probe stays ready before it counts
 REPLACEMENT = 15.0  # seconds for the controller to replace a broken pod of the old revision; a StatefulSet's does not in every case
 
@@ -31,45 +29,50 @@ class WaitFailed(Exception):
         self.paragraphs = paragraphs
 
 
+class Pending(NamedTuple):
+    """An object that is not ready."""
+
+    obj: dict[str, Any]
+    path: str
+    lacking: Lack
+
+
 class Waiter:
     """Polls the objects that are not ready; one time limit for all of them."""
 
     def __init__(self, api: Api, pool: Executor, timeout: float, scrubber: Scrubber) -> None:
-        self.api, self.pool, self.scrubber = api, pool, scrubber
+        self.api, self.pool, self.diagnosis = api, pool, Diagnosis(api, scrubber)
         self.timeout = timeout
         self.deadline = time.monotonic() + timeout
         self.started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         self._seen: dict[tuple[str, str, str], float] = {}
         self._ready: dict[str, float] = {}
 
-    def wait(self, objects: Iterable[tuple[dict[str, Any], Resource]]) -> None:
-        """Returns once every object is ready; raises WaitFailed for those that are not in time, or never will be."""
-        pending = [(obj, resource, lacking) for obj, resource in objects for lacking in [lack(obj)] if lacking]
+    def wait(self, objects: Iterable[tuple[dict[str, Any], str]]) -> None:
+        """Objects with their paths. Returns once every one is ready; raises WaitFailed for those that are not in time, or never will be."""
+        pending = [Pending(obj, path, lacking) for obj, path in objects if (lacking := lack(obj))]
         for pause in itertools.chain(INTERVAL, itertools.repeat(1.0)):
             if not pending:
                 return
-            failed = [self._paragraph(obj, reason) for obj, _resource, lacking in pending for reason in [self._hopeless(obj, lacking)] if reason]
+            late = f"not ready after {self.timeout:.0f} s: " if time.monotonic() > self.deadline else ""
+            failed = [(each.obj, reason) for each in pending if (reason := self._hopeless(each.obj, each.lacking))]
+            failed = failed or [(each.obj, late + each.lacking.text) for each in pending if late]
             if failed:
-                raise WaitFailed(failed)
-            if time.monotonic() > self.deadline:
-                raise WaitFailed(
-                    [self._paragraph(obj, f"not ready after {self.timeout:.0f} s: {lacking.text}") for obj, _resource, lacking in pending]
-                )
+                raise WaitFailed([self.diagnosis.paragraph(obj, reason) for obj, reason in failed])
             time.sleep(pause)
             pending = [again for again in self.pool.map(self._look, pending) if again]
 
-    def _look(self, pending: tuple[dict[str, Any], Resource, Lack]) -> tuple[dict[str, Any], Resource, Lack] | None:
+    def _look(self, pending: Pending) -> Pending | None:
         """The object as it is now and what it lacks, None when ready."""
-        obj, resource, _lacking = pending
-        found = self.api.get(resource.path_of(key_of(obj)))
+        found = self.api.get(pending.path)
         if found is None:
-            return obj, resource, Lack("it was deleted meanwhile", True)
+            return pending._replace(lacking=Lack("it was deleted meanwhile", True))
         lacking = lack(found)
         if lacking:
             self._ready.pop(found["metadata"]["uid"], None)
         else:
             lacking = self._steady(found)
-        return (found, resource, lacking) if lacking else None
+        return Pending(found, pending.path, lacking) if lacking else None
 
     def _steady(self, obj: dict[str, Any]) -> Lack | None:
         """A workload without a probe has to stay ready for a while: its pods may be about to crash."""
@@ -101,92 +104,11 @@ class Waiter:
             if failure.get("status") == "True":
                 yield obj["metadata"]["uid"], creation_problem(str(failure.get("message") or ""))
             elif obj["kind"] != "Deployment" and (obj.get("status") or {}).get("replicas", 0) < (obj.get("spec") or {}).get("replicas", 1):
-                for event in self._events(obj)[-1:]:  # those of an earlier run say nothing about this one
+                for event in self.diagnosis.events(obj)[-1:]:  # those of an earlier run say nothing about this one
                     if event.get("reason") == "FailedCreate" and str(event.get("lastTimestamp") or "") >= self.started:
                         yield obj["metadata"]["uid"], creation_problem(str(event.get("message") or ""))
-            for pod in self.pods(obj):
+            for pod in self.diagnosis.pods(obj):
                 for problem in pod_problems(pod, restarts_heal=obj["kind"] == "Job"):
-                    if problem.grace is not None and _old_revision(obj, pod):
+                    if problem.grace is not None and old_revision(obj, pod):
                         problem = dataclasses.replace(problem, grace=max(problem.grace, REPLACEMENT))
                     yield pod["metadata"]["uid"], problem
-
-    def pods(self, obj: dict[str, Any]) -> list[dict[str, Any]]:
-        """The pods of a workload that matter: for a Deployment those of its current revision, as the old ones go anyway."""
-        labels = ((obj.get("spec") or {}).get("selector") or {}).get("matchLabels") or {}
-        if not labels:
-            return []
-        space = f"/namespaces/{segment(obj['metadata']['namespace'])}"
-        query = {"labelSelector": ",".join(f"{key}={value}" for key, value in labels.items())}
-        pods = [p for p in (self.api.get(f"/api/v1{space}/pods", query) or {}).get("items") or [] if not p["metadata"].get("deletionTimestamp")]
-        if obj["kind"] == "Deployment":
-            revision = (obj["metadata"].get("annotations") or {}).get("deployment.kubernetes.io/revision")
-            sets = (self.api.get(f"/apis/apps/v1{space}/replicasets", query) or {}).get("items") or []
-            current = [
-                s["metadata"]["uid"] for s in sets if (s["metadata"].get("annotations") or {}).get("deployment.kubernetes.io/revision") == revision
-            ]
-            pods = [p for p in pods if any(owner.get("uid") in current for owner in p["metadata"].get("ownerReferences") or [])]
-        return pods
-
-    def _events(self, obj: dict[str, Any]) -> list[dict[str, Any]]:
-        """Warnings about an object, the last one last."""
-        meta = obj["metadata"]
-        query = {"fieldSelector": f"involvedObject.uid={meta['uid']},type=Warning"}
-        found = (self.api.get(f"/api/v1/namespaces/{segment(meta.get('namespace') or 'default')}/events", query) or {}).get("items") or []
-        return sorted(found, key=lambda event: str(event.get("lastTimestamp") or event.get("eventTime") or ""))
-
-    def _paragraph(self, obj: dict[str, Any], reason: str) -> str:
-        """The reason with what the cluster says about it; looking must not hide the reason."""
-        lines = [f"{describe(obj)}{f' (inventory: {inventory_of(obj)})' if inventory_of(obj) else ''}: {reason}"]
-        try:
-            scrubber = Scrubber([*self.scrubber.values, *self._secrets_of(obj["metadata"].get("namespace"))])
-            place = (group_of(obj["apiVersion"]), obj["kind"])
-            lines += [f"  event: {event.get('reason')}: {scrubber.log(str(event.get('message')))}" for event in self._events(obj)[-2:]]
-            for pod in ([obj] if place == ("", "Pod") else self.pods(obj) if place in WORKLOADS else [])[:3]:
-                problems = list(pod_problems(pod))
-                if not problems and condition(pod, "Ready").get("status") == "True":
-                    continue
-                name = pod["metadata"]["name"]
-                lines.append(
-                    f"  pod {name}: {(pod.get('status') or {}).get('phase')}"
-                    + "".join(f", {p.container + ' ' if p.container else ''}{p.reason}" for p in problems)
-                )
-                if obj["kind"] == "StatefulSet" and problems and _old_revision(obj, pod):
-                    remedy = f"kubectl -n {pod['metadata']['namespace']} delete pod {name}"
-                    lines.append(f"    this pod is of the old revision, and its controller waits for it: {remedy}")
-                if place != ("", "Pod"):
-                    lines += [f"    event: {event.get('reason')}: {scrubber.log(str(event.get('message')))}" for event in self._events(pod)[-3:]]
-                for problem in problems or [Problem("", "", None, container["name"]) for container in (pod["spec"].get("containers") or [])[:1]]:
-                    if problem.container:
-                        lines += [f"    log of {problem.container}: {scrubber.log(line)}" for line in self._log(pod, problem)]
-        except Exception as error:  # whatever fails here, the reason above is what the user needs
-            lines.append(f"  (could not look further: {type(error).__name__})")
-        return "\n".join(lines)
-
-    def _log(self, pod: dict[str, Any], problem: Problem) -> list[str]:
-        """The last lines of a container; of its previous run when it crashed."""
-        path = f"/api/v1/namespaces/{segment(pod['metadata']['namespace'])}/pods/{segment(pod['metadata']['name'])}/log"
-        for previous in ("true", "false") if problem.crashed else ("false",):
-            try:
-                text = self.api.request("GET", path, {"container": problem.container, "tailLines": str(LOG_LINES), "previous": previous})
-            except ApiError:
-                continue
-            lines = [line for line in str(text).splitlines() if line.strip()][-LOG_LINES:]
-            if lines and not lines[0].startswith("unable to retrieve container logs"):  # the kubelet's answer, with status 200, once they are gone
-                return lines
-        return []
-
-    def _secrets_of(self, namespace: str | None) -> list[str]:
-        """Every secret value a pod of the namespace can print."""
-        if not namespace:
-            return []
-        found = (self.api.get(f"/api/v1/namespaces/{segment(namespace)}/secrets") or {}).get("items") or []
-        return [base64.b64decode(value).decode(errors="ignore") for secret in found for value in (secret.get("data") or {}).values()]
-
-
-def _old_revision(obj: dict[str, Any], pod: dict[str, Any]) -> bool:
-    """True for a pod of a StatefulSet or DaemonSet that its controller has still to replace."""
-    labels = pod["metadata"].get("labels") or {}
-    if obj["kind"] == "StatefulSet":
-        return labels.get("controller-revision-hash") != (obj.get("status") or {}).get("updateRevision")
-    current = (obj["metadata"].get("annotations") or {}).get("deprecated.daemonset.template.generation")
-    return obj["kind"] == "DaemonSet" and labels.get("pod-template-generation") != current

@@ -45,9 +45,6 @@ options:
         description: Name of the set, C(<role>) or C(<role>.<environment>).
         type: str
         required: true
-      environment:
-        description: The environment or extra namespace the set belongs to.
-        type: str
       objects:
         description: The objects.
         type: list
@@ -63,13 +60,8 @@ options:
         type: list
         elements: dict
         default: []
-      manifests:
-        description: Paths on the server of YAML manifests whose objects belong to the set.
-        type: list
-        elements: path
-        default: []
   manifests:
-    description: Paths on the server of upstream manifests, part of the set C(<role>).
+    description: Paths on the server of upstream's YAML manifests, whose objects belong to the set C(<role>).
     type: list
     elements: path
     default: []
@@ -201,16 +193,14 @@ import os
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.shaka.platform.plugins.module_utils.applier import offline, run
+from ansible_collections.shaka.platform.plugins.module_utils.applier import run
 from ansible_collections.shaka.platform.plugins.module_utils.worker import run_in
 
 SET = {
     "name": {"type": "str", "required": True},
-    "environment": {"type": "str"},
     "objects": {"type": "list", "elements": "dict", "default": []},
     "sources": {"type": "list", "elements": "str", "default": []},
     "patches": {"type": "list", "elements": "dict", "default": []},
-    "manifests": {"type": "list", "elements": "path", "default": []},
 }
 ARGUMENTS = {
     "sets": {"type": "list", "elements": "dict", "default": [], "options": SET},
@@ -230,16 +220,11 @@ ARGUMENTS = {
 
 
 def answer(params: dict[str, Any], check: bool, show_diff: bool) -> dict[str, Any]:
-    """The result, by whichever interpreter has the client."""
-    if all(importlib.util.find_spec(name) for name in ("urllib3", "yaml")):
-        return run(params, check, show_diff)
-    python = params["python"]
-    if os.access(python, os.X_OK):
-        return run_in(python, params, check, show_diff)
-    reason = f"{python} with urllib3 and PyYAML is not there"
-    if check:
-        return offline(params, f"{reason} yet", show_diff)
-    return {"failed": True, "msg": f"{reason}: role k3s makes it, run it first (or give another interpreter as python)"}
+    """The result, by whichever interpreter has what it needs."""
+    here = all(importlib.util.find_spec(name) for name in ("urllib3", "yaml"))
+    if not here and os.access(params["python"], os.X_OK):
+        return run_in(params["python"], params, check, show_diff)
+    return run(params, check, show_diff)
 
 
 def main() -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from ansible_collections.shaka.platform.plugins.module_utils.autoscaling import autoscaled, holds_replicas, with_replicas, without_replicas
 from ansible_collections.shaka.platform.plugins.module_utils.content import content, diff, differing, digest
 from ansible_collections.shaka.platform.plugins.module_utils.merge import apply_patches, merge
-from ansible_collections.shaka.platform.plugins.module_utils.ordering import CUSTOM, autoscaled, holds_replicas, rank, with_replicas, without_replicas
+from ansible_collections.shaka.platform.plugins.module_utils.ordering import CUSTOM, rank
 from ansible_collections.shaka.platform.plugins.module_utils.yamlio import YamlError, read_objects, to_yaml
 
 

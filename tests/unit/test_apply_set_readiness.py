@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 from ansible_collections.shaka.platform.plugins.module_utils import waiter
-from ansible_collections.shaka.platform.plugins.module_utils.discovery import Resource
 from ansible_collections.shaka.platform.plugins.module_utils.readiness import Lack, creation_problem, issuing_problem, lack, pod_problems, unproven
 from ansible_collections.shaka.platform.plugins.module_utils.references import Scrubber
 
@@ -180,11 +179,10 @@ def test_a_moment_of_readiness_is_not_enough(monkeypatch: pytest.MonkeyPatch) ->
         def get(self, _path: str) -> dict[str, Any]:
             return answers[clock[0]]
 
-    resource = Resource("apps/v1", "Deployment", "deployments", True)
     waiting = waiter.Waiter(Api(), None, 60, Scrubber([]))  # type: ignore[arg-type]
     left = []
     for clock[0] in answers:
-        found = waiting._look((ready, resource, Lack("", False)))
-        left.append(found[2].text if found else "")
+        found = waiting._look(waiter.Pending(ready, "/path", Lack("", False)))
+        left.append(found.lacking.text if found else "")
     moment = "it has not been ready for long"
     assert left == [moment, "0 of 2 pods are available", moment, moment, ""]

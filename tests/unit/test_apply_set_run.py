@@ -138,7 +138,13 @@ def test_check_mode_without_a_cluster_would_create_everything(monkeypatch: pytes
     result = applier.run(params({"r.dev": DEV}), True, True)
     assert result["counts"]["created"] == 3 and "nobody there" in result["msg"] and len(result["diff"]) == 3
     assert applier.run(params({"r.dev": DEV}), False, False)["errors"] == ["nobody there"]
-    assert applier.offline(params({"r.dev": DEV}), "no client", False)["counts"]["created"] == 3
+
+
+def test_check_mode_without_a_client_would_create_everything(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "urllib3", None)
+    result = applier.run(params({"r.dev": DEV}), True, False)
+    assert result["counts"]["created"] == 3 and "has no urllib3" in result["msg"]
+    assert "role k3s has not made the interpreter" in applier.run(params({"r.dev": DEV}), False, False)["errors"][0]
 
 
 def test_another_writer_in_between_is_no_failure(server: Server) -> None:
@@ -252,6 +258,8 @@ def test_a_kept_namespace_keeps_what_shields_it() -> None:
     listed = [obj("Namespace", "", "dev"), obj("ResourceQuota", "dev", "q"), obj("ConfigMap", "dev", "c")]
     found = {key.kind: action for key, action in left_over(listed, set(), params({})).items()}
     assert found == {"Namespace": "kept", "ResourceQuota": "kept", "ConfigMap": "pruned"}
+    for_volumes = left_over(listed, set(), params({}, delete=["namespaces/dev"]), {"dev"})
+    assert {key.kind: action for key, action in for_volumes.items()} == found
     found = {key.kind: action for key, action in left_over(listed, {key_of(listed[0])}, params({})).items()}
     assert found == {"ResourceQuota": "pruned", "ConfigMap": "pruned"}
 

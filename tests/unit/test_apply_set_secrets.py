@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 from ansible_collections.shaka.platform.plugins.module_utils import applier
-from ansible_collections.shaka.platform.plugins.module_utils.compose import Refused, compose
+from ansible_collections.shaka.platform.plugins.module_utils.compose import compose
 from ansible_collections.shaka.platform.plugins.module_utils.errors import explain
+from ansible_collections.shaka.platform.plugins.module_utils.item import Refused
 from ansible_collections.shaka.platform.plugins.module_utils.kube import ApiError
 from ansible_collections.shaka.platform.plugins.module_utils.references import Scrubber, references_in, resolve
 
