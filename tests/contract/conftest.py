@@ -3,29 +3,21 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import time
 from collections.abc import Iterator
 
 import pytest
 from reached import Server, pod
 
+from tests.over_ssh import connection
+
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    host, key = os.environ.get("K3S_CONTRACT_HOST"), os.environ.get("K3S_CONTRACT_KEY")
-    if not host or not key:
-        pytest.skip("needs a server with K3s: set K3S_CONTRACT_HOST and K3S_CONTRACT_KEY (and K3S_CONTRACT_PORT when it is not 22)")
-    control = tmp_path_factory.mktemp("ssh") / "control"
-    options = {
-        "Port": os.environ.get("K3S_CONTRACT_PORT", "22"), "IdentityFile": key, "ConnectTimeout": "10", "BatchMode": "yes", "LogLevel": "ERROR",
-        "ControlMaster": "auto", "ControlPath": str(control), "ControlPersist": "60",
-        "StrictHostKeyChecking": "no", "UserKnownHostsFile": "/dev/null",
-    }  # fmt: skip
-    server = Server(host, tuple(word for name, value in options.items() for word in ("-o", f"{name}={value}")))
-    server.out("systemctl is-active k3s")
-    yield server
-    subprocess.run(["ssh", *server.options, "-O", "exit", f"root@{host}"], capture_output=True, check=False)
+    with connection(tmp_path_factory.mktemp("ssh")) as ssh:
+        server = Server(ssh)
+        server.out("systemctl is-active k3s")
+        yield server
 
 
 @pytest.fixture(scope="session")

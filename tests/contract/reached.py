@@ -17,12 +17,14 @@ Result = TypeVar("Result")
 class Server:
     """Runs commands as root on the server, over one kept SSH connection."""
 
-    host: str
-    options: tuple[str, ...]
+    ssh: tuple[str, ...]  # the connection, to which a command is added
+
+    @property
+    def host(self) -> str:
+        return self.ssh[-1].rpartition("@")[2]
 
     def run(self, command: str, stdin: bytes | None = None) -> subprocess.CompletedProcess[bytes]:
-        arguments = ["ssh", *self.options, f"root@{self.host}", command]
-        return subprocess.run(arguments, input=stdin or b"", capture_output=True, timeout=300, check=False)
+        return subprocess.run([*self.ssh, command], input=stdin or b"", capture_output=True, timeout=300, check=False)
 
     def out(self, command: str, stdin: bytes | None = None) -> str:
         """The command's output; its failure is the test's."""

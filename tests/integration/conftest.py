@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import subprocess
 import tarfile
 import time
@@ -15,6 +14,8 @@ from typing import Any
 
 import pytest
 from ansible_collections.shaka.platform.plugins.module_utils.worker import PROGRAM
+
+from tests.over_ssh import connection
 
 UTILS = Path(__file__).resolve().parents[2] / "plugins/module_utils"
 PLACE = "ansible_collections/shaka/platform/plugins/module_utils"
@@ -73,15 +74,12 @@ def differences(result: dict[str, Any]) -> dict[str, list[str]]:
 
 @pytest.fixture(scope="session")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    host, key = os.environ.get("K3S_CONTRACT_HOST"), os.environ.get("K3S_CONTRACT_KEY")
-    if not host or not key:
-        pytest.skip("needs a server that the role k3s made: set K3S_CONTRACT_HOST and K3S_CONTRACT_KEY")
-    control = tmp_path_factory.mktemp("ssh") / "control"
-    options = {
-        "IdentityFile": key, "ConnectTimeout": "10", "BatchMode": "yes", "LogLevel": "ERROR", "StrictHostKeyChecking": "no",
-        "UserKnownHostsFile": "/dev/null", "ControlMaster": "auto", "ControlPath": str(control), "ControlPersist": "60",
-    }  # fmt: skip
-    ssh = ("ssh", *(word for name, value in options.items() for word in ("-o", f"{name}={value}")), f"root@{host}")
+    with connection(tmp_path_factory.mktemp("ssh")) as ssh:
+        yield from _unpacked(ssh)
+
+
+def _unpacked(ssh: tuple[str, ...]) -> Iterator[Cluster]:
+    """The engine on the server; what the tests made is removed afterwards."""
     name = f"probe-{int(time.time())}"
     found = Cluster(ssh, f"/tmp/{name}", name)
     packed = io.BytesIO()
@@ -93,4 +91,3 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     labelled = f"-l app.kubernetes.io/part-of={name}"
     found.kubectl(f"delete namespace,crd {labelled} --wait=false", check=False)
     found.run(f"rm -r {found.root}")
-    subprocess.run([*ssh[:-1], "-O", "exit", ssh[-1]], capture_output=True, check=False)
