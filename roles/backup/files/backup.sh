@@ -2,8 +2,9 @@
 # Dumps one database, encrypts it on the way, and streams it to S3. A backup counts from the moment its manifest is there:
 # it is written last, so a dump that was cut off is never taken for one, and is removed.
 set -euo pipefail
+# shellcheck source=roles/platform/files/dumps.sh
+. /scripts/dumps.sh
 stamp=$(date -u +%Y%m%dT%H%M%SZ)
-folder="s3:$S3_BUCKET/$S3_PREFIX/$ENVIRONMENT/$PGDATABASE"
 dump="$stamp.dump.age"
 work=$(mktemp -d)
 
@@ -18,8 +19,7 @@ finish() {
 }
 trap finish EXIT
 
-# The address of a new pod takes a moment to get into the network policies.
-until pg_isready --quiet --timeout=5 || [ "$SECONDS" -ge 60 ]; do sleep 1; done
+await_database
 server=$(psql -XAtc 'show server_version') # now: by the end of a long dump the password may have been replaced
 echo "dumping $PGDATABASE of $PGHOST to $folder/$dump"
 mkfifo "$work/to-digest" "$work/to-count"

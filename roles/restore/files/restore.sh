@@ -1,7 +1,8 @@
 # shellcheck shell=bash
 # Fetches one backup, opens it, and puts it into its database in one transaction: all of it, or nothing.
 set -euo pipefail
-folder="s3:$S3_BUCKET/$S3_PREFIX/$ENVIRONMENT/$PGDATABASE"
+# shellcheck source=roles/platform/files/dumps.sh
+. /scripts/dumps.sh
 if [ "$BACKUP" = latest ]; then
   manifest=$(rclone lsf --include '*.json' "$folder" | sort | tail -n 1)
 else
@@ -12,8 +13,7 @@ if [ -z "$manifest" ] || ! rclone cat "$folder/$manifest" > /tmp/manifest.json |
   rclone lsf --include '*.json' "$folder" | sort >&2
   exit 1
 fi
-# The address of a new pod takes a moment to get into the network policies.
-until pg_isready --quiet --timeout=5 || [ "$SECONDS" -ge 60 ]; do sleep 1; done
+await_database
 echo "restoring ${manifest%.json} into $PGDATABASE of $PGHOST"
 # age authenticates what it decrypts: a cut or changed file ends the pipe early, pg_restore sees it, and the transaction is rolled back.
 rclone cat "$folder/${manifest%.json}.dump.age" |
