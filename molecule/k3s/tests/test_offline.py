@@ -71,6 +71,8 @@ class Quiet(SimpleHTTPRequestHandler):
 def lock_of(bundle: Path, place: Path) -> dict[str, Any]:
     """The lab's files linked under the shipped lock's addresses; K3s's sum is in the published list only, that of Traefik's roles nowhere."""
     files = json.loads((bundle / "artifacts.lock.yml").read_text())["platform_artifacts"]["files"]
+    for large in ("images_data", "images_platform"):  # one archive stands for K3s's own images
+        del files[large]
     for name, entry in files.items():
         known = SHIPPED["files"].get(name, {})
         source = known.get("source", f"https://files.pythonhosted.org/{entry['path']}")
