@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from conftest import Server
 
 PID = "systemctl show k3s --property MainPID --value"
@@ -39,17 +40,18 @@ def test_a_secret_that_was_applied_by_hand_is_put_back_and_leaves_nothing_behind
     assert server.run(secret) == before, "the last-applied annotation would hold the values"
 
 
-def test_a_dropped_table_is_back_after_the_restore(server: Server) -> None:
-    query = "kubectl exec -n shaka-prod postgres-0 -- psql -XAt -U shaka_production -d shaka_production -c '{}'"
-    server.curl("prod", "--fail")
+@pytest.mark.parametrize(("environment", "database"), [("prod", "shaka_production"), ("dev", "shaka_dev")])  # dev's quota is the smallest
+def test_a_dropped_table_is_back_after_the_restore(server: Server, environment: str, database: str) -> None:
+    query = f"kubectl exec -n shaka-{environment} postgres-0 -- psql -XAt -U {database} -d {database} -c '{{}}'"
+    server.curl(environment, "--fail")
     rows = server.run(query.format("select count(*), max(id) from visits"))
-    backup = server.playbook("playbooks/backup.yml", "-e", "platform_only=prod")
+    backup = server.playbook("playbooks/backup.yml", "-e", f"platform_only={environment}")
     assert backup.returncode == 0, backup.stdout
     server.run(query.format("drop table visits"))
-    restore = server.playbook("playbooks/restore.yml", "-e", "restore_environment=prod")
+    restore = server.playbook("playbooks/restore.yml", "-e", f"restore_environment={environment}")
     assert restore.returncode == 0, restore.stdout
     assert server.run(query.format("select count(*), max(id) from visits")) == rows
-    assert "postgres-restore" not in server.run("kubectl get jobs,secrets,configmaps -n shaka-prod")
+    assert "postgres-restore" not in server.run(f"kubectl get jobs,secrets,configmaps -n shaka-{environment}")
 
 
 def test_a_backup_that_fails_says_so_and_why(server: Server) -> None:
