@@ -77,9 +77,12 @@ def serving(bodies: dict[str, bytes]) -> Iterator[Any]:
     listening.daemon_threads = True
     thread = threading.Thread(target=listening.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
-    yield listening
-    listening.shutdown()
-    thread.join()
+    try:
+        yield listening
+    finally:
+        listening.shutdown()
+        thread.join()
+        listening.server_close()
 
 
 def image(repository: str, tag: str, *layers: bytes, architectures: tuple[str, ...] = ("arm64", "amd64")) -> tuple[dict[str, bytes], str]:
