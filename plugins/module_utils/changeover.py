@@ -14,11 +14,10 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from .kubectl import Kubectl
+from .kubectl import PAUSE, Kubectl
 
 HASH = "shaka.platform/config-hash"
 STAND_IN = "-stand-in"  # ends the names of the ConfigMap and the Secret that pods read while their database user's password is changed
-PAUSE = 1.0  # seconds between two looks
 Object = Mapping[str, Any]
 
 

@@ -6,8 +6,12 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Sequence
-from typing import Any
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+Answer = TypeVar("Answer")
+PAUSE = 1.0  # seconds between two tries
 
 # The module option, documented by the fragment shaka.platform.kubectl.
 ARGUMENTS: dict[str, Any] = {"kubectl": {"type": "list", "elements": "str", "default": ["/usr/local/bin/k3s", "kubectl"]}}
@@ -15,6 +19,17 @@ ARGUMENTS: dict[str, Any] = {"kubectl": {"type": "list", "elements": "str", "def
 
 class Unanswered(Exception):
     """What was asked does not answer (yet)."""
+
+
+def until_answered(ask: Callable[[], Answer], deadline: float) -> Answer:
+    """The answer, for which is asked again until the deadline (of time.monotonic); raises the last Unanswered."""
+    while True:
+        try:
+            return ask()
+        except Unanswered:
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(PAUSE)
 
 
 class Kubectl:

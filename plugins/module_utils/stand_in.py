@@ -15,8 +15,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from .changeover import PAUSE, STAND_IN, Application, Held, encoded, redirected, secret_value, stands_in
-from .kubectl import Unanswered
+from .changeover import STAND_IN, Application, Held, encoded, redirected, secret_value, stands_in
+from .kubectl import PAUSE, Unanswered
 from .postgres_state import LOGIN
 from .readiness import Hopeless, deployment
 

@@ -88,7 +88,7 @@ from typing import Any, NamedTuple
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.shaka.platform.plugins.module_utils import stand_in
 from ansible_collections.shaka.platform.plugins.module_utils.changeover import Application
-from ansible_collections.shaka.platform.plugins.module_utils.kubectl import ARGUMENTS, Kubectl, Unanswered
+from ansible_collections.shaka.platform.plugins.module_utils.kubectl import ARGUMENTS, Kubectl, Unanswered, until_answered
 from ansible_collections.shaka.platform.plugins.module_utils.postgres_state import (
     ADMIN,
     LOGIN,
@@ -105,7 +105,6 @@ from ansible_collections.shaka.platform.plugins.module_utils.postgres_state impo
 from ansible_collections.shaka.platform.plugins.module_utils.volumes import refusals, volumes
 
 POD = "postgres-0"
-PAUSE = 1.0  # seconds between two looks
 THREADS = 8
 PSQL = ["psql", "--no-psqlrc", "--username", ADMIN, "--dbname", ADMIN]
 ARGUMENT_SPEC: dict[str, Any] = {
@@ -204,13 +203,11 @@ class Instance:
 
 def ensure_in_time(instance: Instance, check: bool, deadline: float, rollout: float) -> Answer:
     """The answer of a Postgres, or why there is none."""
-    while True:
-        try:
-            return instance.ensure(check, 0 if check else deadline, rollout)
-        except Unanswered as error:
-            if check or time.monotonic() > deadline:
-                return Answer([], pending=str(error) or "no answer")
-        time.sleep(PAUSE)
+    deadline = 0 if check else deadline
+    try:
+        return until_answered(lambda: instance.ensure(check, deadline, rollout), deadline)
+    except Unanswered as error:
+        return Answer([], pending=str(error) or "no answer")
 
 
 def run(params: Mapping[str, Any], check: bool) -> dict[str, Any]:

@@ -77,7 +77,7 @@ from typing import Any, NamedTuple
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.shaka.platform.plugins.module_utils.changeover import Application
-from ansible_collections.shaka.platform.plugins.module_utils.kubectl import ARGUMENTS, Kubectl, Unanswered
+from ansible_collections.shaka.platform.plugins.module_utils.kubectl import ARGUMENTS, Kubectl, Unanswered, until_answered
 from ansible_collections.shaka.platform.plugins.module_utils.redis_users import (
     CATEGORIES,
     User,
@@ -90,7 +90,6 @@ from ansible_collections.shaka.platform.plugins.module_utils.redis_users import 
 )
 
 POD = "redis-0"
-PAUSE = 1.0  # seconds between two looks
 THREADS = 8
 CLI = ["redis-cli", "-3", "--json"]
 ARGUMENT_SPEC: dict[str, Any] = {
@@ -147,13 +146,11 @@ def ensure(kubectl: Kubectl, server: Server, check: bool, deadline: float) -> tu
 
 def ensure_in_time(kubectl: Kubectl, server: Server, check: bool, deadline: float) -> tuple[list[str], dict[str, list[str]], str]:
     """(what was set, what is kept, why it is pending)."""
-    while True:
-        try:
-            return *ensure(kubectl, server, check, 0 if check else deadline), ""
-        except Unanswered as error:
-            if check or time.monotonic() > deadline:
-                return [], {}, str(error)
-        time.sleep(PAUSE)
+    deadline = 0 if check else deadline
+    try:
+        return *until_answered(lambda: ensure(kubectl, server, check, deadline), deadline), ""
+    except Unanswered as error:
+        return [], {}, str(error)
 
 
 def read(kubectl: Kubectl, given: Mapping[str, Any], passwords: Mapping[str, Mapping[str, str]]) -> Server:
