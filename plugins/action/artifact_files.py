@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -12,37 +11,11 @@ from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 from ansible_collections.shaka.platform.plugins.module_utils.files import sha256_of
 from ansible_collections.shaka.platform.plugins.modules.artifact_files import ARGUMENT_SPEC, summary
+from ansible_collections.shaka.platform.plugins.plugin_utils.ticker import Ticker
 
 display = Display()
 MODULE = "shaka.platform.artifact_files"
-SILENCE = 5.0  # seconds after which the user hears again that a file is being sent
 SMALL = 1_000_000  # bytes below which a file is sent without a word
-
-
-class Progress:
-    """One line when a file is sent, and one more each few seconds while that goes on."""
-
-    def __init__(self, text: str, announce: bool) -> None:
-        self.text = text
-        self.announce = announce
-        self.done = threading.Event()
-        self.thread = threading.Thread(target=self._tick, daemon=True)
-
-    def _tick(self) -> None:
-        seconds = 0.0
-        while not self.done.wait(SILENCE):
-            seconds += SILENCE
-            display.display(f"  {self.text}: {seconds:.0f} s")
-
-    def __enter__(self) -> Progress:
-        if self.announce:
-            display.display(f"  {self.text}")
-        self.thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.done.set()
-        self.thread.join()
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core has no types
@@ -84,7 +57,10 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core has no typ
             raise AnsibleActionFail(f"{file['name']}: {file['src']} on the controller is not the pinned file: {sums}; it was not sent")
         host = (task_vars or {}).get("inventory_hostname", "the server")
         remote = partial if self._connects_as_owner() else self._connection._shell.join_path(self._tmp(), Path(partial).name)
-        with Progress(f"sending {file['name']} to {host}, {file['size'] / 1e6:.0f} MB", announce=file["size"] >= SMALL):
+        text = f"  sending {file['name']} to {host}, {file['size'] / 1e6:.0f} MB"
+        if file["size"] >= SMALL:
+            display.display(text)
+        with Ticker(lambda seconds: f"{text}: {seconds:.0f} s"):
             self._connection.put_file(file["src"], remote)
         return str(remote)
 

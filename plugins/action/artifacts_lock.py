@@ -6,7 +6,6 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,7 @@ from ansible_collections.shaka.platform.plugins.plugin_utils.artifact_lock impor
 )
 from ansible_collections.shaka.platform.plugins.plugin_utils.controller_action import ControllerAction
 from ansible_collections.shaka.platform.plugins.plugin_utils.registry import Registry
-from ansible_collections.shaka.platform.plugins.plugin_utils.upstream import Upstream, UpstreamError, mirrored
+from ansible_collections.shaka.platform.plugins.plugin_utils.upstream import Upstream, UpstreamError, each, mirrored
 
 display = Display()
 ARGUMENT_SPEC: dict[str, Any] = {
@@ -36,7 +35,6 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "architecture": {"type": "str", "default": ""},
     "timeout": {"type": "int", "default": 30},
 }
-AT_ONCE = 4  # requests
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -74,19 +72,8 @@ def resolve(item: Missing, upstream: Upstream) -> str:
 
 def complete(lock: dict[str, Any], wanted: list[Missing], upstream: Upstream) -> dict[str, Any]:
     """The lock with all of `wanted`; one UpstreamError with every problem."""
-
-    def attempt(item: Missing) -> tuple[str, str]:
-        try:
-            return resolve(item, upstream), ""
-        except UpstreamError as error:
-            return "", str(error)
-
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        answers = list(pool.map(attempt, wanted))
-    problems = [problem for _value, problem in answers if problem]
-    if problems:
-        raise UpstreamError("nothing was changed; the artifacts lock cannot be completed:\n  " + "\n  ".join(problems))
-    for item, (value, _problem) in zip(wanted, answers, strict=True):
+    sums = each(lambda item: resolve(item, upstream), wanted, "nothing was changed; the artifacts lock cannot be completed")
+    for item, value in zip(wanted, sums, strict=True):
         lock = with_sum(lock, item, value)
     return lock
 

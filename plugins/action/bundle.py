@@ -3,33 +3,28 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 import shutil
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import yaml
 from ansible.utils.display import Display
 from ansible_collections.shaka.platform.plugins.action.artifacts_lock import write
+from ansible_collections.shaka.platform.plugins.module_utils.alone import Busy, alone
 from ansible_collections.shaka.platform.plugins.module_utils.files import sha256_of
 from ansible_collections.shaka.platform.plugins.plugin_utils import bundle, oci_archive
 from ansible_collections.shaka.platform.plugins.plugin_utils.bundle import Archive, BundleError, File
 from ansible_collections.shaka.platform.plugins.plugin_utils.controller_action import ControllerAction
 from ansible_collections.shaka.platform.plugins.plugin_utils.oci_archive import Image
 from ansible_collections.shaka.platform.plugins.plugin_utils.registry import INDEXES, Reference, Registry, media_type, parse
-from ansible_collections.shaka.platform.plugins.plugin_utils.upstream import Upstream, UpstreamError
+from ansible_collections.shaka.platform.plugins.plugin_utils.ticker import Ticker
+from ansible_collections.shaka.platform.plugins.plugin_utils.upstream import Upstream, UpstreamError, each
 
 display = Display()
-Item = TypeVar("Item")
-Result = TypeVar("Result")
-AT_ONCE = 4  # downloads
-SILENCE = 5.0  # seconds after which the user hears again how far it is
+INCOMPLETE = "the bundle is not complete; what came is kept, run it again"
 ARGUMENT_SPEC: dict[str, Any] = {
     "path": {"type": "path", "required": True},
     "architecture": {"type": "str", "required": True},
@@ -68,61 +63,18 @@ def previous_lock(place: Path) -> dict[str, Any]:
         raise BundleError(f"{place / bundle.LOCK} cannot be read ({error}); delete it, and what is missing is fetched again") from error
 
 
-@contextmanager
-def alone(place: Path) -> Iterator[None]:
-    """One run at a time in a directory."""
-    descriptor = os.open(place, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    except BlockingIOError as error:
-        raise BundleError(f"another run packs into {place}; wait for it") from error
-    finally:
-        os.close(descriptor)
-
-
-class Progress:
+class Downloads(Ticker):
     """Says what has come, and every few seconds how far it is."""
 
     def __init__(self, total: int) -> None:
+        super().__init__(lambda _seconds: f"  {self.done} of {self.total} downloads, {self.bytes / 1e6:.0f} MB so far")
         self.total, self.done, self.bytes = total, 0, 0
         self.lock = threading.Lock()
-        self.ended = threading.Event()
-        self.thread = threading.Thread(target=self._tick, daemon=True)
 
     def came(self, label: str, size: int) -> None:
         with self.lock:
             self.done, self.bytes = self.done + 1, self.bytes + size
             display.display(f"  {self.done} of {self.total}: {label}, {size / 1e6:.1f} MB")
-
-    def _tick(self) -> None:
-        while not self.ended.wait(SILENCE):
-            display.display(f"  {self.done} of {self.total} downloads, {self.bytes / 1e6:.0f} MB so far")
-
-    def __enter__(self) -> Progress:
-        self.thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.ended.set()
-        self.thread.join()
-
-
-def each(work: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
-    """The work on all items, a few at once; one UpstreamError with every problem."""
-
-    def attempt(item: Item) -> Result | UpstreamError:
-        try:
-            return work(item)
-        except UpstreamError as error:
-            return error
-
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        answers = list(pool.map(attempt, items))
-    problems = [str(answer) for answer in answers if isinstance(answer, UpstreamError)]
-    if problems:
-        raise UpstreamError("the bundle is not complete; what came is kept, run it again:\n  " + "\n  ".join(dict.fromkeys(problems)))
-    return [answer for answer in answers if not isinstance(answer, UpstreamError)]
 
 
 class Packer:
@@ -166,14 +118,14 @@ class Packer:
                 jobs.setdefault(digest.removeprefix("sha256:"), (name, self._blob_job(name, image, digest)))
         jobs = {sha256: job for sha256, job in jobs.items() if not (self.staging / sha256).exists()}
 
-        with Progress(len(jobs)) as progress:
+        with Downloads(len(jobs)) as downloads:
 
             def bring(sha256: str) -> None:
                 label, job = jobs[sha256]
                 job(self.staging / sha256)
-                progress.came(label, (self.staging / sha256).stat().st_size)
+                downloads.came(label, (self.staging / sha256).stat().st_size)
 
-            each(bring, jobs)
+            each(bring, jobs, INCOMPLETE)
 
     def _file_job(self, file: File) -> Callable[[Path], None]:
         upstream = self.registry.upstream
@@ -221,7 +173,7 @@ def pack(arguments: Mapping[str, Any], logins: Mapping[str, tuple[str, str]], ch
         if fetched:
             packer.staging.mkdir(exist_ok=True)
             display.display(f"  {place} lacks {len(missing)} files and {len(lacking)} images")
-            images = dict(zip((archive.entry for archive in lacking), each(packer.examine, lacking), strict=True))
+            images = dict(zip((archive.entry for archive in lacking), each(packer.examine, lacking, INCOMPLETE), strict=True))
             packer.fetch(missing, images)
             for archive in lacking:
                 target = packer.staging / Path(archive.path).name
@@ -256,6 +208,8 @@ class ActionModule(ControllerAction):
             if problem := place_problem(arguments["path"]):
                 raise BundleError(problem)
             return pack(arguments, self._logins(arguments["registries"], variables), self._task.check_mode)
+        except Busy:
+            return {"failed": True, "msg": f"another run packs into {arguments['path']}; wait for it"}
         except (BundleError, UpstreamError, OSError) as error:
             return {"failed": True, "msg": str(error)}
 

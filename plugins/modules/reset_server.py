@@ -58,18 +58,17 @@ platform_table:
   elements: dict
 """
 
-import contextlib
-import fcntl
 import json
 import os
 import pwd
 import socket
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.shaka.platform.plugins.module_utils import manifest, traces
+from ansible_collections.shaka.platform.plugins.module_utils.alone import Busy, alone
 from ansible_collections.shaka.platform.plugins.module_utils.reset import Execute, Kept, Server
 
 ARGUMENT_SPEC: dict[str, Any] = {
@@ -80,8 +79,8 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "keep_ssh": {"type": "bool", "default": True},
     "users": {"type": "list", "elements": "str", "default": []},
 }
-LOCKED = "/var/lib"  # a directory that every server has, so that the lock leaves no file
-PATIENCE = 180.0  # seconds that another reset gets to end
+LOCKED = Path("/var/lib")  # a directory that every server has
+PATIENCE = 180.0  # seconds that another reset gets to end: that of a run whose controller was killed goes on here
 SHOWN = 5  # names of a kind on the screen
 WIDTH = 36  # their characters
 KUBECTL = ["/usr/local/bin/k3s", "kubectl", "get", "cronjobs,jobs", "--all-namespaces", "--output=json", "--request-timeout=10s"]
@@ -89,25 +88,6 @@ KUBECTL = ["/usr/local/bin/k3s", "kubectl", "get", "cronjobs,jobs", "--all-names
 
 class Refused(Exception):
     """The reset must not happen; the text says what to do instead."""
-
-
-@contextlib.contextmanager
-def alone(path: str = LOCKED, patience: float = PATIENCE) -> Iterator[None]:
-    """One reset at a time: that of a run whose controller was killed goes on here, and is waited for. The lock ends with its process."""
-    descriptor = os.open(path, os.O_RDONLY)
-    deadline = time.monotonic() + patience
-    try:
-        while True:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    raise Refused(f"another reset has been running on this server for {patience:.0f} s; run it again when that has ended") from None
-                time.sleep(0.5)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def last_backups(execute: Execute) -> dict[str, str] | None:
@@ -194,8 +174,10 @@ def run(params: dict[str, Any], check_mode: bool, execute: Execute) -> dict[str,
 def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     try:
-        with alone():
+        with alone(LOCKED, PATIENCE):
             result = run(module.params, module.check_mode, module.run_command)
+    except Busy:
+        module.fail_json(msg=f"another reset has been running on this server for {PATIENCE:.0f} s; run it again when that has ended")
     except (Refused, OSError) as error:
         module.fail_json(msg=str(error))
     module.exit_json(**result)

@@ -6,21 +6,42 @@ from __future__ import annotations
 import errno
 import hashlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPException
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.error import HTTPError
 from urllib.parse import urlsplit
 
 from ansible.module_utils.urls import open_url
 
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+AT_ONCE = 4  # requests
 LARGEST = 1 << 30  # bytes; no file that has to be read for its sum comes near it
 WAY_OUT = "check the controller's way to it (https_proxy), name a mirror in platform_artifact_mirrors, or use a bundle (platform_bundle)"
 
 
 class UpstreamError(Exception):
     """An upstream that does not answer as it should; the text names it and what to do."""
+
+
+def each(work: Callable[[Item], Result], items: Iterable[Item], otherwise: str) -> list[Result]:
+    """The work on all items, a few at once; one UpstreamError with every problem, which begins with `otherwise`."""
+
+    def attempt(item: Item) -> Result | UpstreamError:
+        try:
+            return work(item)
+        except UpstreamError as error:
+            return error
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        answers = list(pool.map(attempt, items))
+    problems = [str(answer) for answer in answers if isinstance(answer, UpstreamError)]
+    if problems:
+        raise UpstreamError(f"{otherwise}:\n  " + "\n  ".join(dict.fromkeys(problems)))
+    return [answer for answer in answers if not isinstance(answer, UpstreamError)]
 
 
 def mirrored(url: str, mirrors: Mapping[str, str]) -> str:

@@ -239,11 +239,6 @@ def test_a_place_that_is_none_is_refused(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
-def test_one_run_at_a_time(tmp_path: Path) -> None:
-    with action.alone(tmp_path), pytest.raises(bundle.BundleError, match="another run packs into"), action.alone(tmp_path):
-        pass
-
-
 def test_an_image_without_the_architecture_and_one_of_an_old_kind() -> None:
     index = {"manifests": [{"digest": "sha256:1", "platform": {"os": "linux", "architecture": "s390x"}}]}
     with pytest.raises(UpstreamError, match="not made for amd64, only for s390x"):

@@ -123,14 +123,3 @@ def test_the_account_of_the_connection_is_never_removed() -> None:
     with pytest.raises(reset_server.Refused, match="reset_users has ops"):
         reset_server.refuse_own_account("ops", ["ops"])
     reset_server.refuse_own_account("root", ["ops"])
-
-
-def test_one_reset_at_a_time(tmp_path: Path) -> None:
-    with (
-        reset_server.alone(str(tmp_path)),
-        pytest.raises(reset_server.Refused, match="another reset"),
-        reset_server.alone(str(tmp_path), patience=0.0),
-    ):
-        pytest.fail("two resets at once")
-    with reset_server.alone(str(tmp_path), patience=0.0):
-        assert list(tmp_path.iterdir()) == []

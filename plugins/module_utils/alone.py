@@ -1,0 +1,35 @@
+# Copyright: (c) 2026, The shaka.platform founders
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""One process at a time. The lock is on a directory that is there anyway, so that none is left behind, and ends with its process."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+
+class Busy(Exception):
+    """Another process has the lock, and did not end in time."""
+
+
+@contextlib.contextmanager
+def alone(place: Path, patience: float = 0.0) -> Iterator[None]:
+    """Hold the directory's lock; another holder is waited for, `patience` seconds. Raises Busy."""
+    descriptor = os.open(place, os.O_RDONLY)
+    deadline = time.monotonic() + patience
+    try:
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() >= deadline:
+                    raise Busy from None
+                time.sleep(0.5)
+        yield
+    finally:
+        os.close(descriptor)
