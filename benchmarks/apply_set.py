@@ -12,7 +12,6 @@ import argparse
 import datetime
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -21,12 +20,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
-RESULTS = ROOT / "benchmarks/results"
-CACHE = Path(os.environ.get("SHAKA_CACHE") or f"{os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache'}/shaka-platform")
+import common
+
 PACKAGE = "ansible==12.3.0"  # brings kubernetes.core 6.2
 SERVER_PYTHON = "/var/lib/shaka/venv/bin/python"  # has the kubernetes client
-RUNS = ("first", "no-op", "check")
+COLOURS = {"first": "#9aa5b1", "no-op": "#1f77b4", "check": "#6baed6"}  # of the runs
 
 
 @dataclass(frozen=True)
@@ -101,9 +99,9 @@ def contenders() -> list[Contender]:
 class Bench:
     """A directory with what Ansible needs, and one server."""
 
-    def __init__(self, place: Path, lab: dict[str, Any], venv: Path, count: int) -> None:
-        self.place, self.venv, self.count = place, venv, count
-        self.ssh = ["ssh", "-i", lab["key"], "-o", f"UserKnownHostsFile={lab['known_hosts']}", "-o", "LogLevel=ERROR", f"root@{lab['address']}"]
+    def __init__(self, place: Path, server: common.Server, venv: Path, count: int) -> None:
+        self.place, self.server, self.venv, self.count = place, server, venv, count
+        lab = server.lab
         host = {"ansible_host": lab["address"], "ansible_user": "root", "ansible_ssh_private_key_file": lab["key"]}
         host["ansible_ssh_common_args"] = f"-o UserKnownHostsFile={lab['known_hosts']}"
         (place / "hosts.json").write_text(json.dumps({"all": {"hosts": {"server": host}}}))
@@ -117,18 +115,12 @@ class Bench:
         self.environment = {
             **os.environ,
             "ANSIBLE_CONFIG": str(place / "ansible.cfg"),
-            "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".ansible/collections"),
+            "ANSIBLE_COLLECTIONS_PATH": str(common.ROOT / ".ansible/collections"),
             "ANSIBLE_ROLES_PATH": str(place / "roles"),
             "ANSIBLE_PIPELINING": "true",
             "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json",
             "ANSIBLE_HOST_KEY_CHECKING": "false",
         }
-
-    def on_server(self, command: str, stdin: str = "") -> str:
-        done = subprocess.run([*self.ssh, command], input=stdin, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise SystemExit(f"{command} failed on the server: {done.stderr}")
-        return done.stdout
 
     def run(self, contender: Contender, run: str) -> Timing:
         """One playbook run; the time is that of its last task, from Ansible's own records."""
@@ -159,10 +151,13 @@ class Bench:
         }  # fmt: skip
         path = "ansible_collections/shaka/platform/plugins/module_utils"
         archive = subprocess.run(
-            ["tar", "-cz", "--transform", f"s,^plugins/module_utils,{path},", "plugins/module_utils"], cwd=ROOT, capture_output=True, check=True
+            ["tar", "-cz", "--transform", f"s,^plugins/module_utils,{path},", "plugins/module_utils"],
+            cwd=common.ROOT,
+            capture_output=True,
+            check=True,
         )
-        place = self.on_server("mktemp -d").strip()
-        subprocess.run([*self.ssh, f"tar -xz -C {place}"], input=archive.stdout, check=True)
+        place = self.server.run("mktemp -d").strip()
+        subprocess.run([*self.server.ssh, f"tar -xz -C {place}"], input=archive.stdout, check=True)
         program = (
             "import json, sys, time; sys.path.insert(0, sys.argv[1]); "
             "from ansible_collections.shaka.platform.plugins.module_utils.applier import run; request = json.load(sys.stdin); "
@@ -172,11 +167,11 @@ class Bench:
         found = {}
         for name in ("no-op", "check"):
             request = json.dumps({"params": params, "check": name == "check"})
-            seconds, changed, message = json.loads(self.on_server(f'{SERVER_PYTHON} -I -c "{program}" {place}', request))
+            seconds, changed, message = json.loads(self.server.run(f'{SERVER_PYTHON} -I -c "{program}" {place}', request))
             if changed:
                 raise SystemExit(f"apply_set reports a change on an unchanged set: {message}")
             found[name] = float(seconds)
-        self.on_server(f"rm -r {place}")
+        self.server.run(f"rm -r {place}")
         return found
 
 
@@ -191,14 +186,15 @@ def _changed(result: dict[str, Any]) -> int:
 def table(timings: dict[str, dict[str, Timing]], inside: dict[str, float], about: list[str]) -> str:
     """The results as Markdown."""
     lines = ["# 120 objects on a real API server", "", "![seconds of each task](apply_set.svg)", "", *about, ""]
-    lines += ["| | " + " | ".join(f"{run} run | changed" for run in RUNS) + " |", "|---" + "|---:" * 6 + "|"]
+    lines += ["| | " + " | ".join(f"{run} run | changed" for run in COLOURS) + " |", "|---" + "|---:" * 6 + "|"]
     for contender in reversed(contenders()):
         cells = [
             f"{timing.seconds:.1f} s | {'cannot say' if timing.changed is None else timing.changed}"
-            for timing in (timings[contender.name][run] for run in RUNS)
+            for timing in (timings[contender.name][run] for run in COLOURS)
         ]
         lines.append(f"| {contender.title} | " + " | ".join(cells) + " |")
     lines += ["", "Seconds of the task, SSH and the start of Python on the server included; the start of `ansible-playbook` is not."]
+    lines += ["apply_set also waits until the controllers have seen what it made (20 Deployments); the others return at once."]
     lines += ["Check is `--check`, for kubectl `--dry-run=server`, which says serverside-applied of every object, changed or not."]
     lines += [f"Inside the module, apply_set takes {inside['no-op']:.2f} s (no-op) and {inside['check']:.2f} s (check).", ""]
     return "\n".join(lines)
@@ -206,35 +202,16 @@ def table(timings: dict[str, dict[str, Timing]], inside: dict[str, float], about
 
 def chart(timings: dict[str, dict[str, Timing]], about: str) -> str:
     """Bars on one linear scale, so that their lengths can be compared."""
-    colours = {"first": "#9aa5b1", "no-op": "#1f77b4", "check": "#6baed6"}
-    left, width, bar, gap = 270, 560, 15, 14
-    longest = max(timing.seconds for runs in timings.values() for timing in runs.values())
-    y, shapes = 62, []
+    bars = []
     for contender in reversed(contenders()):
-        shapes.append(f'<text x="{left - 12}" y="{y + 1.5 * bar + 4}" text-anchor="end" font-weight="bold">{contender.title}</text>')
-        for run in RUNS:
-            timing = timings[contender.name][run]
-            size = max(1.0, width * timing.seconds / longest)
-            wrong = run == "no-op" and timing.changed
-            note = f"{timing.seconds:.1f} s" + (f", and reports {timing.changed} changed" if wrong else "")
-            shapes.append(f'<rect x="{left}" y="{y}" width="{size:.1f}" height="{bar - 2}" fill="{colours[run]}"/>')
-            shapes.append(f'<text x="{left + size + 6:.1f}" y="{y + bar - 4}">{note}</text>')
-            y += bar
-        y += gap
-    legend = "".join(
-        f'<rect x="{left + 110 * number}" y="36" width="12" height="12" fill="{colour}"/><text x="{left + 110 * number + 18}" y="46">{run} run</text>'
-        for number, (run, colour) in enumerate(colours.items())
-    )
-    style = "font-family: system-ui, sans-serif; font-size: 12px"
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1020 {y + 20}" style="{style}"><rect width="100%" height="100%" fill="white"/>'
-        f'<text x="20" y="22" font-size="15" font-weight="bold">Seconds to apply 120 objects</text>{legend}{"".join(shapes)}'
-        f'<text x="20" y="{y + 8}" fill="#666">{about}</text></svg>\n'
-    )
+        for run, timing in timings[contender.name].items():
+            wrong = f", and reports {timing.changed} changed" if run == "no-op" and timing.changed else ""
+            bars.append(common.Bar(contender.title, f"{run} run", timing.seconds, f"{timing.seconds:.1f} s{wrong}", COLOURS[run]))
+    return common.chart("Seconds to apply 120 objects", bars, about, one_scale=True)
 
 
 def _venv(given: str) -> Path:
-    place = Path(given) if given else CACHE / f"benchmark-{PACKAGE}"
+    place = Path(given) if given else common.CACHE / f"benchmark-{PACKAGE}"
     if not (place / "bin/ansible-playbook").exists():
         print(f"installing {PACKAGE} into {place} (once)", flush=True)
         subprocess.run([sys.executable, "-m", "venv", str(place)], check=True)
@@ -242,29 +219,23 @@ def _venv(given: str) -> Path:
     return place
 
 
-def _lab(name: str) -> dict[str, Any]:
-    return dict(json.loads((CACHE / "labs" / name / "lab.json").read_text()))
-
-
-def measure(lab: dict[str, Any], venv: Path, count: int) -> None:
+def measure(server: common.Server, venv: Path, count: int) -> None:
     timings: dict[str, dict[str, Timing]] = {}
     with tempfile.TemporaryDirectory() as place:
-        bench = Bench(Path(place), lab, venv, count)
+        bench = Bench(Path(place), server, venv, count)
         namespaces = " ".join(f"bench-{contender.name.replace('_', '-')}" for contender in contenders())
-        bench.on_server(f"k3s kubectl delete namespace {namespaces} --ignore-not-found")
-        bench.on_server(f"for name in {namespaces}; do k3s kubectl create namespace $name; done")
+        server.run(f"k3s kubectl delete namespace {namespaces} --ignore-not-found")
+        server.run(f"for name in {namespaces}; do k3s kubectl create namespace $name; done")
         load = os.getloadavg()[0]
         for contender in contenders():
-            for run in RUNS:
+            for run in COLOURS:
                 print(f"{contender.title}, {run} run ... ", end="", flush=True)
                 timing = bench.run(contender, run)
                 timings.setdefault(contender.name, {})[run] = timing
                 print(f"{timing.seconds:.1f} s, {'cannot say what' if timing.changed is None else timing.changed} changed", flush=True)
         inside = bench.inside()
-        version = bench.on_server("k3s --version").splitlines()[0]
-        bench.on_server(f"k3s kubectl delete namespace {namespaces} --wait=false")
-    today = datetime.datetime.now(datetime.UTC).date().isoformat()
-    where = f"{today}, {os.cpu_count()} CPUs ({platform.machine()}), load {load:.1f} before the run; lab: {version}"
+        server.run(f"k3s kubectl delete namespace {namespaces} --wait=false")
+    where = server.about(load)
     about = [
         f"{where}.",
         f"Competitors: PyPI {PACKAGE}. {count} objects of six kinds (ConfigMap, Secret, Service, NetworkPolicy, ServiceAccount, Deployment).",
@@ -272,9 +243,7 @@ def measure(lab: dict[str, Any], venv: Path, count: int) -> None:
     text = table(timings, inside, about)
     print("\n" + text)
     if count == 120:
-        RESULTS.mkdir(exist_ok=True)
-        (RESULTS / "apply_set.md").write_text(text)
-        (RESULTS / "apply_set.svg").write_text(chart(timings, where))
+        common.keep("apply_set", text, chart(timings, where))
 
 
 def main() -> None:
@@ -284,16 +253,10 @@ def main() -> None:
     parser.add_argument("--objects", type=int, default=120, help="how many; results are written for 120 only")
     arguments = parser.parse_args()
     started, venv = time.monotonic(), _venv(arguments.venv)
-    if arguments.lab:
-        measure(_lab(arguments.lab), venv, arguments.objects)
-    else:
-        subprocess.run([sys.executable, "-m", "lab", "up", "--name", "bench"], cwd=ROOT, check=True)
-        try:
-            playbook = ["ansible-playbook", "site.yml", "-i", "inventories/sandbox", "-e", "lab_name=bench", "--tags", "k3s"]
-            subprocess.run(playbook, cwd=ROOT, check=True)
-            measure(_lab("bench"), venv, arguments.objects)
-        finally:
-            subprocess.run([sys.executable, "-m", "lab", "down", "--name", "bench"], cwd=ROOT, check=True)
+    with common.server(arguments.lab) as server:
+        if not arguments.lab:
+            server.site("k3s")
+        measure(server, venv, arguments.objects)
     print(f"{time.monotonic() - started:.0f} s in all")
 
 

@@ -9,24 +9,16 @@ Writes results/pgbench.md and .svg, which say what is compared.
 from __future__ import annotations
 
 import argparse
-import base64
-import datetime
 import json
 import os
-import platform
 import re
 import shlex
 import statistics
-import subprocess
-import tempfile
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
-RESULTS = ROOT / "benchmarks/results"
-CACHE = Path(os.environ.get("SHAKA_CACHE") or f"{os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache'}/shaka-platform")
+import common
+
 NAMESPACE, USER, DATABASE = "shaka-staging", "shaka_staging", "shaka_staging"
 SIZES = {"requests": {"cpu": "400m", "memory": "128Mi"}, "limits": {"cpu": "2", "memory": "1Gi"}}
 PLACE, PORT = "/var/lib/rancher/k3s/storage/bench-postgres", 15432  # on the disk of the pods' volumes
@@ -39,6 +31,8 @@ HOW = (
     "Neither is throttled: the pods may use all CPUs. Rounds alternate in who goes first."
 )
 WAYS = {"service": "through the Service", "direct": "directly on the server"}
+COLOURS = {"service": "#1f77b4", "direct": "#9aa5b1"}
+PATH = "PATH=/usr/lib/postgresql/15/bin:/usr/local/bin:/usr/bin:/bin"
 LOADS = {"TPC-B-like": [], "SELECT only": ["--select-only"]}
 
 
@@ -55,17 +49,14 @@ class Measured:
         return self.median(load, "service") / self.median(load, "direct")
 
 
-class Server:
-    """The lab's server, with both kinds of Postgres on it."""
+class Both:
+    """The two Postgres on a lab's server."""
 
-    def __init__(self, lab: dict[str, Any]) -> None:
-        self.ssh = ["ssh", "-i", lab["key"], "-o", f"UserKnownHostsFile={lab['known_hosts']}", "-o", "LogLevel=ERROR", f"root@{lab['address']}"]
+    def __init__(self, server: common.Server) -> None:
+        self.server = server
 
-    def run(self, command: str) -> str:
-        done = subprocess.run([*self.ssh, command], capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise SystemExit(f"{command} failed on the server: {done.stdout}{done.stderr}")
-        return done.stdout.strip()
+    def run(self, command: str, stdin: str = "") -> str:
+        return self.server.run(command, stdin).strip()
 
     def start_direct(self) -> None:
         """The image's files as a tree, a new cluster in it, and postgres with the pod's settings."""
@@ -73,7 +64,7 @@ class Server:
         container = pod["status"]["containerStatuses"][0]["containerID"].removeprefix("containerd://")
         process = dict(line.split()[:2] for line in self.run("k3s ctr task ls").splitlines()[1:])[container]
         mounts = f"mount --bind {DATA} {TREE}/var/lib/postgresql/data; mount -t tmpfs -o mode=1777 none {TREE}/tmp; mount --rbind /dev {TREE}/dev"
-        inside = f"exec chroot --userspec=999:999 {TREE} /usr/bin/env PATH={self.path()}"
+        inside = f"exec chroot --userspec=999:999 {TREE} /usr/bin/env {PATH}"
         self.run(f"mkdir -p {TREE} && cp -ax /proc/{process}/root/. {TREE} && install -d -o 999 -g 999 -m 0700 {DATA}")
         initdb = f"{mounts}; {inside} initdb --username={USER} --auth=trust --data-checksums --pgdata=/var/lib/postgresql/data"
         self.run(f"unshare --mount sh -c {shlex.quote(initdb)}")
@@ -83,11 +74,8 @@ class Server:
         self.run(f"systemd-run --quiet --unit=bench-postgres unshare --mount sh -c {shlex.quote(postgres)}")
         self.run(f"for i in $(seq 60); do chroot {TREE} {self.program('pg_isready')} -q -h 127.0.0.1 -p {PORT} && exit; sleep 0.5; done; exit 1")
 
-    def path(self) -> str:
-        return "/usr/lib/postgresql/15/bin:/usr/local/bin:/usr/bin:/bin"
-
     def program(self, name: str) -> str:
-        return f"/usr/bin/env PATH={self.path()} {name}"
+        return f"/usr/bin/env {PATH} {name}"
 
     def start_client(self) -> None:
         """A pod with pgbench, which no limit slows down."""
@@ -101,8 +89,7 @@ class Server:
         spec = {"automountServiceAccountToken": False, "terminationGracePeriodSeconds": 0, "containers": [container]}
         spec["securityContext"] = {"runAsNonRoot": True, "runAsUser": 999, "seccompProfile": {"type": "RuntimeDefault"}}
         pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "bench", "labels": {"app": "bench"}}, "spec": spec}
-        text = base64.b64encode(json.dumps(pod).encode()).decode()
-        self.run(f"echo {text} | base64 -d | k3s kubectl apply -n {NAMESPACE} -f -")
+        self.run(f"k3s kubectl apply -n {NAMESPACE} -f -", json.dumps(pod))
         self.run(f"k3s kubectl wait -n {NAMESPACE} --for=condition=ready pod/bench --timeout=90s && sleep 2")
 
     def pgbench(self, way: str, *options: str) -> str:
@@ -121,17 +108,17 @@ class Server:
         self.run(f"rm -rf {PLACE}")
 
 
-def measure(server: Server, seconds: int, rounds: int) -> Measured:
+def measure(both: Both, seconds: int, rounds: int) -> Measured:
     """Alternating rounds of each load."""
     found = Measured()
     for way in WAYS:
         print(f"filling {WAYS[way]} (scale {SCALE})", flush=True)
-        server.pgbench(way, "--initialize", "--quiet", f"--scale={SCALE}")
+        both.pgbench(way, "--initialize", "--quiet", f"--scale={SCALE}")
     for turn in range(rounds):
         for load, options in LOADS.items():
             for way in list(WAYS) if turn % 2 == 0 else reversed(list(WAYS)):
-                server.checkpoint()
-                said = server.pgbench(way, *options, "--no-vacuum", f"--client={CLIENTS}", "--jobs=2", f"--time={seconds}")
+                both.checkpoint()
+                said = both.pgbench(way, *options, "--no-vacuum", f"--client={CLIENTS}", "--jobs=2", f"--time={seconds}")
                 match = re.search(r"tps = ([\d.]+) \(without initial connection time\)", said)
                 if match is None or "number of failed transactions: 0 " not in said:
                     raise SystemExit(f"pgbench said no rate, or transactions failed:\n{said}")
@@ -154,59 +141,31 @@ def table(found: Measured, about: list[str]) -> str:
 
 def chart(found: Measured, about: str) -> str:
     """Bars by load, each on its own scale: what counts is one beside the other."""
-    colours = {"service": "#1f77b4", "direct": "#9aa5b1"}
-    left, width, bar, y, shapes = 270, 520, 18, 56, []
-    for load in LOADS:
-        longest = max(found.median(load, way) for way in WAYS)
-        shapes.append(f'<text x="20" y="{y + bar + 4}" font-weight="bold">{load}: {found.ratio(load):.2f}x</text>')
-        for way, title in WAYS.items():
-            size = width * found.median(load, way) / longest
-            shapes.append(f'<text x="{left - 12}" y="{y + bar - 5}" text-anchor="end">{title}</text>')
-            shapes.append(f'<rect x="{left}" y="{y}" width="{size:.1f}" height="{bar - 3}" fill="{colours[way]}"/>')
-            shapes.append(f'<text x="{left + size + 6:.1f}" y="{y + bar - 5}">{found.median(load, way):.0f}/s</text>')
-            y += bar
-        y += 16
-    style = "font-family: system-ui, sans-serif; font-size: 12px"
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 900 {y + 20}" style="{style}"><rect width="100%" height="100%" fill="white"/>'
-        f'<text x="20" y="26" font-size="15" font-weight="bold">pgbench, scale {SCALE}: transactions per second</text>{"".join(shapes)}'
-        f'<text x="20" y="{y + 8}" fill="#666">{about}</text></svg>\n'
-    )
+    bars = [
+        common.Bar(f"{load}: {found.ratio(load):.2f}x", title, found.median(load, way), f"{found.median(load, way):.0f}/s", COLOURS[way])
+        for load in LOADS
+        for way, title in WAYS.items()
+    ]
+    return common.chart(f"pgbench, scale {SCALE}: transactions per second", bars, about, one_scale=False)
 
 
-def playbook(name: str, tags: str) -> None:
-    """The data layer, with an environment whose Postgres may use the whole server."""
+def bench(server: common.Server, tags: str, seconds: int, rounds: int) -> None:
     profile = {"platform_profile": "bench", "platform_profiles": {"bench": {"environments": {"staging": {"postgres": SIZES}}}}}
-    chosen = ["-e", f"lab_name={name}", "-e", json.dumps(profile), "-e", "platform_only=staging", "--tags", tags]
-    command = ["ansible-playbook", "site.yml", "-i", "inventories/sandbox", *chosen]
-    with tempfile.TemporaryFile() as log:
-        if subprocess.run(command, cwd=ROOT, stdout=log, stderr=log, check=False).returncode:
-            log.seek(0)
-            raise SystemExit(log.read().decode()[-4000:])
-
-
-def bench(name: str, tags: str, seconds: int, rounds: int) -> None:
-    print(f"making {NAMESPACE}'s Postgres on {name}", flush=True)
-    playbook(name, tags)
-    server = Server(json.loads((CACHE / "labs" / name / "lab.json").read_text()))
-    server.clean()
-    load = os.getloadavg()[0]
+    server.site(tags, "-e", json.dumps(profile), "-e", "platform_only=staging")
+    both, load = Both(server), os.getloadavg()[0]
+    both.clean()
     try:
-        server.start_direct()
-        server.start_client()
-        found = measure(server, seconds, rounds)
+        both.start_direct()
+        both.start_client()
+        found = measure(both, seconds, rounds)
     finally:
-        server.clean()
-    version = server.run("k3s --version").splitlines()[0]
-    today = datetime.datetime.now(datetime.UTC).date().isoformat()
-    where = f"{today}, {os.cpu_count()} CPUs ({platform.machine()}), load {load:.1f} before the run; lab: {version}"
+        both.clean()
+    where = server.about(load)
     about = [f"{where}.", f"{CLIENTS} clients, 2 threads, {rounds} rounds of {seconds} s each; limits of Postgres and client: {SIZES['limits']}."]
     text = table(found, about)
     print("\n" + text)
     if (seconds, rounds) == (SECONDS, ROUNDS):
-        RESULTS.mkdir(exist_ok=True)
-        (RESULTS / "pgbench.md").write_text(text)
-        (RESULTS / "pgbench.svg").write_text(chart(found, where))
+        common.keep("pgbench", text, chart(found, where))
 
 
 def main() -> None:
@@ -215,15 +174,9 @@ def main() -> None:
     parser.add_argument("--seconds", type=int, default=SECONDS, help="of each run; results are written for the default only")
     parser.add_argument("--rounds", type=int, default=ROUNDS, help="results are written for the default only")
     arguments = parser.parse_args()
-    started = time.monotonic()
-    if arguments.lab:
-        bench(arguments.lab, "tenancy,config,postgres", arguments.seconds, arguments.rounds)
-    else:
-        subprocess.run(["python3", "-m", "lab", "up", "--name", "bench"], cwd=ROOT, check=True)
-        try:
-            bench("bench", "host,k3s,tenancy,config,postgres", arguments.seconds, arguments.rounds)
-        finally:
-            subprocess.run(["python3", "-m", "lab", "down", "--name", "bench"], cwd=ROOT, check=True)
+    started, first = time.monotonic(), "" if arguments.lab else "host,k3s,"
+    with common.server(arguments.lab) as server:
+        bench(server, f"{first}tenancy,config,postgres", arguments.seconds, arguments.rounds)
     print(f"{time.monotonic() - started:.0f} s in all")
 
 
