@@ -1,5 +1,5 @@
 // Command api is the lab's demo of the application that the platform serves: it writes a row to its Postgres and a key to its Redis
-// at each request, and says so.
+// at each request, and says so. Each setting is an environment variable or a file of that name, as the inventory's config_as says.
 package main
 
 import (
@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"strconv"
 	"sync/atomic"
 	"syscall"
@@ -24,6 +25,9 @@ import (
 
 const undefinedTable = "42P01"
 
+// where the platform mounts the names that are files
+var folders = []string{"/etc/shaka-api", "/run/secrets/shaka-api"}
+
 type app struct {
 	database *pgxpool.Pool
 	cache    *redis.Client
@@ -31,26 +35,37 @@ type app struct {
 	leaving  atomic.Bool
 }
 
+// setting is the value of a name, as a variable or as a file; empty when there is none.
+func setting(name string) string {
+	value := os.Getenv(name)
+	for _, folder := range folders {
+		if text, err := os.ReadFile(filepath.Join(folder, name)); value == "" && err == nil {
+			value = string(text)
+		}
+	}
+	return value
+}
+
 func main() {
-	database := url.URL{Scheme: "postgres", User: url.UserPassword(os.Getenv("DB_USER"), os.Getenv("DB_PASSWORD")),
-		Host: os.Getenv("DB_HOST") + ":" + cmp.Or(os.Getenv("DB_PORT"), "5432"), Path: os.Getenv("DB_NAME"), RawQuery: "pool_max_conns=4&connect_timeout=5"}
+	database := url.URL{Scheme: "postgres", User: url.UserPassword(setting("DB_USER"), setting("DB_PASSWORD")),
+		Host: setting("DB_HOST") + ":" + cmp.Or(setting("DB_PORT"), "5432"), Path: setting("DB_NAME"), RawQuery: "pool_max_conns=4&connect_timeout=5"}
 	pool, err := pgxpool.New(context.Background(), database.String())
 	if err != nil {
 		log.Fatal("the database's address cannot be read") // the error would show the password
 	}
-	number, err := strconv.Atoi(cmp.Or(os.Getenv("REDIS_DB"), "0"))
+	number, err := strconv.Atoi(cmp.Or(setting("REDIS_DB"), "0"))
 	if err != nil {
 		log.Fatal("REDIS_DB is not a number")
 	}
-	a := &app{database: pool, prefix: os.Getenv("REDIS_KEY_PREFIX"), cache: redis.NewClient(&redis.Options{
-		Addr: os.Getenv("REDIS_HOST") + ":" + cmp.Or(os.Getenv("REDIS_PORT"), "6379"), Username: os.Getenv("REDIS_USERNAME"),
-		Password: os.Getenv("REDIS_PASSWORD"), DB: number,
+	a := &app{database: pool, prefix: setting("REDIS_KEY_PREFIX"), cache: redis.NewClient(&redis.Options{
+		Addr: setting("REDIS_HOST") + ":" + cmp.Or(setting("REDIS_PORT"), "6379"), Username: setting("REDIS_USERNAME"),
+		Password: setting("REDIS_PASSWORD"), DB: number,
 	})}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })
 	mux.HandleFunc("GET /readyz", a.ready)
 	mux.HandleFunc("GET /{$}", a.visit)
-	server := &http.Server{Addr: ":" + cmp.Or(os.Getenv("PORT"), "3000"), Handler: mux, ReadHeaderTimeout: 10 * time.Second}
+	server := &http.Server{Addr: ":" + cmp.Or(setting("PORT"), "3000"), Handler: mux, ReadHeaderTimeout: 10 * time.Second}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
 	go func() {
@@ -60,7 +75,7 @@ func main() {
 		defer cancel()
 		_ = server.Shutdown(deadline)
 	}()
-	log.Printf("api %s listens on %s", os.Getenv("VERSION"), server.Addr)
+	log.Printf("api %s listens on %s", setting("VERSION"), server.Addr)
 	if err := server.ListenAndServe(); err != http.ErrServerClosed {
 		log.Fatal(err)
 	}
@@ -101,8 +116,8 @@ func (a *app) visit(w http.ResponseWriter, r *http.Request) {
 	pod, _ := os.Hostname()
 	w.Header().Set("Content-Type", "application/json")
 	_ = json.NewEncoder(w).Encode(map[string]any{
-		"environment": os.Getenv("NODE_ENV"), "version": os.Getenv("VERSION"), "pod": pod, "client": cmp.Or(r.Header.Get("X-Forwarded-For"), r.RemoteAddr),
-		"postgres": map[string]any{"database": os.Getenv("DB_NAME"), "rows": rows, "last": last}, "redis": map[string]any{"key": key, "value": value},
+		"environment": setting("NODE_ENV"), "version": setting("VERSION"), "pod": pod, "client": cmp.Or(r.Header.Get("X-Forwarded-For"), r.RemoteAddr),
+		"postgres": map[string]any{"database": setting("DB_NAME"), "rows": rows, "last": last}, "redis": map[string]any{"key": key, "value": value},
 	})
 }
 

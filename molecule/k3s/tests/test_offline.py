@@ -6,10 +6,8 @@ import hashlib
 import json
 import os
 import shutil
-import socket
 import subprocess
 import threading
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -20,6 +18,7 @@ from urllib.parse import unquote, urlsplit
 from urllib.request import Request, urlopen
 
 import pytest
+import registry as registries
 import yaml
 from conftest import ROOT, Server
 
@@ -102,8 +101,7 @@ def manifest(registry: str, name: str, body: bytes | None = None) -> bytes:
 
 def push(bundle: Path, registry: str, tag: str) -> str:
     """Push one of the lab's images; its digest."""
-    source, target = f"docker-archive:{bundle}/images/platform.tar.zst:lab.local/api:{tag}", f"docker://{registry}/api:{tag}"
-    subprocess.run(["skopeo", "copy", "--quiet", "--insecure-policy", "--dest-tls-verify=false", source, target], check=True, timeout=120)
+    registries.push(f"docker-archive:{bundle}/images/platform.tar.zst:lab.local/api:{tag}", f"{registry}/api:{tag}")
     return f"sha256:{hashlib.sha256(manifest(registry, tag)).hexdigest()}"
 
 
@@ -127,26 +125,14 @@ def upstream(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     lock = lock_of(bundle, work / "web")
     web = ThreadingHTTPServer((address, 0), partial(Quiet, directory=str(work / "web")))
     threading.Thread(target=web.serve_forever, daemon=True).start()
-    with socket.socket() as free:
-        free.bind((address, 0))
-        registry = f"{address}:{free.getsockname()[1]}"
-    settings = {"version": "0.1", "http": {"addr": registry}, "storage": {"filesystem": {"rootdirectory": str(work / "registry")}}}
-    (work / "registry.yml").write_text(yaml.safe_dump(settings))
-    with (work / "registry.log").open("w") as log:
-        process = subprocess.Popen(["docker-registry", "serve", str(work / "registry.yml")], stdout=log, stderr=log)
     try:
-        deadline = time.monotonic() + 20
-        while socket.socket().connect_ex((address, int(registry.rpartition(":")[2]))) != 0:
-            assert time.monotonic() < deadline and process.poll() is None, (work / "registry.log").read_text()
-            time.sleep(0.1)
-        digests = {tag: push(bundle, registry, tag) for tag in ("1", "2")}
-        digests["2"] = push_index(registry, "2", {"arm64": digests["1"], "amd64": digests["2"]})
-        here = f"http://{address}:{web.server_address[1]}"
-        mirrors = {host: f"{here}/{host}" for host in ("github.com", "raw.githubusercontent.com", "files.pythonhosted.org")}
-        yield Upstream(lock, {**mirrors, "lab.local": f"http://{registry}"}, digests, work)
+        with registries.serving(address, work / "registry") as registry:
+            digests = {tag: push(bundle, registry, tag) for tag in ("1", "2")}
+            digests["2"] = push_index(registry, "2", {"arm64": digests["1"], "amd64": digests["2"]})
+            here = f"http://{address}:{web.server_address[1]}"
+            mirrors = {host: f"{here}/{host}" for host in ("github.com", "raw.githubusercontent.com", "files.pythonhosted.org")}
+            yield Upstream(lock, {**mirrors, "lab.local": f"http://{registry}"}, digests, work)
     finally:
-        process.terminate()
-        process.wait()
         web.shutdown()
 
 

@@ -1,0 +1,56 @@
+"""A container registry on this machine, for tests that pull or pack images."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+
+def free_port(address: str) -> int:
+    with socket.socket() as free:
+        free.bind((address, 0))
+        return int(free.getsockname()[1])
+
+
+def wait_for(address: str, port: int, process: subprocess.Popen[Any]) -> None:
+    """Until something listens there."""
+    deadline = time.monotonic() + 20
+    while True:
+        with socket.socket() as tried:
+            if tried.connect_ex((address, port)) == 0:
+                return
+        assert time.monotonic() < deadline and process.poll() is None, f"nothing listens at {address}:{port}"
+        time.sleep(0.1)
+
+
+@contextmanager
+def serving(address: str, work: Path, logins: str = "") -> Iterator[str]:
+    """Its host and port; `logins` are lines as htpasswd writes them (bcrypt), without any nobody is asked who he is."""
+    port = free_port(address)
+    settings: dict[str, Any] = {"version": "0.1", "http": {"addr": f"{address}:{port}"}, "storage": {"filesystem": {"rootdirectory": str(work)}}}
+    work.mkdir(parents=True)
+    if logins:
+        (work / "htpasswd").write_text(logins)
+        settings["auth"] = {"htpasswd": {"realm": "lab", "path": str(work / "htpasswd")}}
+    (work / "registry.yml").write_text(yaml.safe_dump(settings))
+    with (work / "registry.log").open("w") as log:
+        process = subprocess.Popen(["docker-registry", "serve", str(work / "registry.yml")], stdout=log, stderr=log)
+    try:
+        wait_for(address, port, process)
+        yield f"{address}:{port}"
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def push(source: str, target: str, *options: str) -> None:
+    """Copy an image, such as docker-archive:PATH:NAME, into a registry of ours."""
+    command = ["skopeo", "copy", "--quiet", "--insecure-policy", "--dest-tls-verify=false", *options, source, f"docker://{target}"]
+    subprocess.run(command, check=True, timeout=120)
