@@ -62,10 +62,9 @@ def state(server: Server, image: str, account: str) -> str:
     server.run(f"kubectl apply -n shaka-dev -f - <<'EOF'\n{json.dumps(pod)}\nEOF")
     told = "{.status.containerStatuses[0].state.waiting.reason} {.status.containerStatuses[0].imageID}"
     look = f"kubectl get pod pulls -n shaka-dev -o jsonpath='{told}'"
+    ended = "*ErrImage* | *BackOff* | *sha256:*"
     try:
-        said = server.run(
-            f"for i in $(seq 60); do said=$({look}); case $said in *ErrImage*|*BackOff*|*sha256:*) break; esac; sleep 0.5; done; echo $said"
-        )
+        said = server.run(f"for i in $(seq 60); do said=$({look}); case $said in {ended}) break ;; esac; sleep 0.5; done; echo $said")
         return "started" if "sha256:" in said else said.strip()
     finally:
         server.run("kubectl delete pod pulls -n shaka-dev --grace-period=0 --force", check=False)
