@@ -16,6 +16,7 @@ S3 = {"s3": ["ACCESS_KEY", "SECRET_KEY"]}
 DEFAULT_MINIMUM = 32
 STILL_ENCRYPTED = "is still encrypted by SOPS; install the collection community.sops and let it read the inventory (docs/secrets.md)"
 LEAST_MINIMUM = 16  # no inventory may ask for less
+ISSUED = {"s3": "your S3 service's credentials", "registries": "the registry's token"}  # by others, who choose their length
 
 
 def flat(secrets: Any, problems: Problems | None = None) -> dict[str, dict[str, str]]:
@@ -75,18 +76,23 @@ def check(raw: Mapping[str, Any], environments: Mapping[str, Mapping[str, Any]],
                 users[value].append(f"{path}.{name}")
                 if name == POOLER_SECRET and '"' in value:  # as in the file that PgBouncer reads
                     problems.add(f"{path}.{name}", 'has a character that PgBouncer would take for its end ("); use another value')
-                flaw = rules.secret(value, minimum.get(name, DEFAULT_MINIMUM))
-                problems.add(f"{path}.{name}", None if flaw is None else f"{flaw}; replace it by a random value (openssl rand -hex 32)")
+                flaw = rules.secret(value, _least(group, name, minimum))
+                way_out = f"is it {ISSUED[group]}?" if group in ISSUED else "replace it by a random value (openssl rand -hex 32)"
+                problems.add(f"{path}.{name}", None if flaw is None else f"{flaw}; {way_out}")
     for paths in users.values():
         if len(paths) > 1:
             problems.add(paths[-1], f"is the same as {', '.join(paths[:-1])}; each secret has a value of its own (openssl rand -hex 32)")
     _check_leaks(environments, users, problems)
 
 
+def _least(group: str, name: str, minimum: Mapping[str, int]) -> int:
+    return minimum.get(name, LEAST_MINIMUM if group == "registries" else DEFAULT_MINIMUM)
+
+
 def _check_missing(group: str, missing: list[str], minimum: Mapping[str, int], problems: Problems) -> None:
     if missing:
-        least = " or ".join(map(str, sorted({minimum.get(name, DEFAULT_MINIMUM) for name in missing})))
-        issued = {"s3": "your S3 service's credentials", "registries": "the registry's token"}.get(group)
+        least = " or ".join(map(str, sorted({_least(group, name, minimum) for name in missing})))
+        issued = ISSUED.get(group)
         random = f"playbooks/secrets.yml generates what is missing (by hand: at least {least} characters of openssl rand -hex 32)"
         way_out = f"fill in group_vars/all/secrets.yml with {issued}, encrypted with ansible-vault" if issued else random
         problems.add(f"platform_secrets.{group}", f"{', '.join(missing)} missing; {way_out}")

@@ -433,3 +433,11 @@ def test_a_registry_s_token_is_a_secret_like_any_other() -> None:
     assert result.model["registries"] == {"ghcr.io": {"username": "robot", "password": "GHCR"}}
     data["platform_secrets"]["registries"]["GHCR"] += '"'
     assert [problem.path for problem in run(data).problems] == ["platform_secrets.registries.GHCR"]
+
+
+def test_who_issued_a_registry_s_token_chose_its_length() -> None:
+    data = change("platform_registries", {"registry.test": {"username": "robot", "password": "OWN"}})
+    data["platform_secrets"]["registries"] = {"OWN": "gldt-xZ81kQ0vTtRwY2"}
+    assert not run(data).problems, run(data).message()
+    data["platform_secrets"]["registries"]["OWN"] = "gldt-xZ81"
+    assert "has 9 characters of at least 16; is it the registry's token?" in run(data).message()
