@@ -55,7 +55,8 @@ def deployment(obj: Object) -> str | None:
     if behind(obj):
         return behind(obj)
     if progressing.get("reason") == "ProgressDeadlineExceeded":
-        raise Hopeless(f"its rollout made no progress for {spec.get('progressDeadlineSeconds', 600)} s: {progressing.get('message', '')}")
+        reason = condition(obj, "ReplicaFailure").get("message") or progressing.get("message", "")  # why no pod was made, when none was
+        raise Hopeless(f"its rollout made no progress for {spec.get('progressDeadlineSeconds', 600)} s: {reason.rstrip('.')}")
     if updated < wanted:
         return f"{updated} of {wanted} pods are of the new revision"
     if status.get("replicas", 0) > updated:

@@ -99,6 +99,14 @@ def test_what_is_final(obj: dict[str, Any]) -> None:
     assert found and found.final
 
 
+def test_a_stuck_rollout_says_why_no_pod_was_made() -> None:
+    stuck = [{"type": "Progressing", "reason": "ProgressDeadlineExceeded", "message": "timed out."}]
+    refused = {"type": "ReplicaFailure", "status": "True", "message": "exceeded quota: pods."}
+    for more, said in (([], "timed out"), ([refused], "exceeded quota: pods")):
+        found = lack(thing("Deployment", "apps/v1", status={"observedGeneration": 2, "conditions": [*stuck, *more]}))
+        assert found and found.text.endswith(f"s: {said}")
+
+
 def container(reason: str = "", restarts: int = 0, code: int = 0) -> dict[str, Any]:
     state = {"waiting": {"reason": reason, "message": "m"}} if reason else {}
     return {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -41,8 +42,6 @@ def test_http_is_redirected_to_https(server: Server) -> None:
 
 @pytest.mark.parametrize("entry", COMMANDS, ids=lambda entry: str(entry["command"])[:60])
 def test_owners_command_works_as_written(server: Server, entry: dict[str, str]) -> None:
-    import re
-
     output = server.run(entry["command"])
     assert re.search(entry["shows"], output), output
 
