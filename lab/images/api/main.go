@@ -29,21 +29,24 @@ const undefinedTable = "42P01"
 var folders = []string{"/etc/shaka-api", "/run/secrets/shaka-api"}
 
 type app struct {
-	database *pgxpool.Pool
-	cache    *redis.Client
-	prefix   string
-	leaving  atomic.Bool
+	database                   *pgxpool.Pool
+	cache                      *redis.Client
+	environment, version, name string // the last is the database's
+	prefix                     string
+	leaving                    atomic.Bool
 }
 
 // setting is the value of a name, as a variable or as a file; empty when there is none.
 func setting(name string) string {
-	value := os.Getenv(name)
+	if value, ok := os.LookupEnv(name); ok {
+		return value
+	}
 	for _, folder := range folders {
-		if text, err := os.ReadFile(filepath.Join(folder, name)); value == "" && err == nil {
-			value = string(text)
+		if text, err := os.ReadFile(filepath.Join(folder, name)); err == nil {
+			return string(text)
 		}
 	}
-	return value
+	return ""
 }
 
 func main() {
@@ -57,7 +60,8 @@ func main() {
 	if err != nil {
 		log.Fatal("REDIS_DB is not a number")
 	}
-	a := &app{database: pool, prefix: setting("REDIS_KEY_PREFIX"), cache: redis.NewClient(&redis.Options{
+	a := &app{database: pool, environment: setting("NODE_ENV"), version: setting("VERSION"), name: setting("DB_NAME"),
+		prefix: setting("REDIS_KEY_PREFIX"), cache: redis.NewClient(&redis.Options{
 		Addr: setting("REDIS_HOST") + ":" + cmp.Or(setting("REDIS_PORT"), "6379"), Username: setting("REDIS_USERNAME"),
 		Password: setting("REDIS_PASSWORD"), DB: number,
 	})}
@@ -75,7 +79,7 @@ func main() {
 		defer cancel()
 		_ = server.Shutdown(deadline)
 	}()
-	log.Printf("api %s listens on %s", setting("VERSION"), server.Addr)
+	log.Printf("api %s listens on %s", a.version, server.Addr)
 	if err := server.ListenAndServe(); err != http.ErrServerClosed {
 		log.Fatal(err)
 	}
@@ -116,8 +120,8 @@ func (a *app) visit(w http.ResponseWriter, r *http.Request) {
 	pod, _ := os.Hostname()
 	w.Header().Set("Content-Type", "application/json")
 	_ = json.NewEncoder(w).Encode(map[string]any{
-		"environment": setting("NODE_ENV"), "version": setting("VERSION"), "pod": pod, "client": cmp.Or(r.Header.Get("X-Forwarded-For"), r.RemoteAddr),
-		"postgres": map[string]any{"database": setting("DB_NAME"), "rows": rows, "last": last}, "redis": map[string]any{"key": key, "value": value},
+		"environment": a.environment, "version": a.version, "pod": pod, "client": cmp.Or(r.Header.Get("X-Forwarded-For"), r.RemoteAddr),
+		"postgres": map[string]any{"database": a.name, "rows": rows, "last": last}, "redis": map[string]any{"key": key, "value": value},
 	})
 }
 
