@@ -169,7 +169,7 @@ def pack(arguments: Mapping[str, Any], logins: Mapping[str, tuple[str, str]], ch
         changed = bool(fetched or pruned or future != packer.previous)
         return summary(changed, f"would fetch {', '.join(fetched) or 'nothing'}, remove {len(pruned)}", fetched, pruned)
     place.mkdir(parents=True, exist_ok=True)
-    with alone(place):
+    with alone(place, f"another run packs into {place}; wait for it"):
         if fetched:
             packer.staging.mkdir(exist_ok=True)
             display.display(f"  {place} lacks {len(missing)} files and {len(lacking)} images")
@@ -208,9 +208,7 @@ class ActionModule(ControllerAction):
             if problem := place_problem(arguments["path"]):
                 raise BundleError(problem)
             return pack(arguments, self._logins(arguments["registries"], variables), self._task.check_mode)
-        except Busy:
-            return {"failed": True, "msg": f"another run packs into {arguments['path']}; wait for it"}
-        except (BundleError, UpstreamError, OSError) as error:
+        except (Busy, BundleError, UpstreamError, OSError) as error:
             return {"failed": True, "msg": str(error)}
 
     def _logins(self, registries: Mapping[str, Any], variables: Mapping[str, Any]) -> dict[str, tuple[str, str]]:

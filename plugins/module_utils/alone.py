@@ -17,8 +17,8 @@ class Busy(Exception):
 
 
 @contextlib.contextmanager
-def alone(place: Path, patience: float = 0.0) -> Iterator[None]:
-    """Hold the directory's lock; another holder is waited for, `patience` seconds. Raises Busy."""
+def alone(place: Path, busy: str, patience: float = 0.0) -> Iterator[None]:
+    """Hold the directory's lock; another holder is waited for, `patience` seconds. Raises Busy with that text."""
     descriptor = os.open(place, os.O_RDONLY)
     deadline = time.monotonic() + patience
     try:
@@ -28,7 +28,7 @@ def alone(place: Path, patience: float = 0.0) -> Iterator[None]:
                 break
             except BlockingIOError:
                 if time.monotonic() >= deadline:
-                    raise Busy from None
+                    raise Busy(busy) from None
                 time.sleep(0.5)
         yield
     finally:

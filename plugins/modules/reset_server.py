@@ -81,6 +81,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
 }
 LOCKED = Path("/var/lib")  # a directory that every server has
 PATIENCE = 180.0  # seconds that another reset gets to end: that of a run whose controller was killed goes on here
+BUSY = f"another reset has been running on this server for {PATIENCE:.0f} s; run it again when that has ended"
 SHOWN = 5  # names of a kind on the screen
 WIDTH = 36  # their characters
 KUBECTL = ["/usr/local/bin/k3s", "kubectl", "get", "cronjobs,jobs", "--all-namespaces", "--output=json", "--request-timeout=10s"]
@@ -174,11 +175,9 @@ def run(params: dict[str, Any], check_mode: bool, execute: Execute) -> dict[str,
 def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     try:
-        with alone(LOCKED, PATIENCE):
+        with alone(LOCKED, BUSY, PATIENCE):
             result = run(module.params, module.check_mode, module.run_command)
-    except Busy:
-        module.fail_json(msg=f"another reset has been running on this server for {PATIENCE:.0f} s; run it again when that has ended")
-    except (Refused, OSError) as error:
+    except (Busy, Refused, OSError) as error:
         module.fail_json(msg=str(error))
     module.exit_json(**result)
 

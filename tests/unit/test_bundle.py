@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import yaml
 from ansible_collections.shaka.platform.plugins.action import bundle as action
+from ansible_collections.shaka.platform.plugins.module_utils.alone import Busy, alone
 from ansible_collections.shaka.platform.plugins.plugin_utils import bundle, oci_archive
 from ansible_collections.shaka.platform.plugins.plugin_utils.upstream import UpstreamError
 from upstreams import image, serving, sha256
@@ -237,6 +238,12 @@ def test_a_place_that_is_none_is_refused(tmp_path: Path) -> None:
     assert "is a file" in str(action.place_problem(str(tmp_path / "file")))
     assert action.place_problem(str(tmp_path / "new")) is None
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_one_run_at_a_time(tmp_path: Path, server: Any) -> None:
+    (tmp_path / "bundle").mkdir()
+    with alone(tmp_path / "bundle", ""), pytest.raises(Busy, match="another run packs into"):
+        pack(tmp_path, server)
 
 
 def test_an_image_without_the_architecture_and_one_of_an_old_kind() -> None:

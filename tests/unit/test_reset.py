@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.shaka.platform.plugins.module_utils import reset, traces
+from ansible_collections.shaka.platform.plugins.module_utils.alone import Busy, alone
 from ansible_collections.shaka.platform.plugins.modules import reset_server
 
 
@@ -123,3 +124,8 @@ def test_the_account_of_the_connection_is_never_removed() -> None:
     with pytest.raises(reset_server.Refused, match="reset_users has ops"):
         reset_server.refuse_own_account("ops", ["ops"])
     reset_server.refuse_own_account("root", ["ops"])
+
+
+def test_one_reset_at_a_time(tmp_path: Path) -> None:
+    with alone(tmp_path, reset_server.BUSY), pytest.raises(Busy, match="another reset"), alone(tmp_path, reset_server.BUSY):
+        pytest.fail("two resets at once")
