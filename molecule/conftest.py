@@ -22,10 +22,15 @@ class Server:
     lab: dict[str, Any]
     name: str = LAB
 
+    @property
+    def ssh_options(self) -> list[str]:
+        """Of a connection of its own, with the lab's key."""
+        known = f"UserKnownHostsFile={self.lab['known_hosts']}"
+        return ["-i", self.lab["key"], "-o", known, "-o", "ControlMaster=no", "-o", "LogLevel=ERROR"]
+
     def ssh(self, command: str, *options: str, user: str = "root") -> subprocess.CompletedProcess[str]:
         """Log in by a connection of its own, with the lab's key, and run a command."""
-        usual = ["-i", self.lab["key"], "-o", f"UserKnownHostsFile={self.lab['known_hosts']}", "-o", "ControlMaster=no", "-o", "LogLevel=ERROR"]
-        whole = ["ssh", *options, *usual, f"{user}@{self.lab['address']}", command]
+        whole = ["ssh", *options, *self.ssh_options, f"{user}@{self.lab['address']}", command]
         return subprocess.run(whole, capture_output=True, text=True, timeout=420, check=False)
 
     def run(self, command: str, *, check: bool = True) -> str:

@@ -13,27 +13,12 @@ from typing import Any
 import yaml
 
 
-def free_port(address: str) -> int:
-    with socket.socket() as free:
-        free.bind((address, 0))
-        return int(free.getsockname()[1])
-
-
-def wait_for(address: str, port: int, process: subprocess.Popen[Any]) -> None:
-    """Until something listens there."""
-    deadline = time.monotonic() + 20
-    while True:
-        with socket.socket() as tried:
-            if tried.connect_ex((address, port)) == 0:
-                return
-        assert time.monotonic() < deadline and process.poll() is None, f"nothing listens at {address}:{port}"
-        time.sleep(0.1)
-
-
 @contextmanager
 def serving(address: str, work: Path, logins: str = "") -> Iterator[str]:
     """Its host and port; `logins` are lines as htpasswd writes them (bcrypt), without any nobody is asked who he is."""
-    port = free_port(address)
+    with socket.socket() as free:
+        free.bind((address, 0))
+        port = free.getsockname()[1]
     settings: dict[str, Any] = {"version": "0.1", "http": {"addr": f"{address}:{port}"}, "storage": {"filesystem": {"rootdirectory": str(work)}}}
     work.mkdir(parents=True)
     if logins:
@@ -43,7 +28,10 @@ def serving(address: str, work: Path, logins: str = "") -> Iterator[str]:
     with (work / "registry.log").open("w") as log:
         process = subprocess.Popen(["docker-registry", "serve", str(work / "registry.yml")], stdout=log, stderr=log)
     try:
-        wait_for(address, port, process)
+        deadline = time.monotonic() + 20
+        while socket.socket().connect_ex((address, port)) != 0:
+            assert time.monotonic() < deadline and process.poll() is None, (work / "registry.log").read_text()
+            time.sleep(0.1)
         yield f"{address}:{port}"
     finally:
         process.terminate()

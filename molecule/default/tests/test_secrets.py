@@ -25,8 +25,7 @@ def run(server: Server) -> Runs:
     """Run a command on the server with something to read, which no process list shows."""
 
     def run_command(command: str, stdin: str) -> str:
-        options = ["-i", server.lab["key"], "-o", f"UserKnownHostsFile={server.lab['known_hosts']}", "-o", "LogLevel=ERROR"]
-        ssh = ["ssh", *options, f"root@{server.lab['address']}", command]
+        ssh = ["ssh", *server.ssh_options, f"root@{server.lab['address']}", command]
         return subprocess.run(ssh, input=stdin, capture_output=True, text=True, timeout=120, check=True).stdout
 
     return run_command

@@ -23,9 +23,8 @@ LOOPBACK = "127.0.0.1"  # a container runtime speaks HTTP without TLS there only
 @contextmanager
 def tunnel(server: Server, port: int) -> Iterator[None]:
     """The server's own port leads to this machine's."""
-    options = ["-i", server.lab["key"], "-o", f"UserKnownHostsFile={server.lab['known_hosts']}", "-o", "LogLevel=ERROR", "-o", "ControlMaster=no"]
     forward = ["-N", "-o", "ExitOnForwardFailure=yes", "-R", f"{LOOPBACK}:{port}:{LOOPBACK}:{port}"]
-    process = subprocess.Popen(["ssh", *options, *forward, f"root@{server.lab['address']}"])
+    process = subprocess.Popen(["ssh", *server.ssh_options, *forward, f"root@{server.lab['address']}"])
     try:
         server.run(f"for i in $(seq 40); do curl -s -o /dev/null http://{LOOPBACK}:{port}/v2/ && exit; sleep 0.5; done; exit 1")
         yield
