@@ -62,9 +62,9 @@ func main() {
 	}
 	a := &app{database: pool, environment: setting("NODE_ENV"), version: setting("VERSION"), name: setting("DB_NAME"),
 		prefix: setting("REDIS_KEY_PREFIX"), cache: redis.NewClient(&redis.Options{
-		Addr: setting("REDIS_HOST") + ":" + cmp.Or(setting("REDIS_PORT"), "6379"), Username: setting("REDIS_USERNAME"),
-		Password: setting("REDIS_PASSWORD"), DB: number,
-	})}
+			Addr: setting("REDIS_HOST") + ":" + cmp.Or(setting("REDIS_PORT"), "6379"), Username: setting("REDIS_USERNAME"),
+			Password: setting("REDIS_PASSWORD"), DB: number,
+		})}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })
 	mux.HandleFunc("GET /readyz", a.ready)
