@@ -160,7 +160,7 @@ class Bench:
         subprocess.run([*self.server.ssh, f"tar -xz -C {place}"], input=archive.stdout, check=True)
         program = (
             "import json, sys, time; sys.path.insert(0, sys.argv[1]); "
-            "from ansible_collections.shaka.platform.plugins.module_utils.applier import run; request = json.load(sys.stdin); "
+            "from ansible_collections.shaka.platform.plugins.module_utils.engine.applier import run; request = json.load(sys.stdin); "
             "start = time.monotonic(); answer = run(request['params'], request['check'], False); "
             "print(json.dumps([time.monotonic() - start, answer['changed'], answer['msg']]))"
         )

@@ -9,9 +9,9 @@ from typing import Any
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
-from ansible_collections.shaka.platform.plugins.module_utils.identity import describe
-from ansible_collections.shaka.platform.plugins.module_utils.references import references_in
-from ansible_collections.shaka.platform.plugins.plugin_utils.rendering import RenderedSet, render_role
+from ansible_collections.shaka.platform.plugins.module_utils.engine.identity import describe
+from ansible_collections.shaka.platform.plugins.module_utils.engine.references import references_in
+from ansible_collections.shaka.platform.plugins.plugin_utils.plan.rendering import RenderedSet, render_role
 
 FILLED_IN = ("sets", "role", "part_of", "complete")
 

@@ -9,9 +9,9 @@ from typing import Any
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
-from ansible_collections.shaka.platform.plugins.module_utils.files import sha256_of
+from ansible_collections.shaka.platform.plugins.module_utils.server.files import sha256_of
 from ansible_collections.shaka.platform.plugins.modules.artifact_files import ARGUMENT_SPEC, summary
-from ansible_collections.shaka.platform.plugins.plugin_utils.ticker import Ticker
+from ansible_collections.shaka.platform.plugins.plugin_utils.report.ticker import Ticker
 
 display = Display()
 MODULE = "shaka.platform.artifact_files"

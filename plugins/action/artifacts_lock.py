@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 from ansible.utils.display import Display
-from ansible_collections.shaka.platform.plugins.plugin_utils.artifact_lock import (
+from ansible_collections.shaka.platform.plugins.plugin_utils.artifacts.lock import (
     LockError,
     Missing,
     additions,
@@ -20,9 +20,9 @@ from ansible_collections.shaka.platform.plugins.plugin_utils.artifact_lock impor
     text,
     with_sum,
 )
+from ansible_collections.shaka.platform.plugins.plugin_utils.artifacts.registry import Registry
+from ansible_collections.shaka.platform.plugins.plugin_utils.artifacts.upstream import Upstream, UpstreamError, each, mirrored
 from ansible_collections.shaka.platform.plugins.plugin_utils.controller_action import ControllerAction
-from ansible_collections.shaka.platform.plugins.plugin_utils.registry import Registry
-from ansible_collections.shaka.platform.plugins.plugin_utils.upstream import Upstream, UpstreamError, each, mirrored
 
 display = Display()
 ARGUMENT_SPEC: dict[str, Any] = {
@@ -37,7 +37,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
 }
 
 
-def read(path: Path) -> dict[str, Any]:
+def read_lock(path: Path) -> dict[str, Any]:
     """What the inventory's file holds; empty when there is none yet."""
     try:
         held = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -61,7 +61,7 @@ def write(path: Path, content: str) -> None:
     Path(partial).rename(path)
 
 
-def resolve(item: Missing, upstream: Upstream) -> str:
+def sum_of(item: Missing, upstream: Upstream) -> str:
     """The sum of one artifact: of an image its digest, of a file the published one, else that of its content."""
     if item.kind == "images":
         return Registry(upstream).image_digest(item.label, item.source)
@@ -70,9 +70,9 @@ def resolve(item: Missing, upstream: Upstream) -> str:
     return upstream.content_sum(item.label, item.source)
 
 
-def complete(lock: dict[str, Any], wanted: list[Missing], upstream: Upstream) -> dict[str, Any]:
+def with_sums(lock: dict[str, Any], wanted: list[Missing], upstream: Upstream) -> dict[str, Any]:
     """The lock with all of `wanted`; one UpstreamError with every problem."""
-    sums = each(lambda item: resolve(item, upstream), wanted, "nothing was changed; the artifacts lock cannot be completed")
+    sums = each(lambda item: sum_of(item, upstream), wanted, "nothing was changed; the artifacts lock cannot be completed")
     for item, value in zip(wanted, sums, strict=True):
         lock = with_sum(lock, item, value)
     return lock
@@ -92,7 +92,7 @@ class ActionModule(ControllerAction):
     def _complete(self, arguments: dict[str, Any]) -> dict[str, Any]:
         path, mirrors = Path(arguments["path"]), arguments["mirrors"]
         shipped = json.loads(json.dumps(arguments["lock"]))  # without Ansible's tags, which YAML cannot write
-        lock = merged(shipped, read(path), str(path))
+        lock = merged(shipped, read_lock(path), str(path))
         wanted = missing(lock, arguments["skip"], arguments["bundled"], arguments["architecture"])
         names = [item.label for item in wanted]
         if wanted and arguments["locked"]:
@@ -102,7 +102,7 @@ class ActionModule(ControllerAction):
             )
         if wanted:
             display.display(f"  asking the upstreams for {len(wanted)} sums that the lock lacks: {', '.join(names)}")
-            lock = complete(lock, wanted, Upstream(mirrors, arguments["timeout"]))
+            lock = with_sums(lock, wanted, Upstream(mirrors, arguments["timeout"]))
             if not self._task.check_mode:
                 write(path, text(additions(shipped, lock)))
         message = f"the lock has all sums ({path} adds to it)" if path.exists() else "the lock has all sums"

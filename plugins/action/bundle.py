@@ -13,15 +13,15 @@ from typing import Any
 import yaml
 from ansible.utils.display import Display
 from ansible_collections.shaka.platform.plugins.action.artifacts_lock import write
-from ansible_collections.shaka.platform.plugins.module_utils.alone import Busy, alone
-from ansible_collections.shaka.platform.plugins.module_utils.files import sha256_of
-from ansible_collections.shaka.platform.plugins.plugin_utils import bundle, oci_archive
-from ansible_collections.shaka.platform.plugins.plugin_utils.bundle import Archive, BundleError, File
+from ansible_collections.shaka.platform.plugins.module_utils.server.files import sha256_of
+from ansible_collections.shaka.platform.plugins.module_utils.server.lock import Busy, alone
+from ansible_collections.shaka.platform.plugins.plugin_utils.artifacts import bundle, oci_archive
+from ansible_collections.shaka.platform.plugins.plugin_utils.artifacts.bundle import Archive, BundleError, PackedFile
+from ansible_collections.shaka.platform.plugins.plugin_utils.artifacts.oci_archive import Image
+from ansible_collections.shaka.platform.plugins.plugin_utils.artifacts.registry import INDEXES, Reference, Registry, media_type, parse
+from ansible_collections.shaka.platform.plugins.plugin_utils.artifacts.upstream import Upstream, UpstreamError, each
 from ansible_collections.shaka.platform.plugins.plugin_utils.controller_action import ControllerAction
-from ansible_collections.shaka.platform.plugins.plugin_utils.oci_archive import Image
-from ansible_collections.shaka.platform.plugins.plugin_utils.registry import INDEXES, Reference, Registry, media_type, parse
-from ansible_collections.shaka.platform.plugins.plugin_utils.ticker import Ticker
-from ansible_collections.shaka.platform.plugins.plugin_utils.upstream import Upstream, UpstreamError, each
+from ansible_collections.shaka.platform.plugins.plugin_utils.report.ticker import Ticker
 
 display = Display()
 INCOMPLETE = "the bundle is not complete; what came is kept, run it again"
@@ -108,7 +108,7 @@ class Packer:
             manifest = json.loads(documents[own.digest])
         return Image(reference, documents, oci_archive.parts(what, manifest))
 
-    def fetch(self, files: list[File], images: Mapping[str, Image]) -> None:
+    def fetch(self, files: list[PackedFile], images: Mapping[str, Image]) -> None:
         """Every missing file and blob into the staging directory, under its sum; one that several images share comes once."""
         jobs: dict[str, tuple[str, Callable[[Path], None]]] = {}
         for file in files:
@@ -127,7 +127,7 @@ class Packer:
 
             each(bring, jobs, INCOMPLETE)
 
-    def _file_job(self, file: File) -> Callable[[Path], None]:
+    def _file_job(self, file: PackedFile) -> Callable[[Path], None]:
         upstream = self.registry.upstream
         return lambda target: upstream.save(file.name, file.url, upstream.open(file.name, file.url), target, file.sha256)
 

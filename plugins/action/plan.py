@@ -10,11 +10,11 @@ from typing import Any
 
 from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.utils.display import Display
+from ansible_collections.shaka.platform.plugins.module_utils.quantities import QuantityError
 from ansible_collections.shaka.platform.plugins.plugin_utils.controller_action import ControllerAction
-from ansible_collections.shaka.platform.plugins.plugin_utils.fit import Plan, make_plan
-from ansible_collections.shaka.platform.plugins.plugin_utils.quantities import QuantityError
-from ansible_collections.shaka.platform.plugins.plugin_utils.rendering import RenderedSet, render_role
-from ansible_collections.shaka.platform.plugins.plugin_utils.tables import grouped
+from ansible_collections.shaka.platform.plugins.plugin_utils.plan.fit import FitPlan, make_plan
+from ansible_collections.shaka.platform.plugins.plugin_utils.plan.rendering import RenderedSet, render_role
+from ansible_collections.shaka.platform.plugins.plugin_utils.report.tables import grouped
 
 display = Display()
 ROOT = Path(__file__).resolve().parents[2]
@@ -94,7 +94,7 @@ class ActionModule(ControllerAction):
         return dict(self._loader.load_from_file(str(path), trusted_as_template=True) or {}) if path.is_file() else {}
 
     @staticmethod
-    def _write(path: Path, plan: Plan, objects: Sequence[Mapping[str, str]]) -> None:
+    def _write(path: Path, plan: FitPlan, objects: Sequence[Mapping[str, str]]) -> None:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(json.dumps({**plan.as_dict(), "objects": objects}, indent=2) + "\n", encoding="utf-8")

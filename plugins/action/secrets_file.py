@@ -11,10 +11,10 @@ from typing import Any
 import yaml
 from ansible.errors import AnsibleActionFail
 from ansible.parsing.vault import VaultLib, VaultSecretsContext, is_encrypted
-from ansible_collections.shaka.platform.plugins.plugin_utils import sops
 from ansible_collections.shaka.platform.plugins.plugin_utils.controller_action import ControllerAction
-from ansible_collections.shaka.platform.plugins.plugin_utils.credentials import flat
-from ansible_collections.shaka.platform.plugins.plugin_utils.generation import complete, wanted
+from ansible_collections.shaka.platform.plugins.plugin_utils.model import sops
+from ansible_collections.shaka.platform.plugins.plugin_utils.model.credentials import flat
+from ansible_collections.shaka.platform.plugins.plugin_utils.model.generation import generate_missing, needed_names
 
 HEAD = "---\n# Made by playbooks/secrets.yml. To read or change: ansible-vault edit\n"
 NO_PASSWORD = "there is no vault password to encrypt with: give --vault-password-file or --ask-vault-pass (or set vault_password_file in ansible.cfg)"
@@ -39,9 +39,9 @@ class ActionModule(ControllerAction):
             content = file.content
             if not isinstance(content.get("platform_secrets") or {}, Mapping):
                 raise AnsibleActionFail(f"{path} is not 'platform_secrets: {{...}}'")
-            done = complete(
+            done = generate_missing(
                 flat(content.get("platform_secrets")),
-                wanted(arguments["environments"]),
+                needed_names(arguments["environments"]),
                 arguments["minimum"],
                 arguments["given"],
                 [part.strip() for part in arguments["rotate"] if part.strip()],

@@ -50,14 +50,14 @@ from ansible import constants
 from ansible.module_utils.urls import open_url
 from ansible.plugins.callback import CallbackBase
 from ansible.template import Templar, trust_as_template
-from ansible_collections.shaka.platform.plugins.plugin_utils.run_report import (
+from ansible_collections.shaka.platform.plugins.plugin_utils.report.run_report import (
     CLEAN,
     ERROR,
     FINDINGS,
     KINDS,
     UNFINISHED,
-    Check,
-    Item,
+    CheckResult,
+    HostItem,
     ObjectState,
     Outcome,
     Report,
@@ -198,7 +198,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
             host.examined = True
             host.findings += [text for text in findings if text not in host.findings]
         if isinstance(checks := data.get("checks"), list):
-            host.checks += [Check.read(entry) for entry in checks if isinstance(entry, Mapping)]
+            host.checks += [CheckResult.read(entry) for entry in checks if isinstance(entry, Mapping)]
         if report.kind != "drift":
             return
         action = _short(result.task)
@@ -214,7 +214,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
                 report.errors.append(f"'{task}' reports a change outside check mode")
             # a change that no object explains must still show
             if (action != APPLY_SET and action not in READING) or (changed and not differs):
-                host.items.append(Item(role, name, changed))
+                host.items.append(HostItem(role, name, changed))
 
     def _end(self, report: Report) -> None:
         """Write the report, print it, and leave with its exit code; whatever happens here, not with 0 for an error."""

@@ -30,7 +30,7 @@ from typing import Any
 
 from ansible import constants
 from ansible.plugins.callback import CallbackBase
-from ansible_collections.shaka.platform.plugins.plugin_utils.tables import table
+from ansible_collections.shaka.platform.plugins.plugin_utils.report.tables import table
 
 SILENCE = 4.0  # seconds
 TICK = 0.5

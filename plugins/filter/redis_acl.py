@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ansible_collections.shaka.platform.plugins.plugin_utils import redis_acl as acl
+from ansible_collections.shaka.platform.plugins.plugin_utils.model import redis_acl as acl
 
 DOCUMENTATION = r"""
 name: redis_acl

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ansible_collections.shaka.platform.plugins.plugin_utils.redis_acl import user
+from ansible_collections.shaka.platform.plugins.plugin_utils.model.redis_acl import user
 
 DOCUMENTATION = r"""
 name: redis_servers

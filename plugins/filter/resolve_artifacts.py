@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.shaka.platform.plugins.plugin_utils.artifact_lock import of_architecture
+from ansible_collections.shaka.platform.plugins.plugin_utils.artifacts.lock import of_architecture
 
 DOCUMENTATION = r"""
 name: resolve_artifacts

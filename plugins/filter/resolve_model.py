@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 from ansible.errors import AnsibleFilterError
-from ansible_collections.shaka.platform.plugins.plugin_utils.model import resolve
+from ansible_collections.shaka.platform.plugins.plugin_utils.model.resolve import resolve
 
 DOCUMENTATION = r"""
 name: resolve_model

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ansible_collections.shaka.platform.plugins.plugin_utils import server
+from ansible_collections.shaka.platform.plugins.plugin_utils.model import server
 
 DOCUMENTATION = r"""
 name: server_problems

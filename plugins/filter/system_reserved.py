@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.shaka.platform.plugins.plugin_utils.quantities import QuantityError, format_cpu, format_memory, parse_cpu, parse_memory
+from ansible_collections.shaka.platform.plugins.module_utils.quantities import QuantityError, format_cpu, format_memory, parse_cpu, parse_memory
 
 DOCUMENTATION = r"""
 name: system_reserved

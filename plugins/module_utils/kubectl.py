@@ -10,8 +10,9 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-Answer = TypeVar("Answer")
-PAUSE = 1.0  # seconds between two tries
+from ansible_collections.shaka.platform.plugins.module_utils.conventions import PAUSE
+
+Result = TypeVar("Result")
 
 # The module option, documented by the fragment shaka.platform.kubectl.
 ARGUMENTS: dict[str, Any] = {"kubectl": {"type": "list", "elements": "str", "default": ["/usr/local/bin/k3s", "kubectl"]}}
@@ -21,7 +22,7 @@ class Unanswered(Exception):
     """What was asked does not answer (yet)."""
 
 
-def until_answered(ask: Callable[[], Answer], deadline: float) -> Answer:
+def until_answered(ask: Callable[[], Result], deadline: float) -> Result:
     """The answer, for which is asked again until the deadline (of time.monotonic); raises the last Unanswered."""
     while True:
         try:

@@ -193,8 +193,8 @@ import os
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.shaka.platform.plugins.module_utils.applier import run
-from ansible_collections.shaka.platform.plugins.module_utils.worker import run_in
+from ansible_collections.shaka.platform.plugins.module_utils.engine.applier import run
+from ansible_collections.shaka.platform.plugins.module_utils.engine.worker import run_in
 
 SET = {
     "name": {"type": "str", "required": True},

@@ -83,7 +83,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.urls import open_url
-from ansible_collections.shaka.platform.plugins.module_utils.files import move, parse_mode, place, sha256_of, write_whole
+from ansible_collections.shaka.platform.plugins.module_utils.server.files import move, parse_mode, place, sha256_of, write_whole
 
 FILE_SPEC: dict[str, Any] = {
     "name": {"type": "str", "required": True},

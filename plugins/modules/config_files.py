@@ -70,14 +70,14 @@ import os
 import pwd
 import shlex
 import stat
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.shaka.platform.plugins.module_utils.files import parse_mode, place, write_whole
-from ansible_collections.shaka.platform.plugins.module_utils.home import make_parent
-from ansible_collections.shaka.platform.plugins.module_utils.manifest import remember
+from ansible_collections.shaka.platform.plugins.module_utils.conventions import Execute
+from ansible_collections.shaka.platform.plugins.module_utils.server.files import parse_mode, place, write_whole
+from ansible_collections.shaka.platform.plugins.module_utils.server.home import make_parent
+from ansible_collections.shaka.platform.plugins.module_utils.server.ledger import remember
 
 ARGUMENT_SPEC: dict[str, Any] = {
     "files": {
@@ -100,10 +100,8 @@ ARGUMENT_SPEC: dict[str, Any] = {
 # Commands that an interrupted run still owes, one file each.
 OWED = Path("/var/lib/shaka/owed")
 
-Execute = Callable[[list[str]], tuple[int, str, str]]
 
-
-class Refused(Exception):
+class FileRefused(Exception):
     """A validating or applying command failed; the text is for the user."""
 
 
@@ -127,7 +125,7 @@ def current(path: Path) -> tuple[str, str] | None:
     return text, f"{owner_of(found.st_uid)} {stat.S_IMODE(found.st_mode):04o}"
 
 
-def wanted(file: dict[str, Any], before: tuple[str, str] | None) -> tuple[str, str] | None:
+def text_and_mode(file: dict[str, Any], before: tuple[str, str] | None) -> tuple[str, str] | None:
     """The same of what is to be there; None for permissions of something that is not there."""
     if file["link"]:
         return f"-> {file['link']}\n", "link"
@@ -138,7 +136,7 @@ def wanted(file: dict[str, Any], before: tuple[str, str] | None) -> tuple[str, s
 
 
 def stage(file: dict[str, Any], execute: Execute) -> Path | None:
-    """Write a file under another name beside its own and validate it there; Refused when that fails. None for what has no text."""
+    """Write a file under another name beside its own and validate it there; FileRefused when that fails. None for what has no text."""
     if file["content"] is None:
         return None
     dest = Path(file["dest"])
@@ -150,7 +148,7 @@ def stage(file: dict[str, Any], execute: Execute) -> Path | None:
         code, out, err = execute(command)
         if code != 0:
             candidate.unlink()
-            raise Refused(f"{dest}: '{' '.join(command)}' refused the new file, the old one stays: {(err or out).strip()}")
+            raise FileRefused(f"{dest}: '{' '.join(command)}' refused the new file, the old one stays: {(err or out).strip()}")
     return candidate
 
 
@@ -198,7 +196,7 @@ def run(files: list[dict[str, Any]], check_mode: bool, execute: Execute, owed: P
     diff: list[dict[str, str]] = []
     for file in files:
         before = current(Path(file["dest"]))
-        after = wanted(file, before)
+        after = text_and_mode(file, before)
         if after is None or before == after:
             continue
         changed.append(file)
@@ -211,7 +209,7 @@ def run(files: list[dict[str, Any]], check_mode: bool, execute: Execute, owed: P
     for command in [] if check_mode else commands:
         code, out, err = execute(shlex.split(command))
         if code != 0:
-            raise Refused(f"'{command}' failed after its files were written, the next run repeats it: {(err or out).strip()}")
+            raise FileRefused(f"'{command}' failed after its files were written, the next run repeats it: {(err or out).strip()}")
         debt(command, owed).unlink()
     absent = [file["dest"] for file in files if file["content"] is not None and not Path(file["dest"]).exists()]
     return {
@@ -227,7 +225,7 @@ def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     try:
         result = run(module.params["files"], module.check_mode, module.run_command)
-    except (Refused, OSError) as error:
+    except (FileRefused, OSError) as error:
         module.fail_json(msg=str(error))
     except KeyError as error:
         module.fail_json(msg=f"no such user: {error}")

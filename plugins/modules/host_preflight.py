@@ -44,14 +44,13 @@ import json
 import os
 import pwd
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.shaka.platform.plugins.module_utils.access import TABLE, may_log_in
-
-Execute = Callable[[list[str]], tuple[int, str, str]]
+from ansible_collections.shaka.platform.plugins.module_utils.conventions import Execute
+from ansible_collections.shaka.platform.plugins.module_utils.server.access import TABLE, may_log_in
 
 
 def installed(packages: list[str], execute: Execute) -> list[str]:

@@ -47,9 +47,9 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.shaka.platform.plugins.module_utils.k3s_checks import Api, NotReady, findings, wait_until_ready
+from ansible_collections.shaka.platform.plugins.module_utils.conventions import PAUSE
+from ansible_collections.shaka.platform.plugins.module_utils.verify.hardening import ApiProbe, NotReady, findings, wait_until_ready
 
-PAUSE = 1.0  # seconds between two looks
 SETTLING = 15.0  # seconds within which what follows a start (labels, the kubelet's configuration, the audit log) must be there
 
 
@@ -69,7 +69,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     wanted: dict[str, Any] = module.params
-    api = Api(Path(wanted["state"]))
+    api = ApiProbe(Path(wanted["state"]))
     try:
         wait_until_ready(api, wanted["node"], 0 if module.check_mode else wanted["timeout"], PAUSE)
     except NotReady as error:

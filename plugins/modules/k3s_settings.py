@@ -84,12 +84,13 @@ platform_findings:
 import calendar
 import hashlib
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.shaka.platform.plugins.module_utils.files import write_whole
+from ansible_collections.shaka.platform.plugins.module_utils.conventions import Execute
+from ansible_collections.shaka.platform.plugins.module_utils.server.files import write_whole
 
 DAY = 86400
 DISABLED = ".disabled"
@@ -108,7 +109,6 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "renewal_days": {"type": "int", "default": 120},
     "warning_days": {"type": "int", "default": 30},
 }
-Execute = Callable[[list[str]], tuple[int, str, str]]
 
 
 def found(patterns: Iterable[str]) -> list[str]:
@@ -147,7 +147,7 @@ def recorded(path: Path) -> tuple[dict[str, str], float]:
     return {name: digest for digest, _gap, name in (line.partition("  ") for line in lines)}, started
 
 
-def differences(then: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+def reasons_to_restart(then: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
     """What is not as the running process was started with, in words."""
     words = [f"{path} differs" for path in now if path in then and now[path] != then[path]]
     words += [f"{path} was not there" for path in now if path not in then]
@@ -202,7 +202,7 @@ def run(params: dict[str, Any], check_mode: bool, execute: Execute, now: float) 
     restart, renewed = [], []
     if not {"ActiveState=inactive", "ActiveState=failed"} & {*service}:
         then, started = recorded(Path(params["record"]))
-        restart = differences(then, wanted)
+        restart = reasons_to_restart(then, wanted)
         restart += ["systemd holds an older unit"] if reload and not restart else []
         renewed = due(certificates, started, now, params["renewal_days"])
         restart += [f"{path} ends {day(certificates[path])} and is renewed at a start" for path in renewed]

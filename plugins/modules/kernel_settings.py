@@ -55,7 +55,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.shaka.platform.plugins.module_utils.swap import SwapError, is_container, steps
+from ansible_collections.shaka.platform.plugins.module_utils.server.swap import SwapError, is_container, steps
 
 # Where the kernel shows that a feature is there, whether its module was loaded, built in or belongs to a container's host.
 SHOWN_AT = {

@@ -53,16 +53,14 @@ import os
 import pwd
 import re
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.shaka.platform.plugins.module_utils.files import write_whole
-from ansible_collections.shaka.platform.plugins.module_utils.home import make_parent
+from ansible_collections.shaka.platform.plugins.module_utils.conventions import Execute
 from ansible_collections.shaka.platform.plugins.module_utils.kubectl import ARGUMENTS
-
-Execute = Callable[[list[str]], tuple[int, str, str]]
+from ansible_collections.shaka.platform.plugins.module_utils.server.files import write_whole
+from ansible_collections.shaka.platform.plugins.module_utils.server.home import make_parent
 
 
 class KubeconfigError(Exception):

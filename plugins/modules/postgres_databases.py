@@ -86,26 +86,26 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.shaka.platform.plugins.module_utils import stand_in
-from ansible_collections.shaka.platform.plugins.module_utils.changeover import Application
-from ansible_collections.shaka.platform.plugins.module_utils.kubectl import ARGUMENTS, Kubectl, Unanswered, until_answered
-from ansible_collections.shaka.platform.plugins.module_utils.postgres_state import (
+from ansible_collections.shaka.platform.plugins.module_utils.conventions import WORKERS
+from ansible_collections.shaka.platform.plugins.module_utils.data import stand_in
+from ansible_collections.shaka.platform.plugins.module_utils.data.changeover import Application
+from ansible_collections.shaka.platform.plugins.module_utils.data.postgres import (
     ADMIN,
     LOGIN,
     POOLER,
-    Change,
+    SqlChange,
     Wanted,
-    differences,
     login,
     no_login,
     outdated,
     question,
+    role_changes,
     script,
 )
-from ansible_collections.shaka.platform.plugins.module_utils.volumes import refusals, volumes
+from ansible_collections.shaka.platform.plugins.module_utils.data.volumes import refusals, volumes
+from ansible_collections.shaka.platform.plugins.module_utils.kubectl import ARGUMENTS, Kubectl, Unanswered, until_answered
 
 POD = "postgres-0"
-THREADS = 8
 PSQL = ["psql", "--no-psqlrc", "--username", ADMIN, "--dbname", ADMIN]
 ARGUMENT_SPEC: dict[str, Any] = {
     "environments": {"type": "dict", "required": True},
@@ -121,7 +121,7 @@ class Failed(Exception):
     """What a person has to see to; the text is for them."""
 
 
-class Answer(NamedTuple):
+class InstanceState(NamedTuple):
     """What was made in one Postgres, whether it has a stand-in, and why it is pending."""
 
     made: list[str]
@@ -129,7 +129,7 @@ class Answer(NamedTuple):
     pending: str = ""
 
 
-def wanted(env: Mapping[str, Any], secrets: Mapping[str, str]) -> Wanted:
+def desired(env: Mapping[str, Any], secrets: Mapping[str, str]) -> Wanted:
     """What the inventory says of an environment."""
     spec = env["postgres"]
     passwords = {spec["app_user"] or spec["user"]: secrets["DB_PASSWORD"]}
@@ -162,15 +162,15 @@ class Instance:
             raise Unanswered(said)
         return lines[0], {line["database"]: line for line in lines[1:]}
 
-    def make(self, changes: list[Change]) -> None:
+    def make(self, changes: list[SqlChange]) -> None:
         ok, said = self.kubectl.execute(self.env["namespace"], POD, *PSQL, text=script(changes)) if changes else (True, "")
         if not ok:
             raise Failed(f"{self.env['namespace']}: Postgres refused one of: {'; '.join(change.said for change in changes)}: {said}")
 
-    def ensure(self, check: bool, deadline: float, rollout: float) -> Answer:
+    def ensure(self, check: bool, deadline: float, rollout: float) -> InstanceState:
         """Raises Unanswered or Failed."""
         cluster, databases = self.look()
-        changes = differences(self.what, cluster, databases)
+        changes = role_changes(self.what, cluster, databases)
         has_stand_in = LOGIN in cluster["roles"]
         if not check and outdated(self.what, cluster["roles"]):
             has_stand_in = self.change_over(rollout) or has_stand_in
@@ -182,7 +182,7 @@ class Instance:
             if not check:
                 stand_in.remove(self.application)
                 self.make(gone)
-        return Answer([f"{self.env['name']}: {change.said}" for change in changes], has_stand_in)
+        return InstanceState([f"{self.env['name']}: {change.said}" for change in changes], has_stand_in)
 
     def change_over(self, rollout: float) -> bool:
         """Let the application use a stand-in, if it has to; raises Failed."""
@@ -201,13 +201,13 @@ class Instance:
         return True
 
 
-def ensure_in_time(instance: Instance, check: bool, deadline: float, rollout: float) -> Answer:
+def ensure_in_time(instance: Instance, check: bool, deadline: float, rollout: float) -> InstanceState:
     """The answer of a Postgres, or why there is none."""
     deadline = 0 if check else deadline
     try:
         return until_answered(lambda: instance.ensure(check, deadline, rollout), deadline)
     except Unanswered as error:
-        return Answer([], pending=str(error) or "no answer")
+        return InstanceState([], pending=str(error) or "no answer")
 
 
 def run(params: Mapping[str, Any], check: bool) -> dict[str, Any]:
@@ -215,8 +215,8 @@ def run(params: Mapping[str, Any], check: bool) -> dict[str, Any]:
     kubectl = Kubectl(params["kubectl"], 30)
     deadline = time.monotonic() + params["wait_timeout"]
     environments = params["environments"]
-    instances = {name: Instance(kubectl, env, wanted(env, params["passwords"][name])) for name, env in environments.items()}
-    with ThreadPoolExecutor(THREADS) as pool:
+    instances = {name: Instance(kubectl, env, desired(env, params["passwords"][name])) for name, env in environments.items()}
+    with ThreadPoolExecutor(WORKERS) as pool:
         claims, persistent = (pool.submit(kubectl.get, f"/api/v1/{kind}") for kind in ("persistentvolumeclaims", "persistentvolumes"))
         found = volumes(*((answer.result()[0] or {}).get("items", []) for answer in (claims, persistent)))
         refused = [text for name, env in environments.items() for text in refusals(name, env, found.get(env["namespace"]), params["image"])]

@@ -76,9 +76,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.shaka.platform.plugins.module_utils.changeover import Application
-from ansible_collections.shaka.platform.plugins.module_utils.kubectl import ARGUMENTS, Kubectl, Unanswered, until_answered
-from ansible_collections.shaka.platform.plugins.module_utils.redis_users import (
+from ansible_collections.shaka.platform.plugins.module_utils.conventions import WORKERS
+from ansible_collections.shaka.platform.plugins.module_utils.data.changeover import Application
+from ansible_collections.shaka.platform.plugins.module_utils.data.redis import (
     CATEGORIES,
     User,
     answers,
@@ -88,9 +88,9 @@ from ansible_collections.shaka.platform.plugins.module_utils.redis_users import 
     question,
     question_users,
 )
+from ansible_collections.shaka.platform.plugins.module_utils.kubectl import ARGUMENTS, Kubectl, Unanswered, until_answered
 
 POD = "redis-0"
-THREADS = 8
 CLI = ["redis-cli", "-3", "--json"]
 ARGUMENT_SPEC: dict[str, Any] = {
     "servers": {
@@ -105,7 +105,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
 }
 
 
-class Server(NamedTuple):
+class RedisServer(NamedTuple):
     """One Redis: its users, and by user the environment, the password and the application that holds it."""
 
     namespace: str
@@ -128,7 +128,7 @@ def ask(kubectl: Kubectl, namespace: str, text: str) -> list[Any]:
     return found
 
 
-def ensure(kubectl: Kubectl, server: Server, check: bool, deadline: float) -> tuple[list[str], dict[str, list[str]]]:
+def ensure(kubectl: Kubectl, server: RedisServer, check: bool, deadline: float) -> tuple[list[str], dict[str, list[str]]]:
     """What was set, or would be, and the passwords kept by environment; raises Unanswered."""
     names, *members = ask(kubectl, server.namespace, question())
     categories = {name: frozenset(found) for name, found in zip(CATEGORIES, members, strict=True)}
@@ -144,7 +144,7 @@ def ensure(kubectl: Kubectl, server: Server, check: bool, deadline: float) -> tu
     return [f"{server.namespace}: {said}" for said, _command in changes], {server.clients[name][0]: digests for name, digests in kept.items()}
 
 
-def ensure_in_time(kubectl: Kubectl, server: Server, check: bool, deadline: float) -> tuple[list[str], dict[str, list[str]], str]:
+def ensure_in_time(kubectl: Kubectl, server: RedisServer, check: bool, deadline: float) -> tuple[list[str], dict[str, list[str]], str]:
     """(what was set, what is kept, why it is pending)."""
     deadline = 0 if check else deadline
     try:
@@ -153,22 +153,22 @@ def ensure_in_time(kubectl: Kubectl, server: Server, check: bool, deadline: floa
         return [], {}, str(error)
 
 
-def read(kubectl: Kubectl, given: Mapping[str, Any], passwords: Mapping[str, Mapping[str, str]]) -> Server:
+def read_server(kubectl: Kubectl, given: Mapping[str, Any], passwords: Mapping[str, Mapping[str, str]]) -> RedisServer:
     """A server as the task names it."""
     users, clients = [], {}
     for user in given["users"]:
         password = passwords[user["environment"]]["REDIS_PASSWORD"]
         users.append(User(user["name"], user["keys"], user["channels"], user["commands"], digest(password)))
         clients[user["name"]] = (user["environment"], password, Application(kubectl, user["application"]))
-    return Server(given["namespace"], users, clients)
+    return RedisServer(given["namespace"], users, clients)
 
 
 def run(params: Mapping[str, Any], check: bool) -> dict[str, Any]:
     """The module's result."""
     kubectl = Kubectl(params["kubectl"], 30)
     deadline = time.monotonic() + params["wait_timeout"]
-    servers = [read(kubectl, given, params["passwords"]) for given in params["servers"]]
-    with ThreadPoolExecutor(THREADS) as pool:
+    servers = [read_server(kubectl, given, params["passwords"]) for given in params["servers"]]
+    with ThreadPoolExecutor(WORKERS) as pool:
         asked = {server.namespace: pool.submit(ensure_in_time, kubectl, server, check, deadline) for server in servers}
         found = {namespace: answer.result() for namespace, answer in asked.items()}
     changes = [line for made, _kept, _why in found.values() for line in made]

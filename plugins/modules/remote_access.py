@@ -68,8 +68,8 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.shaka.platform.plugins.module_utils.access import AccessError, File, Firewall, Part, Sshd
-from ansible_collections.shaka.platform.plugins.module_utils.commit import Commit
+from ansible_collections.shaka.platform.plugins.module_utils.server.access import AccessError, File, Firewall, Part, Sshd
+from ansible_collections.shaka.platform.plugins.module_utils.server.commit_confirm import Commit
 
 ARGUMENT_SPEC: dict[str, Any] = {
     "firewall": {

@@ -67,9 +67,10 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.shaka.platform.plugins.module_utils import manifest, traces
-from ansible_collections.shaka.platform.plugins.module_utils.alone import Busy, alone
-from ansible_collections.shaka.platform.plugins.module_utils.reset import Execute, Kept, Server
+from ansible_collections.shaka.platform.plugins.module_utils.conventions import Execute
+from ansible_collections.shaka.platform.plugins.module_utils.server import ledger, traces
+from ansible_collections.shaka.platform.plugins.module_utils.server.lock import Busy, alone
+from ansible_collections.shaka.platform.plugins.module_utils.server.reset import Installation, Kept
 
 ARGUMENT_SPEC: dict[str, Any] = {
     "list_only": {"type": "bool", "default": False},
@@ -87,7 +88,7 @@ WIDTH = 36  # their characters
 KUBECTL = ["/usr/local/bin/k3s", "kubectl", "get", "cronjobs,jobs", "--all-namespaces", "--output=json", "--request-timeout=10s"]
 
 
-class Refused(Exception):
+class ResetRefused(Exception):
     """The reset must not happen; the text says what to do instead."""
 
 
@@ -120,7 +121,7 @@ def tables(found: Mapping[str, list[str]], kept: Kept, backups: Mapping[str, str
     rows = [[kind, str(len(names)), shown(names)] for kind, names in found.items() if names and kind != "volumes"]
     lost = [[volume, loss(volume, backups)] for volume in found["volumes"]]
     stays = ["packages", "backups in S3", "sysctl values in force until the next boot"]
-    stays += [path for path in manifest.load() if kept.ssh and path.startswith("/etc/ssh/")] + (["volumes"] if kept.data else [])
+    stays += [path for path in ledger.load() if kept.ssh and path.startswith("/etc/ssh/")] + (["volumes"] if kept.data else [])
     result: list[dict[str, Any]] = [
         {"title": "What the platform has on this server, and a reset removes", "columns": ["kind", "", "which"], "rows": rows}
     ]
@@ -138,9 +139,9 @@ def own_account() -> str:
 def refuse_own_account(account: str, users: list[str]) -> None:
     """Never take away the account, or the keys, of the connection that the reset runs over."""
     if account in users:
-        raise Refused(f"reset_users has {account}, the account that Ansible connects as: connect as another one, or take it out of reset_users")
-    if f"/home/{account}/.ssh/authorized_keys" in manifest.load():
-        raise Refused(f"Ansible connects as {account}, whose keys the platform brought and a reset removes: connect as another account")
+        raise ResetRefused(f"reset_users has {account}, the account that Ansible connects as: connect as another one, or take it out of reset_users")
+    if f"/home/{account}/.ssh/authorized_keys" in ledger.load():
+        raise ResetRefused(f"Ansible connects as {account}, whose keys the platform brought and a reset removes: connect as another account")
 
 
 def run(params: dict[str, Any], check_mode: bool, execute: Execute) -> dict[str, Any]:
@@ -148,7 +149,7 @@ def run(params: dict[str, Any], check_mode: bool, execute: Execute) -> dict[str,
     account = own_account()
     refuse_own_account(account, params["users"])
     kept = Kept(params["keep_data"], params["keep_ssh"])
-    server = Server(execute, kept, params["users"], account)
+    server = Installation(execute, kept, params["users"], account)
     found = server.listing()
     anything = any(found.values())
     hostname = socket.gethostname()
@@ -160,12 +161,12 @@ def run(params: dict[str, Any], check_mode: bool, execute: Execute) -> dict[str,
     if anything and not check_mode:
         names = [*dict.fromkeys([*params["names"], hostname])]
         if not given & {*names}:
-            raise Refused(
+            raise ResetRefused(
                 f"nothing was removed: '{params['confirm']}' is not the name of this server; type, or give as reset_confirm, {' or '.join(names)}"
             )
         server.remove()
         if left := {kind: names for kind, names in server.listing().items() if names}:
-            raise Refused(
+            raise ResetRefused(
                 f"the reset ended, but there is still: {'; '.join(f'{kind}: {shown(names)}' for kind, names in left.items())}; run it again"
             )
     before = "".join(f"{kind}: {name}\n" for kind, names in found.items() for name in names)
@@ -177,7 +178,7 @@ def main() -> None:
     try:
         with alone(LOCKED, BUSY, PATIENCE):
             result = run(module.params, module.check_mode, module.run_command)
-    except (Busy, Refused, OSError) as error:
+    except (Busy, ResetRefused, OSError) as error:
         module.fail_json(msg=str(error))
     module.exit_json(**result)
 

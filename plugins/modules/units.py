@@ -46,12 +46,11 @@ next:
   type: dict
 """
 
-from collections.abc import Callable
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.shaka.platform.plugins.module_utils.conventions import Execute
 
-Execute = Callable[[list[str]], tuple[int, str, str]]
 PROPERTIES = "Id,LoadState,UnitFileState,ActiveState,ConditionResult,ConditionTimestampMonotonic,NextElapseUSecRealtime"
 
 

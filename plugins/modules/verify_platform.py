@@ -95,11 +95,10 @@ import time
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.shaka.platform.plugins.module_utils.conventions import PAUSE
 from ansible_collections.shaka.platform.plugins.module_utils.kubectl import ARGUMENTS, Kubectl
-from ansible_collections.shaka.platform.plugins.module_utils.verify_checks import Limits, Verdict, evaluate, no_cluster
-from ansible_collections.shaka.platform.plugins.module_utils.verify_probes import gather
-
-PAUSE = 2.0  # seconds between two looks
+from ansible_collections.shaka.platform.plugins.module_utils.verify.checks import Limits, Verdict, evaluate, no_cluster
+from ansible_collections.shaka.platform.plugins.module_utils.verify.probes import gather
 
 
 def look(parameters: dict[str, Any]) -> Verdict:

@@ -43,7 +43,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.shaka.platform.plugins.module_utils.files import write_whole
+from ansible_collections.shaka.platform.plugins.module_utils.server.files import write_whole
 
 MARKER = "shaka-requirements.txt"
 

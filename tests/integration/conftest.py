@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.shaka.platform.plugins.module_utils.worker import PROGRAM
+from ansible_collections.shaka.platform.plugins.module_utils.engine.worker import PROGRAM
 
 from tests.over_ssh import connection
 
@@ -84,8 +84,8 @@ def _unpacked(ssh: tuple[str, ...]) -> Iterator[Cluster]:
     found = Cluster(ssh, f"/tmp/{name}", name)
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w:gz") as archive:
-        for path in UTILS.glob("*.py"):
-            archive.add(path, f"{PLACE}/{path.name}")
+        for path in UTILS.rglob("*.py"):
+            archive.add(path, f"{PLACE}/{path.relative_to(UTILS)}")
     found.run(f"mkdir {found.root} && tar -xz -C {found.root}", packed.getvalue())
     yield found
     labelled = f"-l app.kubernetes.io/part-of={name}"

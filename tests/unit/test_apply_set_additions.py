@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 import pytest
-from ansible_collections.shaka.platform.plugins.module_utils.additions import CONTROLLERS, added, removal, without
+from ansible_collections.shaka.platform.plugins.module_utils.engine.additions import CONTROLLERS, added, removal, without
 from ansible_collections.shaka.platform.plugins.modules.apply_set import DOCUMENTATION
 
 CONTAINER = 'k:{"name":"api"}'

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.shaka.platform.plugins.module_utils.autoscaling import autoscaled, holds_replicas, with_replicas, without_replicas
-from ansible_collections.shaka.platform.plugins.module_utils.content import content, diff, differing, digest
-from ansible_collections.shaka.platform.plugins.module_utils.merge import apply_patches, merge
-from ansible_collections.shaka.platform.plugins.module_utils.ordering import CUSTOM, rank
-from ansible_collections.shaka.platform.plugins.module_utils.yamlio import YamlError, read_objects, to_yaml
+from ansible_collections.shaka.platform.plugins.module_utils.engine.autoscaling import autoscaled, holds_replicas, with_replicas, without_replicas
+from ansible_collections.shaka.platform.plugins.module_utils.engine.content import content, diff, differing, digest
+from ansible_collections.shaka.platform.plugins.module_utils.engine.ordering import CUSTOM, rank
+from ansible_collections.shaka.platform.plugins.module_utils.engine.patches import apply_patches, merge
+from ansible_collections.shaka.platform.plugins.module_utils.engine.yamlio import YamlError, read_objects, to_yaml
 
 
 def obj(kind: str, name: str = "x", namespace: str = "", api: str = "v1", **fields: Any) -> dict[str, Any]:

@@ -6,9 +6,16 @@ import time
 from typing import Any
 
 import pytest
-from ansible_collections.shaka.platform.plugins.module_utils import waiter
-from ansible_collections.shaka.platform.plugins.module_utils.readiness import Lack, creation_problem, issuing_problem, lack, pod_problems, unproven
-from ansible_collections.shaka.platform.plugins.module_utils.references import Scrubber
+from ansible_collections.shaka.platform.plugins.module_utils.engine import waiter
+from ansible_collections.shaka.platform.plugins.module_utils.engine.readiness import (
+    Lack,
+    creation_problem,
+    issuing_problem,
+    lack,
+    pod_problems,
+    unproven,
+)
+from ansible_collections.shaka.platform.plugins.module_utils.engine.references import Scrubber
 
 
 def thing(kind: str, api: str = "v1", spec: Any = None, status: Any = None, **meta: Any) -> dict[str, Any]:

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.shaka.platform.plugins.module_utils import applier, worker
-from ansible_collections.shaka.platform.plugins.module_utils.identity import MANAGER, SET, key_of, stranger
-from ansible_collections.shaka.platform.plugins.module_utils.kube import Api, ApiError, Unreachable
-from ansible_collections.shaka.platform.plugins.module_utils.pruning import left_over
+from ansible_collections.shaka.platform.plugins.module_utils.engine import applier, worker
+from ansible_collections.shaka.platform.plugins.module_utils.engine.client import Api, ApiError, Unreachable
+from ansible_collections.shaka.platform.plugins.module_utils.engine.identity import MANAGER, SET, key_of, stranger
+from ansible_collections.shaka.platform.plugins.module_utils.engine.pruning import left_over
 
 VERBS = ["list", "delete", "patch", "get"]
 SERVED = {

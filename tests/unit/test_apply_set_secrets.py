@@ -7,12 +7,12 @@ import json
 from typing import Any
 
 import pytest
-from ansible_collections.shaka.platform.plugins.module_utils import applier
-from ansible_collections.shaka.platform.plugins.module_utils.compose import compose
-from ansible_collections.shaka.platform.plugins.module_utils.errors import explain
-from ansible_collections.shaka.platform.plugins.module_utils.item import Refused
-from ansible_collections.shaka.platform.plugins.module_utils.kube import ApiError
-from ansible_collections.shaka.platform.plugins.module_utils.references import Scrubber, references_in, resolve
+from ansible_collections.shaka.platform.plugins.module_utils.engine import applier
+from ansible_collections.shaka.platform.plugins.module_utils.engine.client import ApiError
+from ansible_collections.shaka.platform.plugins.module_utils.engine.compose import compose
+from ansible_collections.shaka.platform.plugins.module_utils.engine.errors import explain
+from ansible_collections.shaka.platform.plugins.module_utils.engine.item import Refused
+from ansible_collections.shaka.platform.plugins.module_utils.engine.references import Scrubber, fill_in, references_in
 
 SECRET: dict[str, Any] = {
     "apiVersion": "v1",
@@ -24,13 +24,13 @@ SECRET: dict[str, Any] = {
 
 def test_references_are_found_and_resolved_into_data() -> None:
     assert list(references_in(SECRET)) == ["prod/REDIS_PASSWORD"]
-    resolved, errors = resolve(SECRET, {"prod/REDIS_PASSWORD": "pässword"})
+    resolved, errors = fill_in(SECRET, {"prod/REDIS_PASSWORD": "pässword"})
     assert not errors and "stringData" not in resolved
     assert {key: base64.b64decode(value).decode() for key, value in resolved["data"].items()} == {"URL": "redis://:pässword@redis/2", "PLAIN": "text"}
 
 
 def test_an_unknown_reference_names_object_key_and_inventory() -> None:
-    _resolved, errors = resolve(SECRET, {})
+    _resolved, errors = fill_in(SECRET, {})
     assert errors == ["Secret n/s: stringData.URL refers to the unknown secret @{prod/REDIS_PASSWORD} (inventory: platform_environments.prod)"]
 
 

@@ -15,9 +15,10 @@ import pytest
 import yaml
 from ansible_collections.shaka.platform.plugins.action import artifacts_lock
 from ansible_collections.shaka.platform.plugins.modules import artifact_files
-from ansible_collections.shaka.platform.plugins.plugin_utils import artifact_lock, registry, upstream
-from ansible_collections.shaka.platform.plugins.plugin_utils.artifact_lock import LockError
-from ansible_collections.shaka.platform.plugins.plugin_utils.upstream import Upstream, UpstreamError
+from ansible_collections.shaka.platform.plugins.plugin_utils.artifacts import lock as artifact_lock
+from ansible_collections.shaka.platform.plugins.plugin_utils.artifacts import registry, upstream
+from ansible_collections.shaka.platform.plugins.plugin_utils.artifacts.lock import LockError
+from ansible_collections.shaka.platform.plugins.plugin_utils.artifacts.upstream import Upstream, UpstreamError
 from upstreams import serving, sha256
 
 ROOT = Path(__file__).parents[2]
@@ -139,8 +140,8 @@ def test_a_damaged_file_is_refused(tmp_path: Path, content: str, message: str) -
     kept = tmp_path / "artifacts.lock.yml"
     kept.write_text(content)
     with pytest.raises(LockError, match=f"(?s){message}.*version control"):
-        artifacts_lock.read(kept)
-    assert artifacts_lock.read(tmp_path / "none.yml") == {}
+        artifacts_lock.read_lock(kept)
+    assert artifacts_lock.read_lock(tmp_path / "none.yml") == {}
 
 
 def test_a_missing_release_and_a_list_without_the_file(server: Any) -> None:

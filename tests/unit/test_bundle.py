@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 import yaml
 from ansible_collections.shaka.platform.plugins.action import bundle as action
-from ansible_collections.shaka.platform.plugins.module_utils.alone import Busy, alone
-from ansible_collections.shaka.platform.plugins.plugin_utils import bundle, oci_archive
-from ansible_collections.shaka.platform.plugins.plugin_utils.upstream import UpstreamError
+from ansible_collections.shaka.platform.plugins.module_utils.server.lock import Busy, alone
+from ansible_collections.shaka.platform.plugins.plugin_utils.artifacts import bundle, oci_archive
+from ansible_collections.shaka.platform.plugins.plugin_utils.artifacts.upstream import UpstreamError
 from upstreams import image, serving, sha256
 
 ROOT = Path(__file__).parents[2]

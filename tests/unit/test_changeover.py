@@ -7,11 +7,11 @@ import json
 from typing import Any
 
 import pytest
-from ansible_collections.shaka.platform.plugins.module_utils import changeover, stand_in
-from ansible_collections.shaka.platform.plugins.module_utils.changeover import HASH, Application, Held, held, redirected, stands_in
+from ansible_collections.shaka.platform.plugins.module_utils.data import changeover, stand_in
+from ansible_collections.shaka.platform.plugins.module_utils.data.changeover import HASH, Application, Held, held, redirected, stands_in
+from ansible_collections.shaka.platform.plugins.module_utils.data.postgres import Wanted, login, no_login, outdated, script
+from ansible_collections.shaka.platform.plugins.module_utils.data.scram import verifier
 from ansible_collections.shaka.platform.plugins.module_utils.kubectl import Kubectl, Unanswered
-from ansible_collections.shaka.platform.plugins.module_utils.postgres_state import Wanted, login, no_login, outdated, script
-from ansible_collections.shaka.platform.plugins.module_utils.scram import verifier
 
 ENV = {"namespace": "shop", "api": {"name": "api"}, "config_hash": "new"}
 

@@ -48,7 +48,7 @@ def test_check_mode_tells_what_would_still_be_absent(tmp_path: Path) -> None:
 def test_one_refused_file_leaves_all_old_ones(tmp_path: Path) -> None:
     first, second = tmp_path / "first", tmp_path / "second"
     second.write_text("old")
-    with pytest.raises(config_files.Refused, match=f"{second}.*the old one stays: bad line"):
+    with pytest.raises(config_files.FileRefused, match=f"{second}.*the old one stays: bad line"):
         config_files.run([file(first), file(second, validate="check --file %s")], False, refuse)
     assert second.read_text() == "old" and list(tmp_path.iterdir()) == [second]
 
@@ -80,7 +80,7 @@ def test_commands_follow_a_change_once_also_after_an_interruption(tmp_path: Path
         return 0, "", ""
 
     files = [file(tmp_path / name, apply=["daemon-reload", "restart it"]) for name in ("a", "b")]
-    with pytest.raises(config_files.Refused, match="'daemon-reload' failed after its files were written"):
+    with pytest.raises(config_files.FileRefused, match="'daemon-reload' failed after its files were written"):
         config_files.run(files, False, refuse, owed)
     assert config_files.run(files, True, record, owed)["changed"] and ran == []
     result = config_files.run(files, False, record, owed)

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.shaka.platform.plugins.plugin_utils.fit import Amounts, Plan, Row, make_plan
-from ansible_collections.shaka.platform.plugins.plugin_utils.quantities import QuantityError
+from ansible_collections.shaka.platform.plugins.module_utils.quantities import QuantityError
+from ansible_collections.shaka.platform.plugins.plugin_utils.amounts import Amounts
+from ansible_collections.shaka.platform.plugins.plugin_utils.plan.fit import FitPlan, Row, make_plan
 
 MI = 1 << 20
 
@@ -53,13 +54,13 @@ spec:
 """
 
 
-def row(plan: Plan, name: str) -> Row:
+def row(plan: FitPlan, name: str) -> Row:
     return next(item for item in plan.rows if item.component == name)
 
 
 def plan_of(
     text: str, role: str = "api", environment: str | None = "prod", quota: dict[str, str] | None = None, server: dict[str, Any] | None = None
-) -> Plan:
+) -> FitPlan:
     described = model(**(server or {}))
     described["environments"]["prod"]["quota"] = quota or {}
     return make_plan([Set(f"{role}.{environment}", role, environment, objects(text))], described)

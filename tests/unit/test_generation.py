@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 import yaml
-from ansible_collections.shaka.platform.plugins.plugin_utils.generation import complete, random_value, wanted
+from ansible_collections.shaka.platform.plugins.plugin_utils.model.generation import generate_missing, needed_names, random_value
 
 ROOT = Path(__file__).parents[2]
 GROUPS = {"prod": ["DB_PASSWORD", "STRIPE_KEY"], "shared": ["ADMIN"]}
 
 
 def run(found: dict[str, dict[str, str]], rotate: tuple[str, ...] = ()) -> tuple[dict[str, dict[str, str]], list[str], list[str], list[str]]:
-    done = complete(found, GROUPS, {}, ["STRIPE_KEY"], rotate, lambda least: f"new-{least}")
+    done = generate_missing(found, GROUPS, {}, ["STRIPE_KEY"], rotate, lambda least: f"new-{least}")
     return done.secrets, done.generated, done.rotated, done.given
 
 
@@ -45,7 +45,7 @@ def test_values_are_long_enough_and_never_the_same() -> None:
 
 
 def test_an_environment_s_names_are_those_that_the_model_asks_for() -> None:
-    found = wanted({"prod": {"secrets": ["JWT", "DB_PASSWORD"], "postgres": {"app_user": "app", "pgbouncer": {"enabled": True}}}, "dev": None})
+    found = needed_names({"prod": {"secrets": ["JWT", "DB_PASSWORD"], "postgres": {"app_user": "app", "pgbouncer": {"enabled": True}}}, "dev": None})
     assert found["prod"] == ["DB_PASSWORD", "REDIS_PASSWORD", "JWT", "DB_OWNER_PASSWORD", "PGBOUNCER_PASSWORD"]
     assert found["dev"] == ["DB_PASSWORD", "REDIS_PASSWORD"] and found["shared"] == ["REDIS_ADMIN_PASSWORD"]
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 from ansible_collections.shaka.platform.plugins.modules import host_preflight
-from ansible_collections.shaka.platform.plugins.plugin_utils.host import NEEDED, RULES, host_problems
+from ansible_collections.shaka.platform.plugins.plugin_utils.model.host import NEEDED, RULES, host_problems
 
 ROLE = Path(__file__).parents[2] / "roles/host"
 DEFAULTS: dict[str, Any] = {**yaml.safe_load((ROLE / "defaults/main.yml").read_text()), "host_ssh_port": 22}

@@ -18,7 +18,7 @@ from ansible.inventory.manager import InventoryManager
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
 from ansible.vars.manager import VariableManager
-from ansible_collections.shaka.platform.plugins.plugin_utils.model import merge
+from ansible_collections.shaka.platform.plugins.plugin_utils.model.resolve import merge
 
 ROOT = Path(__file__).parents[2]
 INPUTS = ROOT / "tests/inputs"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.shaka.platform.plugins.plugin_utils.json_schema import flaws, schema_flaws
+from ansible_collections.shaka.platform.plugins.plugin_utils.model.json_schema import flaws, schema_flaws
 
 PLAN = {"type": "object", "required": ["limit"], "additionalProperties": False, "properties": {"limit": {"type": "integer", "minimum": 1}}}
 PLANS = {"type": "object", "minProperties": 1, "required": ["starter"], "additionalProperties": PLAN}

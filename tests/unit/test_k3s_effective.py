@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.shaka.platform.plugins.module_utils import k3s_checks
-from ansible_collections.shaka.platform.plugins.module_utils.k3s_checks import Answer, Api, NotReady
+from ansible_collections.shaka.platform.plugins.module_utils.verify import hardening
+from ansible_collections.shaka.platform.plugins.module_utils.verify.hardening import ApiProbe, HttpAnswer, NotReady
 
 READY = {"status": {"conditions": [{"type": "Ready", "status": "True"}]}, "metadata": {"labels": {"tier": "db"}}}
 KUBELET = {"maxPods": 60, "imageGCHighThresholdPercent": 80, "podPidsLimit": 1024}
@@ -19,12 +19,12 @@ WANTED = {
 }  # fmt: skip
 
 
-class Fake(Api):
+class Fake(ApiProbe):
     """A hardened server; tests take one thing away."""
 
     def __init__(self, state: Path) -> None:
         super().__init__(state)
-        self.answers: dict[str, Answer] = {}
+        self.answers: dict[str, HttpAnswer] = {}
         self.plain = False
         self.level: str | None = "Metadata"
         (state / "server/db").mkdir(parents=True)
@@ -38,36 +38,36 @@ class Fake(Api):
 
     def ask(
         self, path: str, method: str = "GET", body: Any = None, *, anonymous: bool = False, port: int = 6443, headers: Mapping[str, str] | None = None
-    ) -> Answer:
+    ) -> HttpAnswer:
         key = f"{'anonymous ' if anonymous else ''}{method} {path}"
         if key in self.answers:
             return self.answers[key]
         if anonymous:
-            return Answer(401, {})
+            return HttpAnswer(401, {})
         if method == "GET" and path.endswith("limit=1") and self.level:
             event = {"level": self.level, "userAgent": (headers or {})["User-Agent"]}
             (self.state / "server/logs/audit.log").write_text(f"not json\n{json.dumps(event)}\n")
         if path.endswith("configz"):
-            return Answer(200, {"kubeletconfig": {**KUBELET, "other": 1}})
+            return HttpAnswer(200, {"kubeletconfig": {**KUBELET, "other": 1}})
         if "pods?dryRun" in path:
-            return Answer(403, {"message": 'pods "x" is forbidden: violates PodSecurity "restricted:latest": privileged'})
+            return HttpAnswer(403, {"message": 'pods "x" is forbidden: violates PodSecurity "restricted:latest": privileged'})
         if method == "PATCH":
-            return Answer(403, {"message": "is not allowed to modify node"})
+            return HttpAnswer(403, {"message": "is not allowed to modify node"})
         if method == "POST":
             self.store(f"kube-system/{body['metadata']['name']}", b"plain" if self.plain else b"k8s:enc:secretbox:v1:key:x")
         if method == "DELETE":
             self.store(f"kube-system/{path.rpartition('/')[2]}", b"", deleted=True)
-        return Answer(200, READY)
+        return HttpAnswer(200, READY)
 
     def findings(self, **wanted: Any) -> list[str]:
         audit = {"audit_log": str(self.state / "server/logs/audit.log")}
-        return k3s_checks.findings(self, {**WANTED, **audit, **wanted}, may_write=True)
+        return hardening.findings(self, {**WANTED, **audit, **wanted}, may_write=True)
 
 
 @pytest.fixture
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fake:
     monkeypatch.setattr("time.sleep", lambda _: None)
-    monkeypatch.setattr(k3s_checks, "READ_ONLY", 1)  # a port on which nobody listens here
+    monkeypatch.setattr(hardening, "READ_ONLY", 1)  # a port on which nobody listens here
     return Fake(tmp_path)
 
 
@@ -82,17 +82,17 @@ def test_a_hardened_server_passes_also_before_its_first_secret(server: Fake) -> 
 @pytest.mark.parametrize(
     ("key", "answer", "says"),
     [
-        ("anonymous GET /api/v1/namespaces", Answer(403, {}), "API server answers anonymous requests (403"),
-        ("anonymous GET /pods", Answer(200, {}), "kubelet answers anonymous requests (200"),
-        ("GET /api/v1/nodes/n", Answer(200, {}), "has not the label tier=db: kubectl label node n"),
-        ("GET /api/v1/nodes/n/proxy/configz", Answer(200, {"kubeletconfig": {**KUBELET, "maxPods": 110}}), "maxPods 110, not 60"),
-        ("GET /api/v1/nodes/n/proxy/configz", Answer(502, "down"), "cannot be read: 502 down"),
-        ("POST /api/v1/namespaces/default/pods?dryRun=All", Answer(201, {}), "is not refused by Pod Security (201"),
-        ("POST /api/v1/namespaces/default/pods?dryRun=All", Answer(403, {"message": "no quota"}), "(403 no quota)"),
-        ("PATCH /api/v1/nodes/n?dryRun=All", Answer(200, {}), "NodeRestriction is not in force"),
+        ("anonymous GET /api/v1/namespaces", HttpAnswer(403, {}), "API server answers anonymous requests (403"),
+        ("anonymous GET /pods", HttpAnswer(200, {}), "kubelet answers anonymous requests (200"),
+        ("GET /api/v1/nodes/n", HttpAnswer(200, {}), "has not the label tier=db: kubectl label node n"),
+        ("GET /api/v1/nodes/n/proxy/configz", HttpAnswer(200, {"kubeletconfig": {**KUBELET, "maxPods": 110}}), "maxPods 110, not 60"),
+        ("GET /api/v1/nodes/n/proxy/configz", HttpAnswer(502, "down"), "cannot be read: 502 down"),
+        ("POST /api/v1/namespaces/default/pods?dryRun=All", HttpAnswer(201, {}), "is not refused by Pod Security (201"),
+        ("POST /api/v1/namespaces/default/pods?dryRun=All", HttpAnswer(403, {"message": "no quota"}), "(403 no quota)"),
+        ("PATCH /api/v1/nodes/n?dryRun=All", HttpAnswer(200, {}), "NodeRestriction is not in force"),
     ],
 )
-def test_each_gap_is_named(server: Fake, key: str, answer: Answer, says: str) -> None:
+def test_each_gap_is_named(server: Fake, key: str, answer: HttpAnswer, says: str) -> None:
     server.answers[key] = answer
     found = server.findings()
     assert len(found) == 1 and says in found[0]
@@ -119,20 +119,20 @@ def test_an_open_audit_log_is_named(server: Fake) -> None:
 @pytest.mark.parametrize("flag", ["max-pods=9", "--image-gc-high-threshold=90", "pod-max-pids=5"])
 def test_a_flag_of_the_user_stands_over_a_field(server: Fake, flag: str) -> None:
     other = {"maxPods": 9, "imageGCHighThresholdPercent": 90, "podPidsLimit": 5}
-    server.answers["GET /api/v1/nodes/n/proxy/configz"] = Answer(200, {"kubeletconfig": other})
+    server.answers["GET /api/v1/nodes/n/proxy/configz"] = HttpAnswer(200, {"kubeletconfig": other})
     assert len(server.findings(kubelet_arguments=[flag])) == 2
 
 
 def test_no_answer_is_a_finding_and_waiting_ends_with_the_reason(tmp_path: Path) -> None:
-    api = Api(tmp_path)  # without certificates there is nobody to ask
-    found = k3s_checks.findings(api, {**WANTED, "audit_log": str(tmp_path / "audit.log")}, may_write=True)
+    api = ApiProbe(tmp_path)  # without certificates there is nobody to ask
+    found = hardening.findings(api, {**WANTED, "audit_log": str(tmp_path / "audit.log")}, may_write=True)
     assert len(found) >= 6 and all("does not answer" in sentence or "cannot be read" in sentence for sentence in found)
     with pytest.raises(NotReady, match="node n is not Ready: K3s does not answer"):
-        k3s_checks.wait_until_ready(api, "n", 0, 0)
+        hardening.wait_until_ready(api, "n", 0, 0)
 
 
 def test_a_node_that_is_not_ready_says_why() -> None:
     waiting = {"status": {"conditions": [{"type": "Ready", "status": "False", "message": "no network"}]}}
-    assert k3s_checks.not_ready(Answer(200, waiting), "n") == "no network"
-    assert k3s_checks.not_ready(Answer(404, {"message": "not found"}), "n") == "404 not found"
-    assert k3s_checks.not_ready(Answer(200, READY), "n") == ""
+    assert hardening.not_ready(HttpAnswer(200, waiting), "n") == "no network"
+    assert hardening.not_ready(HttpAnswer(404, {"message": "not found"}), "n") == "404 not found"
+    assert hardening.not_ready(HttpAnswer(200, READY), "n") == ""

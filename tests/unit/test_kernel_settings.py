@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.shaka.platform.plugins.module_utils import swap
+from ansible_collections.shaka.platform.plugins.module_utils.server import swap
 from ansible_collections.shaka.platform.plugins.modules import kernel_settings
 
 UUID = "UUID=0a1b /      ext4 defaults 0 1\n"

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.shaka.platform.plugins.module_utils.home import make_parent
+from ansible_collections.shaka.platform.plugins.module_utils.server.home import make_parent
 from ansible_collections.shaka.platform.plugins.modules import operator_kubeconfig as module
 
 DAY = 86400

@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.shaka.platform.plugins.plugin_utils.postgres_settings import DURABLE, GIB, MANAGED, MIB, derive, problems, settings, size
+from ansible_collections.shaka.platform.plugins.plugin_utils.model.postgres_settings import (
+    DURABLE,
+    GIB,
+    MANAGED,
+    MIB,
+    derive,
+    problems,
+    settings,
+    size,
+)
 
 # memory limit, CPU limit, volume -> settings
 TABLE = [

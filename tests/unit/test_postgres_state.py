@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.shaka.platform.plugins.module_utils.postgres_state import Wanted, differences, question, script
-from ansible_collections.shaka.platform.plugins.module_utils.scram import matches, verifier
-from ansible_collections.shaka.platform.plugins.module_utils.volumes import image_major, refusals, volumes
+from ansible_collections.shaka.platform.plugins.module_utils.data.postgres import Wanted, question, role_changes, script
+from ansible_collections.shaka.platform.plugins.module_utils.data.scram import matches, verifier
+from ansible_collections.shaka.platform.plugins.module_utils.data.volumes import image_major, refusals, volumes
 
 WANTED = Wanted("own", {"own": "secret-one"}, ("shop", "more"), ("pgcrypto",))
 PLAIN = {"password": None, "expires": None, "plain": True}
@@ -37,7 +37,7 @@ def test_a_password_is_recognised() -> None:
 
 
 def test_nothing_to_do() -> None:
-    assert differences(WANTED, CLUSTER, INSIDE) == []
+    assert role_changes(WANTED, CLUSTER, INSIDE) == []
 
 
 def with_role(name: str, **change: Any) -> dict[str, Any]:
@@ -58,12 +58,12 @@ TABLE = [
 
 @pytest.mark.parametrize(("cluster", "inside", "said"), TABLE, ids=[row[2][0] for row in TABLE])
 def test_each_difference_is_named(cluster: dict[str, Any], inside: dict[str, Any], said: list[str]) -> None:
-    assert [change.said for change in differences(WANTED, cluster, inside)] == said
+    assert [change.said for change in role_changes(WANTED, cluster, inside)] == said
 
 
 def test_an_empty_server_gets_everything_in_order_and_without_a_plain_password() -> None:
     wanted = Wanted("own", {"app": "app-secret", "own": "own-secret"}, ("shop",), ("pgcrypto",), "app")
-    changes = differences(wanted, {"roles": {"postgres": PLAIN}, "databases": {"postgres": "postgres"}}, {"postgres": {"extensions": []}})
+    changes = role_changes(wanted, {"roles": {"postgres": PLAIN}, "databases": {"postgres": "postgres"}}, {"postgres": {"extensions": []}})
     assert [change.said for change in changes] == [
         "role app", "role own", "database shop", "extension pg_stat_statements in postgres", "extension pgcrypto in shop",
         "privileges of app in shop",
@@ -75,15 +75,15 @@ def test_an_empty_server_gets_everything_in_order_and_without_a_plain_password()
 
 def test_a_pool_gets_its_role_before_the_look_up_that_it_may_use() -> None:
     wanted = Wanted("own", {"own": "secret-one", "pgbouncer": "pool-secret"}, ("shop", "more"), ("pgcrypto",), pooled=True)
-    assert [change.said for change in differences(wanted, CLUSTER, INSIDE)] == ["role pgbouncer", "the look-up of verifiers by pgbouncer"]
+    assert [change.said for change in role_changes(wanted, CLUSTER, INSIDE)] == ["role pgbouncer", "the look-up of verifiers by pgbouncer"]
     there = {**with_role("pgbouncer", password=verifier("pool-secret")), "lookup": True}
-    assert differences(wanted, there, INSIDE) == []
-    assert [change.said for change in differences(wanted, {**there, "lookup": False}, INSIDE)] == ["the look-up of verifiers by pgbouncer"]
+    assert role_changes(wanted, there, INSIDE) == []
+    assert [change.said for change in role_changes(wanted, {**there, "lookup": False}, INSIDE)] == ["the look-up of verifiers by pgbouncer"]
 
 
 def test_names_cannot_leave_their_quotes() -> None:
     wanted = Wanted('o"wn', {'o"wn': "secret"}, ("sh'op",))
-    text = question(wanted) + script(differences(wanted, {"roles": {}, "databases": {}}, {}))
+    text = question(wanted) + script(role_changes(wanted, {"roles": {}, "databases": {}}, {}))
     assert '"o""wn"' in text and "'sh''op'" in text
 
 

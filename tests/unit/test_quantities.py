@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.shaka.platform.plugins.plugin_utils import quantities as q
+from ansible_collections.shaka.platform.plugins.module_utils import quantities as q
 
 
 @pytest.mark.parametrize(

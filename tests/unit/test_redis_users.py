@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 from ansible_collections.shaka.platform.plugins.filter.redis_servers import redis_servers
-from ansible_collections.shaka.platform.plugins.module_utils.redis_users import User, allowed, differences, digest
-from ansible_collections.shaka.platform.plugins.plugin_utils.redis_acl import commands, line
+from ansible_collections.shaka.platform.plugins.module_utils.data.redis import User, allowed, differences, digest
+from ansible_collections.shaka.platform.plugins.plugin_utils.model.redis_acl import commands, line
 
 CATEGORIES = {
     "string": frozenset({"get", "set", "append"}),

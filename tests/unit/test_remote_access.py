@@ -6,8 +6,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from ansible_collections.shaka.platform.plugins.module_utils.access import AccessError, Execute, File, Sshd, may_log_in
-from ansible_collections.shaka.platform.plugins.module_utils.commit import Commit
+from ansible_collections.shaka.platform.plugins.module_utils.conventions import Execute
+from ansible_collections.shaka.platform.plugins.module_utils.server.access import AccessError, File, Sshd, may_log_in
+from ansible_collections.shaka.platform.plugins.module_utils.server.commit_confirm import Commit
 
 
 class Service:

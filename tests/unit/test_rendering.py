@@ -9,7 +9,7 @@ import pytest
 from ansible.errors import AnsibleError
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
-from ansible_collections.shaka.platform.plugins.plugin_utils.rendering import RenderedSet, render_role
+from ansible_collections.shaka.platform.plugins.plugin_utils.plan.rendering import RenderedSet, render_role
 
 MODEL: dict[str, Any] = {
     "name": "shaka",

@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 
 import pytest
-from ansible_collections.shaka.platform.plugins.module_utils import reset, traces
-from ansible_collections.shaka.platform.plugins.module_utils.alone import Busy, alone
+from ansible_collections.shaka.platform.plugins.module_utils.server import reset, traces
+from ansible_collections.shaka.platform.plugins.module_utils.server.lock import Busy, alone
 from ansible_collections.shaka.platform.plugins.modules import reset_server
 
 
@@ -121,7 +121,7 @@ def test_a_tree_goes_but_for_what_is_spared(tmp_path: Path) -> None:
 
 
 def test_the_account_of_the_connection_is_never_removed() -> None:
-    with pytest.raises(reset_server.Refused, match="reset_users has ops"):
+    with pytest.raises(reset_server.ResetRefused, match="reset_users has ops"):
         reset_server.refuse_own_account("ops", ["ops"])
     reset_server.refuse_own_account("root", ["ops"])
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.shaka.platform.plugins.plugin_utils.server import listeners, server_problems
+from ansible_collections.shaka.platform.plugins.plugin_utils.model.server import listeners, server_problems
 
 FACTS: dict[str, Any] = {
     "distribution": "Debian", "distribution_version": "12.7", "architecture": "x86_64", "service_mgr": "systemd", "effective_user_id": 0,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.shaka.platform.plugins.module_utils.verify_checks import Check, Limits, evaluate, no_cluster, quantity
-from ansible_collections.shaka.platform.plugins.module_utils.verify_probes import Answer, Facts, Https
+from ansible_collections.shaka.platform.plugins.module_utils.verify.checks import Check, Limits, evaluate, no_cluster, quantity
+from ansible_collections.shaka.platform.plugins.module_utils.verify.probes import Facts, Https, ProbeAnswer
 
 NOW = 1_800_000_000.0  # 2027-01-15T08:00:00Z
 MODEL: dict[str, Any] = {
@@ -54,8 +54,8 @@ def facts(**changes: Any) -> Facts:
     values: dict[str, Any] = {
         "now": NOW,
         "lists": lists,
-        "postgres": {"prod": Answer(True, "SELECT 1 in 9 ms")},
-        "redis": {"prod": Answer(True, "PING in 9 ms")},
+        "postgres": {"prod": ProbeAnswer(True, "SELECT 1 in 9 ms")},
+        "redis": {"prod": ProbeAnswer(True, "PING in 9 ms")},
         "https": {"prod": Https(200, True, "HTTP 200", "R3")},
         "backup_logs": {"prod": "dumping\nbackup 20270115T020000Z: 12582912 bytes\nremoving x\n"},
         "service_memory": 500 * 2**20,
@@ -79,7 +79,7 @@ def test_a_sound_platform_passes_everything() -> None:
 
 
 def test_tables_read_by_a_person() -> None:
-    environments, server, memory = evaluate(MODEL, facts(postgres={"prod": Answer(False, "SELECT 1: gone")}), Limits(7, 26)).tables
+    environments, server, memory = evaluate(MODEL, facts(postgres={"prod": ProbeAnswer(False, "SELECT 1: gone")}), Limits(7, 26)).tables
     assert environments.failed == [0]
     assert environments.rows[0][2] == "FAILED"
     assert server.failed == []
@@ -93,8 +93,8 @@ def oom(finished: str) -> dict[str, Any]:
 LACKING = {"metadata": {"name": "shaka-api", "namespace": "shaka-prod"}, "spec": {"replicas": 2}, "status": {"readyReplicas": 1}}
 
 FAULTS: list[tuple[str, str, dict[str, Any], str]] = [
-    ("prod", "postgres", {"postgres": {"prod": Answer(False, "SELECT 1: no route")}}, "no route"),
-    ("prod", "redis", {"redis": {"prod": Answer(False, "PING: WRONGPASS")}}, "WRONGPASS"),
+    ("prod", "postgres", {"postgres": {"prod": ProbeAnswer(False, "SELECT 1: no route")}}, "no route"),
+    ("prod", "redis", {"redis": {"prod": ProbeAnswer(False, "PING: WRONGPASS")}}, "WRONGPASS"),
     ("prod", "https", {"https": {"prod": Https(503, True, "HTTP 503")}}, "503 api.example.org"),
     ("prod", "https", {"https": {"prod": Https(0, False, "Connection refused")}}, "Connection refused"),
     ("prod", "certificate", {"https": {"prod": Https(200, False, "self-signed certificate")}}, "self-signed certificate"),

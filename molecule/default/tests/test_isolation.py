@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.shaka.platform.plugins.plugin_utils.model import resolve
+from ansible_collections.shaka.platform.plugins.plugin_utils.model.resolve import resolve
 from conftest import ROOT, Server
 from connections import NODE, Client, Target, expected
 

@@ -1,0 +1,112 @@
+# Copyright: (c) 2026, The shaka.platform founders
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""How far an environment's application has followed a changed password, read from the cluster alone: a killed run is gone on with by the next.
+
+A container holds what its Secret said when it started. The hash in its template is of the inventory's configuration and secrets, and the Secret is
+written before the template: a pod with the inventory's hash, beside a Secret with the inventory's password, holds that password.
+"""
+
+from __future__ import annotations
+
+import base64
+import enum
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from ansible_collections.shaka.platform.plugins.module_utils.conventions import PAUSE, Object
+
+from ..kubectl import Kubectl
+
+HASH = "shaka.platform/config-hash"
+STAND_IN = "-stand-in"  # ends the names of the ConfigMap and the Secret that pods read while their database user's password is changed
+
+
+class Held(enum.Enum):
+    """Which password the application's pods hold."""
+
+    OLD = "old"
+    BOTH = "both"  # some are still to come, or to end
+    NEW = "new"
+
+
+class Application:
+    """The Deployment of an environment's application, its pods (those that end, too), and what they read."""
+
+    def __init__(self, kubectl: Kubectl, env: Mapping[str, Any]) -> None:
+        self.kubectl, self.namespace, self.name, self.hash = kubectl, env["namespace"], env["api"]["name"], env["config_hash"]
+        self.reads = {"configmaps": f"{self.name}-config", "secrets": f"{self.name}-secrets"}
+
+    def deployment(self) -> dict[str, Any] | None:
+        found: dict[str, Any] | None = self.kubectl.find(f"/apis/apps/v1/namespaces/{self.namespace}/deployments/{self.name}")
+        return found
+
+    def pods(self) -> list[dict[str, Any]]:
+        found = self.kubectl.find(f"/api/v1/namespaces/{self.namespace}/pods?labelSelector=app%3D{self.name}") or {}
+        return [pod for pod in found.get("items") or [] if (pod.get("status") or {}).get("phase") not in ("Succeeded", "Failed")]
+
+    def object(self, kind: str, suffix: str = "") -> dict[str, Any] | None:
+        """The ConfigMap or Secret that its pods read, or a stand-in's."""
+        found: dict[str, Any] | None = self.kubectl.find(f"/api/v1/namespaces/{self.namespace}/{kind}/{self.reads[kind]}{suffix}")
+        return found
+
+    def held(self, name: str, password: str) -> Held:
+        """Which password of this name its pods hold; raises Unanswered."""
+        deployment = self.deployment()
+        if deployment is None:
+            return Held.NEW
+        if secret_value(self.object("secrets") or {}, name) != password:
+            return Held.OLD
+        return held(deployment["spec"]["template"], self.pods(), self.hash)
+
+    def held_by_all(self, name: str, password: str, deadline: float) -> bool:
+        """Whether all pods hold a password; waits for those that end."""
+        while (found := self.held(name, password)) is Held.BOTH and time.monotonic() < deadline:
+            time.sleep(PAUSE)
+        return found is Held.NEW
+
+
+def held(template: Object, pods: Iterable[Object], wanted: str) -> Held:
+    """What a Deployment's template, and its pods, say of the password."""
+    if not follows(template, wanted):
+        return Held.OLD
+    return Held.NEW if all(follows(pod, wanted) for pod in pods) else Held.BOTH
+
+
+def follows(pod: Object, wanted: str) -> bool:
+    """Whether a pod, or a template of pods, is of the wanted configuration, and of no stand-in's."""
+    annotations = (pod.get("metadata") or {}).get("annotations") or {}
+    return annotations.get(HASH) == wanted and not stands_in(pod)
+
+
+def stands_in(pod: Object) -> bool:
+    """Whether a pod, or a template of pods, reads the objects of a stand-in."""
+    return any(name.endswith(STAND_IN) for name in _names(pod["spec"]))
+
+
+def redirected(spec: Any, names: Mapping[str, str]) -> Any:
+    """A pod's spec that reads objects of other names."""
+    if isinstance(spec, dict):
+        return {key: names.get(value, value) if _is_name(key, value) else redirected(value, names) for key, value in spec.items()}
+    return [redirected(item, names) for item in spec] if isinstance(spec, list) else spec
+
+
+def _names(spec: Any) -> Iterator[str]:
+    for key, value in spec.items() if isinstance(spec, dict) else enumerate(spec) if isinstance(spec, list) else ():
+        if _is_name(key, value):
+            yield value
+        else:
+            yield from _names(value)
+
+
+def _is_name(key: Any, value: Any) -> bool:
+    return key in ("name", "secretName") and isinstance(value, str)
+
+
+def secret_value(secret: Object, name: str) -> str | None:
+    encoded = (secret.get("data") or {}).get(name)
+    return None if encoded is None else base64.b64decode(encoded).decode(errors="replace")
+
+
+def encoded(value: str) -> str:
+    return base64.b64encode(value.encode()).decode()

@@ -1,0 +1,235 @@
+# Copyright: (c) 2026, The shaka.platform founders
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""One Postgres's roles, databases, extensions and privileges: the question what they are, and the statements that make them so. Pure.
+
+A superuser `postgres` without a password makes them from inside the pod; the owner of the databases is no superuser. What is not wanted any more is
+never dropped: it may hold data. pg_stat_statements lives in the database `postgres`, where it shows the statements of all databases and is in no
+dump (only a superuser could put it back).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from .scram import matches, verifier
+
+ADMIN = "postgres"
+LOGIN = "password_rotation"  # stands in for the application's role while its password is changed
+STATISTICS = "pg_stat_statements"
+POOLER = "pgbouncer"
+# What PgBouncer asks for a client's verifier; never a superuser's. In the database `postgres`, and so in no dump.
+LOOKUP = (
+    "select rolname::text, rolpassword from pg_authid where rolname = asked and rolcanlogin and not rolsuper "
+    "and (rolvaliduntil is null or rolvaliduntil > now())"
+)
+ROLE = "login nosuperuser nocreatedb nocreaterole noreplication nobypassrls"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What one environment's Postgres should hold. Passwords by role; databases: the first is the application's."""
+
+    owner: str
+    passwords: Mapping[str, str]
+    databases: tuple[str, ...]
+    extensions: tuple[str, ...] = ()
+    app_user: str = ""
+    pooled: bool = False
+
+    @property
+    def client(self) -> str:
+        """The role that the application connects as."""
+        return self.app_user or self.owner
+
+
+@dataclass
+class SqlChange:
+    """Statements for one database, and what they do in words (without any secret)."""
+
+    database: str
+    said: str
+    statements: list[str] = field(default_factory=list)
+
+
+def identifier(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def literal(text: str) -> str:
+    """A string constant; with standard_conforming_strings only quotes are special."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+# --- the question ---------------------------------------------------------------------------------------------------------------------------
+
+_CLUSTER = """
+select json_build_object(
+  'roles', (select coalesce(json_object_agg(rolname, json_build_object('password', rolpassword, 'expires', rolvaliduntil,
+      'plain', rolcanlogin and not (rolsuper or rolcreatedb or rolcreaterole or rolreplication or rolbypassrls))), '{}') from pg_authid),
+  'databases', (select json_object_agg(datname, pg_get_userbyid(datdba)) from pg_database),
+  'lookup', (select p.prosecdef and p.prosrc = :'lookup' and has_schema_privilege(r.oid, n.oid, 'USAGE')
+      and has_function_privilege(r.oid, p.oid, 'EXECUTE') and not has_function_privilege('public', p.oid, 'EXECUTE')
+    from pg_proc p join pg_namespace n on n.oid = p.pronamespace join pg_roles r on r.rolname = n.nspname
+    where n.nspname = 'pgbouncer' and p.proname = 'user_lookup'));
+"""
+# The application's privileges: on the schema, on every table and sequence that is there, and by default on those that the owner will make.
+_DATABASE = """
+select json_build_object('database', current_database(),
+  'extensions', (select json_agg(extname) from pg_extension),
+  'missing', (select count(*) = 0 from app)
+    or (select coalesce(bool_or(not has_schema_privilege(app.oid, 'public', 'USAGE')), false) from app)
+    or (select coalesce(bool_or(not (has_table_privilege(app.oid, c.oid, 'SELECT') and has_table_privilege(app.oid, c.oid, 'INSERT')
+          and has_table_privilege(app.oid, c.oid, 'UPDATE') and has_table_privilege(app.oid, c.oid, 'DELETE'))), false)
+        from app, pg_class c where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'p', 'v', 'm', 'f') and c.relowner = own.oid)
+    or (select coalesce(bool_or(not has_sequence_privilege(app.oid, c.oid, 'USAGE')), false)
+        from app, pg_class c where c.relnamespace = 'public'::regnamespace and c.relkind = 'S' and c.relowner = own.oid)
+    or (select coalesce(bool_or((select count(*) from pg_default_acl d, aclexplode(d.defaclacl) a where d.defaclrole = own.oid
+          and d.defaclnamespace = 'public'::regnamespace and a.grantee = app.oid) < 6), false) from app))
+from (select to_regrole(:'owner')::oid as oid) own;
+"""
+
+
+def question(wanted: Wanted) -> str:
+    """A psql script whose answers are one line of JSON each."""
+    lines = ["\\set QUIET on", "\\pset format unaligned", "\\pset tuples_only on", f"\\set owner {literal(wanted.owner)}"]
+    lines += [f"\\set lookup {literal(LOOKUP)}", " ".join(_CLUSTER.split())]
+    app = f"with app as (select oid from pg_roles where rolname = {literal(wanted.app_user)}) "
+    for database in (ADMIN, *wanted.databases):
+        lines += [
+            f"select exists(select from pg_database where datname = {literal(database)}) as found \\gset",
+            "\\if :found",
+            f"\\connect {identifier(database)}",
+            app + " ".join(_DATABASE.split()),
+            "\\endif",
+        ]
+    return "\n".join(lines) + "\n"
+
+
+# --- the answer -----------------------------------------------------------------------------------------------------------------------------
+
+
+def role_changes(wanted: Wanted, cluster: Mapping[str, Any], databases: Mapping[str, Mapping[str, Any]]) -> list[SqlChange]:
+    """What to do, in order: roles, databases, then what is inside each database."""
+    changes = list(_roles(wanted, cluster["roles"]))
+    if wanted.pooled and not cluster.get("lookup"):
+        changes.append(SqlChange(ADMIN, f"the look-up of verifiers by {POOLER}", list(_lookup())))
+    for name in wanted.databases:
+        owner = cluster["databases"].get(name)
+        if owner is None:
+            changes.append(SqlChange(ADMIN, f"database {name}", [f"create database {identifier(name)} owner {identifier(wanted.owner)}"]))
+        elif owner != wanted.owner:
+            changes.append(SqlChange(ADMIN, f"owner of database {name}", [f"alter database {identifier(name)} owner to {identifier(wanted.owner)}"]))
+    for name, extensions in ((ADMIN, (STATISTICS,)), *((name, wanted.extensions) for name in wanted.databases)):
+        found = databases.get(name, {})
+        for extension in extensions:
+            there = extension in (found.get("extensions") or [])
+            changes += [] if there else [SqlChange(name, f"extension {extension} in {name}", [_create_extension(extension, wanted, name)])]
+        if wanted.app_user and name != ADMIN and found.get("missing", True):
+            changes.append(SqlChange(name, f"privileges of {wanted.app_user} in {name}", list(_grants(wanted))))
+    return changes
+
+
+def _create_extension(extension: str, wanted: Wanted, database: str) -> str:
+    """A trusted extension belongs to the database's owner, so that a restore by the owner can replace it; another is the superuser's."""
+    create = f"create extension if not exists {identifier(extension)}"
+    if database == ADMIN:
+        return create
+    return (
+        f"do $do$ begin if exists(select from pg_available_extension_versions where name = {literal(extension)} and trusted) then "
+        f"execute {literal('set local role ' + identifier(wanted.owner))}; end if; execute {literal(create)}; end $do$"
+    )
+
+
+def _roles(wanted: Wanted, found: Mapping[str, Mapping[str, Any]]) -> Iterator[SqlChange]:
+    if (found.get(ADMIN) or {}).get("password") is not None:
+        yield SqlChange(ADMIN, f"no password of {ADMIN}: it connects inside the pod only", [f"alter role {identifier(ADMIN)} password null"])
+    for name, password in wanted.passwords.items():
+        quoted, role = identifier(name), found.get(name)
+        if role is None:
+            yield SqlChange(ADMIN, f"role {name}", [f"create role {quoted} {ROLE} password {literal(verifier(password))}"])
+            continue
+        if not role["plain"]:
+            yield SqlChange(ADMIN, f"role {name} is no superuser and can log in", [f"alter role {quoted} {ROLE}"])
+        if not matches(role["password"], password):
+            yield SqlChange(ADMIN, f"password of {name}", [f"alter role {quoted} password {literal(verifier(password))}"])
+        if role.get("expires") not in (None, "infinity"):
+            yield SqlChange(ADMIN, f"password of {name} does not expire", [f"alter role {quoted} valid until 'infinity'"])
+
+
+def _lookup() -> Iterable[str]:
+    yield f"create schema if not exists {POOLER}"
+    yield f"drop function if exists {POOLER}.user_lookup(text)"
+    yield (
+        f"create function {POOLER}.user_lookup(asked text) returns table (role text, verifier text) language sql stable security definer "
+        f"set search_path = pg_catalog as {literal(LOOKUP)}"
+    )
+    yield f"revoke all on function {POOLER}.user_lookup(text) from public"
+    yield f"grant usage on schema {POOLER} to {POOLER}"
+    yield f"grant execute on function {POOLER}.user_lookup(text) to {POOLER}"
+
+
+# --- the stand-in of the application's role -------------------------------------------------------------------------------------------------
+
+
+def outdated(wanted: Wanted, found: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Whether the role that the application connects as is there with another password than it should have."""
+    role = found.get(wanted.client)
+    return role is not None and not matches(role["password"], wanted.passwords[wanted.client])
+
+
+# A parameter that is a list of names is kept with its quotes: pg_dump knows the same ones (variable_is_guc_list_quote).
+_SETTINGS = """
+do $do$ declare one record; begin
+  for one in select case when d.datname is not null then format('in database %I', d.datname) else '' end as place,
+      split_part(setting, '=', 1) as name, substr(setting, strpos(setting, '=') + 1) as value
+    from pg_db_role_setting r left join pg_database d on d.oid = r.setdatabase, unnest(r.setconfig) setting where r.setrole = to_regrole({user})
+  loop
+    execute format('alter role %I %s set %I to %s', {login}, one.place, one.name, case when one.value <> '' and one.name in
+      ('search_path', 'temp_tablespaces', 'local_preload_libraries', 'session_preload_libraries') then one.value else quote_literal(one.value) end);
+  end loop;
+end $do$
+"""
+
+
+def login(user: str, password: str) -> SqlChange:
+    """A login that acts as the user: what it makes is the user's, and the user's own settings are its settings."""
+    name, quoted = identifier(LOGIN), identifier(user)
+    create = literal(f"create role {name}")
+    statements = [
+        f"do $do$ begin if to_regrole({literal(name)}) is null then execute {create}; end if; end $do$",
+        f"alter role {name} {ROLE} inherit valid until 'infinity' password {literal(verifier(password))}",
+        f"grant {quoted} to {name}",
+        f"alter role {name} reset all",
+        " ".join(_SETTINGS.format(user=literal(quoted), login=literal(LOGIN)).split()),
+        f"alter role {name} set role = {literal(user)}",
+    ]
+    return SqlChange(ADMIN, f"stand-in for {user}", statements)
+
+
+def no_login(user: str, databases: Iterable[str]) -> list[SqlChange]:
+    """The login goes; what it may have made as itself is the user's."""
+    name, said = identifier(LOGIN), f"no stand-in for {user}"
+    handed = [SqlChange(database, said, [f"reassign owned by {name} to {identifier(user)}", f"drop owned by {name}"]) for database in databases]
+    return [*handed, SqlChange(ADMIN, said, [f"drop role {name}"])]
+
+
+def _grants(wanted: Wanted) -> Iterable[str]:
+    app, owner = identifier(wanted.app_user), identifier(wanted.owner)
+    yield f"grant usage on schema public to {app}"
+    yield f"grant select, insert, update, delete on all tables in schema public to {app}"
+    yield f"grant usage, select on all sequences in schema public to {app}"
+    yield f"alter default privileges for role {owner} in schema public grant select, insert, update, delete on tables to {app}"
+    yield f"alter default privileges for role {owner} in schema public grant usage, select on sequences to {app}"
+
+
+def script(changes: Iterable[SqlChange]) -> str:
+    """A psql script, each statement by itself: CREATE DATABASE cannot be in a transaction, and what is cut off is continued by the next run."""
+    lines, current = ["\\set QUIET on", "\\set ON_ERROR_STOP on", "\\set VERBOSITY terse"], ADMIN
+    for change in changes:
+        if change.database != current:
+            lines.append(f"\\connect {identifier(change.database)}")
+            current = change.database
+        lines += [f"{statement};" for statement in change.statements]
+    return "\n".join(lines) + "\n"

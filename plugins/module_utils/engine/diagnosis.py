@@ -1,0 +1,102 @@
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What the cluster says about an object that is not ready: its pods, their events and last log lines, without secrets."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+from .client import Api, ApiError, segment
+from .identity import describe, group_of, inventory_of
+from .readiness import WORKLOADS, PodProblem, condition, pod_problems
+from .references import Scrubber
+
+LOG_LINES = 8
+
+
+class Diagnosis:
+    """Looks at what belongs to an object."""
+
+    def __init__(self, api: Api, scrubber: Scrubber) -> None:
+        self.api, self.scrubber = api, scrubber
+
+    def pods(self, obj: dict[str, Any]) -> list[dict[str, Any]]:
+        """The pods of a workload that matter: for a Deployment those of its current revision, as the old ones go anyway."""
+        labels = ((obj.get("spec") or {}).get("selector") or {}).get("matchLabels") or {}
+        if not labels:
+            return []
+        space = f"/namespaces/{segment(obj['metadata']['namespace'])}"
+        query = {"labelSelector": ",".join(f"{key}={value}" for key, value in labels.items())}
+        pods = [p for p in (self.api.get(f"/api/v1{space}/pods", query) or {}).get("items") or [] if not p["metadata"].get("deletionTimestamp")]
+        if obj["kind"] == "Deployment":
+            revision = (obj["metadata"].get("annotations") or {}).get("deployment.kubernetes.io/revision")
+            sets = (self.api.get(f"/apis/apps/v1{space}/replicasets", query) or {}).get("items") or []
+            current = [
+                s["metadata"]["uid"] for s in sets if (s["metadata"].get("annotations") or {}).get("deployment.kubernetes.io/revision") == revision
+            ]
+            pods = [p for p in pods if any(owner.get("uid") in current for owner in p["metadata"].get("ownerReferences") or [])]
+        return pods
+
+    def events(self, obj: dict[str, Any]) -> list[dict[str, Any]]:
+        """Warnings about an object, the last one last."""
+        meta = obj["metadata"]
+        query = {"fieldSelector": f"involvedObject.uid={meta['uid']},type=Warning"}
+        found = (self.api.get(f"/api/v1/namespaces/{segment(meta.get('namespace') or 'default')}/events", query) or {}).get("items") or []
+        return sorted(found, key=lambda event: str(event.get("lastTimestamp") or event.get("eventTime") or ""))
+
+    def paragraph(self, obj: dict[str, Any], reason: str) -> str:
+        """The reason with what the cluster says about it; looking must not hide the reason."""
+        lines = [f"{describe(obj)}{f' (inventory: {inventory_of(obj)})' if inventory_of(obj) else ''}: {reason}"]
+        try:
+            scrubber = Scrubber([*self.scrubber.values, *self._secrets_of(obj["metadata"].get("namespace"))])
+            place = (group_of(obj["apiVersion"]), obj["kind"])
+            lines += [f"  event: {event.get('reason')}: {scrubber.log(str(event.get('message')))}" for event in self.events(obj)[-2:]]
+            for pod in ([obj] if place == ("", "Pod") else self.pods(obj) if place in WORKLOADS else [])[:3]:
+                problems = list(pod_problems(pod))
+                if not problems and condition(pod, "Ready").get("status") == "True":
+                    continue
+                name = pod["metadata"]["name"]
+                lines.append(
+                    f"  pod {name}: {(pod.get('status') or {}).get('phase')}"
+                    + "".join(f", {p.container + ' ' if p.container else ''}{p.reason}" for p in problems)
+                )
+                if obj["kind"] == "StatefulSet" and problems and old_revision(obj, pod):
+                    remedy = f"kubectl -n {pod['metadata']['namespace']} delete pod {name}"
+                    lines.append(f"    this pod is of the old revision, and its controller waits for it: {remedy}")
+                if place != ("", "Pod"):
+                    lines += [f"    event: {event.get('reason')}: {scrubber.log(str(event.get('message')))}" for event in self.events(pod)[-3:]]
+                for problem in problems or [PodProblem("", "", None, container["name"]) for container in (pod["spec"].get("containers") or [])[:1]]:
+                    if problem.container:
+                        lines += [f"    log of {problem.container}: {scrubber.log(line)}" for line in self._log(pod, problem)]
+        except Exception as error:  # whatever fails here, the reason above is what the user needs
+            lines.append(f"  (could not look further: {type(error).__name__})")
+        return "\n".join(lines)
+
+    def _log(self, pod: dict[str, Any], problem: PodProblem) -> list[str]:
+        """The last lines of a container; of its previous run when it crashed."""
+        path = f"/api/v1/namespaces/{segment(pod['metadata']['namespace'])}/pods/{segment(pod['metadata']['name'])}/log"
+        for previous in ("true", "false") if problem.crashed else ("false",):
+            try:
+                text = self.api.request("GET", path, {"container": problem.container, "tailLines": str(LOG_LINES), "previous": previous})
+            except ApiError:
+                continue
+            lines = [line for line in str(text).splitlines() if line.strip()][-LOG_LINES:]
+            if lines and not lines[0].startswith("unable to retrieve container logs"):  # the kubelet's answer, with status 200, once they are gone
+                return lines
+        return []
+
+    def _secrets_of(self, namespace: str | None) -> list[str]:
+        """Every secret value a pod of the namespace can print."""
+        if not namespace:
+            return []
+        found = (self.api.get(f"/api/v1/namespaces/{segment(namespace)}/secrets") or {}).get("items") or []
+        return [base64.b64decode(value).decode(errors="ignore") for secret in found for value in (secret.get("data") or {}).values()]
+
+
+def old_revision(obj: dict[str, Any], pod: dict[str, Any]) -> bool:
+    """True for a pod of a StatefulSet or DaemonSet that its controller has still to replace."""
+    labels = pod["metadata"].get("labels") or {}
+    if obj["kind"] == "StatefulSet":
+        return labels.get("controller-revision-hash") != (obj.get("status") or {}).get("updateRevision")
+    current = (obj["metadata"].get("annotations") or {}).get("deprecated.daemonset.template.generation")
+    return obj["kind"] == "DaemonSet" and labels.get("pod-template-generation") != current

@@ -1,0 +1,252 @@
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""When an object is ready, and which pods never will be: pure functions of what the API server says, one table by kind.
+
+A predicate gives None for ready, else what is missing in a few words; it raises Hopeless when waiting cannot help.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from ansible_collections.shaka.platform.plugins.module_utils.conventions import Object
+
+from .identity import group_of
+
+
+class Hopeless(Exception):
+    """The object says itself that it will not become ready."""
+
+
+@dataclass(frozen=True)
+class PodProblem:
+    """Why a pod (or the object that makes pods) does not get on; fatal once seen for `grace` seconds, never when None."""
+
+    reason: str
+    message: str
+    grace: float | None
+    container: str = ""
+    crashed: bool = False
+
+
+def condition(obj: Object, name: str) -> Mapping[str, Any]:
+    """The condition of that type, or nothing."""
+    for item in (obj.get("status") or {}).get("conditions") or []:
+        if item.get("type") == name:
+            return dict(item)
+    return {}
+
+
+def behind(obj: Object) -> str | None:
+    """Controllers write status for a generation; an older one describes the object before our change (a Job's says nothing)."""
+    if obj["kind"] != "Job" and int((obj.get("status") or {}).get("observedGeneration") or 0) < int(obj["metadata"].get("generation") or 0):
+        return "its controller has not looked at the change yet"
+    return None
+
+
+def deployment(obj: Object) -> str | None:
+    spec, status = obj.get("spec") or {}, obj.get("status") or {}
+    if spec.get("paused"):
+        return None
+    progressing = condition(obj, "Progressing")
+    wanted, updated = spec.get("replicas", 1), status.get("updatedReplicas", 0)
+    if behind(obj):
+        return behind(obj)
+    if progressing.get("reason") == "ProgressDeadlineExceeded":
+        reason = condition(obj, "ReplicaFailure").get("message") or progressing.get("message", "")  # why no pod was made, when none was
+        raise Hopeless(f"its rollout made no progress for {spec.get('progressDeadlineSeconds', 600)} s: {reason.rstrip('.')}")
+    if updated < wanted:
+        return f"{updated} of {wanted} pods are of the new revision"
+    if status.get("replicas", 0) > updated:
+        return f"{status.get('replicas', 0) - updated} old pods are still there"
+    if status.get("availableReplicas", 0) < wanted:
+        return f"{status.get('availableReplicas', 0)} of {wanted} pods are available"
+    return None
+
+
+def stateful_set(obj: Object) -> str | None:
+    spec, status = obj.get("spec") or {}, obj.get("status") or {}
+    wanted, strategy = spec.get("replicas", 1), spec.get("updateStrategy") or {}
+    if behind(obj):
+        return behind(obj)
+    if status.get("readyReplicas", 0) < wanted:
+        return f"{status.get('readyReplicas', 0)} of {wanted} pods are ready"
+    due = wanted - int((strategy.get("rollingUpdate") or {}).get("partition") or 0)
+    updated = status.get("updatedReplicas", 0)
+    if strategy.get("type") != "OnDelete" and status.get("updateRevision") != status.get("currentRevision") and updated < due:
+        return f"{updated} of {due} pods are of the new revision"
+    return None
+
+
+def daemon_set(obj: Object) -> str | None:
+    status = obj.get("status") or {}
+    wanted = status.get("desiredNumberScheduled", 0)
+    if behind(obj):
+        return behind(obj)
+    if status.get("updatedNumberScheduled", 0) < wanted and ((obj.get("spec") or {}).get("updateStrategy") or {}).get("type") != "OnDelete":
+        return f"{status.get('updatedNumberScheduled', 0)} of {wanted} pods are of the new revision"
+    if status.get("numberAvailable", 0) < wanted:
+        return f"{status.get('numberAvailable', 0)} of {wanted} pods are available"
+    return None
+
+
+def job(obj: Object) -> str | None:
+    failed = condition(obj, "Failed")
+    if failed.get("status") == "True":
+        raise Hopeless(f"it failed: {failed.get('reason', '')} {failed.get('message', '')}".strip())
+    if condition(obj, "Complete").get("status") == "True" or (obj.get("spec") or {}).get("suspend"):
+        return None
+    return "it has not completed"
+
+
+def _is_true(name: str, words: str) -> Callable[[Object], str | None]:
+    def predicate(obj: Object) -> str | None:
+        found = condition(obj, name)
+        if found.get("status") == "True":
+            return None
+        return f"{words}: {found.get('message') or found.get('reason') or 'no status yet'}"
+
+    return predicate
+
+
+def crd(obj: Object) -> str | None:
+    accepted = condition(obj, "NamesAccepted")
+    if accepted.get("status") == "False":
+        raise Hopeless(f"its names are taken: {accepted.get('message', '')}")
+    return _is_true("Established", "it is not established")(obj)
+
+
+def issued(obj: Object) -> str | None:
+    """cert-manager's Issuer, ClusterIssuer and Certificate (docs: conditions of the API reference)."""
+    ready = condition(obj, "Ready")
+    generation = int(obj["metadata"].get("generation") or 0)
+    if ready.get("status") == "True" and int(ready.get("observedGeneration") or generation) >= generation:
+        return None
+    return f"it is not ready: {ready.get('message') or 'no status yet'}"
+
+
+def claim(obj: Object) -> str | None:
+    """Pending without a node chosen is what WaitForFirstConsumer looks like; a volume that cannot be made shows in the pod that wants it."""
+    phase = (obj.get("status") or {}).get("phase")
+    if phase == "Lost":
+        raise Hopeless("its volume is lost")
+    chosen = (obj["metadata"].get("annotations") or {}).get("volume.kubernetes.io/selected-node")
+    return None if phase == "Bound" or not chosen else "its volume is not bound"
+
+
+def namespace(obj: Object) -> str | None:
+    if obj["metadata"].get("deletionTimestamp"):
+        raise Hopeless("it is being deleted")
+    return None if (obj.get("status") or {}).get("phase") == "Active" else "it is not active"
+
+
+def pod(obj: Object) -> str | None:
+    phase = (obj.get("status") or {}).get("phase")
+    if phase == "Failed":
+        raise Hopeless(f"it failed: {(obj.get('status') or {}).get('message', '')}")
+    return None if phase == "Succeeded" or condition(obj, "Ready").get("status") == "True" else f"it is {phase or 'not scheduled'}"
+
+
+def service(obj: Object) -> str | None:
+    if (obj.get("spec") or {}).get("type") != "LoadBalancer" or ((obj.get("status") or {}).get("loadBalancer") or {}).get("ingress"):
+        return None
+    return "the load balancer has no address"
+
+
+PREDICATES: dict[tuple[str, str], Callable[[Object], str | None]] = {
+    ("", "Namespace"): namespace,
+    ("", "PersistentVolumeClaim"): claim,
+    ("", "Pod"): pod,
+    ("", "Service"): service,
+    ("apiextensions.k8s.io", "CustomResourceDefinition"): crd,
+    ("apiregistration.k8s.io", "APIService"): _is_true("Available", "it is not available"),
+    ("apps", "DaemonSet"): daemon_set,
+    ("apps", "Deployment"): deployment,
+    ("apps", "StatefulSet"): stateful_set,
+    ("batch", "Job"): job,
+    ("cert-manager.io", "Certificate"): issued,
+    ("cert-manager.io", "ClusterIssuer"): issued,
+    ("cert-manager.io", "Issuer"): issued,
+}
+WORKLOADS = {("apps", "Deployment"), ("apps", "StatefulSet"), ("apps", "DaemonSet"), ("batch", "Job")}
+
+
+def unproven(obj: Object) -> bool:
+    """True for a workload whose pods are available the moment they start, even if they end right after: no probe, no minReadySeconds."""
+    spec = obj.get("spec") or {}
+    if spec.get("replicas") == 0:
+        return False
+    containers = ((spec.get("template") or {}).get("spec") or {}).get("containers") or []
+    place = (group_of(obj["apiVersion"]), obj["kind"])
+    return place in WORKLOADS and place[0] == "apps" and not spec.get("minReadySeconds") and any("readinessProbe" not in each for each in containers)
+
+
+class Lack(NamedTuple):
+    """What an object lacks to be ready; `final` when waiting cannot help."""
+
+    text: str
+    final: bool
+
+
+def lack(obj: Object) -> Lack | None:
+    """None when ready. A kind without a predicate is ready once it is there."""
+    predicate = PREDICATES.get((group_of(obj["apiVersion"]), obj["kind"]))
+    try:
+        text = predicate(obj) if predicate else None
+    except Hopeless as error:
+        return Lack(str(error), True)
+    return Lack(text, False) if text else None
+
+
+# reason of a waiting container -> seconds after which it is taken for final. The images of a bundle may still be on their way in.
+WAITING = {
+    "ErrImagePull": 20.0,
+    "ImagePullBackOff": 20.0,
+    "ErrImageNeverPull": 20.0,
+    "InvalidImageName": 0.0,
+    "CreateContainerConfigError": 8.0,
+    "CreateContainerError": 8.0,
+    "RunContainerError": 8.0,
+}
+RESTARTS = 3
+UNSCHEDULABLE = 40.0  # a pod being replaced may still hold the room
+# The scheduler's and the quota's words for what passes by itself: a node that starts, a volume being made, a quota not counted yet.
+PASSING = re.compile(
+    r"not-ready|unbound immediate|being provisioned|status unknown for quota|waiting for|serviceaccount .* not found|failed calling webhook", re.I
+)
+
+
+def pod_problems(obj: Object, restarts_heal: bool = False) -> Iterator[PodProblem]:
+    """What keeps one pod from running. `restarts_heal`: a Job counts its own failures."""
+    status = obj.get("status") or {}
+    scheduled = condition(obj, "PodScheduled")
+    if scheduled.get("reason") == "Unschedulable":
+        message = str(scheduled.get("message") or "")
+        yield PodProblem("Unschedulable", message, None if PASSING.search(message) else UNSCHEDULABLE)
+    for container in [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]:
+        waiting = (container.get("state") or {}).get("waiting") or {}
+        last = (container.get("lastState") or {}).get("terminated") or (container.get("state") or {}).get("terminated") or {}
+        reason, message = str(waiting.get("reason") or ""), str(waiting.get("message") or "")
+        if reason in WAITING:
+            yield PodProblem(reason, message, WAITING[reason], container["name"])
+        elif not container.get("ready") and container.get("restartCount", 0) >= RESTARTS and (reason == "CrashLoopBackOff" or last.get("exitCode")):
+            ended = f"exit code {last.get('exitCode')}" + (f", {last['reason']}" if last.get("reason") not in (None, "Error") else "")
+            yield PodProblem(
+                "CrashLoopBackOff", f"{container['restartCount']} restarts, {ended}", None if restarts_heal else 0.0, container["name"], True
+            )
+
+
+def issuing_problem(obj: Object) -> PodProblem | None:
+    """A Certificate whose issuing failed: cert-manager tries again only after an hour or more, unless its spec changes."""
+    issuing, meta = condition(obj, "Issuing"), obj["metadata"]
+    if issuing.get("status") != "False" or issuing.get("reason") != "Failed":
+        return None
+    remedy = f"once the cause is gone: kubectl -n {meta.get('namespace')} delete certificate {meta['name']}, and run again"
+    return PodProblem("IssuingFailed", f"{issuing.get('message', '')} (the next attempt comes in an hour or more; {remedy})", 15.0)
+
+
+def creation_problem(message: str) -> PodProblem:
+    """A controller's FailedCreate: quota, LimitRange and Pod Security refuse the pod itself, so there is no pod to look at."""
+    return PodProblem("FailedCreate", message, None if PASSING.search(message) else 20.0)

@@ -1,0 +1,114 @@
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Waiting until objects are ready, and no longer than there is hope."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import time
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Executor
+from typing import Any, NamedTuple
+
+from .client import Api
+from .diagnosis import Diagnosis, old_revision
+from .identity import group_of
+from .readiness import WORKLOADS, Lack, PodProblem, behind, condition, creation_problem, issuing_problem, lack, pod_problems, unproven
+from .references import Scrubber
+
+INTERVAL = (0.2, 0.3, 0.5)  # seconds between looks at first; 1 s later
+STEADY = 3.0  # seconds that a workload without a readiness probe stays ready before it counts
+REPLACEMENT = 15.0  # seconds for the controller to replace a broken pod of the old revision; a StatefulSet's does not in every case
+
+
+class WaitFailed(Exception):
+    """Objects that are not ready, one paragraph each."""
+
+    def __init__(self, paragraphs: list[str]) -> None:
+        super().__init__("\n".join(paragraphs))
+        self.paragraphs = paragraphs
+
+
+class Pending(NamedTuple):
+    """An object that is not ready."""
+
+    obj: dict[str, Any]
+    path: str
+    lacking: Lack
+
+
+class Waiter:
+    """Polls the objects that are not ready; one time limit for all of them."""
+
+    def __init__(self, api: Api, pool: Executor, timeout: float, scrubber: Scrubber) -> None:
+        self.api, self.pool, self.diagnosis = api, pool, Diagnosis(api, scrubber)
+        self.timeout = timeout
+        self.deadline = time.monotonic() + timeout
+        self.started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        self._seen: dict[tuple[str, str, str], float] = {}
+        self._ready: dict[str, float] = {}
+
+    def wait(self, objects: Iterable[tuple[dict[str, Any], str]]) -> None:
+        """Objects with their paths. Returns once every one is ready; raises WaitFailed for those that are not in time, or never will be."""
+        pending = [Pending(obj, path, lacking) for obj, path in objects if (lacking := lack(obj))]
+        for pause in itertools.chain(INTERVAL, itertools.repeat(1.0)):
+            if not pending:
+                return
+            late = f"not ready after {self.timeout:.0f} s: " if time.monotonic() > self.deadline else ""
+            failed = [(each.obj, reason) for each in pending if (reason := self._hopeless(each.obj, each.lacking))]
+            failed = failed or [(each.obj, late + each.lacking.text) for each in pending if late]
+            if failed:
+                raise WaitFailed([self.diagnosis.paragraph(obj, reason) for obj, reason in failed])
+            time.sleep(pause)
+            pending = [again for again in self.pool.map(self._look, pending) if again]
+
+    def _look(self, pending: Pending) -> Pending | None:
+        """The object as it is now and what it lacks, None when ready."""
+        found = self.api.get(pending.path)
+        if found is None:
+            return pending._replace(lacking=Lack("it was deleted meanwhile", True))
+        lacking = lack(found)
+        if lacking:
+            self._ready.pop(found["metadata"]["uid"], None)
+        else:
+            lacking = self._steady(found)
+        return Pending(found, pending.path, lacking) if lacking else None
+
+    def _steady(self, obj: dict[str, Any]) -> Lack | None:
+        """A workload without a probe has to stay ready for a while: its pods may be about to crash."""
+        first = self._ready.setdefault(obj["metadata"]["uid"], time.monotonic())
+        return Lack("it has not been ready for long", False) if unproven(obj) and time.monotonic() - first < STEADY else None
+
+    def _hopeless(self, obj: dict[str, Any], lacking: Lack) -> str:
+        """The reason to give up on an object now, or the empty text."""
+        if lacking.final:
+            return lacking.text
+        for owner, problem in self._problems(obj):
+            first = self._seen.setdefault((owner, problem.container, problem.reason), time.monotonic())
+            if problem.grace is not None and time.monotonic() - first >= problem.grace:
+                return f"{problem.reason}: {problem.message}"
+        return ""
+
+    def _problems(self, obj: dict[str, Any]) -> Iterator[tuple[str, PodProblem]]:
+        place = (group_of(obj["apiVersion"]), obj["kind"])
+        if place == ("", "Pod"):
+            for problem in pod_problems(obj):
+                yield obj["metadata"]["uid"], problem
+        elif obj["kind"] == "Certificate":
+            if failed := issuing_problem(obj):
+                yield obj["metadata"]["uid"], failed
+        elif place in WORKLOADS:
+            if behind(obj):  # the pods there are now may be those that the change replaces
+                return
+            failure = condition(obj, "ReplicaFailure")
+            if failure.get("status") == "True":
+                yield obj["metadata"]["uid"], creation_problem(str(failure.get("message") or ""))
+            elif obj["kind"] != "Deployment" and (obj.get("status") or {}).get("replicas", 0) < (obj.get("spec") or {}).get("replicas", 1):
+                for event in self.diagnosis.events(obj)[-1:]:  # those of an earlier run say nothing about this one
+                    if event.get("reason") == "FailedCreate" and str(event.get("lastTimestamp") or "") >= self.started:
+                        yield obj["metadata"]["uid"], creation_problem(str(event.get("message") or ""))
+            for pod in self.diagnosis.pods(obj):
+                for problem in pod_problems(pod, restarts_heal=obj["kind"] == "Job"):
+                    if problem.grace is not None and old_revision(obj, pod):
+                        problem = dataclasses.replace(problem, grace=max(problem.grace, REPLACEMENT))
+                    yield pod["metadata"]["uid"], problem

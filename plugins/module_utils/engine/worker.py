@@ -1,0 +1,43 @@
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The part of apply_set that needs urllib3 and PyYAML, in the interpreter that has it.
+
+Ansible's respawn_module writes the module's arguments into a pipe before the new process reads it, and so hangs for ever once they
+exceed the pipe's 64 KiB (seen with ansible-core 2.19); a set of objects does. So the arguments go through subprocess, which reads and
+writes at once, and the new process imports nothing of Ansible.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from .applier import run
+
+PROGRAM = "import sys; sys.path[:0] = sys.argv[1:]; from ansible_collections.shaka.platform.plugins.module_utils.engine.worker import main; main()"
+
+
+def main() -> None:
+    """The other end of run_in: a request on stdin, the result on stdout."""
+    request = json.load(sys.stdin)
+    json.dump(run(request["params"], request["check"], request["diff"]), sys.stdout)
+
+
+def run_in(python: str, params: Mapping[str, Any], check: bool, show_diff: bool) -> dict[str, Any]:
+    """applier.run in another interpreter; raises OSError or RuntimeError when it does not get that far."""
+    root = str(pathlib.Path(__file__).parents[6])  # where ansible_collections is: a zip file on a server
+    done = subprocess.run(
+        [python, "-I", "-c", PROGRAM, root],
+        input=json.dumps({"params": dict(params), "check": check, "diff": show_diff}).encode(),
+        capture_output=True,
+        check=False,
+        env={key: value for key, value in os.environ.items() if key in ("LANG", "LC_ALL", "PATH", "HOME", "TMPDIR", "SSL_CERT_FILE")},
+    )
+    if done.returncode:
+        raise RuntimeError(f"{python} ended with {done.returncode}: {done.stderr.decode(errors='replace')[-2000:]}")
+    answer: dict[str, Any] = json.loads(done.stdout)
+    return answer

@@ -1,0 +1,123 @@
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Commit-confirm: a change takes itself back unless it is confirmed in time, over a connection that was made after it."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.shaka.platform.plugins.module_utils.conventions import Execute
+from ansible_collections.shaka.platform.plugins.module_utils.server.access import AccessError, File, Part, must
+from ansible_collections.shaka.platform.plugins.module_utils.server.files import place, write_whole
+
+KEEP = Path("/var/lib/shaka/rollback")
+TIMER = "shaka-access-rollback"
+UNDO = "undo.sh"
+
+
+class Commit:
+    """Changes of the parts, on the server."""
+
+    def __init__(self, parts: Sequence[Part], execute: Execute, keep: Path = KEEP) -> None:
+        self.parts, self.execute, self.keep = parts, execute, keep
+
+    @property
+    def unconfirmed(self) -> bool:
+        """Whether a change waits for its confirmation; also one of an earlier run that was interrupted."""
+        return (self.keep / UNDO).exists()
+
+    def apply(self, check_mode: bool, seconds: int) -> dict[str, Any]:
+        """Bring files and services to what is wanted; `unconfirmed` in the result asks for confirm()."""
+        differing = {part.name: [file for file in part.files if _current(file) != (file.text, f"{file.mode:04o}")] for part in self.parts}
+        why = {part.name: "" if differing[part.name] else part.stale(self.execute) for part in self.parts}
+        changing = [part for part in self.parts if differing[part.name] or why[part.name]]
+        # Nothing of ours differs and yet it is not so: somebody else's setting wins. A check reports it, a run cannot put it right.
+        overruled = [f"{part.name}: {problem}" for part in self.parts if part not in changing and (problem := part.problem(self.execute))]
+        if overruled and not check_mode:
+            raise AccessError("; ".join(overruled))
+        diff = [_difference(file) for part in changing for file in differing[part.name]]
+        diff += [{"before": f"{part.name}: {why[part.name]}\n", "after": f"{part.name}: as its files say\n"} for part in changing if why[part.name]]
+        diff += [{"before": f"{problem}\n", "after": ""} for problem in overruled]
+        result = {"changed": bool(changing or overruled) or self.unconfirmed, "diff": diff, "unconfirmed": False}
+        if check_mode or not result["changed"]:
+            return result
+        candidates = self._validate([file for part in changing for file in differing[part.name]])
+        self._arm(seconds)
+        for candidate, file in candidates:
+            place(candidate, file.path, file.mode)
+        try:
+            for part in changing:
+                if problem := part.problem(self.execute):
+                    raise AccessError(f"{part.name}: {problem}")
+                part.activate(self.execute)
+        except AccessError as error:
+            self.undo()
+            raise AccessError(f"{error}. What was there before is back.") from error
+        return {**result, "unconfirmed": True}
+
+    def confirm(self) -> None:
+        """Keep what was applied."""
+        must(self.execute, "systemctl", "stop", f"{TIMER}.timer")
+        code, _out, _err = self.execute(["systemctl", "is-active", "--quiet", f"{TIMER}.service"])
+        if code == 0 or not self.unconfirmed:
+            raise AccessError("the confirmation came too late, the previous settings are back; raise host_access_confirm_seconds")
+        shutil.rmtree(self.keep)
+
+    def undo(self) -> None:
+        """Take the change back now."""
+        if self.unconfirmed:
+            must(self.execute, "sh", str(self.keep / UNDO))
+        self.execute(["systemctl", "stop", f"{TIMER}.timer"])
+
+    def _validate(self, files: list[File]) -> list[tuple[Path, File]]:
+        candidates: list[tuple[Path, File]] = []
+        for file in files:
+            candidate = file.path.with_name(f"{file.path.name}.shaka-candidate")
+            write_whole(candidate, file.text, 0o600)
+            candidates.append((candidate, file))
+            code, out, err = self.execute(shlex.split(file.check.replace("%s", str(candidate)))) if file.check else (0, "", "")
+            if code != 0:
+                for written, _file in candidates:
+                    written.unlink()
+                raise AccessError(f"{file.path}: '{file.check}' refused the new file, the old one stays active: {(err or out).strip()}")
+        return candidates
+
+    def _arm(self, seconds: int) -> None:
+        """Keep the present state and start the timer that brings it back."""
+        self.execute(["systemctl", "stop", f"{TIMER}.timer"])
+        if not self.unconfirmed:  # else the state before the unconfirmed change is the one to go back to
+            self.keep.mkdir(mode=0o700, parents=True, exist_ok=True)
+            write_whole(self.keep / UNDO, self._script(), 0o700)
+        must(
+            self.execute, "systemd-run", "--quiet", "--collect", f"--unit={TIMER}", f"--on-active={seconds}",
+            "--timer-property=AccuracySec=1s", "/bin/sh", str(self.keep / UNDO),
+        )  # fmt: skip
+
+    def _script(self) -> str:
+        saved = [part.save(self.keep, self.execute) for part in self.parts]
+        files: list[str] = []
+        for number, file in enumerate(file for part in self.parts for file in part.files):
+            kept = self.keep / str(number)
+            if file.path.exists():
+                shutil.copy2(file.path, kept)
+                files.append(f"cp --preserve {kept} {file.path}")
+            else:
+                files.append(f"rm --force {file.path}")
+        lines = ["#!/bin/sh", "# Brings back what let the operator in, before a change that nobody confirmed."]
+        lines += [line for before, _after in saved for line in before] + files + [line for _before, after in saved for line in after]
+        return "\n".join([*lines, f"rm --recursive --force {self.keep}"]) + "\n"
+
+
+def _current(file: File) -> tuple[str, str] | None:
+    try:
+        return file.path.read_text(encoding="utf-8", errors="replace"), f"{file.path.stat().st_mode & 0o7777:04o}"
+    except FileNotFoundError:
+        return None
+
+
+def _difference(file: File) -> dict[str, str]:
+    text, mode = _current(file) or ("", "absent")
+    return {"before_header": f"{file.path} ({mode})", "after_header": f"{file.path} ({file.mode:04o})", "before": text, "after": file.text}

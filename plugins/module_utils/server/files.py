@@ -1,0 +1,52 @@
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Files on the server: written whole, put in place by one rename, so that a reader or a power cut sees the old or the new file."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from pathlib import Path
+
+from ansible_collections.shaka.platform.plugins.module_utils.server.ledger import remember
+
+
+def sha256_of(path: Path) -> str:
+    """The sha256 of a file's content, in hex."""
+    digest = hashlib.sha256()
+    with path.open("rb") as source:
+        while block := source.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def place(partial: Path, dest: Path, mode: int) -> None:
+    """Give a complete file, on the same file system, its owner, mode and name; it is on the disk before it has the name."""
+    remember(dest)
+    with partial.open("rb") as source:
+        if os.geteuid() == 0:
+            os.fchown(source.fileno(), 0, 0)
+        os.fchmod(source.fileno(), mode)
+        os.fsync(source.fileno())
+    partial.rename(dest)
+
+
+def write_whole(dest: Path, text: str, mode: int) -> None:
+    """Replace a file's content and mode at once; its directories are made (0755)."""
+    remember(dest)
+    dest.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    partial = dest.with_name(f"{dest.name}.shaka-new")
+    partial.unlink(missing_ok=True)
+    partial.touch(mode=0o600)
+    partial.write_text(text, encoding="utf-8")
+    place(partial, dest, mode)
+
+
+def move(source: Path, dest: Path) -> None:
+    """Move a file, also to another file system."""
+    shutil.move(str(source), str(dest))
+
+
+def parse_mode(text: str) -> int:
+    """'0755' -> 0o755; ValueError for anything that is no octal number."""
+    return int(text, 8)

@@ -1,0 +1,93 @@
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What the platform wrote outside of its own directories, and what was there before: the list that playbooks/reset.yml takes back.
+
+It is kept on the server, so that it also holds what an earlier version, another inventory or an interrupted run wrote.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import shutil
+import stat
+from pathlib import Path
+from typing import Any
+
+LEDGER = Path("/var/lib/shaka/manifest.json")
+# Elsewhere (/var/lib/shaka, /var/lib/rancher, /etc/rancher, /run) whole directories are the platform's.
+SHARED = ("/etc/", "/usr/local/", "/home/", "/root/")
+OWN = ("/etc/rancher/", "/etc/shaka/")
+CANDIDATE = ".shaka-candidate"
+
+
+def belongs(path: str) -> bool:
+    """Whether a path is one to remember: in a directory that others use, too."""
+    return path.startswith(SHARED) and not path.startswith(OWN)
+
+
+def load(ledger: Path = LEDGER) -> dict[str, Any]:
+    """Path -> what was there before the platform wrote it; None when there was nothing."""
+    try:
+        entries: dict[str, Any] = json.loads(ledger.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    return entries
+
+
+def state(path: Path) -> dict[str, Any] | None:
+    """All that is needed to bring a file, a link or a directory's permissions back."""
+    try:
+        found = path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    if stat.S_ISLNK(found.st_mode):
+        return {"link": str(path.readlink())}
+    content = None if stat.S_ISDIR(found.st_mode) else base64.b64encode(path.read_bytes()).decode()
+    return {"mode": stat.S_IMODE(found.st_mode), "uid": found.st_uid, "gid": found.st_gid, "content": content}
+
+
+def remember(dest: Path, ledger: Path = LEDGER) -> None:
+    """Note a path before it is written for the first time; on the disk before it is written."""
+    name = str(dest).removesuffix(CANDIDATE)
+    if not belongs(name):
+        return
+    entries = load(ledger)
+    if name in entries:
+        return
+    keep_only({**entries, name: state(Path(name))}, ledger)
+
+
+def keep_only(entries: dict[str, Any], ledger: Path = LEDGER) -> None:
+    """Write the whole list; it is on the disk when this returns."""
+    ledger.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    partial = ledger.with_name(f".{ledger.name}.new")
+    partial.unlink(missing_ok=True)
+    with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as target:
+        json.dump(entries, target, indent=1, sort_keys=True)
+        target.flush()
+        os.fsync(target.fileno())
+    partial.rename(ledger)
+
+
+def bring_back(path: Path, before: dict[str, Any] | None) -> None:
+    """Make a path what it was before."""
+    if state(path) == before:
+        return
+    if before is None:
+        path.unlink(missing_ok=True)
+        return
+    path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.name}.shaka-new")
+    partial.unlink(missing_ok=True)
+    if "link" in before:
+        partial.symlink_to(before["link"])
+    elif before["content"] is not None:
+        partial.touch(mode=0o600)
+        partial.write_bytes(base64.b64decode(before["content"]))
+    target = partial if before.get("content") is not None else path
+    if "mode" in before and target.exists():
+        shutil.chown(target, before["uid"], before["gid"])
+        target.chmod(before["mode"])
+    if partial.exists() or partial.is_symlink():
+        partial.rename(path)

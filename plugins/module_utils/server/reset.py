@@ -1,0 +1,312 @@
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Takes a platform off a server. Each step finds anew what is there, so that an interrupted reset is completed by the next one."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import signal
+import stat
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ansible_collections.shaka.platform.plugins.module_utils.conventions import Execute
+from ansible_collections.shaka.platform.plugins.module_utils.server import ledger, traces
+
+Before = dict[str, Any]  # path -> what was there before
+GRACE = 15.0  # seconds that databases get to end by themselves
+STATE = "/var/lib/shaka"
+MOUNTED = Path("/proc/self/mounts")
+FIREWALL = "shaka-firewall.service"
+UNITS = ("k3s.service", FIREWALL)
+TREES = (
+    "/etc/rancher", "/etc/shaka", "/var/lib/rancher/k3s", "/var/lib/kubelet", "/var/lib/cni", "/var/log/pods", "/var/log/containers",
+    "/run/k3s", "/run/flannel", "/run/k3s-started-with", "/root/.kube/cache/discovery/127.0.0.1_6443",
+)  # fmt: skip
+# Containerd's, where no other containerd is installed.
+RUNTIME = ("/run/containerd", "/run/nri", "/opt/containerd")
+CACHE = "/root/.kube/cache/http"  # by content, so nobody can tell whose
+# Removed when they are empty: K3s and kubectl make them, and others may use them.
+PLUGINS = "/usr/libexec/kubernetes"
+HOLLOW = (
+    f"{PLUGINS}/kubelet-plugins/volume/exec", f"{PLUGINS}/kubelet-plugins/volume", f"{PLUGINS}/kubelet-plugins", PLUGINS,
+    "/run/netns", "/var/lib/rancher", "/root/.kube/cache/discovery", "/root/.kube/cache", "/root/.kube",
+)  # fmt: skip
+TABLES = ("inet shaka", "ip netpol", "ip kube-proxy", "ip6 kube-proxy")
+EMPTY_TABLES = re.compile(r"^ip6? (filter|nat|mangle|raw|security)$")
+# What puts a file's absence in force, by the beginning of its path.
+IN_FORCE = {
+    "/etc/systemd/journald.conf.d/": "systemctl restart systemd-journald.service",
+    "/etc/systemd/system/apt-daily": "systemctl try-restart apt-daily.timer apt-daily-upgrade.timer",
+    "/etc/systemd/timesyncd.conf.d/": "systemctl try-restart systemd-timesyncd.service",
+    "/etc/chrony/": "systemctl try-restart chrony.service",
+    "/etc/localtime": "systemctl try-restart cron.service",
+    "/etc/ssh/": "systemctl reload ssh.service",
+}
+
+
+class Kept(NamedTuple):
+    """What the user wants to stay."""
+
+    data: bool
+    ssh: bool
+
+
+def differs(path: str, before: dict[str, Any] | None) -> bool:
+    return ledger.state(Path(path)) != before
+
+
+class Installation:
+    """Finds what is there and takes it away, in an order in which nothing comes back."""
+
+    def __init__(self, execute: Execute, kept: Kept, users: list[str], account: str) -> None:
+        self.execute, self.kept, self.users, self.account = execute, kept, users, account
+
+    def listing(self) -> dict[str, list[str]]:
+        """Kind -> names of all that would go now. Empty lists on a bare server."""
+        entries = self.entries()
+        going = [path for path, before in entries.items() if differs(path, before)]
+        return {
+            "units": [unit for unit in self.units(entries) if self.is_known(unit)],
+            "processes": sorted(traces.processes().values()),
+            "mounts": mounts(),
+            "interfaces": traces.interfaces(),
+            "network namespaces": [path.name for path in Path("/run/netns").glob("cni-*")],
+            "packet filter": [*self.tables(), *self.rule_sets(), *self.address_sets()],
+            "control groups": [str(path) for path in traces.groups()],
+            "users": [user for user in self.users if self.execute(["getent", "passwd", user])[0] == 0],
+            "files": [*going, *map(str, traces.links()), *map(str, traces.leftovers(entries))],
+            "directories": [*self.trees(), *([STATE] if self.has_state(entries) else [])],
+            "volumes": [] if self.kept.data else [f"{volume.claim} ({volume.size / (1 << 20):.0f} MiB)" for volume in traces.volumes()],
+        }
+
+    def entries(self) -> Before:
+        """What the ledger says was there before, without what stays."""
+        listed = ledger.load()
+        return {path: before for path, before in listed.items() if not (self.kept.ssh and path.startswith("/etc/ssh/"))}
+
+    def stays(self) -> Before:
+        return {path: before for path, before in ledger.load().items() if self.kept.ssh and path.startswith("/etc/ssh/")}
+
+    def has_state(self, entries: Before) -> bool:
+        """Whether the platform's own directory holds more than the list of what stays."""
+        state = Path(STATE)
+        if not state.is_dir():
+            return False
+        return bool(entries) or not self.stays() or any(path != ledger.LEDGER for path in state.iterdir())
+
+    def units(self, entries: Iterable[str]) -> list[str]:
+        own = [Path(path).name for path in entries if re.match(r"^/etc/systemd/system/[^/]+\.(service|timer|socket)$", path)]
+        return list(dict.fromkeys([*own, *UNITS]))
+
+    def is_known(self, unit: str) -> bool:
+        return Path("/etc/systemd/system", unit).exists() or self.execute(["systemctl", "is-active", "--quiet", unit])[0] == 0
+
+    def trees(self) -> list[str]:
+        """The platform's own directories that are there; kept volumes stay where they are."""
+        found = [tree for tree in TREES if os.path.lexists(tree)]
+        if self.kept.data and "/var/lib/rancher/k3s" in found and [path.name for path in Path("/var/lib/rancher/k3s").iterdir()] == ["storage"]:
+            found.remove("/var/lib/rancher/k3s")
+        return found
+
+    def tables(self) -> list[str]:
+        code, out, _err = self.execute(["nft", "list", "tables"])
+        present = [line.removeprefix("table ") for line in out.splitlines()] if code == 0 else []
+        own = [table for table in present if table in TABLES]
+        if not Path(STATE).is_dir():
+            return own  # a server that others look after may have such tables
+        hollow = [table for table in present if EMPTY_TABLES.match(table) and self.is_hollow(table)]
+        return own + hollow
+
+    def is_hollow(self, table: str) -> bool:
+        code, out, _err = self.execute(["nft", "--stateless", "list", "table", *table.split()])
+        return code == 0 and traces.is_hollow_table(out)
+
+    def rule_sets(self) -> list[str]:
+        """The iptables variants that hold rules of Kubernetes."""
+        found = []
+        for name in ("iptables", "ip6tables", "iptables-legacy", "ip6tables-legacy"):
+            names = Path("/proc/net/ip6_tables_names" if name.startswith("ip6") else "/proc/net/ip_tables_names")
+            if name.endswith("legacy") and not (names.exists() and names.read_text(encoding="ascii")):
+                continue  # asking would load the old modules
+            if shutil.which(f"{name}-save") and traces.has_rules(self.execute([f"{name}-save"])[1]):
+                found.append(name)
+        return found
+
+    def address_sets(self) -> list[str]:
+        return [name for name in self.execute(["ipset", "list", "-n"])[1].split() if name.startswith("KUBE-")] if shutil.which("ipset") else []
+
+    # --- taking away
+
+    def remove(self) -> None:
+        entries = self.entries()
+        units = [unit for unit in self.units(entries) if self.is_known(unit)]
+        self.stop(unit for unit in units if unit != FIREWALL)
+        self.end_processes()
+        self.unmount()
+        self.remove_network()
+        self.stop(unit for unit in units if unit == FIREWALL)  # last: until now it hides what still listens
+        for path in traces.groups():
+            remove_group(path)
+        for user in self.users:
+            if self.execute(["getent", "passwd", user])[0] == 0:
+                self.must(["userdel", "--remove", user])
+        with self.way_in(entries):
+            self.bring_back(entries)
+        for tree in self.trees():
+            remove_tree(Path(tree), spare=traces.STORAGE if self.kept.data else None)
+        self.execute(["systemctl", "daemon-reload"])
+        self.execute(["systemctl", "reset-failed", *units])
+        for beginning, command in IN_FORCE.items():
+            if any(path.startswith(beginning) for path in entries):
+                self.execute(command.split())
+        self.forget()
+
+    def stop(self, units: Iterable[str]) -> None:
+        for unit in units:
+            self.execute(["systemctl", "disable", "--now", unit])  # what it leaves is found by the last listing
+
+    @contextlib.contextmanager
+    def way_in(self, entries: Before) -> Iterator[None]:
+        """Sshd's settings of the platform go only if what is left still lets this connection's user in with a key."""
+        ours = {path: ledger.state(Path(path)) for path in entries if path.startswith("/etc/ssh/")}
+        yield
+        if not ours:
+            return
+        code, out, err = self.execute(["/usr/sbin/sshd", "-T", "-C", f"user={self.account},host=localhost,addr=127.0.0.1"])
+        settings = dict(line.split(" ", 1) for line in out.splitlines() if " " in line)
+        root = self.account != "root" or settings.get("permitrootlogin") != "no"
+        if code != 0 or settings.get("pubkeyauthentication") != "yes" or not root:
+            for path, state in ours.items():
+                ledger.bring_back(Path(path), state)
+            why = err.strip() or f"{self.account} could not log in with a key"
+            raise OSError(f"sshd's settings of the platform stay, because without them: {why}; correct /etc/ssh/sshd_config and run it again")
+
+    def end_processes(self) -> None:
+        """Politely first, since databases among them may have volumes that stay; then for good, until none is left."""
+        deadline = time.monotonic() + GRACE
+        for pid in traces.processes():
+            send(pid, signal.SIGTERM)
+        while traces.processes() and time.monotonic() < deadline:
+            time.sleep(0.3)
+        for _attempt in range(50):
+            left = traces.processes()
+            if not left:
+                return
+            for pid in left:
+                send(pid, signal.SIGKILL)
+            time.sleep(0.1)
+        raise OSError(f"these processes do not end: {', '.join(f'{name} ({pid})' for pid, name in traces.processes().items())}")
+
+    def unmount(self) -> None:
+        for point in mounts():
+            if self.execute(["umount", point])[0] != 0:
+                self.must(["umount", "--lazy", point])
+
+    def remove_network(self) -> None:
+        for path in Path("/run/netns").glob("cni-*"):
+            path.unlink()
+        for name in traces.interfaces():
+            if Path("/sys/class/net", name).exists():  # its other end may have gone and taken it along
+                self.must(["ip", "link", "delete", name], allowed=(0, 1))
+        for name in self.rule_sets():
+            rest = traces.foreign_rules(self.execute([f"{name}-save"])[1])
+            self.must([f"{name}-restore"], data=rest)
+        for table in self.tables():
+            self.must(["nft", "delete", "table", *table.split()])
+        for name in self.address_sets():
+            self.must(["ipset", "destroy", name])
+
+    def bring_back(self, entries: Before) -> None:
+        """Every file as it was before the platform; directories that it made and nobody else uses go with their last file."""
+        for path in traces.leftovers(entries):
+            path.unlink()
+        for path in traces.links():
+            path.unlink()
+        for name, before in entries.items():
+            ledger.bring_back(Path(name), before)
+            if before is None:
+                self.remove_parents(Path(name))
+
+    def remove_parents(self, path: Path) -> None:
+        """Remove a file's directories, upwards, as long as they are empty and no package has them."""
+        for folder in path.parents:
+            ours = str(folder).startswith("/etc/") and folder.is_dir() and not any(folder.iterdir())
+            if not ours or self.execute(["dpkg-query", "--search", str(folder)])[0] == 0:
+                return
+            folder.rmdir()
+
+    def forget(self) -> None:
+        """The platform's own directory last: it holds the list that the next reset would go by. What stays, stays listed."""
+        if not shutil.which("containerd"):
+            for name in RUNTIME:
+                remove_tree(Path(name))
+        remove_tree(Path(CACHE))
+        for name in HOLLOW:
+            folder = Path(name)
+            if folder.is_dir() and not holds_mount(folder) and not any(folder.iterdir()):
+                folder.rmdir()
+        stays = self.stays()
+        for path in Path(STATE).iterdir() if Path(STATE).is_dir() else ():
+            if path != ledger.LEDGER:
+                remove_tree(path)
+        if stays:
+            ledger.keep_only(stays)
+        else:
+            remove_tree(Path(STATE))
+
+    def must(self, command: list[str], allowed: tuple[int, ...] = (0,), data: str | None = None) -> None:
+        code, out, err = self.execute(command, data=data) if data is not None else self.execute(command)
+        if code not in allowed:
+            raise OSError(f"'{' '.join(command)}' failed: {(err or out).strip()}")
+
+
+def send(pid: int, number: signal.Signals) -> None:
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        return
+
+
+def remove_group(path: Path) -> None:
+    """Remove a control group and those below it; their processes have ended."""
+    for folder, _folders, _files in os.walk(path, topdown=False):
+        Path(folder).rmdir()
+
+
+def remove_tree(path: Path, spare: str | None = None) -> None:
+    """Remove a directory with all that it holds, but for one below it. A mount is emptied and stays, as it is the server's."""
+    if spare and f"{spare}/".startswith(f"{path}/") and str(path) != spare:
+        for entry in path.iterdir():
+            remove_tree(entry, spare)
+        return
+    if str(path) == spare or not os.path.lexists(path):
+        return
+    if not stat.S_ISDIR(path.lstat().st_mode):
+        path.unlink()
+        return
+    for entry in list(path.iterdir()):
+        if not entry.is_symlink() and entry.is_dir() and holds_mount(entry):
+            remove_tree(entry)
+        elif entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry)
+        else:
+            entry.unlink()
+    if not holds_mount(path, below=False) and not any(path.iterdir()):
+        path.rmdir()
+
+
+def mounts() -> list[str]:
+    """The platform's mount points now."""
+    fstab = Path("/etc/fstab")
+    return traces.mounts(MOUNTED.read_text(encoding="utf-8"), fstab.read_text(encoding="utf-8") if fstab.exists() else "")
+
+
+def holds_mount(path: Path, *, below: bool = True) -> bool:
+    """Whether a directory is a mount point, or has one below it. Path.is_mount does not know of directories mounted over themselves."""
+    points = traces.mount_points(MOUNTED.read_text(encoding="utf-8"))
+    return str(path) in points or (below and any(point.startswith(f"{path}/") for point in points))

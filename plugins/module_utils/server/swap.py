@@ -1,0 +1,103 @@
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Swap of any origin (fstab, systemd units, zram): found, and kept off now and at the next boot."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+from ansible_collections.shaka.platform.plugins.module_utils.conventions import Execute
+from ansible_collections.shaka.platform.plugins.module_utils.server.files import write_whole
+
+MARK = "# swap is off (shaka.platform): "
+# Debian's zram-tools starts a service; systemd's zram-generator reads this file, and does nothing when it is empty.
+ZRAM_SERVICE = "zramswap.service"
+ZRAM_GENERATOR = Path("usr/lib/systemd/system-generators/zram-generator")
+ZRAM_CONFIGURATION = Path("etc/systemd/zram-generator.conf")
+
+
+class SwapError(Exception):
+    """Swap cannot be switched off now; the text says what to do."""
+
+
+class Step(NamedTuple):
+    """One thing that differs: what is, what will be, and how."""
+
+    before: str
+    after: str
+    do: Callable[[], None]
+
+
+def without_swap(fstab: str) -> str:
+    """The text of fstab with its swap entries as comments."""
+
+    def line(text: str) -> str:
+        fields = text.split()
+        return f"{MARK}{text}" if len(fields) >= 3 and not text.lstrip().startswith("#") and fields[2] == "swap" else text
+
+    return "".join(line(text) for text in fstab.splitlines(keepends=True))
+
+
+def in_use(swaps: str) -> int:
+    """Bytes that are swapped out, from the text of /proc/swaps."""
+    return sum(int(line.split()[3]) for line in swaps.splitlines()[1:]) * 1024
+
+
+def available(meminfo: str) -> int:
+    """Bytes of memory that can still be had, from the text of /proc/meminfo."""
+    found = re.search(r"^MemAvailable:\s+(\d+) kB", meminfo, re.MULTILINE)
+    return int(found[1]) * 1024 if found else 0
+
+
+def is_container(root: Path) -> bool:
+    """Whether systemd runs in a container, which shows its host's swap and cannot change it."""
+    return (root / "run/systemd/container").exists()
+
+
+def unit_of(path: str, execute: Execute) -> str:
+    """The swap unit of a device or file."""
+    code, out, err = execute(["systemd-escape", "--path", "--suffix=swap", path])
+    if code != 0:
+        raise SwapError(f"systemd-escape {path}: {err.strip()}")
+    return out.strip()
+
+
+def _must(execute: Execute, *command: str) -> None:
+    code, out, err = execute(list(command))
+    if code != 0:
+        raise SwapError(f"{' '.join(command)}: {(err or out).strip()}")
+
+
+def _switch_off(path: str, root: Path, execute: Execute) -> None:
+    used, room = in_use((root / "proc/swaps").read_text()), available((root / "proc/meminfo").read_text())
+    if used > room:
+        raise SwapError(
+            f"swap {path}: {used >> 20} MiB are swapped out but only {room >> 20} MiB of memory are available; "
+            "stop something, add memory, or set host_manage_swap to false"
+        )
+    _must(execute, "swapoff", path)
+    # a partition that systemd finds by its type, or a unit of its own, would come back at boot
+    _must(execute, "systemctl", "mask", unit_of(path, execute))
+
+
+def steps(root: Path, execute: Execute) -> list[Step]:
+    """What has to be done until there is no swap, now and at boot."""
+    found: list[Step] = []
+    fstab = root / "etc/fstab"
+    text = fstab.read_text() if fstab.exists() else ""
+    if without_swap(text) != text:
+        mode = fstab.stat().st_mode & 0o777
+        found.append(Step("/etc/fstab: swap", "/etc/fstab: no swap", lambda: write_whole(fstab, without_swap(text), mode)))
+    configuration = root / ZRAM_CONFIGURATION
+    if (root / ZRAM_GENERATOR).exists() and (not configuration.exists() or configuration.read_text()):
+        found.append(Step("zram-generator: swap", "zram-generator: no swap", lambda: write_whole(configuration, "", 0o644)))
+    service = root / "etc/systemd/system" / ZRAM_SERVICE
+    if (root / "usr/lib/systemd/system" / ZRAM_SERVICE).exists() and not service.is_symlink():
+        found.append(Step(f"{ZRAM_SERVICE}: starts", f"{ZRAM_SERVICE}: masked", lambda: _must(execute, "systemctl", "mask", "--now", ZRAM_SERVICE)))
+    for line in (root / "proc/swaps").read_text().splitlines()[1:]:
+        path = line.split()[0]
+        found.append(Step(f"swap {path}: on", f"swap {path}: off", partial(_switch_off, path, root, execute)))
+    return found

@@ -1,0 +1,144 @@
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What a platform leaves on a server, kind by kind, and how to tell it from what is not the platform's. Reads only.
+
+What K3s leaves is what its own k3s-killall.sh and k3s-uninstall.sh take away (https://docs.k3s.io/upgrades/killall,
+/installation/uninstall): processes of containers, mounts, network namespaces, interfaces, packet filter rules, ipsets and directories.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+STORAGE = "/var/lib/rancher/k3s/storage"
+KUBELET = "/var/lib/kubelet"
+MOUNTS = ("/run/k3s/", "/var/lib/kubelet/", "/run/netns/cni-", "/var/lib/rancher/k3s/agent/", "/run/containerd/io.containerd.runtime.v2.task/k8s.io/")
+INTERFACES = ("cni0", "flannel.1", "flannel-v6.1", "flannel-wg", "flannel-wg-v6", "kube-ipvs0")
+CONTAINER = re.compile(r"/kubepods|/k3s\.service", re.MULTILINE)
+PROGRAM = re.compile(r"^(/usr/local/bin/k3s|/var/lib/rancher/k3s/data/)")
+RULE = re.compile(r"KUBE-|CNI-|flannel", re.IGNORECASE)
+
+
+class VolumeTrace(NamedTuple):
+    """A volume of a pod: where its claim was, and its size."""
+
+    path: Path
+    claim: str
+    size: int
+
+
+def is_platforms(program: str, groups: str) -> bool:
+    """Whether a process belongs to K3s or to a container of it, by its executable and its control groups."""
+    return bool(PROGRAM.match(program) or CONTAINER.search(groups))
+
+
+def processes(proc: Path = Path("/proc")) -> dict[int, str]:
+    """Process id -> command name."""
+    found: dict[int, str] = {}
+    for entry in proc.iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            program = os.readlink(entry / "exe")  # noqa: PTH115 (Path.readlink makes '/x (deleted)' no better)
+            if is_platforms(program, (entry / "cgroup").read_text(encoding="utf-8")):
+                found[int(entry.name)] = (entry / "comm").read_text(encoding="utf-8", errors="replace").strip()
+        except OSError:
+            continue  # it ended, or is one of the kernel's
+    return found
+
+
+def unescaped(text: str) -> str:
+    """A path as /proc/self/mounts writes it: blanks and the like are octal."""
+    return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match.group(1), 8)), text)
+
+
+def mount_points(text: str) -> list[str]:
+    """All mount points, as /proc/self/mounts and /etc/fstab list them."""
+    lines = [line.split() for line in text.splitlines() if not line.startswith("#")]
+    return [unescaped(words[1]) for words in lines if len(words) > 1]
+
+
+def mounts(text: str, fstab: str) -> list[str]:
+    """The platform's mount points, the deepest and latest first. Where the kubelet finds a private root it mounts its directory over itself."""
+    lasting = mount_points(fstab)
+    return [point for point in reversed(mount_points(text)) if point.startswith(MOUNTS) or (point == KUBELET and point not in lasting)]
+
+
+def interfaces(net: Path = Path("/sys/class/net")) -> list[str]:
+    """Bridges and tunnels of the pods' network, after the ends of the pods' own."""
+    found = []
+    for device in sorted(net.iterdir()) if net.is_dir() else ():
+        master = device / "master"
+        if master.is_symlink() and master.resolve().name == "cni0":
+            found.append(device.name)
+    return found + [name for name in INTERFACES if (net / name).exists()]
+
+
+def foreign_rules(saved: str) -> str:
+    """The output of iptables-save without what kube-proxy, the CNI plugins and the network policies put there."""
+    return "".join(line for line in saved.splitlines(keepends=True) if not RULE.search(line))
+
+
+def has_rules(saved: str) -> bool:
+    return RULE.search(saved) is not None
+
+
+def is_hollow_table(listing: str) -> bool:
+    """Whether a table does nothing: base chains that accept, without rules."""
+    body = [line.strip() for line in listing.splitlines()[1:]]
+    return all(re.match(r"^(chain \w+ \{|type .* policy accept;|\}|)$", line) for line in body)
+
+
+def size_of(path: Path) -> int:
+    """Bytes on the disk."""
+    total = 0
+    for folder, _folders, names in os.walk(path):
+        for name in names:
+            try:
+                total += Path(folder, name).lstat().st_blocks * 512
+            except FileNotFoundError:
+                continue
+    return total
+
+
+def volumes(storage: Path = Path(STORAGE)) -> list[VolumeTrace]:
+    """Local volumes; K3s's provisioner names their directories pvc-<uid>_<namespace>_<claim>."""
+    found = []
+    for path in sorted(storage.iterdir()) if storage.is_dir() else ():
+        parts = path.name.split("_", 2)
+        found.append(VolumeTrace(path, "/".join(parts[1:]) if len(parts) == 3 else path.name, size_of(path)))
+    return found
+
+
+def groups(root: Path = Path("/sys/fs/cgroup")) -> list[Path]:
+    """Control groups of pods, of every controller where there are several."""
+    found = {path for base in (root, *root.iterdir()) for path in base.glob("kubepods*")} if root.is_dir() else set()
+    return sorted(path for path in found if path.is_dir())
+
+
+def links(folder: Path = Path("/usr/local/bin")) -> list[Path]:
+    """Other names of the k3s binary."""
+    return [path for path in sorted(folder.iterdir()) if path.is_symlink() and str(path.readlink()) == "k3s"] if folder.is_dir() else []
+
+
+def leftovers(paths: Iterable[str]) -> list[Path]:
+    """Halves that an interrupted run left beside its files."""
+    patterns = ("{}.shaka-new", "{}.shaka-candidate")
+    beside = [Path(pattern.format(path)) for path in paths for pattern in patterns]
+    folders = {Path(path).parent for path in paths}
+    partial = [path for folder in folders if folder.is_dir() for pattern in (".part-*", ".link-*") for path in folder.glob(pattern)]
+    return [path for path in [*beside, *sorted(partial)] if path.is_symlink() or path.exists()]
+
+
+def last_backups(objects: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """Namespace -> time of the last backup, from the CronJobs and Jobs that take backups; empty where there was none."""
+    latest: dict[str, str] = {}
+    for item in objects:
+        if "postgres-backup" in item["metadata"]["name"]:
+            status, namespace = item.get("status") or {}, item["metadata"]["namespace"]
+            moment = status.get("lastSuccessfulTime") or status.get("completionTime") or ""
+            latest[namespace] = max(latest.get(namespace, ""), moment)
+    return latest

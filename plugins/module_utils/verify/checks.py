@@ -1,0 +1,270 @@
+# Copyright: (c) 2026, The shaka.platform founders
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What verify concludes from what it saw: checks that passed or failed, and the tables a person reads. Pure."""
+
+from __future__ import annotations
+
+import calendar
+import re
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from ansible_collections.shaka.platform.plugins.module_utils.verify.probes import Facts, Https, is_backup
+
+HOUR, DAY = 3600, 86400
+SYSTEM_NAMESPACES = ("kube-system", "cert-manager", "traefik")
+UNITS = {"": 1, "m": 1e-3, "u": 1e-6, "n": 1e-9, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
+
+
+class Check(NamedTuple):
+    """One check; `scope` is an environment, a namespace or the node."""
+
+    name: str
+    scope: str
+    ok: bool
+    detail: str
+
+
+class Table(NamedTuple):
+    """As the progress callback prints it; `failed` are the positions of rows in which a check failed."""
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    failed: Sequence[int] = ()
+
+
+class Limits(NamedTuple):
+    """What verify accepts."""
+
+    certificate_days: int
+    backup_hours: int
+
+
+class Verdict(NamedTuple):
+    """All checks and tables of one look at the platform."""
+
+    checks: list[Check]
+    tables: list[Table]
+
+    @property
+    def findings(self) -> list[str]:
+        return [f"{check.scope}: {check.name}: {check.detail}" for check in self.checks if not check.ok]
+
+
+def no_cluster(why: str) -> Verdict:
+    """There is nothing to look at."""
+    return Verdict([Check("cluster", "server", False, f"the Kubernetes API does not answer: {why}")], [])
+
+
+def evaluate(model: Mapping[str, Any], facts: Facts, limits: Limits) -> Verdict:
+    """All checks of the platform `model` (fact platform_model)."""
+    checks: list[Check] = []
+    rows: list[list[str]] = []
+    failed: list[int] = []
+    for position, (name, env) in enumerate(model["environments"].items()):
+        found = environment_checks(name, env, f"{model['name']}-api-tls", facts, limits)
+        checks += found
+        told = {check.name: check.detail if check.ok else "FAILED" for check in found}  # why, say the findings
+        rows.append([name, env["namespace"], *(told[key] for key in ("postgres", "redis", "https", "certificate", "pods", "backup"))])
+        failed += [] if all(check.ok for check in found) else [position]
+    tables = [Table("environments", ["environment", "namespace", "postgres", "redis", "https", "certificate", "pods", "backup"], rows, failed)]
+
+    others = {name: spec["namespace"] for name, spec in model["namespaces"].items()}
+    others.update({name: name for name in SYSTEM_NAMESPACES})
+    # a further namespace may be empty so far
+    found = [pods_check(name, namespace, facts, namespace in SYSTEM_NAMESPACES) for name, namespace in others.items()]
+    found += node_checks(facts)
+    checks += found
+    rows = [[check.scope, check.name, check.detail if check.ok else f"FAILED {check.detail}"] for check in found]
+    tables.append(Table("server", ["scope", "check", "result"], rows, [position for position, check in enumerate(found) if not check.ok]))
+    tables.append(Table("memory by component", ["component", "pods", "used"], memory_rows(facts)))
+    return Verdict(checks, tables)
+
+
+def environment_checks(name: str, env: Mapping[str, Any], certificate: str, facts: Facts, limits: Limits) -> list[Check]:
+    namespace, host, answer = env["namespace"], env["api"]["host"], facts.https[name]
+    return [
+        Check("postgres", name, facts.postgres[name].ok, facts.postgres[name].detail),
+        Check("redis", name, facts.redis[name].ok, facts.redis[name].detail),
+        Check("https", name, answer.status == 200, f"{answer.status} {host}" if answer.status else f"{host}: {answer.detail}"),
+        certificate_check(name, namespace, certificate, answer, facts, limits.certificate_days),
+        pods_check(name, namespace, facts),
+        backup_check(name, env, facts, limits.backup_hours),
+    ]
+
+
+def certificate_check(scope: str, namespace: str, name: str, answer: Https, facts: Facts, least: int) -> Check:
+    """The served certificate is trusted, and cert-manager's Certificate is Ready and lasts."""
+    stored = next(iter(_named(facts.lists.get("certificates"), namespace, name)), None)
+    if stored is None:
+        return Check("certificate", scope, False, f"no Certificate {name}")
+    status = stored.get("status", {})
+    ready: Mapping[str, str] = next((entry for entry in status.get("conditions", ()) if entry["type"] == "Ready"), {})
+    days = int((_seconds(status["notAfter"]) - facts.now) // DAY) if status.get("notAfter") else None
+    if ready.get("status") != "True":
+        return Check("certificate", scope, False, f"not Ready: {ready.get('message') or ready.get('reason') or 'not issued yet'}")
+    if days is None or days < least:
+        return Check("certificate", scope, False, f"{days} days left, at least {least} wanted")
+    if not answer.trusted:
+        return Check("certificate", scope, False, f"the served one is not trusted: {answer.detail}")
+    return Check("certificate", scope, True, f"{days} d, {answer.issuer}" if answer.issuer else f"{days} d")
+
+
+def pods_check(scope: str, namespace: str, facts: Facts, needed: bool = True) -> Check:
+    """Pods and what makes them are ready, and none was killed for memory within a day. Pods of Jobs come and go; those being deleted do not count."""
+    mine = [pod for pod in facts.lists.get("pods") or () if pod["metadata"]["namespace"] == namespace and not _passing(pod)]
+    ready = [pod for pod in mine if _is_ready(pod)]
+    statuses = [status for pod in mine for status in pod.get("status", {}).get("containerStatuses", ())]
+    restarts = sum(status.get("restartCount", 0) for status in statuses)
+    problems = [f"{pod['metadata']['name']} {_reason(pod)}" for pod in mine if pod not in ready]
+    problems += [f"{pod['metadata']['name']} OOM-killed" for pod in mine if _oom_killed(pod, facts.now)]
+    problems += _lacking(facts, namespace)
+    problems += ["no pods"] if needed and not mine and not problems else []
+    counted = f"{len(ready)}/{len(mine)}" + (f", {restarts} restart{'' if restarts == 1 else 's'}" if restarts else "")
+    return Check("pods", scope, not problems, f"{counted}: {'; '.join(problems)}" if problems else counted if mine else "none")
+
+
+def backup_check(scope: str, env: Mapping[str, Any], facts: Facts, hours: int) -> Check:
+    """When the last backup succeeded. It must be recent where there is a schedule; a schedule too young to have run is fine."""
+    namespace, schedule = env["namespace"], env.get("backup", {}).get("schedule") or ""
+    jobs = [job for job in facts.lists.get("jobs") or () if is_backup(job) and job["metadata"]["namespace"] == namespace]
+    ends = [job.get("status", {}).get("completionTime") for job in jobs if job.get("status", {}).get("succeeded")]
+    crons = _named(facts.lists.get("cronjobs"), namespace, "postgres-backup")
+    ends += [cron.get("status", {}).get("lastSuccessfulTime") for cron in crons]
+    last = max((end for end in ends if end), default="")
+    if last:
+        age = facts.now - _seconds(last)
+        size = re.search(r"^backup \S+: (\d+) bytes", facts.backup_logs.get(scope, ""), re.MULTILINE)
+        told = f"{last[:16].replace('T', ' ')}Z ({_age(age)} ago{', ' + _size(int(size[1])) if size else ''})"
+    else:
+        age = facts.now - min((_seconds(cron["metadata"]["creationTimestamp"]) for cron in crons), default=0.0)
+        told = "never" if schedule else "never (manual)"
+    if schedule and not crons:
+        return Check("backup", scope, False, "no CronJob postgres-backup")
+    if schedule and age > hours * HOUR:
+        return Check("backup", scope, False, f"{told}, at most {hours} h wanted")
+    return Check("backup", scope, True, told)
+
+
+def node_checks(facts: Facts) -> list[Check]:
+    """Each node is ready and under no pressure; what its pods ask for, of what it can give."""
+    checks = []
+    for node in facts.lists.get("nodes") or ():
+        name, status = node["metadata"]["name"], node.get("status", {})
+        conditions = {entry["type"]: entry["status"] for entry in status.get("conditions", ())}
+        wanted = {**dict.fromkeys(conditions, "False"), "Ready": "True"}
+        wrong = [f"{kind} is {conditions.get(kind, 'missing')}" for kind, state in wanted.items() if conditions.get(kind) != state]
+        checks.append(Check("node", name, not wrong, ", ".join(wrong) or "Ready"))
+        pods = [pod for pod in facts.lists.get("pods") or () if pod["spec"].get("nodeName") == name and not _finished(pod)]
+        able = status.get("allocatable", {})
+        cpu, memory = (sum(_requested(pod, resource) for pod in pods) for resource in ("cpu", "memory"))
+        told = [
+            f"cpu {round(cpu * 1000)}m of {round(quantity(able.get('cpu')) * 1000)}m",
+            f"memory {_size(memory)} of {_size(quantity(able.get('memory')))}",
+            f"pods {len(pods)} of {able.get('pods', '?')}",
+        ]
+        checks.append(Check("requests", name, True, ", ".join(told)))
+    return checks
+
+
+def memory_rows(facts: Facts) -> list[list[str]]:
+    """Who uses the memory, most first. Of pods what metrics.k8s.io says, of the K3s service the sum of its processes' PSS."""
+    used: dict[str, tuple[int, float]] = {}
+    labels = {(pod["metadata"]["namespace"], pod["metadata"]["name"]): pod["metadata"].get("labels") or {} for pod in facts.lists.get("pods") or ()}
+    for entry in facts.lists.get("pod_metrics") or ():
+        namespace, name = entry["metadata"]["namespace"], entry["metadata"]["name"]
+        mine = labels.get((namespace, name), {})
+        component = f"{namespace}/{mine.get('app.kubernetes.io/name') or mine.get('app') or mine.get('k8s-app') or name}"
+        count, total = used.get(component, (0, 0.0))
+        used[component] = count + 1, total + sum(quantity(container["usage"].get("memory")) for container in entry.get("containers", ()))
+    rows = [[component, str(count), _size(total)] for component, (count, total) in sorted(used.items(), key=lambda row: -row[1][1])]
+    if facts.lists.get("pod_metrics") is None:
+        rows.append(["pods", "", "not measured: metrics.k8s.io does not answer (yet)"])
+    if facts.service_memory is not None:
+        rows.append(["k3s.service (PSS)", "", _size(facts.service_memory)])
+    return rows
+
+
+def quantity(text: Any) -> float:
+    """A Kubernetes quantity as a number of cores or bytes; close enough for a table."""
+    match = re.fullmatch(r"([0-9.]+)([a-zA-Z]*)", str(text or "0"))
+    return float(match[1]) * UNITS.get(match[2], 1) if match else 0.0
+
+
+def _lacking(facts: Facts, namespace: str) -> list[str]:
+    """Workloads with fewer ready pods than they want, also where no pod could be made at all (a quota, say)."""
+    lacking = []
+    for item in [*(facts.lists.get("deployments") or ()), *(facts.lists.get("statefulsets") or ())]:
+        ready, wanted = item.get("status", {}).get("readyReplicas") or 0, item["spec"].get("replicas", 1)
+        if item["metadata"]["namespace"] == namespace and ready < wanted:
+            lacking.append(f"{item['metadata']['name']} has {ready} of {wanted} ready")
+    return lacking
+
+
+def _requested(pod: Mapping[str, Any], resource: str) -> float:
+    """As the scheduler counts: containers add up; an init container counts alone, one that keeps running (a sidecar) with them."""
+    spec = pod["spec"]
+    together = sum(_request(container, resource) for container in spec.get("containers", ()))
+    alone = 0.0
+    for container in spec.get("initContainers", ()):
+        if container.get("restartPolicy") == "Always":
+            together += _request(container, resource)
+        else:
+            alone = max(alone, _request(container, resource))
+    return max(together, alone)
+
+
+def _request(container: Mapping[str, Any], resource: str) -> float:
+    return quantity((container.get("resources", {}).get("requests") or {}).get(resource))
+
+
+def _finished(pod: Mapping[str, Any]) -> bool:
+    return pod.get("status", {}).get("phase") in ("Succeeded", "Failed")
+
+
+def _passing(pod: Mapping[str, Any]) -> bool:
+    owners = [owner.get("kind") for owner in pod["metadata"].get("ownerReferences") or ()]
+    return "Job" in owners or bool(pod["metadata"].get("deletionTimestamp")) or pod.get("status", {}).get("phase") == "Succeeded"
+
+
+def _is_ready(pod: Mapping[str, Any]) -> bool:
+    return any(entry["type"] == "Ready" and entry["status"] == "True" for entry in pod.get("status", {}).get("conditions") or ())
+
+
+def _reason(pod: Mapping[str, Any]) -> str:
+    """Why a pod is not ready, in the words of its first container that waits, else of its first unmet condition."""
+    status = pod.get("status", {})
+    for container in [*status.get("initContainerStatuses", ()), *status.get("containerStatuses", ())]:
+        waiting = (container.get("state") or {}).get("waiting") or {}
+        if waiting.get("reason"):
+            return str(waiting["reason"])
+    unmet: Iterable[Mapping[str, Any]] = (entry for entry in status.get("conditions") or () if entry["status"] != "True" and entry.get("reason"))
+    return str(next((entry["reason"] for entry in unmet), status.get("phase") or "unknown"))
+
+
+def _oom_killed(pod: Mapping[str, Any], now: float) -> bool:
+    for status in pod.get("status", {}).get("containerStatuses", ()):
+        for state in ("state", "lastState"):
+            ended = (status.get(state) or {}).get("terminated") or {}
+            if ended.get("reason") == "OOMKilled" and now - _seconds(ended.get("finishedAt") or "") < DAY:
+                return True
+    return False
+
+
+def _named(items: Iterable[dict[str, Any]] | None, namespace: str, name: str) -> list[dict[str, Any]]:
+    return [item for item in items or () if item["metadata"]["namespace"] == namespace and item["metadata"]["name"] == name]
+
+
+def _seconds(timestamp: str) -> float:
+    """RFC 3339 as the API writes it; 0 when there is none."""
+    return float(calendar.timegm(time.strptime(timestamp[:19], "%Y-%m-%dT%H:%M:%S"))) if timestamp else 0.0
+
+
+def _age(seconds: float) -> str:
+    return f"{seconds / DAY:.0f} d" if seconds >= 2 * DAY else f"{seconds / HOUR:.0f} h" if seconds >= 2 * HOUR else f"{max(seconds, 0) / 60:.0f} min"
+
+
+def _size(number: float) -> str:
+    return f"{number / 2**30:.1f} GiB" if number >= 2**30 else f"{number / 2**20:.0f} MiB" if number >= 2**20 else f"{number / 2**10:.0f} KiB"

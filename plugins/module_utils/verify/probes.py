@@ -1,0 +1,199 @@
+# Copyright: (c) 2026, The shaka.platform founders
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What verify asks the server: the API through kubectl, Postgres and Redis inside their pods, the API's host names over HTTPS.
+
+It goes through kubectl and the system's Python on purpose: a verdict on the platform must not depend on the client that built it, nor on its venv.
+"""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import os
+import re
+import socket
+import ssl
+import time
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
+
+from ansible_collections.shaka.platform.plugins.module_utils.conventions import WORKERS
+from ansible_collections.shaka.platform.plugins.module_utils.kubectl import Kubectl
+
+# fact -> path; what is missing (a CRD not there yet, metrics not served yet) is None
+LISTS = {
+    "nodes": "/api/v1/nodes",
+    "pods": "/api/v1/pods",
+    "deployments": "/apis/apps/v1/deployments",
+    "statefulsets": "/apis/apps/v1/statefulsets",
+    "cronjobs": "/apis/batch/v1/cronjobs",
+    "jobs": "/apis/batch/v1/jobs",
+    "certificates": "/apis/cert-manager.io/v1/certificates",
+    "pod_metrics": "/apis/metrics.k8s.io/v1beta1/pods",
+}
+
+
+class ProbeAnswer(NamedTuple):
+    """What one question got: whether the answer was the expected one, in words, and how long it took in milliseconds."""
+
+    ok: bool
+    detail: str
+    milliseconds: int = 0
+
+
+class Https(NamedTuple):
+    """A request by host name at the server's address; status 0 when there was no answer."""
+
+    status: int
+    trusted: bool
+    detail: str
+    issuer: str = ""
+
+
+class Facts(NamedTuple):
+    """All that was seen at one moment (`now`, seconds since the epoch). Lists are the API's items; None where the API has none."""
+
+    now: float
+    lists: Mapping[str, list[dict[str, Any]] | None]
+    postgres: Mapping[str, ProbeAnswer]
+    redis: Mapping[str, ProbeAnswer]
+    https: Mapping[str, Https]
+    backup_logs: Mapping[str, str]
+    service_memory: int | None
+
+
+def gather(kubectl: Kubectl, model: Mapping[str, Any], address: str, port: int, ca_bundle: str) -> tuple[Facts | None, str]:
+    """Everything at once, on a few threads. (None, why not) when the API server does not answer."""
+    with ThreadPoolExecutor(WORKERS) as pool:
+        listed = {name: pool.submit(kubectl.get, path) for name, path in LISTS.items()}
+        environments = dict(model["environments"])
+        postgres = {name: pool.submit(ask_postgres, kubectl, env) for name, env in environments.items()}
+        redis = {name: pool.submit(ask_redis, kubectl, env, f"{model['name']}-api-secrets") for name, env in environments.items()}
+        nodes, problem = listed["nodes"].result()
+        https = {}
+        if nodes:
+            target = address or _address(nodes["items"])
+            https = {name: pool.submit(ask_https, env["api"], target, port, ca_bundle, kubectl.timeout) for name, env in environments.items()}
+        lists = {name: (future.result()[0] or {}).get("items") for name, future in listed.items()}
+        logs = {name: pool.submit(backup_log, kubectl, lists["pods"] or [], env["namespace"]) for name, env in environments.items()}
+        if not nodes:
+            return None, problem
+        return Facts(
+            now=time.time(),
+            lists=lists,
+            postgres={name: future.result() for name, future in postgres.items()},
+            redis={name: future.result() for name, future in redis.items()},
+            https={name: future.result() for name, future in https.items()},
+            backup_logs={name: future.result() for name, future in logs.items()},
+            service_memory=service_memory(),
+        ), ""
+
+
+def ask_postgres(kubectl: Kubectl, env: Mapping[str, Any]) -> ProbeAnswer:
+    """As the operators ask: psql in the pod, as the environment's role, in its database."""
+    started = time.monotonic()
+    spec = env["postgres"]
+    ok, said = kubectl.execute(env["namespace"], "postgres-0", "psql", "-U", spec["user"], "-d", spec["database"], "-XAtc", "SELECT 1")
+    return _answer(ok and said.strip() == "1", said, "SELECT 1", started)
+
+
+def ask_redis(kubectl: Kubectl, env: Mapping[str, Any], secret: str) -> ProbeAnswer:
+    """As the environment's own user, with the password its API has. It reaches redis-cli by standard input, never by a command line."""
+    started = time.monotonic()
+    stored, problem = kubectl.get(f"/api/v1/namespaces/{env['namespace']}/secrets/{secret}")
+    encoded = (stored or {}).get("data", {}).get("REDIS_PASSWORD")
+    if not encoded:
+        return ProbeAnswer(False, problem or f"Secret {secret} has no REDIS_PASSWORD")
+    script = 'read -r REDISCLI_AUTH; export REDISCLI_AUTH; exec redis-cli --no-auth-warning --user "$0" PING'
+    password = base64.b64decode(encoded).decode()
+    ok, said = kubectl.execute(env["redis"]["namespace"], "redis-0", "sh", "-c", script, env["redis"]["user"], text=password + "\n")
+    return _answer(ok and said.strip() == "PONG", said, "PING", started)
+
+
+def _answer(ok: bool, said: str, question: str, started: float) -> ProbeAnswer:
+    taken = int((time.monotonic() - started) * 1000)
+    lines = said.strip().splitlines()
+    if ok:
+        return ProbeAnswer(True, f"{question} in {taken} ms", taken)
+    return ProbeAnswer(False, f"{question}: {lines[-1] if lines else 'no answer'}", taken)
+
+
+def ask_https(api: Mapping[str, Any], address: str, port: int, ca_bundle: str, timeout: float) -> Https:
+    """GET the readiness path by host name at the server's address. Trust: the system's authorities and those in `ca_bundle`."""
+    context = ssl.create_default_context()
+    try:
+        if ca_bundle:
+            context.load_verify_locations(cadata=ca_bundle)
+        status, issuer = _get(api, address, port, context, timeout)
+        return Https(status, True, f"HTTP {status}", issuer)
+    except ssl.SSLCertVerificationError as error:
+        untrusted = str(error.verify_message)
+    except (OSError, http.client.HTTPException) as error:
+        return Https(0, False, _why(error))
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    try:
+        status, issuer = _get(api, address, port, context, timeout)
+        return Https(status, False, untrusted, issuer)
+    except (OSError, http.client.HTTPException) as error:
+        return Https(0, False, _why(error))
+
+
+def _get(api: Mapping[str, Any], address: str, port: int, context: ssl.SSLContext, timeout: float) -> tuple[int, str]:
+    host = api["host"]
+    with socket.create_connection((address, port), timeout=timeout) as plain, context.wrap_socket(plain, server_hostname=host) as secured:
+        issuer: Any = (secured.getpeercert() or {}).get("issuer", ())
+        names = {key: value for part in issuer for key, value in part}
+        lines = [f"GET {api.get('readiness') or '/'} HTTP/1.1", f"Host: {host}", "User-Agent: shaka.platform-verify", "Connection: close", "", ""]
+        secured.sendall("\r\n".join(lines).encode())
+        response = http.client.HTTPResponse(secured)
+        response.begin()
+        return response.status, names.get("commonName") or names.get("organizationName") or ""
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, (socket.timeout, TimeoutError)):
+        return "no answer in time"
+    return getattr(error, "strerror", None) or type(error).__name__
+
+
+def _address(nodes: list[dict[str, Any]]) -> str:
+    addresses = [entry for node in nodes for entry in node.get("status", {}).get("addresses", ())]
+    return next((entry["address"] for entry in addresses if entry["type"] == "InternalIP"), "127.0.0.1")
+
+
+def backup_log(kubectl: Kubectl, pods: list[dict[str, Any]], namespace: str) -> str:
+    """The end of what the newest successful backup said: its size stands there."""
+    done = [pod for pod in pods if is_backup(pod) and pod["metadata"]["namespace"] == namespace and pod.get("status", {}).get("phase") == "Succeeded"]
+    if not done:
+        return ""
+    newest = max(done, key=lambda pod: pod["status"].get("startTime") or "")
+    ok, said = kubectl.run("get", "--raw", f"/api/v1/namespaces/{namespace}/pods/{newest['metadata']['name']}/log?tailLines=50")
+    return said if ok else ""
+
+
+def is_backup(item: Mapping[str, Any]) -> bool:
+    """A backup's pod or Job carries the CronJob's label."""
+    metadata = item["metadata"]
+    template = item.get("spec", {}).get("template", {}).get("metadata", {})
+    return "postgres-backup" in ((metadata.get("labels") or {}).get("app"), (template.get("labels") or {}).get("app"))
+
+
+def service_memory(service: str = "k3s.service", proc: str = "/proc") -> int | None:
+    """Bytes that the service's own processes take, shared pages counted once (the sum of PSS), without its pods. None when it does not run."""
+    total, seen = 0, False
+    for process in os.listdir(proc):  # noqa: PTH208 - names only, of thousands of entries
+        if process.isdigit():
+            try:
+                with open(f"{proc}/{process}/cgroup") as cgroup:  # noqa: PTH123
+                    # in its own cgroup or one below it, as with Delegate=yes
+                    if not re.search(rf"/{re.escape(service)}(/|$)", cgroup.read(), re.MULTILINE):
+                        continue
+                with open(f"{proc}/{process}/smaps_rollup") as rollup:  # noqa: PTH123
+                    match = re.search(r"^Pss:\s+(\d+) kB", rollup.read(), re.MULTILINE)
+            except OSError:
+                continue  # it ended meanwhile
+            total, seen = total + int(match[1]) * 1024 if match else total, True
+    return total if seen else None

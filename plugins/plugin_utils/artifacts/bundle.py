@@ -1,0 +1,110 @@
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What an offline bundle holds, from the complete lock and the inventory's images. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+from ansible_collections.shaka.platform.plugins.plugin_utils.artifacts.lock import of_architecture
+from ansible_collections.shaka.platform.plugins.plugin_utils.artifacts.registry import parse
+from ansible_collections.shaka.platform.plugins.plugin_utils.artifacts.upstream import original
+from ansible_collections.shaka.platform.plugins.plugin_utils.report.tables import table
+
+FOLDERS = ("bin", "images", "manifests", "wheels")  # what the bundle's files lie in; nothing else in its directory is touched
+LOCK = "artifacts.lock.yml"
+STAGING = ".partial"
+PENDING = "pending/"
+HEADER = "---\n# Made by playbooks/bundle.yml; it is written last, so that a bundle with it is whole. Do not edit.\n"
+
+
+class BundleError(Exception):
+    """A bundle that cannot be packed; the text says what is wrong and what to do."""
+
+
+@dataclass(frozen=True)
+class PackedFile:
+    """A file of the lock: where it comes from and where it goes."""
+
+    name: str
+    path: str
+    url: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Archive:
+    """An image of the bundle; `names` are the logical ones that mean it."""
+
+    names: list[str]
+    reference: str
+    path: str
+
+    @property
+    def entry(self) -> str:
+        return f"image_{self.names[0]}"
+
+
+def files(lock: Mapping[str, Any], architecture: str) -> list[PackedFile]:
+    """The lock's files for servers of that architecture, whatever their Python."""
+    found = []
+    for name, entry in sorted(lock["files"].items()):
+        if entry.get("arch", architecture) == architecture:
+            found.append(
+                PackedFile(
+                    name, entry["path"], of_architecture(entry["source"], architecture), of_architecture(entry["sha256"], architecture).lower()
+                )
+            )
+    return found
+
+
+def archives(images: Mapping[str, str], environments: Mapping[str, str]) -> list[Archive]:
+    """The images by what they are, each once; an environment's has the name api-ENVIRONMENT unless it is another's as well."""
+    names: dict[str, list[str]] = {}
+    wanted = {**images, **{f"api_{name}": reference for name, reference in environments.items()}}
+    for name, reference in wanted.items():
+        if not reference.startswith(PENDING):
+            names.setdefault(reference, []).append(name)
+    return [
+        Archive(known, reference, f"images/{known[0].replace('_', '-')}.tar") for reference, known in sorted(names.items(), key=lambda item: item[1])
+    ]
+
+
+def lock_of(
+    architecture: str, lock: Mapping[str, Any], mirrors: Mapping[str, str], chosen: list[PackedFile], packed: list[tuple[Archive, str, str]]
+) -> dict[str, Any]:
+    """The bundle's own lock, of the shape of the collection's; `packed` has each archive with its image's digest and its own sum."""
+    entries: dict[str, Any] = {}
+    for file in chosen:
+        entry = lock["files"][file.name]
+        key = "any" if "any" in entry["sha256"] else architecture
+        kept = {part: entry[part] for part in ("version", "path", "python", "arch") if part in entry}
+        entries[file.name] = {**kept, "source": original(file.url, mirrors), "sha256": {key: file.sha256}}
+    images: dict[str, Any] = {}
+    for archive, digest, sha256 in packed:
+        entries[archive.entry] = {"path": archive.path, "source": archive.reference, "sha256": {architecture: sha256}}
+        one = {"reference": archive.reference.partition("@")[0], "digest": digest, "asked": archive.reference, "archive": archive.entry}
+        images |= dict.fromkeys(archive.names, one)
+    return {"arch": architecture, "files": entries, "images": images}
+
+
+def version_of(entry: Mapping[str, Any]) -> str:
+    """A file's version; an archive's is its image's tag, or the first digits of its digest."""
+    return str(entry.get("version") or parse(entry["source"]).tag or parse(entry["source"]).digest.removeprefix("sha256:")[:12])
+
+
+def shown(lock: Mapping[str, Any], sizes: Mapping[str, int]) -> str:
+    """The table of a bundle: what, version, size and sum."""
+    rows = []
+    for name, entry in sorted(lock["files"].items(), key=lambda item: item[1]["path"]):
+        (sha256,) = entry["sha256"].values()
+        rows.append((entry["path"], version_of(entry), f"{sizes[name] / 1e6:.1f}", sha256[:16]))
+    return table(("file", "version", "MB", "sha256"), rows, "llr")
+
+
+def text(lock: Mapping[str, Any]) -> str:
+    """The bundle's lock file."""
+    dumper = type("Dumper", (yaml.SafeDumper,), {"ignore_aliases": lambda *_: True})
+    return HEADER + yaml.dump({"platform_artifacts": dict(lock)}, Dumper=dumper, sort_keys=True, width=200)

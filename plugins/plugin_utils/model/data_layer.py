@@ -1,0 +1,101 @@
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Postgres and Redis of an environment: what follows from the inventory's values, and what is wrong with them. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from ansible_collections.shaka.platform.plugins.module_utils.quantities import QuantityError, parse_cpu, parse_memory
+from ansible_collections.shaka.platform.plugins.plugin_utils.model import postgres_settings, rules
+from ansible_collections.shaka.platform.plugins.plugin_utils.model.problems import Problems
+from ansible_collections.shaka.platform.plugins.plugin_utils.model.sizes import check_sizes, check_storage
+
+OWNER_SECRET = "DB_OWNER_PASSWORD"
+POOLER_SECRET = "PGBOUNCER_PASSWORD"
+POOLER = "pgbouncer"  # its role, which may look up the others' verifiers
+OTHERS = 10  # connections that the pool leaves to backups, administrators and Postgres's own reserve
+WHOLE_SERVER = (
+    "acl", "bgrewriteaof", "bgsave", "cluster", "config", "debug", "failover", "module", "monitor", "psync", "replicaof", "restore-asking", "save",
+    "shutdown", "slaveof", "sync",
+)  # fmt: skip
+
+
+def own_secrets(postgres: Mapping[str, Any]) -> list[str]:
+    """Secrets that Postgres needs and the application's pods do not get; of an environment as written or completed."""
+    owner = [OWNER_SECRET] if postgres.get("app_user") else []
+    pooler = postgres.get("pgbouncer")
+    return owner + ([POOLER_SECRET] if isinstance(pooler, Mapping) and pooler.get("enabled") is True else [])
+
+
+def check_postgres(postgres: dict[str, Any], platform: str, path: str, problems: Problems) -> None:
+    """Roles, databases, extensions and settings; fills in the settings and where a job finds the owner's password."""
+    own = {"name": "postgres-owner", "key": OWNER_SECRET}
+    postgres["owner_secret"] = own if postgres["app_user"] else {"name": f"{platform}-api-secrets", "key": "DB_PASSWORD"}
+    if postgres["app_user"]:
+        problems.add(f"{path}.app_user", rules.role(postgres["app_user"]), postgres["app_user"])
+        if postgres["app_user"] == postgres["user"]:
+            problems.add(f"{path}.app_user", "is also the owner; leave it out, or name a role of its own", postgres["app_user"])
+    for name in postgres["databases"]:
+        flaw = "is there already; leave it out" if name == postgres["database"] else rules.database(name)
+        problems.add(f"{path}.databases", flaw, name)
+    for name in postgres["extensions"]:
+        flaw = None if re.fullmatch(r"[a-z][a-z0-9_-]*", name) else "is no name of an extension; use one such as pgcrypto or uuid-ossp"
+        problems.add(f"{path}.extensions", flaw, name)
+    try:
+        memory, cpu = parse_memory(str(postgres["limits"]["memory"])), parse_cpu(str(postgres["limits"]["cpu"]))
+        storage = parse_memory(str(postgres["storage"]))
+    except QuantityError:  # a problem already
+        return
+    for name, text in postgres_settings.problems(postgres["settings"], memory):
+        problems.add(f"{path}.settings.{name}", text, postgres["settings"][name])
+    postgres["settings"] = postgres_settings.settings(postgres["settings"], memory, cpu, storage)
+    if postgres["pgbouncer"]["enabled"]:
+        _check_pool(postgres, f"{path}.pgbouncer", problems)
+
+
+def _check_pool(postgres: Mapping[str, Any], path: str, problems: Problems) -> None:
+    """While it rolls out there are two of them, each with a pool for each database."""
+    pooler = postgres["pgbouncer"]
+    connections = postgres["settings"]["max_connections"]
+    pools = 2 * (1 + len(postgres["databases"]))
+    most = (int(connections) - OTHERS) // pools if connections.isdigit() else 0
+    pooler["pool_size"] = pooler["pool_size"] or most
+    if not 1 <= pooler["pool_size"] <= most:
+        text = f"must be 1 to {most}: {pools} pools while it rolls out, and {OTHERS} others, stay within max_connections ({connections})"
+        problems.add(f"{path}.pool_size", f"{text}; change it, or raise limits.memory of Postgres", pooler["pool_size"])
+    if pooler["clients"] < pooler["pool_size"]:
+        problems.add(f"{path}.clients", f"is less than its pool_size ({pooler['pool_size']}); raise it", pooler["clients"])
+    for name in ("user", "app_user"):
+        if postgres[name] == POOLER:
+            problems.add(f"{path.rpartition('.')[0]}.{name}", "is the pool's own role; name another", postgres[name])
+
+
+def check_redis(redis: dict[str, Any], path: str, limit_range: Mapping[str, Any], problems: Problems) -> None:
+    """What its user may do besides the usual, and the sizes of a Redis of its own."""
+    for command in redis["allow"]:
+        problems.add(f"{path}.allow", _command(command), command)
+    if redis["dedicated"]:
+        check_sizes(redis, path, problems, limit_range)
+        check_redis_sizes(redis, path, problems)
+
+
+def check_redis_sizes(redis: Mapping[str, Any], path: str, problems: Problems) -> None:
+    """The volume; and a quarter of the memory for what maxmemory does not count: buffers, fragments, pages copied while the AOF is rewritten."""
+    check_storage(redis, path, problems)
+    try:
+        if parse_memory(redis["maxmemory"]) * 4 > parse_memory(redis["limits"]["memory"]) * 3:
+            text = f"is more than 3/4 of {path}.limits.memory ({redis['limits']['memory']}); lower it: Redis needs the rest for itself"
+            problems.add(f"{path}.maxmemory", text, redis["maxmemory"])
+    except QuantityError as error:
+        problems.add(f"{path}.maxmemory", str(error), redis["maxmemory"])
+
+
+def _command(value: str) -> str | None:
+    """A command, or command|subcommand, that does not rule over the whole server."""
+    if not re.fullmatch(r"[a-z][a-z-]*(\|[a-z-]+)?", value):
+        return "is no Redis command; write it in lower case, such as info or client|list"
+    if value.partition("|")[0] in WHOLE_SERVER:
+        return "rules over the whole server; leave it to the user default, Redis's administrator"
+    return None

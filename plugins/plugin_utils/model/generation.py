@@ -1,0 +1,71 @@
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Which secrets an inventory lacks, and random values for them. Pure but for the generator."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ansible_collections.shaka.platform.plugins.plugin_utils.model.credentials import DEFAULT_MINIMUM, SHARED
+from ansible_collections.shaka.platform.plugins.plugin_utils.model.data_layer import own_secrets
+from ansible_collections.shaka.platform.plugins.plugin_utils.model.problems import nearest
+
+ALWAYS = ("DB_PASSWORD", "REDIS_PASSWORD")
+LENGTH = 64  # characters of hexadecimal, 256 bits
+
+
+@dataclass
+class Result:
+    """The completed secrets, and what was done by name."""
+
+    secrets: dict[str, dict[str, str]]
+    generated: list[str] = field(default_factory=list)
+    rotated: list[str] = field(default_factory=list)
+    given: list[str] = field(default_factory=list)  # empty, and from elsewhere
+
+
+def needed_names(environments: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Group -> names, as the model asks for them."""
+    groups = {}
+    for name, env in environments.items():
+        names = [*ALWAYS, *((env or {}).get("secrets") or [])]
+        groups[str(name)] = list(dict.fromkeys([*names, *own_secrets((env or {}).get("postgres") or {})]))
+    return {**groups, **SHARED}
+
+
+def random_value(least: int) -> str:
+    """Hexadecimal from the system's cryptographic generator: valid in URLs, in YAML and as a Redis or Postgres password."""
+    return secrets.token_hex((max(LENGTH, least) + 1) // 2)
+
+
+def generate_missing(
+    found: Mapping[str, Mapping[str, str]],
+    groups: Mapping[str, list[str]],
+    minimum: Mapping[str, Any],
+    given: Collection[str],
+    rotate: Collection[str],
+    make: Callable[[int], str] = random_value,
+) -> Result:
+    """What is there, with a value for each missing name and a new one for each to rotate. Raises ValueError for a name that is not known.
+
+    :arg given: names whose values come from elsewhere, such as a payment service's key.
+    :arg rotate: GROUP/NAME.
+    """
+    known = [f"{group}/{name}" for group, names in groups.items() for name in names]
+    for path in rotate:
+        if path not in known:
+            raise ValueError(f"rotate: '{path}' is no secret of the inventory; {nearest(path, known)}")
+        if path.partition("/")[2] in given:
+            raise ValueError(f"rotate: '{path}' comes from elsewhere (secrets_given); get a new one there and write it with ansible-vault edit")
+    result = Result({group: dict(names) for group, names in found.items()})
+    for group, names in groups.items():
+        for name in names:
+            path, there = f"{group}/{name}", bool(result.secrets.get(group, {}).get(name))
+            if name in given:
+                result.given += [] if there else [path]
+            elif not there or path in rotate:
+                result.secrets.setdefault(group, {})[name] = make(int(minimum.get(name, DEFAULT_MINIMUM)))
+                (result.rotated if there else result.generated).append(path)
+    return result

@@ -1,0 +1,87 @@
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What a server must be before anything on it is changed. Pure: facts in, problems out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from ansible_collections.shaka.platform.plugins.module_utils.quantities import parse_cpu, parse_memory, show_memory
+from ansible_collections.shaka.platform.plugins.plugin_utils.model.networks import foreign_overlaps
+
+# A server sold as 2 GiB reports about 5 % less, because the kernel and the firmware keep a part.
+KEPT_BY_KERNEL = 0.10
+
+
+def server_problems(
+    facts: Mapping[str, Any],
+    wanted: Mapping[str, Any],
+    distributions: Mapping[str, int],
+    python: str,
+    ports: Mapping[int, Sequence[str]],
+    networks: Mapping[str, list[str]] | None = None,
+) -> Iterator[str]:
+    """What keeps the platform from this server, each with the fact and what would do.
+
+    :arg facts: `ansible_facts` of the server.
+    :arg wanted: the model's server: cpu, memory, disk as quantities.
+    :arg distributions: name -> least major version.
+    :arg python: least version of the server's Python.
+    :arg ports: port that others hold -> the programs that listen on it.
+    :arg networks: the cluster's networks by their key of `k3s_config`.
+    """
+    name, version = str(facts.get("distribution")), str(facts.get("distribution_version", "0"))
+    if name not in distributions or int(re.match(r"\d*", version)[0] or 0) < distributions[name]:  # type: ignore[index]  # \d* always matches
+        yield f"operating system: {name} {version}; use {' or '.join(f'{n} {v} or newer' for n, v in distributions.items())}"
+    if facts.get("architecture") not in ("x86_64", "aarch64"):
+        yield f"architecture: {facts.get('architecture')}; K3s and the artifacts are for x86_64 and aarch64"
+    if facts.get("service_mgr") != "systemd":
+        yield f"service manager: {facts.get('service_mgr')}; it must be systemd"
+    if facts.get("effective_user_id") not in (None, 0):
+        yield f"rights: the run acts as {facts.get('user_id')}; set ansible_user: root or a user that may become root"
+    found = str(facts.get("python_version", "0"))
+    if _version(found) < _version(python):
+        yield f"Python: {found}; the Kubernetes client needs {python} or newer"
+    yield from _sizes(facts, wanted)
+    for port, programs in sorted(ports.items()):
+        yield f"port {port}: held by {', '.join(programs)}; the platform answers there: stop and disable it"
+    yield from foreign_overlaps(networks or {}, _interfaces(facts))
+
+
+def _version(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d+", text)[:3])
+
+
+def _interfaces(facts: Mapping[str, Any]) -> dict[str, str]:
+    """Interface -> network, for those that are not the cluster's own (its bridge, tunnel and pod ends)."""
+    found: dict[str, str] = {}
+    for name in facts.get("interfaces") or []:
+        address = (facts.get(str(name).replace("-", "_")) or {}).get("ipv4") or {}
+        if address.get("network") and address.get("prefix") and not str(name).startswith(("cni", "flannel", "veth", "lo", "kube-")):
+            found[str(name)] = f"{address['network']}/{address['prefix']}"
+    return found
+
+
+def _sizes(facts: Mapping[str, Any], wanted: Mapping[str, str]) -> Iterator[str]:
+    cpus = int(facts.get("processor_vcpus") or 0)
+    if wanted["cpu"] and cpus * 1000 < parse_cpu(wanted["cpu"]):
+        yield f"CPU: {cpus}, less than platform_server.cpu ({wanted['cpu']}); correct the inventory or resize the server"
+    memory = int(facts.get("memtotal_mb") or 0) * 2**20
+    if wanted["memory"] and memory < parse_memory(wanted["memory"]) * (1 - KEPT_BY_KERNEL):
+        yield f"memory: {show_memory(memory)}, less than platform_server.memory ({wanted['memory']}); correct the inventory or resize the server"
+
+
+def listeners(lines: Sequence[str], ours: Sequence[str]) -> dict[int, list[str]]:
+    """Port -> programs that are not ours, from the lines of `ss -Hltnp`."""
+    held: dict[int, list[str]] = {}
+    for line in lines:
+        columns = line.split()
+        if len(columns) < 5:
+            continue
+        port = int(columns[3].rsplit(":", 1)[-1])
+        programs = re.findall(r'\("([^"]+)",pid=(\d+)', line) or [("an unknown program", "")]
+        others = sorted({f"{name} (pid {pid})" if pid else name for name, pid in programs if name not in ours})
+        if others:
+            held[port] = sorted({*held.get(port, []), *others})
+    return held

@@ -1,0 +1,145 @@
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Quantities of an inventory: requests, limits, LimitRanges and quotas, each by itself and against the others."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ansible_collections.shaka.platform.plugins.module_utils.quantities import (
+    QuantityError,
+    format_resource,
+    parse_memory,
+    parse_resource,
+    resource_kind,
+)
+from ansible_collections.shaka.platform.plugins.plugin_utils.amounts import Amounts, quota_shortfalls
+from ansible_collections.shaka.platform.plugins.plugin_utils.model.problems import Problems, nearest
+
+Raw = dict[str, Any]
+
+# What runs in an environment besides Postgres and the API, as large as their roles make it: a backup, and cert-manager's HTTP-01 solver while a
+# certificate is issued. The fit plan counts the rendered objects; this is for a quota that could never work.
+BACKUP = {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"cpu": "200m", "memory": "256Mi"}}
+SOLVER = {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"cpu": "100m", "memory": "64Mi"}}
+# No container runs and no volume is made of less; such a number lacks its unit.
+LEAST_BYTES = 1 << 20
+QUOTAS = (
+    "requests.cpu", "requests.memory", "limits.cpu", "limits.memory", "requests.storage", "pods", "services", "secrets", "configmaps",
+    "persistentvolumeclaims",
+)  # fmt: skip
+
+
+def size_flaw(name: str, value: int) -> str | None:
+    """What is wrong with the amount of a resource that something is to have."""
+    if value == 0:
+        return "must be more than 0"
+    if resource_kind(name) == "memory" and value < LEAST_BYTES:
+        return f"is {value} bytes; write the unit, such as {value}Mi" if value < 1 << 16 else "is less than 1Mi; write the unit, such as 64Mi"
+    return None
+
+
+def amounts(values: Mapping[str, Any], path: str, problems: Problems, zero: bool = False) -> Raw:
+    """The quantities of a dictionary as numbers; those that are none are problems and left out. `zero`: 0 is a value too, as in a quota."""
+    numbers: Raw = {}
+    for name, text in values.items():
+        last = "disk" if path.startswith("platform_server") and name == "requests.storage" else name
+        try:
+            number = parse_resource(name, str(text))
+        except QuantityError as error:
+            problems.add(f"{path}.{last}", str(error), text)
+            continue
+        flaw = None if zero and number == 0 else size_flaw(name, number)
+        problems.add(f"{path}.{last}", flaw, text)
+        if flaw is None:
+            numbers[name] = number
+    return numbers
+
+
+def check_storage(item: Mapping[str, Any], path: str, problems: Problems) -> None:
+    """The size of a volume."""
+    try:
+        problems.add(f"{path}.storage", size_flaw("requests.storage", parse_memory(item["storage"])), item["storage"])
+    except QuantityError as error:
+        problems.add(f"{path}.storage", str(error), item["storage"])
+
+
+def check_sizes(item: Mapping[str, Any], path: str, problems: Problems, limit_range: Mapping[str, Raw] | None) -> None:
+    """request <= limit, and both within the namespace's LimitRange (https://kubernetes.io/docs/concepts/policy/limit-range/)."""
+    requests = amounts(item["requests"], f"{path}.requests", problems)
+    limits = amounts(item["limits"], f"{path}.limits", problems)
+    for name in ("cpu", "memory"):
+        request, limit = requests.get(name), limits.get(name)
+        if request is not None and limit is not None and request > limit:
+            text = f"is more than its limit {item['limits'][name]}; lower it, or raise {path}.limits.{name}"
+            problems.add(f"{path}.requests.{name}", text, item["requests"][name])
+        least, most = (limit_range or {}).get("min", {}).get(name), (limit_range or {}).get("max", {}).get(name)
+        if request is not None and least is not None and request < least:
+            text = f"is under its namespace's LimitRange minimum {format_resource(name, least)}, which would refuse the pod"
+            text += f"; raise it or lower limits.min.{name}"
+            problems.add(f"{path}.requests.{name}", text, item["requests"][name])
+        if limit is not None and most is not None and limit > most:
+            text = f"is over the LimitRange maximum {format_resource(name, most)} of its namespace; lower it or raise limits.max.{name}"
+            problems.add(f"{path}.limits.{name}", text, item["limits"][name])
+
+
+def check_space(space: Raw, path: str, problems: Problems) -> dict[str, Raw]:
+    """Quota and LimitRange of an environment or namespace; returns the LimitRange in numbers."""
+    for name in list(space["quota"]):
+        space["quota"][name] = str(space["quota"][name])
+        if resource_kind(name) is None:
+            problems.add(f"{path}.quota.{name}", f"is nothing that a ResourceQuota counts; {nearest(name, QUOTAS)}")
+            del space["quota"][name]
+    amounts(space["quota"], f"{path}.quota", problems, zero=True)
+    limit_range = {
+        bound: amounts(space["limits"][bound], f"{path}.limits.{bound}", problems) for bound in ("min", "max", "default", "default_request")
+    }
+    order = [("min", "default_request"), ("default_request", "default"), ("default", "max")]
+    for name in ("cpu", "memory"):
+        for low, high in order:
+            a, b = limit_range[low].get(name), limit_range[high].get(name)
+            if a is not None and b is not None and a > b:
+                text = f"is more than limits.{high}.{name} ({space['limits'][high][name]}); lower it or raise the other"
+                text += " (a LimitRange goes min <= default_request <= default <= max)"
+                problems.add(f"{path}.limits.{low}.{name}", text, space["limits"][low][name])
+    return limit_range
+
+
+def _demand(item: Mapping[str, Any], pods: int, storage: str = "0") -> Amounts:
+    """What `pods` pods of these sizes ask of a quota; quantities that do not parse count as nothing (they are problems already)."""
+
+    def number(name: str, text: object) -> int:
+        try:
+            return parse_resource(name, str(text))
+        except QuantityError:
+            return 0
+
+    disk = number("requests.storage", storage)
+    return Amounts(
+        cpu_request=number("cpu", item["requests"]["cpu"]) * pods,
+        cpu_limit=number("cpu", item["limits"]["cpu"]) * pods,
+        memory_request=number("memory", item["requests"]["memory"]) * pods,
+        memory_limit=number("memory", item["limits"]["memory"]) * pods,
+        pods=pods,
+        disk=disk,
+        claims=1 if disk else 0,
+    )
+
+
+def check_quota(env: Raw, path: str, problems: Problems) -> None:
+    """The quota covers what the environment runs at its peak: Postgres, the API with the pod of a rolling update, a backup job, an ACME solver."""
+    surge = 1 if env["api"]["strategy"] == "rolling" else 0
+    need = Amounts.total(
+        [
+            _demand(env["postgres"], 1, env["postgres"]["storage"]),
+            _demand(env["api"], env["api"]["replicas"] + surge),
+            _demand(env["redis"], 1, env["redis"]["storage"]) if env["redis"]["dedicated"] else Amounts(),
+            _demand(env["postgres"]["pgbouncer"], 2) if env["postgres"]["pgbouncer"]["enabled"] else Amounts(),
+            _demand(BACKUP, 1),
+            _demand(SOLVER, 1),
+        ]
+    )
+    for name, hard, needed in quota_shortfalls(amounts(env["quota"], path, Problems(), zero=True), need):
+        text = f"is less than the {format_resource(name, needed)} that the environment needs at its peak"
+        text += " (Postgres, the API and its update's pod, a backup, a certificate's solver); raise it"
+        problems.add(f"{path}.quota.{name}", text, format_resource(name, hard))

@@ -1,0 +1,84 @@
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""A role's Kubernetes objects, rendered on the controller: one place for what is applied and what the plan lists."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ansible.errors import AnsibleError
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar, trust_as_template
+from ansible_collections.shaka.platform.plugins.module_utils.engine.identity import stamp
+from ansible_collections.shaka.platform.plugins.module_utils.engine.yamlio import YamlError, read_objects
+
+SUFFIX = ".yaml.j2"
+PATCHES = "patches" + SUFFIX
+OVERRIDES = {"trim_blocks": True, "lstrip_blocks": True}
+HIDDEN = ("platform_secrets",)  # a template refers to a secret as @{scope/NAME}; its value must not get into an object
+
+
+@dataclass(frozen=True)
+class RenderedSet:
+    """The objects of one role for one environment (or namespace, or the whole cluster), labelled; `sources` are their templates."""
+
+    name: str
+    role: str
+    environment: str | None
+    objects: list[dict[str, Any]]
+    patches: list[dict[str, Any]]
+    sources: list[str] = field(default_factory=list)
+
+
+def _render(path: str, templar: Templar, what: str) -> list[dict[str, Any]]:
+    """The objects of one file; errors name it and the environment."""
+    try:
+        # The loader marks the text with its file, so that Ansible's errors show the line.
+        text = templar.template(trust_as_template(DataLoader().get_text_file_contents(path)), escape_backslashes=False, overrides=OVERRIDES)
+    except AnsibleError as error:
+        raise AnsibleError(f"{path}{what}: {error}") from error
+    if text is None:
+        return []
+    if not isinstance(text, str):
+        raise AnsibleError(f"{path}{what}: renders to {type(text).__name__}, not to text")
+    try:
+        return read_objects("".join(text))
+    except YamlError as error:
+        raise AnsibleError(f"{path}{what}, rendered: {error}") from error
+
+
+def _subjects(kind: str, model: Mapping[str, Any]) -> Iterator[tuple[str | None, dict[str, Any], str]]:
+    """What a directory of templates is rendered for: (name, variables, inventory path)."""
+    environments, namespaces = model.get("environments") or {}, model.get("namespaces") or {}
+    if kind == "cluster":
+        yield None, {}, ""
+    for name, value in environments.items() if kind != "cluster" else ():
+        yield name, {"env" if kind == "environment" else "ns": value}, f"platform_environments.{name}"
+    for name, value in namespaces.items() if kind == "namespace" else ():
+        yield name, {"ns": value}, f"platform_namespaces.{name}"
+
+
+def render_role(role_path: str, templar: Templar, variables: Mapping[str, Any], model: Mapping[str, Any]) -> list[RenderedSet]:
+    """Every set of a role, also the empty ones (their objects are pruned). Raises AnsibleError."""
+    role, templates = Path(role_path).name, Path(role_path) / "templates"
+    shared = Path(role_path).parent / "platform/templates"  # what several roles' templates import
+    visible = {name: value for name, value in variables.items() if name not in HIDDEN}
+    sets: dict[str, RenderedSet] = {}
+    for kind in ("cluster", "environment", "namespace"):
+        files = sorted((templates / kind).glob("*" + SUFFIX))
+        for subject, extra, inventory in _subjects(kind, model) if files else ():
+            name = f"{role}.{subject}" if subject else role
+            rendered = sets.setdefault(name, RenderedSet(name, role, subject, [], []))
+            scoped = templar.copy_with_new_env(
+                searchpath=[str(templates / kind), str(templates), str(shared)], available_variables={**visible, **extra}
+            )
+            for path in files:
+                objects = _render(str(path), scoped, f" (for {subject})" if subject else "")
+                if kind == "cluster" and path.name == PATCHES:
+                    rendered.patches.extend(objects)
+                    continue
+                rendered.objects.extend(stamp(obj, str(model["name"]), role, name, inventory) for obj in objects)
+                rendered.sources.extend([f"{role}/templates/{kind}/{path.name}"] * len(objects))
+    return list(sets.values())

@@ -1,0 +1,73 @@
+"""What reset takes back: remembered before the first write, brought back exactly."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from ansible_collections.shaka.platform.plugins.module_utils.server import ledger
+from ansible_collections.shaka.platform.plugins.module_utils.server.ledger import bring_back, remember, state
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("/etc/sysctl.d/90-shaka.conf", True),
+        ("/usr/local/bin/k3s", True),
+        ("/home/operator/.ssh/authorized_keys", True),
+        ("/etc/rancher/k3s/config.yaml", False),
+        ("/etc/shaka/firewall.nft", False),
+        ("/var/lib/shaka/artifacts.json", False),
+        ("/etcetera", False),
+    ],
+)
+def test_only_shared_directories_are_listed(path: str, expected: bool) -> None:
+    assert ledger.belongs(path) is expected
+
+
+@pytest.fixture
+def shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A directory that counts as one that others use, too."""
+    monkeypatch.setattr(ledger, "SHARED", (f"{tmp_path}/etc/",))
+    (tmp_path / "etc").mkdir()
+    return tmp_path
+
+
+def test_the_first_state_is_kept_and_not_the_platforms_own(shared: Path) -> None:
+    file, listing = shared / "etc/crontab", shared / "manifest.json"
+    file.write_text("theirs\n")
+    remember(file, listing)
+    file.write_text("ours\n")
+    remember(file, listing)
+    bring_back(file, json.loads(listing.read_text())[str(file)])
+    assert file.read_text() == "theirs\n"
+
+
+def test_a_candidate_stands_for_its_file(shared: Path) -> None:
+    listing = shared / "manifest.json"
+    remember(shared / "etc/a.conf.shaka-candidate", listing)
+    assert ledger.load(listing) == {str(shared / "etc/a.conf"): None}
+    assert listing.stat().st_mode & 0o777 == 0o600
+
+
+def test_file_link_directory_and_nothing_come_back(tmp_path: Path) -> None:
+    file, link, folder, fresh = (tmp_path / name for name in ("file", "link", "folder", "fresh"))
+    file.write_text("old")
+    file.chmod(0o640)
+    link.symlink_to("file")
+    folder.mkdir(mode=0o755)
+    before = {path: state(path) for path in (file, link, folder, fresh)}
+    file.write_text("new")
+    file.chmod(0o600)
+    link.unlink()
+    link.symlink_to("folder")
+    folder.chmod(0o700)
+    fresh.write_text("ours")
+    for _turn in range(2):  # an interrupted reset begins again
+        for path, state_before in before.items():
+            bring_back(path, state_before)
+    assert file.read_text() == "old" and file.stat().st_mode & 0o777 == 0o640
+    assert str(link.readlink()) == "file"
+    assert folder.stat().st_mode & 0o777 == 0o755
+    assert not fresh.exists() and sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder", "link"]
