@@ -8,7 +8,7 @@ SHELL := /bin/bash
 
 VENV := .venv
 BIN := $(CURDIR)/$(VENV)/bin
-VENV_READY := $(VENV)/.ready-$(shell sha256sum requirements.txt | cut -c1-12)
+VENV_READY := $(VENV)/.ready-$(shell cat requirements.txt lab/kubernetes_core.* | sha256sum | cut -c1-12)
 export PATH := $(BIN):$(PATH)
 export PYTHONPATH := $(CURDIR)
 
@@ -25,10 +25,12 @@ prepare:
 
 venv: $(VENV_READY)
 
-$(VENV_READY): requirements.txt
+# the name of what is made says all that goes in
+$(VENV_READY):
 	rm -rf $(VENV)
 	python3 -m venv $(VENV)
 	$(VENV)/bin/pip install --quiet --no-deps --require-hashes --requirement requirements.txt
+	$(VENV)/bin/python -m lab.kubernetes_core
 	touch $@
 
 # --- the lab server ---------------------------------------------------------------------------------------------------
