@@ -49,7 +49,7 @@ def test_a_foreign_listener() -> None:
     ]
     held = listeners(lines, ["k3s"])
     assert held == {80: ["an unknown program", "nginx (pid 5)", "nginx (pid 6)"]}
-    assert "port 80: held by an unknown program, nginx (pid 5), nginx (pid 6)" in problems(held)[0]
+    assert "port 80: in use by an unknown program, nginx (pid 5), nginx (pid 6)" in problems(held)[0]
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,5 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The secrets of an inventory: there, strong, nowhere the same, nowhere else. A value enters no message."""
+"""Checks an inventory's secrets: none is missing, weak, used twice or copied into configuration. No message contains a value."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ISSUED = {"s3": "your S3 service's credentials", "registries": "the registry's t
 
 
 def flat(secrets: Any, problems: Problems | None = None) -> dict[str, dict[str, str]]:
-    """Group -> name -> text; what has another shape is left out."""
+    """Group -> name -> text; anything of another shape is left out, and reported when `problems` is given."""
     result: dict[str, dict[str, str]] = {}
     for group, names in (secrets if isinstance(secrets, Mapping) else {}).items():
         if not isinstance(names, Mapping):
@@ -37,10 +37,10 @@ def flat(secrets: Any, problems: Problems | None = None) -> dict[str, dict[str, 
     return result
 
 
-def minimum_of(given: Mapping[str, Any], problems: Problems) -> dict[str, int]:
+def minimum_of(lengths: Mapping[str, Any], problems: Problems) -> dict[str, int]:
     """Secret name -> least length."""
     result: dict[str, int] = {}
-    for name, text in given.items():
+    for name, text in lengths.items():
         if isinstance(text, bool) or not str(text).isdigit() or int(text) < LEAST_MINIMUM:
             problems.add(f"platform_secret_minimum.{name}", f"must be a whole number of characters, {LEAST_MINIMUM} or more", text)
         else:
@@ -49,40 +49,40 @@ def minimum_of(given: Mapping[str, Any], problems: Problems) -> dict[str, int]:
 
 
 def check(raw: Mapping[str, Any], environments: Mapping[str, Mapping[str, Any]], with_backup: bool, problems: Problems) -> None:
-    """Every secret that is used is given and strong, and the other way round."""
+    """Every secret that is used has a strong value, and every value is used."""
     minimum = minimum_of(raw["platform_secret_minimum"], problems)
     secrets = flat(raw["platform_secrets"], problems)
     if any(value.startswith(sops.MARK) for names in secrets.values() for value in names.values()):
         problems.add("platform_secrets", STILL_ENCRYPTED)
         return
     environment_secrets = {name: [*env["secrets"], *own_secrets(env["postgres"])] for name, env in environments.items()}
-    wanted = {**environment_secrets, **SHARED, **(S3 if with_backup else {})}
+    needed = {**environment_secrets, **SHARED, **(S3 if with_backup else {})}
     if raw["platform_registries"]:
-        passwords = [given.get("password") for given in raw["platform_registries"].values() if isinstance(given, Mapping)]
-        wanted["registries"] = [str(name) for name in passwords if name]
-    users: dict[str, list[str]] = defaultdict(list)
-    for group, names in wanted.items():
+        passwords = [entry.get("password") for entry in raw["platform_registries"].values() if isinstance(entry, Mapping)]
+        needed["registries"] = [str(name) for name in passwords if name]
+    paths_of: dict[str, list[str]] = defaultdict(list)  # value -> where it is used
+    for group, names in needed.items():
         _check_missing(group, [name for name in names if not secrets.get(group, {}).get(name)], minimum, problems)
     for group, values in secrets.items():
         path = f"platform_secrets.{group}"
-        if group not in {**wanted, **S3}:
-            problems.add(path, f"belongs to no environment; rename or remove it; {nearest(group, wanted)}")
+        if group not in {**needed, **S3}:
+            problems.add(path, f"belongs to no environment; rename or remove it; {nearest(group, needed)}")
             continue
         for name, value in values.items():
-            if name not in {**S3, **wanted}[group]:
+            if name not in {**S3, **needed}[group]:
                 where = f"; add it to platform_environments.{group}.secrets, or remove it" if group in environments else "; remove it"
-                problems.add(f"{path}.{name}", f"is used by nothing{where}; {nearest(name, {**S3, **wanted}[group])}")
+                problems.add(f"{path}.{name}", f"is used by nothing{where}; {nearest(name, {**S3, **needed}[group])}")
             elif value:
-                users[value].append(f"{path}.{name}")
-                if name == POOLER_SECRET and '"' in value:  # as in the file that PgBouncer reads
+                paths_of[value].append(f"{path}.{name}")
+                if name == POOLER_SECRET and '"' in value:  # a quote ends the value in PgBouncer's file
                     problems.add(f"{path}.{name}", 'has a character that PgBouncer would take for its end ("); use another value')
                 flaw = rules.secret(value, _least(group, name, minimum))
-                way_out = f"is it {ISSUED[group]}?" if group in ISSUED else "replace it by a random value (openssl rand -hex 32)"
-                problems.add(f"{path}.{name}", None if flaw is None else f"{flaw}; {way_out}")
-    for paths in users.values():
+                remedy = f"is it {ISSUED[group]}?" if group in ISSUED else "replace it by a random value (openssl rand -hex 32)"
+                problems.check(f"{path}.{name}", None if flaw is None else f"{flaw}; {remedy}")
+    for paths in paths_of.values():
         if len(paths) > 1:
             problems.add(paths[-1], f"is the same as {', '.join(paths[:-1])}; each secret has a value of its own (openssl rand -hex 32)")
-    _check_leaks(environments, users, problems)
+    _check_leaks(environments, paths_of, problems)
 
 
 def _least(group: str, name: str, minimum: Mapping[str, int]) -> int:
@@ -94,15 +94,15 @@ def _check_missing(group: str, missing: list[str], minimum: Mapping[str, int], p
         least = " or ".join(map(str, sorted({_least(group, name, minimum) for name in missing})))
         issued = ISSUED.get(group)
         random = f"playbooks/secrets.yml generates what is missing (by hand: at least {least} characters of openssl rand -hex 32)"
-        way_out = f"fill in group_vars/all/secrets.yml with {issued}, encrypted with ansible-vault" if issued else random
-        problems.add(f"platform_secrets.{group}", f"{', '.join(missing)} missing; {way_out}")
+        remedy = f"fill in group_vars/all/secrets.yml with {issued}, encrypted with ansible-vault" if issued else random
+        problems.add(f"platform_secrets.{group}", f"{', '.join(missing)} missing; {remedy}")
 
 
-def _check_leaks(environments: Mapping[str, Mapping[str, Any]], users: Mapping[str, list[str]], problems: Problems) -> None:
-    """A ConfigMap is readable by whoever may read the namespace, and shown in diffs."""
+def _check_leaks(environments: Mapping[str, Mapping[str, Any]], paths_of: Mapping[str, list[str]], problems: Problems) -> None:
+    """No ConfigMap contains a secret's value: everyone who may read the namespace can read it, and diffs show it."""
     for env_name, env in environments.items():
         for name, text in env["config"].items():
-            for value, paths in users.items():
+            for value, paths in paths_of.items():
                 if len(value) >= LEAST_MINIMUM and value in text:
                     path = f"platform_environments.{env_name}.config.{name}"
                     problems.add(path, f"holds the value of {paths[0]}, and a ConfigMap is no place for it; let the application read the secret")

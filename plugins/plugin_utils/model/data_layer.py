@@ -1,5 +1,5 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Postgres and Redis of an environment: what follows from the inventory's values, and what is wrong with them. Pure."""
+"""An environment's Postgres and Redis: checks the inventory's values and fills in what follows from them. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ansible_collections.shaka.platform.plugins.plugin_utils.model.sizes import 
 
 OWNER_SECRET = "DB_OWNER_PASSWORD"
 POOLER_SECRET = "PGBOUNCER_PASSWORD"
-POOLER = "pgbouncer"  # its role, which may look up the others' verifiers
+POOLER = "pgbouncer"  # its Postgres role, which may look up the password verifiers of the other roles
 OTHERS = 10  # connections that the pool leaves to backups, administrators and Postgres's own reserve
 WHOLE_SERVER = (
     "acl", "bgrewriteaof", "bgsave", "cluster", "config", "debug", "failover", "module", "monitor", "psync", "replicaof", "restore-asking", "save",
@@ -23,30 +23,30 @@ WHOLE_SERVER = (
 
 
 def own_secrets(postgres: Mapping[str, Any]) -> list[str]:
-    """Secrets that Postgres needs and the application's pods do not get; of an environment as written or completed."""
+    """Names of the secrets that Postgres needs and the application's pods do not get. `postgres` may lack its defaults."""
     owner = [OWNER_SECRET] if postgres.get("app_user") else []
     pooler = postgres.get("pgbouncer")
     return owner + ([POOLER_SECRET] if isinstance(pooler, Mapping) and pooler.get("enabled") is True else [])
 
 
 def check_postgres(postgres: dict[str, Any], platform: str, path: str, problems: Problems) -> None:
-    """Roles, databases, extensions and settings; fills in the settings and where a job finds the owner's password."""
+    """Checks roles, databases, extensions and settings; fills in the derived settings and where a job finds the owner's password."""
     own = {"name": "postgres-owner", "key": OWNER_SECRET}
     postgres["owner_secret"] = own if postgres["app_user"] else {"name": f"{platform}-api-secrets", "key": "DB_PASSWORD"}
     if postgres["app_user"]:
-        problems.add(f"{path}.app_user", rules.role(postgres["app_user"]), postgres["app_user"])
+        problems.check(f"{path}.app_user", rules.role(postgres["app_user"]), postgres["app_user"])
         if postgres["app_user"] == postgres["user"]:
             problems.add(f"{path}.app_user", "is also the owner; leave it out, or name a role of its own", postgres["app_user"])
     for name in postgres["databases"]:
         flaw = "is there already; leave it out" if name == postgres["database"] else rules.database(name)
-        problems.add(f"{path}.databases", flaw, name)
+        problems.check(f"{path}.databases", flaw, name)
     for name in postgres["extensions"]:
-        flaw = None if re.fullmatch(r"[a-z][a-z0-9_-]*", name) else "is no name of an extension; use one such as pgcrypto or uuid-ossp"
-        problems.add(f"{path}.extensions", flaw, name)
+        flaw = None if re.fullmatch(r"[a-z][a-z0-9_-]*", name) else "is not the name of an extension; use one such as pgcrypto or uuid-ossp"
+        problems.check(f"{path}.extensions", flaw, name)
     try:
         memory, cpu = parse_memory(str(postgres["limits"]["memory"])), parse_cpu(str(postgres["limits"]["cpu"]))
         storage = parse_memory(str(postgres["storage"]))
-    except QuantityError:  # a problem already
+    except QuantityError:  # already reported as a problem
         return
     for name, text in postgres_settings.problems(postgres["settings"], memory):
         problems.add(f"{path}.settings.{name}", text, postgres["settings"][name])
@@ -56,7 +56,7 @@ def check_postgres(postgres: dict[str, Any], platform: str, path: str, problems:
 
 
 def _check_pool(postgres: Mapping[str, Any], path: str, problems: Problems) -> None:
-    """While it rolls out there are two of them, each with a pool for each database."""
+    """The pool's connections fit into max_connections also during a rollout, when two poolers run, each with a pool per database."""
     pooler = postgres["pgbouncer"]
     connections = postgres["settings"]["max_connections"]
     pools = 2 * (1 + len(postgres["databases"]))
@@ -73,16 +73,16 @@ def _check_pool(postgres: Mapping[str, Any], path: str, problems: Problems) -> N
 
 
 def check_redis(redis: dict[str, Any], path: str, limit_range: Mapping[str, Any], problems: Problems) -> None:
-    """What its user may do besides the usual, and the sizes of a Redis of its own."""
+    """Checks the additional commands of its user and, for a dedicated Redis, the sizes."""
     for command in redis["allow"]:
-        problems.add(f"{path}.allow", _command(command), command)
+        problems.check(f"{path}.allow", _command(command), command)
     if redis["dedicated"]:
         check_sizes(redis, path, problems, limit_range)
         check_redis_sizes(redis, path, problems)
 
 
 def check_redis_sizes(redis: Mapping[str, Any], path: str, problems: Problems) -> None:
-    """The volume; and a quarter of the memory for what maxmemory does not count: buffers, fragments, pages copied while the AOF is rewritten."""
+    """Checks the volume, and that maxmemory leaves a quarter of the memory free for buffers, fragmentation and pages copied by an AOF rewrite."""
     check_storage(redis, path, problems)
     try:
         if parse_memory(redis["maxmemory"]) * 4 > parse_memory(redis["limits"]["memory"]) * 3:
@@ -93,9 +93,9 @@ def check_redis_sizes(redis: Mapping[str, Any], path: str, problems: Problems) -
 
 
 def _command(value: str) -> str | None:
-    """A command, or command|subcommand, that does not rule over the whole server."""
+    """A command, or command|subcommand, whose effect stays within the user's own keys."""
     if not re.fullmatch(r"[a-z][a-z-]*(\|[a-z-]+)?", value):
-        return "is no Redis command; write it in lower case, such as info or client|list"
+        return "is not a Redis command; write it in lower case, such as info or client|list"
     if value.partition("|")[0] in WHOLE_SERVER:
         return "rules over the whole server; leave it to the user default, Redis's administrator"
     return None

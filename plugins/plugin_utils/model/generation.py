@@ -1,5 +1,5 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Which secrets an inventory lacks, and random values for them. Pure but for the generator."""
+"""Generates the secrets that an inventory lacks. Pure except for the random generator."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ LENGTH = 64  # characters of hexadecimal, 256 bits
 
 @dataclass
 class Result:
-    """The completed secrets, and what was done by name."""
+    """The completed secrets, and the names of those that were generated, rotated or are still to come from elsewhere."""
 
     secrets: dict[str, dict[str, str]]
     generated: list[str] = field(default_factory=list)
     rotated: list[str] = field(default_factory=list)
-    given: list[str] = field(default_factory=list)  # empty, and from elsewhere
+    given: list[str] = field(default_factory=list)  # still empty, because their values come from elsewhere
 
 
 def needed_names(environments: Mapping[str, Any]) -> dict[str, list[str]]:
-    """Group -> names, as the model asks for them."""
+    """Group -> the names that the model will require."""
     groups = {}
     for name, env in environments.items():
         names = [*ALWAYS, *((env or {}).get("secrets") or [])]
@@ -41,14 +41,14 @@ def random_value(least: int) -> str:
 
 
 def generate_missing(
-    found: Mapping[str, Mapping[str, str]],
+    existing: Mapping[str, Mapping[str, str]],
     groups: Mapping[str, list[str]],
     minimum: Mapping[str, Any],
     given: Collection[str],
     rotate: Collection[str],
     make: Callable[[int], str] = random_value,
 ) -> Result:
-    """What is there, with a value for each missing name and a new one for each to rotate. Raises ValueError for a name that is not known.
+    """The existing secrets, plus a value for each missing name and a new value for each name to rotate. Raises ValueError for an unknown name.
 
     :arg given: names whose values come from elsewhere, such as a payment service's key.
     :arg rotate: GROUP/NAME.
@@ -56,10 +56,10 @@ def generate_missing(
     known = [f"{group}/{name}" for group, names in groups.items() for name in names]
     for path in rotate:
         if path not in known:
-            raise ValueError(f"rotate: '{path}' is no secret of the inventory; {nearest(path, known)}")
+            raise ValueError(f"rotate: '{path}' is not a secret of the inventory; {nearest(path, known)}")
         if path.partition("/")[2] in given:
             raise ValueError(f"rotate: '{path}' comes from elsewhere (secrets_given); get a new one there and write it with ansible-vault edit")
-    result = Result({group: dict(names) for group, names in found.items()})
+    result = Result({group: dict(names) for group, names in existing.items()})
     for group, names in groups.items():
         for name in names:
             path, there = f"{group}/{name}", bool(result.secrets.get(group, {}).get(name))

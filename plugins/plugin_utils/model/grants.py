@@ -1,5 +1,8 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What a namespace's pods may reach and be reached by beyond its profile, and who may look at it: checked, and seen from both sides."""
+"""A namespace's grants beyond its network profile: which connections its pods may make and accept, and which users may read it.
+
+Each connection is allowed on both ends, so an ingress grant is also recorded with the namespace that connects.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from ansible_collections.shaka.platform.plugins.plugin_utils.model.problems impo
 Raw = dict[str, Any]
 Spaces = Mapping[str, Raw]
 
-# Names that people use, and the ones that a ResourceQuota knows
+# Names that people use -> names that a ResourceQuota knows
 QUOTA_NAMES = {"cpu": "requests.cpu", "memory": "requests.memory", "storage": "requests.storage", "volumes": "persistentvolumeclaims"}
 RESERVED = "system:"  # users and groups of Kubernetes itself
 
@@ -32,12 +35,12 @@ def canonical_quota(quota: Mapping[str, Any], path: str, problems: Problems) -> 
 
 def _check_ports(item: Mapping[str, Any], path: str, problems: Problems) -> None:
     for port in item["ports"]:
-        problems.add(f"{path}.ports", None if 0 < port < 65536 else "is no port; use 1 to 65535", port)
+        problems.check(f"{path}.ports", None if 0 < port < 65536 else "is not a port number; use 1 to 65535", port)
 
 
 def _check_labels(names: list[str], path: str, problems: Problems) -> None:
     for name in names:
-        problems.add(path, rules.label(name), name)
+        problems.check(path, rules.label(name), name)
 
 
 def _check_cidr(item: Mapping[str, Any], path: str, problems: Problems) -> None:
@@ -45,7 +48,7 @@ def _check_cidr(item: Mapping[str, Any], path: str, problems: Problems) -> None:
         cidr = ipaddress.ip_network(item["cidr"])
         inside = [ipaddress.ip_network(text) for text in item["except"]]
     except ValueError as error:
-        problems.add(f"{path}.cidr", f"or its except is no network in CIDR notation ({error}); write it like 203.0.113.0/24", item["cidr"])
+        problems.add(f"{path}.cidr", f"or its except is not a network in CIDR notation ({error}); write it like 203.0.113.0/24", item["cidr"])
         return
     for net in inside:
         if net.version != cidr.version or net == cidr or not net.subnet_of(cidr):  # type: ignore[arg-type]  # of one version
@@ -67,22 +70,26 @@ def _check_space(space: Raw, path: str, problems: Problems) -> None:
             if item["clients"]:
                 problems.add(f"{here}.clients", "are pods of a namespace, and this client is a cidr; leave them out", item["clients"])
         else:
-            problems.add(f"{here}.namespace", rules.label(item["namespace"]), item["namespace"])
+            problems.check(f"{here}.namespace", rules.label(item["namespace"]), item["namespace"])
     _check_labels(space["api_server"], f"{path}.api_server", problems)
     for kind, names in space["access"].items():
         for name in names:
             flaw = "belongs to Kubernetes itself; name a user of your own" if name.startswith(RESERVED) else None
-            problems.add(f"{path}.access.{kind}", flaw if name.strip() else "is empty; name a user, or leave it out", name)
+            problems.check(f"{path}.access.{kind}", flaw if name.strip() else "is empty; name a user, or leave it out", name)
 
 
 def _other_side(item: Mapping[str, Any], server: Mapping[str, Any]) -> Raw:
-    """An ingress of a namespace as what its client may reach."""
+    """A server's ingress grant, as the egress of the namespace that connects."""
     return {"namespace": server["namespace"], "clients": item["clients"], "pods": item["pods"], "ports": item["ports"], "protocol": item["protocol"]}
 
 
 def settle(spaces: Spaces, problems: Problems, platform: str, redis: str) -> None:
-    """Check each namespace (by its path in the inventory) and fill in what follows: `ingress[].namespace` as Kubernetes knows it, `reaches`, the
-    other side of each ingress that names a namespace of the platform, and `accounts`, the ServiceAccounts of what runs there."""
+    """Check each namespace (by its path in the inventory) and fill in what follows.
+
+    - `ingress[].namespace`: the name that Kubernetes knows.
+    - `reaches`: the egress that belongs to each ingress naming a namespace of the platform.
+    - `accounts`: the ServiceAccounts of the workloads that run there.
+    """
     by_name = {str(space["name"]): space for space in spaces.values()}
     for path, space in spaces.items():
         _check_space(space, path, problems)

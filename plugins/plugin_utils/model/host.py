@@ -1,5 +1,5 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Values of role host that types alone do not refuse. Pure: values in, problems out."""
+"""Checks the values of role host beyond their types. Pure: values in, problems out."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ NEEDED = {
 
 
 def matches(pattern: str) -> Callable[[Any], bool]:
-    """Whether a value's text is wholly of a form."""
+    """A test: does the whole text of a value match the pattern?"""
     return lambda value: re.fullmatch(pattern, str(value)) is not None
 
 
 def between(least: int, most: int) -> Callable[[Any], bool]:
-    """Whether a value is a whole number within bounds."""
+    """A test: is the value a whole number within these bounds?"""
     return lambda value: re.fullmatch(r"\d{1,9}", str(value)) is not None and least <= int(value) <= most
 
 
@@ -73,7 +73,7 @@ SYSTEM_ACCOUNTS = frozenset(
 
 
 def host_problems(system: str, supported: Sequence[str], values: Mapping[str, Any]) -> Iterator[str]:
-    """What keeps the role from a server or a value from being used, each with the variable, its value and the rule.
+    """Why the role cannot run on this server or with these values: each problem names the variable, its value and the rule.
 
     :arg system: distribution and release of the server, as in `supported`.
     :arg supported: the systems that the role is made for.
@@ -81,7 +81,7 @@ def host_problems(system: str, supported: Sequence[str], values: Mapping[str, An
     """
     if system not in supported:
         known = ", ".join(supported)
-        yield f"operating system: {system}; role host is made for {known}: install one of them, or leave the role out with --skip-tags host"
+        yield f"operating system: {system}; role host is made for {known}: install one of them, or leave out the role with --skip-tags host"
     for name, (test, rule) in RULES.items():
         value = values.get(name)
         for item in value if isinstance(value, list) else [value]:
@@ -93,7 +93,7 @@ def host_problems(system: str, supported: Sequence[str], values: Mapping[str, An
 def _between_values(values: Mapping[str, Any]) -> Iterator[str]:
     for name, value in (values.get("host_sysctl") or {}).items():
         if not re.fullmatch(r"[a-z0-9_]+(\.[A-Za-z0-9_-]+)+", str(name)):
-            yield f"host_sysctl.{name}: not a setting's name such as net.core.somaxconn"
+            yield f"host_sysctl.{name}: is not a setting's name, such as net.core.somaxconn"
         elif name in NEEDED and str(value) != NEEDED[name]:
             yield f"host_sysctl.{name}: {value!r}, but Kubernetes needs {NEEDED[name]}; leave it out"
     operator = values.get("host_operator_name")

@@ -1,7 +1,8 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""JSON Schema, the part that configuration needs: a keyword that is not known here is refused, so that none is silently without effect.
+"""The part of JSON Schema that configuration needs. An unknown keyword is refused: ignoring it would silently skip a check.
 
-Keywords as https://json-schema.org/draft/2020-12/json-schema-validation says. Pure; a message holds the path to what is wrong, and not the JSON.
+Keywords as https://json-schema.org/draft/2020-12/json-schema-validation says.
+Pure. A message contains the path of the mistake, never the JSON itself.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ def schema_flaws(schema: Any, path: str = "") -> Iterator[tuple[str, str]]:
         if keyword in REMARKS:
             continue
         if keyword not in _SHAPES:
-            yield here, f"is no keyword that is checked here; known: {', '.join(sorted(_SHAPES))}"
+            yield here, f"is not a keyword that is checked here; known: {', '.join(sorted(_SHAPES))}"
             continue
         fits, what = _SHAPES[keyword]
         if not fits(value):

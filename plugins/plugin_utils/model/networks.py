@@ -1,5 +1,5 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Networks that must not overlap: those of pods and Services, the server's own, and what an environment may reach outside the cluster."""
+"""Checks that networks do not overlap: those of pods and Services, the server's own, and the ones outside that an environment may reach."""
 
 from __future__ import annotations
 
@@ -25,51 +25,54 @@ def _inside(inner: Network, outer: Network) -> bool:
 
 
 def cluster_networks(k3s_config: Mapping[str, Any], problems: Problems) -> dict[str, list[Network]]:
-    """The networks of pods and Services by their keys of `k3s_config`; a comma list holds one of each IP version."""
-    found: dict[str, list[Network]] = {}
+    """The networks of pods and Services, by their key in `k3s_config`. A value may list two, separated by a comma: one per IP version."""
+    result: dict[str, list[Network]] = {}
     for key, default in DEFAULTS.items():
         text = str(k3s_config.get(key, default))
         try:
-            found[key] = [ipaddress.ip_network(part.strip()) for part in text.split(",")]
+            result[key] = [ipaddress.ip_network(part.strip()) for part in text.split(",")]
         except ValueError as error:
-            problems.add(f"k3s_config.{key}", f"is no network in CIDR notation ({error}); write it like {default}", text)
-            found[key] = [ipaddress.ip_network(default)]
-    for net in found["cluster-cidr"]:
+            problems.add(f"k3s_config.{key}", f"is not a network in CIDR notation ({error}); write it like {default}", text)
+            result[key] = [ipaddress.ip_network(default)]
+    for net in result["cluster-cidr"]:
         if net.version == 4 and net.prefixlen > 24:
             problems.add(
                 "k3s_config.cluster-cidr", f"is too small: a node takes a /24 of it for its pods; write it like {DEFAULTS['cluster-cidr']}", net
             )
-    pods, services = found["cluster-cidr"], found["service-cidr"]
+    pods, services = result["cluster-cidr"], result["service-cidr"]
     if any(_overlap(a, b) for a in pods for b in services):
         other = k3s_config.get("service-cidr", f"{DEFAULTS['service-cidr']}, the default")
-        text = f"overlaps k3s_config.service-cidr ({other}); pods and Services have networks of their own"
+        text = f"overlaps k3s_config.service-cidr ({other}); pods and Services need separate networks"
         problems.add("k3s_config.cluster-cidr", text, k3s_config.get("cluster-cidr", DEFAULTS["cluster-cidr"]))
     if dns := k3s_config.get("cluster-dns"):
         try:
             inside = all(any(ipaddress.ip_address(part.strip()) in net for net in services) for part in str(dns).split(","))
             text = f"is outside k3s_config.service-cidr ({', '.join(map(str, services))}); use an address inside it"
         except ValueError:
-            inside, text = False, "is no IP address"
-        problems.add("k3s_config.cluster-dns", None if inside else text, dns)
-    return found
+            inside, text = False, "is not an IP address"
+        problems.check("k3s_config.cluster-dns", None if inside else text, dns)
+    return result
 
 
 def check_server(networks: Mapping[str, list[Network]], hosts: Mapping[str, Any], problems: Problems) -> None:
-    """The server's address is in no network of the cluster: its packets would go to pods."""
+    """The server's address is outside the cluster's networks; inside, packets for the server would go to pods."""
     for host, text in hosts.items():
         try:
             address = ipaddress.ip_address(str(text))
         except ValueError:
             continue
         for key in (key for key, nets in networks.items() if any(address in net for net in nets)):
-            text = (
-                f"is inside the network of the cluster's {USES[key]} (k3s_config.{key}: {', '.join(map(str, networks[key]))}); give these another one"
-            )
+            cidrs = ", ".join(map(str, networks[key]))
+            text = f"is inside the network of the cluster's {USES[key]} (k3s_config.{key}: {cidrs}); choose another network for these"
             problems.add(f"ansible_host of {host}", text, address)
 
 
 def foreign_overlaps(networks: Mapping[str, list[str]], own: Mapping[str, str]) -> Iterator[str]:
-    """Interfaces of the server, name -> CIDR, that share addresses with a network of the cluster."""
+    """A problem for each of the server's interfaces whose network overlaps one of the cluster's.
+
+    :arg networks: the cluster's networks by their key in `k3s_config`.
+    :arg own: the server's interfaces, name -> CIDR.
+    """
     for name, cidr in own.items():
         for key, nets in networks.items():
             if any(_overlap(ipaddress.ip_network(cidr, strict=False), ipaddress.ip_network(net)) for net in nets):
@@ -77,24 +80,24 @@ def foreign_overlaps(networks: Mapping[str, list[str]], own: Mapping[str, str]) 
 
 
 def check_egress(space: Mapping[str, Any], path: str, networks: Mapping[str, list[Network]], problems: Problems) -> None:
-    """Each is a network, its exceptions lie inside it, and what is left of it reaches no other environment's pods or Services."""
+    """Each egress is a network with its exceptions inside it, and leads to no pods or Services of other environments."""
     for index, item in enumerate(space["egress"]):
         here = f"{path}.egress[{index}]"
         for port in item["ports"]:
-            problems.add(f"{here}.ports", None if 0 < port < 65536 else "is no TCP port; use 1 to 65535", port)
+            problems.check(f"{here}.ports", None if 0 < port < 65536 else "is not a TCP port number; use 1 to 65535", port)
         parsed: list[Network] = []
         for name, text in [("cidr", item["cidr"]), *(("except", text) for text in item["except"])]:
             try:
                 parsed.append(ipaddress.ip_network(text))
             except ValueError as error:
-                problems.add(f"{here}.{name}", f"is no network in CIDR notation ({error}); write it like 203.0.113.0/24", text)
+                problems.add(f"{here}.{name}", f"is not a network in CIDR notation ({error}); write it like 203.0.113.0/24", text)
         if len(parsed) != 1 + len(item["except"]):
             continue
         cidr, closed = parsed[0], parsed[1:]
         for net in closed:
-            problems.add(f"{here}.except", None if _inside(net, cidr) else f"is not inside the cidr {cidr}; leave it out", net)
+            problems.check(f"{here}.except", None if _inside(net, cidr) else f"is not inside the cidr {cidr}; leave it out", net)
         for key, nets in networks.items():
             for net in nets:
                 if _overlap(cidr, net) and not any(net == out or _inside(net, out) for out in closed):
-                    text = f"reaches the cluster's {USES[key]} ({net}), and so other environments; add {net} to its except"
+                    text = f"reaches the cluster's {USES[key]} ({net}), and so other environments; add {net} to its 'except' list"
                     problems.add(f"{here}.cidr", text, cidr)

@@ -14,7 +14,7 @@ from typing import Any
 MIB, GIB = 1 << 20, 1 << 30
 BACKEND = 8 * MIB  # what one busy connection holds besides the shared buffers, rounded up
 
-# What the platform decides, and why it may not be set.
+# Settings that the platform decides, and why an inventory may not set them.
 MANAGED = {
     "listen_addresses": "the Service and the NetworkPolicy say who reaches it",
     "port": "the Service needs 5432",
@@ -24,7 +24,7 @@ MANAGED = {
     "hba_file": "access is by password over the network, and local in the pod",
     "ssl": "there is no certificate in the pod",
 }
-# What loses committed rows when the power goes (Write Ahead Log: 'risk of data loss').
+# Settings that lose committed rows in a power failure when they are off (Write Ahead Log: 'risk of data loss').
 DURABLE = ("fsync", "full_page_writes")
 _SIZE = re.compile(r"(\d+)\s*(B|kB|MB|GB|TB)?")
 _UNITS = {"B": 1, "kB": 1 << 10, "MB": MIB, "GB": GIB, "TB": 1 << 40}
@@ -44,7 +44,7 @@ def derive(memory: int, cpu: int, storage: int) -> dict[str, str]:
     shared = memory // 4 if memory >= GIB else memory // 8
     # Each connection is a process; beyond a few hundred a pooler is the answer (wiki, max_connections).
     connections = _clamp((memory - shared) // BACKEND // 10 * 10, 20, 200)
-    # Resource Consumption, work_mem: 'several operations' of each session use it at once: three, as all connections together stay in the limit.
+    # Resource Consumption, work_mem: 'several operations' of a session use it at once. With three per session, all sessions stay within the limit.
     work = _clamp((memory - shared) // (connections * 3), MIB, 64 * MIB)
     # Resource Consumption, maintenance_work_mem: once per autovacuum worker, of which there are three.
     maintenance = _clamp(memory // 16, 16 * MIB, GIB)
@@ -54,14 +54,14 @@ def derive(memory: int, cpu: int, storage: int) -> dict[str, str]:
     workers = _clamp(cpu // 1000 - 1, 0, 2)
     return {
         "shared_buffers": _size(shared),
-        # Query Planning: the page cache that it can count on; the kernel charges it to the container's limit.
+        # Query Planning: the page cache that Postgres can count on; the kernel charges it to the container's limit.
         "effective_cache_size": _size(memory // 2),
         "work_mem": _size(work),
         "maintenance_work_mem": _size(maintenance),
         "max_connections": str(connections),
         "max_wal_size": _size(wal),
         "min_wal_size": _size(max(80 * MIB, wal // 4)),
-        # Replication: a slot that nobody reads keeps WAL until the disk is full, unless it is bounded.
+        # Replication: without this bound, a slot that nobody reads keeps WAL until the disk is full.
         "max_slot_wal_keep_size": _size(max(wal, storage // 10)),
         "max_parallel_workers_per_gather": str(workers),
         "max_parallel_maintenance_workers": str(workers),
@@ -84,23 +84,23 @@ def size(text: str) -> int | None:
     return int(match[1]) * (_UNITS[match[2]] if match[2] else 8192) if match else None
 
 
-def problems(given: Mapping[str, Any], memory: int) -> Iterator[tuple[str, str]]:
-    """(setting, what is wrong with it) of the inventory's own settings."""
-    for name, value in given.items():
+def problems(overrides: Mapping[str, Any], memory: int) -> Iterator[tuple[str, str]]:
+    """(setting, what is wrong with it) for the settings in the inventory."""
+    for name, value in overrides.items():
         if not re.fullmatch(r"[a-z_][a-z0-9_]*(\.[a-z_][a-z0-9_]*)?", name):
-            yield name, "is no name of a setting; as in postgresql.conf, in lower case"
+            yield name, "is not the name of a setting; write it as in postgresql.conf, in lower case"
         elif isinstance(value, (dict, list)) or value is None:
             yield name, "must be one value (text, a number or true/false)"
         elif name in MANAGED:
-            yield name, f"is the platform's: {MANAGED[name]}; leave it out"
+            yield name, f"is decided by the platform: {MANAGED[name]}; leave it out"
         elif name in DURABLE and as_text(value) != "on":
             yield name, "loses committed rows when the power goes; leave it out"
         elif name == "shared_preload_libraries" and "pg_stat_statements" not in [part.strip() for part in str(value).split(",")]:
-            yield name, "must hold pg_stat_statements; name it first, then yours"
+            yield name, "must contain pg_stat_statements; name it first, then yours"
         elif name == "shared_buffers" and (size(str(value)) or 0) * 2 > memory:
             yield name, "is more than half of limits.memory, and its processes need the rest; lower it or raise limits.memory"
 
 
-def settings(given: Mapping[str, Any], memory: int, cpu: int, storage: int) -> dict[str, str]:
-    """The derived settings with the inventory's own laid over them."""
-    return {**derive(memory, cpu, storage), **{name: as_text(value) for name, value in given.items()}}
+def settings(overrides: Mapping[str, Any], memory: int, cpu: int, storage: int) -> dict[str, str]:
+    """The derived settings, overridden by the inventory's."""
+    return {**derive(memory, cpu, storage), **{name: as_text(value) for name, value in overrides.items()}}

@@ -1,5 +1,5 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What is to be changed in an inventory: a list of paths with the value there, the rule it breaks and what to do."""
+"""Collects the problems of an inventory: for each its path, the value there, the rule that it breaks and what to do."""
 
 from __future__ import annotations
 
@@ -22,12 +22,16 @@ class Problem:
 
 
 class Problems(list[Problem]):
-    """Collects; nothing is raised, so that one run says all there is to change."""
+    """Nothing is raised, so that one run reports everything that has to change."""
 
-    def add(self, path: str, text: str | None, value: object = None) -> None:
-        """Record a rule's answer unless it is None; the value is shown when there is one (never give a secret's)."""
-        if text is not None:
-            self.append(Problem(path, f"{shown(value)} {text}" if value not in (None, "") else text))
+    def add(self, path: str, text: str, value: object = None) -> None:
+        """Report a problem. The message shows the value, if any: never pass a secret's."""
+        self.append(Problem(path, f"{shown(value)} {text}" if value not in (None, "") else text))
+
+    def check(self, path: str, flaw: str | None, value: object = None) -> None:
+        """Report what a rule of rules.py found wrong; None means that the value is right."""
+        if flaw is not None:
+            self.add(path, flaw, value)
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

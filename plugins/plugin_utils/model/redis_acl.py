@@ -1,8 +1,8 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """The ACL rules of an environment's Redis user (https://redis.io/docs/latest/operate/oss_and_stack/management/security/acl/). Pure.
 
-An allow list: what is not named is denied, also what a later Redis brings. Valid from Redis 7.0 on, whose ACLs know key prefixes and no database
-numbers; so the prefix isolates, and no allowed command looks past it.
+An allow list: every command that is not named is denied, including those that a later Redis adds. Valid from Redis 7.0 on, whose ACLs know key
+prefixes but no database numbers. So the prefix isolates the environments, and no allowed command reaches keys outside it.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-# Commands whose keys are all in their arguments, so that the prefix holds them.
+# Commands that name all their keys in their arguments, so that Redis can check each against the prefix.
 DATA = ["string", "hash", "list", "set", "sortedset", "stream", "bitmap", "hyperloglog", "geo"]
 KEYS = [
     "del", "exists", "expire", "expireat", "expiretime", "object", "persist", "pexpire", "pexpireat", "pexpiretime", "pttl", "rename", "renamenx",
@@ -24,7 +24,7 @@ CONNECTION = [
     "client|reply",
 ]  # fmt: skip
 TRANSACTIONS = ["multi", "exec", "discard", "watch", "unwatch"]
-# An instance of its own: what is dangerous to others only.
+# Additional for a dedicated instance: commands that are dangerous only to other users.
 DEDICATED = ["scan", "keys", "randomkey", "dbsize", "flushdb", "flushall", "copy", "move", "swapdb", "sort", "sort_ro", "info", "restore", "pubsub"]
 
 
@@ -43,7 +43,7 @@ def user(redis: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def line(redis: Mapping[str, Any], digests: Iterable[str]) -> str:
-    """The user as a line of an ACL file; of its passwords the SHA-256, or references to them."""
+    """The user as a line of an ACL file. `digests`: the SHA-256 of each password, or a reference to it."""
     rules = user(redis)
     passwords = [f"#{digest}" for digest in digests]
     return " ".join(["user", redis["user"], "reset", "on", *passwords, rules["keys"], rules["channels"], *rules["commands"]])

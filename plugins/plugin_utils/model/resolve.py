@@ -1,7 +1,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """The inventory's model: raw variables in, one complete and checked description of the platform out.
 
-Pure: dictionaries in and out. Every problem is collected, so that one run says all there is to change; a secret's value is never part of a problem.
+Pure: dictionaries in and out. Problems are collected, so that one run reports all of them; none contains a secret's value.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ IMAGES = [
 
 @dataclass
 class Resolution:
-    """The model, the completed top-level dictionaries, and what is wrong."""
+    """The model, the completed top-level dictionaries, and the problems."""
 
     model: Raw
     images: dict[str, str]
@@ -46,15 +46,15 @@ class Resolution:
 
 
 def merge(base: Any, over: Any) -> Any:
-    """`over` laid over `base`, dictionaries key by key."""
+    """`base` overridden by `over`, dictionaries key by key."""
     if isinstance(base, Mapping) and isinstance(over, Mapping):
         return {**base, **{key: merge(base[key], value) if key in base else value for key, value in over.items()}}
     return over
 
 
 def _check_space(space: Raw, path: str, nets: Mapping[str, list[networks.Network]], problems: Problems) -> dict[str, Raw]:
-    """Namespace name, egress, quota and LimitRange of an environment or namespace; returns the LimitRange in numbers."""
-    problems.add(f"{path}.namespace", rules.namespace(space["namespace"]), space["namespace"])
+    """Check namespace name, egress, quota and LimitRange of an environment or namespace; returns the LimitRange in numbers."""
+    problems.check(f"{path}.namespace", rules.namespace(space["namespace"]), space["namespace"])
     networks.check_egress(space, path, nets, problems)
     space["quota"] = grants.canonical_quota(space["quota"], path, problems)
     return check_space(space, path, problems)
@@ -64,7 +64,7 @@ def _check_space(space: Raw, path: str, nets: Mapping[str, list[networks.Network
 
 
 def _environment(name: str, env: Raw, raw: Raw, default_image: str, nets: Mapping[str, list[networks.Network]], problems: Problems) -> Raw:
-    """The environment with what depends on its name, checked."""
+    """Check the environment, and fill in what depends on its name."""
     path = f"platform_environments.{name}"
     platform = raw["platform_name"]
     env["name"] = name
@@ -91,36 +91,36 @@ def _environment(name: str, env: Raw, raw: Raw, default_image: str, nets: Mappin
         check_sizes(postgres["pgbouncer"], f"{path}.postgres.pgbouncer", problems, limit_range)
     check_storage(postgres, f"{path}.postgres", problems)
     check_quota(env, path, problems)
-    problems.add(f"{path}.postgres.database", rules.database(postgres["database"]), postgres["database"])
+    problems.check(f"{path}.postgres.database", rules.database(postgres["database"]), postgres["database"])
     if postgres["user"] != postgres["database"] or rules.database(postgres["database"]) is None:
-        problems.add(f"{path}.postgres.user", rules.role(postgres["user"]), postgres["user"])
+        problems.check(f"{path}.postgres.user", rules.role(postgres["user"]), postgres["user"])
     if not 0 <= redis["database"] <= 15:
         problems.add(f"{path}.redis.database", "is outside 0-15, the databases of a Redis; use a number in that range", redis["database"])
-    problems.add(f"{path}.redis.user", rules.redis_user(redis["user"]), redis["user"])
-    problems.add(f"{path}.redis.prefix", rules.redis_prefix(redis["prefix"]), redis["prefix"])
+    problems.check(f"{path}.redis.user", rules.redis_user(redis["user"]), redis["user"])
+    problems.check(f"{path}.redis.prefix", rules.redis_prefix(redis["prefix"]), redis["prefix"])
     data_layer.check_postgres(postgres, platform, f"{path}.postgres", problems)
     data_layer.check_redis(redis, f"{path}.redis", limit_range, problems)
     if api["replicas"] < 1:
         problems.add(f"{path}.api.replicas", "must be at least 1; leave the environment out to have none", api["replicas"])
     if not 0 < api["port"] < 65536:
-        problems.add(f"{path}.api.port", "is no TCP port; use 1 to 65535", api["port"])
+        problems.add(f"{path}.api.port", "is not a TCP port number; use 1 to 65535", api["port"])
     if not api["image"]:
         problems.add(f"{path}.api.image", "is not filled in; set the image of your application")
         api["image"] = "pending/api"
     elif api["image"] != default_image:
-        problems.add(f"platform_releases.{name}.image" if released else f"{path}.api.image", rules.image(api["image"]), api["image"])
+        problems.check(f"platform_releases.{name}.image" if released else f"{path}.api.image", rules.image(api["image"]), api["image"])
     for probe in ("liveness", "readiness"):
-        problems.add(f"{path}.api.{probe}", rules.url_path(api[probe]), api[probe])
-    problems.add(f"{path}.api.host", rules.host(api["host"]), api["host"])
-    problems.add(f"{path}.api.edge_rate.period", rules.duration(api["edge_rate"]["period"]), api["edge_rate"]["period"])
+        problems.check(f"{path}.api.{probe}", rules.url_path(api[probe]), api[probe])
+    problems.check(f"{path}.api.host", rules.host(api["host"]), api["host"])
+    problems.check(f"{path}.api.edge_rate.period", rules.duration(api["edge_rate"]["period"]), api["edge_rate"]["period"])
     for key in ("average", "burst"):
-        problems.add(f"{path}.api.edge_rate.{key}", None if api["edge_rate"][key] > 0 else "must be more than 0 requests", api["edge_rate"][key])
+        problems.check(f"{path}.api.edge_rate.{key}", None if api["edge_rate"][key] > 0 else "must be more than 0 requests", api["edge_rate"][key])
     backup = env["backup"]
     if backup["schedule"]:
-        problems.add(f"{path}.backup.schedule", rules.cron(backup["schedule"]), backup["schedule"])
-    problems.add(f"{path}.backup.time_zone", rules.time_zone(backup["time_zone"]), backup["time_zone"])
+        problems.check(f"{path}.backup.schedule", rules.cron(backup["schedule"]), backup["schedule"])
+    problems.check(f"{path}.backup.time_zone", rules.time_zone(backup["time_zone"]), backup["time_zone"])
     for span, count in backup["keep"].items():
-        problems.add(f"{path}.backup.keep.{span}", None if count >= 0 else "must be 0 or more; 0 keeps none of that span", count)
+        problems.check(f"{path}.backup.keep.{span}", None if count >= 0 else "must be 0 or more; 0 keeps none of that span", count)
     if not any(backup["keep"].values()):
         problems.add(f"{path}.backup.keep", "keeps nothing; at least one of daily, weekly and monthly is more than 0")
     _config(env, path, problems)
@@ -128,17 +128,17 @@ def _environment(name: str, env: Raw, raw: Raw, default_image: str, nets: Mappin
 
 
 def _check_name(name: str, path: str, problems: Problems) -> None:
-    """An environment's name is part of others: of Services, which are DNS labels, and of the groups of platform_secrets."""
+    """An environment's name becomes part of Service names, which are DNS labels, and a group of platform_secrets."""
     flaw = rules.label(name)
     if flaw is None and len(f"pgbouncer-{name}") > 63:
         flaw = f"makes the Service name pgbouncer-{name} longer than 63 characters; use at most {63 - len('pgbouncer-')}"
     if name in {**credentials.SHARED, **credentials.S3}:
-        flaw = f"is the group platform_secrets.{name} of the platform itself; rename the environment"
-    problems.add(path, flaw, name)
+        flaw = f"is reserved for the platform's own group platform_secrets.{name}; rename the environment"
+    problems.check(path, flaw, name)
 
 
 def _config(env: Raw, path: str, problems: Problems) -> None:
-    """Every value as text, JSON checked, and the addresses of Postgres and Redis where the inventory does not set them."""
+    """Turn every value into text, check JSON, and add the addresses of Postgres and Redis where the inventory does not set them."""
     postgres, redis = env["postgres"], env["redis"]
     derived = {
         "PORT": str(env["api"]["port"]),
@@ -152,19 +152,19 @@ def _config(env: Raw, path: str, problems: Problems) -> None:
         "REDIS_USERNAME": redis["user"],
         "REDIS_KEY_PREFIX": redis["prefix"],
     }
-    given = {str(key): rules.as_text(value) for key, value in env["config"].items()}
-    for name, text in given.items():
-        problems.add(f"{path}.config.{name}", rules.variable_name(name), name)
+    own = {str(key): rules.as_text(value) for key, value in env["config"].items()}
+    for name, text in own.items():
+        problems.check(f"{path}.config.{name}", rules.variable_name(name), name)
         if name in env["config_json"] or text[:1] in ("{", "["):
-            problems.add(f"{path}.config.{name}", rules.json_text(text))
+            problems.check(f"{path}.config.{name}", rules.json_text(text))
     for name in env["config_json"]:
-        if name not in given:
-            problems.add(f"{path}.config_json", f"is not in config; {nearest(name, list(given))}", name)
+        if name not in own:
+            problems.add(f"{path}.config_json", f"is not in config; {nearest(name, list(own))}", name)
     for name in env["secrets"]:
-        problems.add(f"{path}.secrets", rules.variable_name(name), name)
-        if name in given:
+        problems.check(f"{path}.secrets", rules.variable_name(name), name)
+        if name in own:
             problems.add(f"{path}.config.{name}", "is also one of its secrets; a name is one or the other")
-    env["config"] = dict(sorted({**derived, **given}.items()))
+    env["config"] = dict(sorted({**derived, **own}.items()))
     application.split(env, path, problems)
 
 
@@ -180,7 +180,7 @@ def _check_unique(values: Iterator[tuple[str, object]], why: str, problems: Prob
 
 
 def _check_prefixes(environments: Mapping[str, Raw], problems: Problems) -> None:
-    """No prefix starts another: the shorter one's user would see the longer one's keys."""
+    """No prefix is the beginning of another; otherwise the user of the shorter one would see the keys of the longer one."""
     for name, env in environments.items():
         mine = env["redis"]["prefix"]
         for other, theirs in ((n, e["redis"]["prefix"]) for n, e in environments.items() if n != name):
@@ -190,27 +190,28 @@ def _check_prefixes(environments: Mapping[str, Raw], problems: Problems) -> None
 
 
 def _hash(*parts: object) -> str:
-    """Changes when a pod would see another value: 64 bits of SHA-256 over values that are themselves random."""
+    """A hash that changes when a pod would see another value. 64 bits of SHA-256 reveal nothing of secrets, which are random themselves."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _selection(wanted: Any, known: list[str], problems: Problems) -> list[str]:
+def _selection(only: Any, known: list[str], problems: Problems) -> list[str]:
+    """The environments of this run, in the order of the inventory: those named by platform_only, or all."""
     names: list[Any] = []
-    if isinstance(wanted, (str, list)):
-        names = [str(name).strip() for name in (wanted.split(",") if isinstance(wanted, str) else wanted)]
+    if isinstance(only, (str, list)):
+        names = [str(name).strip() for name in (only.split(",") if isinstance(only, str) else only)]
     else:
-        problems.add("platform_only", f"must be names of environments, a list or text with commas; known: {', '.join(known)}", wanted)
+        problems.add("platform_only", f"must be names of environments, a list or text with commas; known: {', '.join(known)}", only)
     names = [name for name in names if name]
     for name in names:
         if name not in known:
-            problems.add("platform_only", f"is no environment; {nearest(name, known)}", name)
+            problems.add("platform_only", f"is not an environment; {nearest(name, known)}", name)
     return [name for name in known if not names or name in names]
 
 
-def _server(given: Raw, facts: Mapping[str, Any], problems: Problems) -> Raw:
-    """Sizes as canonical text, the smaller of the inventory's and the facts': a server with less than it should have counts with what it has."""
+def _server(described: Raw, facts: Mapping[str, Any], problems: Problems) -> Raw:
+    """Sizes as canonical text. Of the inventory's and the facts' the smaller counts, since a plan for more than the server has would not fit."""
     names = {"cpu": "cpu", "memory": "memory", "disk": "requests.storage"}
-    server = dict(given)
+    server = dict(described)
     own: dict[str, int] = {}
     for path, part in (("platform_server", server), ("platform_server.reserved", server["reserved"])):
         for name, resource in names.items():
@@ -229,46 +230,46 @@ def _server(given: Raw, facts: Mapping[str, Any], problems: Problems) -> Raw:
 def _check_redis(redis: Raw, namespaces: Mapping[str, Raw], limit_ranges: Mapping[str, dict[str, Raw]], problems: Problems) -> None:
     if redis["namespace"] not in namespaces:
         problems.add(
-            "platform_redis.namespace", f"is none of platform_namespaces; {nearest(redis['namespace'], list(namespaces))}", redis["namespace"]
+            "platform_redis.namespace", f"is not one of platform_namespaces; {nearest(redis['namespace'], list(namespaces))}", redis["namespace"]
         )
     check_sizes(redis, "platform_redis", problems, limit_ranges.get(redis["namespace"]))
     data_layer.check_redis_sizes(redis, "platform_redis", problems)
 
 
 def _check_edges(raw: Raw, settings: Raw, with_backup: bool, problems: Problems) -> None:
-    """The server's address, the certificate authority and the bucket."""
+    """Check the server's address, the certificate authority and the bucket."""
     for host, address in raw.get("hosts", {}).items():
-        problems.add(f"ansible_host of {host}", rules.address(address), address)
+        problems.check(f"ansible_host of {host}", rules.address(address), address)
     acme, s3 = settings["platform_acme"], settings["platform_s3"]
-    problems.add("platform_acme.email", rules.email(acme["email"]), acme["email"])
-    problems.add("platform_acme.server", rules.secure_url(acme["server"]), acme["server"])
-    problems.add("platform_acme.ca_bundle", rules.certificates(acme["ca_bundle"]))
+    problems.check("platform_acme.email", rules.email(acme["email"]), acme["email"])
+    problems.check("platform_acme.server", rules.secure_url(acme["server"]), acme["server"])
+    problems.check("platform_acme.ca_bundle", rules.certificates(acme["ca_bundle"]))
     if with_backup:
         recipient = raw["platform_backup_recipient"]
-        problems.add("platform_s3.endpoint", rules.storage_url(s3["endpoint"]), s3["endpoint"])
-        problems.add("platform_s3.bucket", rules.bucket(s3["bucket"]), s3["bucket"])
-        problems.add("platform_s3.prefix", rules.folder(s3["prefix"]), s3["prefix"])
-        problems.add("platform_backup_recipient", rules.age_recipient(recipient), None if rules.is_age_identity(recipient) else recipient)
+        problems.check("platform_s3.endpoint", rules.storage_url(s3["endpoint"]), s3["endpoint"])
+        problems.check("platform_s3.bucket", rules.bucket(s3["bucket"]), s3["bucket"])
+        problems.check("platform_s3.prefix", rules.folder(s3["prefix"]), s3["prefix"])
+        problems.check("platform_backup_recipient", rules.age_recipient(recipient), None if rules.is_age_identity(recipient) else recipient)
 
 
 def _references(images: Mapping[str, Any], raw: Raw, problems: Problems) -> dict[str, str]:
-    """Logical name -> reference, from the lock and the inventory; names stand in while a bundle is still to be made, so that a plan can be drawn."""
+    """Logical name -> reference, from the lock and the inventory. A missing one is `pending/NAME`: a fit plan works before a bundle is made."""
     references = {name: "@".join(part for part in (image["reference"], image.get("digest")) if part) for name, image in images.items()}
     references |= {name: str(reference) for name, reference in raw["platform_image_overrides"].items()}
     for name in raw["platform_image_overrides"]:
         if name not in IMAGES:
-            problems.add(f"platform_image_overrides.{name}", f"is no image of the platform; {nearest(name, IMAGES)}")
-        problems.add(f"platform_image_overrides.{name}", rules.image(references[name]), references[name])
+            problems.add(f"platform_image_overrides.{name}", f"is not an image of the platform; {nearest(name, IMAGES)}")
+        problems.check(f"platform_image_overrides.{name}", rules.image(references[name]), references[name])
     environments = [env for env in raw["platform_environments"].values() if isinstance(env, Mapping)]
     pooled = any(data_layer.POOLER_SECRET in data_layer.own_secrets(env.get("postgres") or {}) for env in environments)
     for name in IMAGES:
-        if name in references or (name == "api" and not raw.get("image_pending")):  # then each environment is asked for its own
+        if name in references or (name == "api" and not raw.get("image_pending")):  # each environment then needs an image of its own
             continue
         if name == "pgbouncer" and not pooled:
             continue
         references[name] = f"pending/{name}"
         if not raw.get("image_pending"):
-            problems.add(f"platform_image_overrides.{name}", "is not filled in, and the lock has no such image; build and push it, or use a bundle")
+            problems.add(f"platform_image_overrides.{name}", "is not set, and the lock has no such image; build and push it, or use a bundle")
     return references
 
 
@@ -278,7 +279,7 @@ def _with_profile(raw: Raw, problems: Problems) -> Raw:
     if not name:
         return raw
     if name not in profiles:
-        problems.add("platform_profile", f"is none of platform_profiles; {nearest(name, list(profiles))}", name)
+        problems.add("platform_profile", f"is not one of platform_profiles; {nearest(name, list(profiles))}", name)
         return raw
     parts = ("server", "environments", "namespaces", "redis")
     over: dict[str, Mapping[str, Any]] = {}
@@ -294,25 +295,26 @@ def _with_profile(raw: Raw, problems: Problems) -> Raw:
             over[part] = value
     for env in over.get("environments", {}):
         if env not in raw["platform_environments"]:
-            problems.add(f"platform_profiles.{name}.environments.{env}", f"is no environment; {nearest(env, list(raw['platform_environments']))}")
+            problems.add(f"platform_profiles.{name}.environments.{env}", f"is not an environment; {nearest(env, list(raw['platform_environments']))}")
     return {**raw, **{f"platform_{part}": merge(raw[f"platform_{part}"], value) for part, value in over.items()}}
 
 
 def _check_roles(roles: Mapping[str, Any], problems: Problems) -> Mapping[str, Any]:
-    """What the inventory sets of the other roles' variables; returns K3s's configuration, of which networks depend."""
-    for role, given in roles.items():
-        options, values = given["options"], given["values"]
+    """Check the other roles' variables that the inventory sets; returns K3s's configuration, which decides the networks."""
+    for role, interface in roles.items():
+        options, values = interface["options"], interface["values"]
         known = {name: value for name, value in values.items() if name in options}
         for name in values.keys() - known.keys():
             close = difflib.get_close_matches(name, options, n=1, cutoff=0.8)
-            problems.add(name, f"is unknown to the role {role}; did you mean {close[0]}?" if close else None)
+            if close:
+                problems.add(name, f"is unknown to the role {role}; did you mean {close[0]}?")
         schema.check(known, options, problems)
     config = roles.get("k3s", {}).get("values", {}).get("k3s_config")
     return config if isinstance(config, Mapping) else {}
 
 
 def _check_bundle(raw: Raw, problems: Problems) -> None:
-    """A bundle may still be to be made while a plan is drawn; a run needs it whole."""
+    """A run needs the whole bundle; only the fit plan works before it is made."""
     if not raw["platform_preflight_only"]:
         for path in ["artifacts.lock.yml"] if raw.get("image_pending") else raw.get("bundle_lacks") or []:
             text = f"has no file {path}; name the directory of a whole bundle, or leave platform_bundle out on a server with internet"
@@ -320,7 +322,7 @@ def _check_bundle(raw: Raw, problems: Problems) -> None:
 
 
 def _check_names(names: list[str], specs: Specs, problems: Problems) -> None:
-    """A mistyped top-level name would be ignored by Ansible: refuse those that are nearly one of the known."""
+    """Ansible would ignore a mistyped top-level name: refuse each that is close to a known one."""
     known = list(specs["inventory"]["options"])
     for name in names:
         close = difflib.get_close_matches(name, known, n=1, cutoff=0.88)
@@ -340,8 +342,8 @@ def resolve(variables: Mapping[str, Any], specs: Specs, images: Mapping[str, Any
     """
     problems = Problems()
     options = specs["inventory"]["options"]
-    given = {name: value for name, value in variables.items() if name in options and value is not None}
-    raw = {**variables, **{name: deepcopy(option["default"]) for name, option in options.items()}, **schema.check(given, options, problems)}
+    own = {name: value for name, value in variables.items() if name in options and value is not None}
+    raw = {**variables, **{name: deepcopy(option["default"]) for name, option in options.items()}, **schema.check(own, options, problems)}
     _check_names(list(raw.get("names") or []), specs, problems)
     k3s_config = _check_roles(raw.get("roles") or {}, problems)
     nets = networks.cluster_networks(k3s_config, problems)
@@ -350,7 +352,7 @@ def resolve(variables: Mapping[str, Any], specs: Specs, images: Mapping[str, Any
     raw = _with_profile(raw, problems)
     for name in malformed(raw["platform_delete"]):
         problems.add("platform_delete", RULE, name)
-    problems.add("platform_name", rules.label(raw["platform_name"]), raw["platform_name"])
+    problems.check("platform_name", rules.label(raw["platform_name"]), raw["platform_name"])
 
     references = _references(images, raw, problems)
     settings = {
@@ -362,16 +364,16 @@ def resolve(variables: Mapping[str, Any], specs: Specs, images: Mapping[str, Any
 
     namespaces: dict[str, Raw] = {}
     limit_ranges: dict[str, dict[str, Raw]] = {}
-    for name, given in raw["platform_namespaces"].items():
+    for name, entry in raw["platform_namespaces"].items():
         path = f"platform_namespaces.{name}"
-        space = schema.complete(given, specs["namespace"]["options"], path, problems)
-        problems.add(path, rules.label(name), name)
+        space = schema.complete(entry, specs["namespace"]["options"], path, problems)
+        problems.check(path, rules.label(name), name)
         namespaces[name] = {**space, "name": name, "namespace": space["namespace"] or f"{raw['platform_name']}-{name}"}
         limit_ranges[name] = _check_space(namespaces[name], path, nets, problems)
 
     environments: dict[str, Raw] = {}
-    for name, given in raw["platform_environments"].items():
-        filled = schema.complete(given, specs["environment"]["options"], f"platform_environments.{name}", problems)
+    for name, entry in raw["platform_environments"].items():
+        filled = schema.complete(entry, specs["environment"]["options"], f"platform_environments.{name}", problems)
         environments[name] = _environment(name, filled, raw, references.get("api", ""), nets, problems)
     if not environments:
         problems.add("platform_environments", "is empty; describe at least one environment")
@@ -409,8 +411,8 @@ def resolve(variables: Mapping[str, Any], specs: Specs, images: Mapping[str, Any
     for name, env in environments.items():
         env["redis"]["namespace"] = env["namespace"] if env["redis"]["dedicated"] else shared_redis
         own = secrets.get(name, {})
-        meant = {key: application.meaning(text) for key, text in env["config"].items()}
-        env["config_hash"] = _hash(meant, {key: own.get(key, "") for key in env["secrets"]}, env["files"])
+        meanings = {key: application.meaning(text) for key, text in env["config"].items()}
+        env["config_hash"] = _hash(meanings, {key: own.get(key, "") for key in env["secrets"]}, env["files"])
         env["postgres"]["pgbouncer"]["hash"] = _hash(own.get(data_layer.POOLER_SECRET, ""))
     selected = _selection(raw["platform_only"], list(environments), problems)
     model = {

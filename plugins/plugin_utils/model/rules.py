@@ -1,5 +1,5 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Rules about one value. Each returns the sentence that says what is wrong with it and what to do, or None when nothing is."""
+"""Rules about one value. Each returns a sentence that says what is wrong and what to do, or None when the value is right."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def label(value: str) -> str | None:
     """RFC 1123 label: what Kubernetes takes as the name of a namespace."""
     if _LABEL.fullmatch(value):
         return None
-    return "is no DNS-1123 label; use lower-case letters, digits and '-', at most 63, with a letter or digit at both ends"
+    return "is not a DNS-1123 label; use lower-case letters, digits and '-', at most 63, with a letter or digit at both ends"
 
 
 _TAKEN_NAMESPACES = ("default", "cert-manager", "traefik")
@@ -53,7 +53,7 @@ def sql_name(value: str) -> str | None:
         return "is a word of SQL, which Postgres takes only in quotes; use another name"
     if re.fullmatch(r"[a-z_][a-z0-9_]{0,62}", value):
         return None
-    return "is no plain SQL name; use lower-case letters, digits and '_', at most 63, not starting with a digit"
+    return "is not a plain SQL name; use lower-case letters, digits and '_', at most 63, not starting with a digit"
 
 
 def database(value: str) -> str | None:
@@ -78,10 +78,10 @@ def redis_user(value: str) -> str | None:
 
 
 def redis_prefix(value: str) -> str | None:
-    """A prefix that an ACL pattern can end with `*`, and that ends where the key's own name begins."""
+    """A prefix with no wildcard of its own, ending with a colon, so that `prefix*` matches exactly its keys."""
     if re.fullmatch(r"([A-Za-z0-9_.-]+:)+", value):
         return None
-    return "is no key prefix; use letters, digits, '_', '.', '-', and a ':' at the end, such as prod:"
+    return "is not a key prefix; use letters, digits, '_', '.', '-', and a ':' at the end, such as prod:"
 
 
 # host[:port]/path[:tag][@digest] (https://github.com/distribution/reference)
@@ -95,7 +95,7 @@ def image(value: str) -> str | None:
     """An image reference that stays the same program."""
     match = _IMAGE.fullmatch(value)
     if match is None:
-        return "is no image reference; write registry/name:tag or registry/name@sha256:digest, in lower case, without spaces or https://"
+        return "is not an image reference; write registry/name:tag or registry/name@sha256:digest, in lower case, without spaces or https://"
     if match["digest"]:
         good = re.fullmatch(r"sha256:[0-9a-f]{64}", match["digest"])
         return None if good else "has a digest that is not sha256: and 64 hexadecimal digits; copy it whole"
@@ -108,21 +108,21 @@ def variable_name(value: str) -> str | None:
     """The name of an environment variable (POSIX), which is also a valid key of a ConfigMap or Secret."""
     if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", value):
         return None
-    return "is no name of an environment variable; use letters, digits and '_'"
+    return "is not the name of an environment variable; use letters, digits and '_'"
 
 
 def host(value: str) -> str | None:
-    """A public host name that the owner can have: no documentation name (RFC 2606)."""
+    """A public host name that somebody can own, so not one reserved for documentation (RFC 2606)."""
     if not value:
         return "is not filled in; set the DNS name that points to the server"
     if _RESERVED_NAMES.search(value.lower()):
         return "is reserved for documentation (RFC 2606); set your own DNS name, one that points to the server"
     if value.startswith("*."):
-        return "is a wildcard, for which ACME HTTP-01 gives no certificate; write the one name that it answers to"
+        return "is a wildcard, for which ACME HTTP-01 gives no certificate; write the one name that it serves"
     if re.fullmatch(r"[0-9.]+|.*:.*:.*", value):
-        return "is an address, for which no certificate is issued; set a DNS name that points to it"
+        return "is an IP address, for which no certificate is issued; set a DNS name that points to it"
     if len(value) > 253 or "." not in value or not all(_LABEL.fullmatch(part) for part in value.split(".")):
-        return "is no host name; use lower-case labels joined by dots, without https:// and port"
+        return "is not a host name; use lower-case labels joined by dots, without https:// and port"
     return None
 
 
@@ -138,14 +138,14 @@ def email(value: str) -> str | None:
         or not all(_LABEL.fullmatch(part) for part in domain.lower().split("."))
         or "." not in domain
     ):
-        return "is no e-mail address; write one, like ops@your-domain.net"
+        return "is not an e-mail address; write one, like ops@your-domain.net"
     if _RESERVED_NAMES.search(domain.lower()):
         return "is reserved for documentation (RFC 2606); certificate authorities refuse it: set an address that you read"
     return None
 
 
 def address(value: str) -> str | None:
-    """The server's address: not one of the documentation ranges (RFC 5737, RFC 3849, RFC 9637)."""
+    """The server's address, outside the ranges reserved for documentation (RFC 5737, RFC 3849, RFC 9637)."""
     try:
         parsed = ipaddress.ip_address(value)
     except ValueError:
@@ -156,12 +156,12 @@ def address(value: str) -> str | None:
 
 
 def url(value: str) -> str | None:
-    """An http(s) URL that is not a documentation name."""
+    """An http(s) URL whose host is not reserved for documentation."""
     if not value:
         return "is not filled in; set its URL"
     match = re.fullmatch(r"https?://([A-Za-z0-9.-]+|\[[0-9a-f:.]+\])(:\d{1,5})?(/\S*)?", value)
     if match is None:
-        return "is no URL; write https://, the host and, if need be, :port, without user and password"
+        return "is not a URL; write https://, the host and, if need be, :port, without user and password"
     return address(match[1].strip("[]"))
 
 
@@ -172,7 +172,7 @@ def secure_url(value: str) -> str | None:
 
 def url_path(value: str) -> str | None:
     """The path of a URL."""
-    return None if re.fullmatch(r"/[^\s?#]*", value) else "is no path; it starts with /, without host, spaces and query"
+    return None if re.fullmatch(r"/[^\s?#]*", value) else "is not a path; it starts with /, without host, spaces and query"
 
 
 def certificates(value: str) -> str | None:
@@ -182,7 +182,7 @@ def certificates(value: str) -> str | None:
     try:
         ssl.create_default_context(cadata=value)
     except (ssl.SSLError, ValueError):
-        return "holds no PEM certificates (-----BEGIN CERTIFICATE----- ...); give the file's content, not its name"
+        return "contains no PEM certificates (-----BEGIN CERTIFICATE----- ...); give the file's content, not its name"
     return None
 
 
@@ -196,7 +196,7 @@ def storage_url(value: str) -> str | None:
         private = ipaddress.ip_address(name).is_private
     except ValueError:
         private = "." not in name or name.rsplit(".", 1)[-1] in ("internal", "local", "lan", "test", "home", "svc")
-    return None if private else "is not encrypted and leaves the private network; use https://"
+    return None if private else "is not encrypted, and outside the private network it must be; use https://"
 
 
 def bucket(value: str) -> str | None:
@@ -205,14 +205,14 @@ def bucket(value: str) -> str | None:
         return "is not filled in; set the bucket for the backups, which must exist"
     if re.fullmatch(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", value) and ".." not in value and not re.fullmatch(r"[\d.]+", value):
         return None
-    return "is no bucket name; use 3 to 63 lower-case letters, digits, '-' and '.', without s3:// and path"
+    return "is not a bucket name; use 3 to 63 lower-case letters, digits, '-' and '.', without s3:// and path"
 
 
 def folder(value: str) -> str | None:
     """A folder in a bucket, whose parts are plain names."""
     if all(re.fullmatch(r"[A-Za-z0-9_.-]+", part) and part not in (".", "..") for part in value.split("/")):
         return None
-    return "is no folder; use names of letters, digits, '_', '.', '-', joined by '/', without one in front or at the end"
+    return "is not a folder; use names of letters, digits, '_', '.', '-', joined by '/', without one in front or at the end"
 
 
 def time_zone(value: str) -> str | None:
@@ -220,7 +220,7 @@ def time_zone(value: str) -> str | None:
     try:
         zoneinfo.ZoneInfo(value)
     except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
-        return "is no IANA time zone; use a name such as America/Sao_Paulo or Etc/UTC"
+        return "is not an IANA time zone; use a name such as America/Sao_Paulo or Etc/UTC"
     return None
 
 
@@ -242,7 +242,7 @@ def cron(value: str) -> str | None:
         return None
     fields = value.split()
     if len(fields) != 5:
-        return "is no cron schedule; it has five fields: minute hour day-of-month month day-of-week"
+        return "is not a cron schedule; it has five fields: minute hour day-of-month month day-of-week"
     for text, (name, low, high, names) in zip(fields, _CRON, strict=True):
         number = {word: str(index + low) for index, word in enumerate(names.split())}
         for part in text.split(","):
@@ -260,11 +260,11 @@ def cron(value: str) -> str | None:
 
 
 def json_text(value: str) -> str | None:
-    """JSON, with the place of the first mistake. The text itself is not repeated."""
+    """JSON. The answer names the place of the first mistake and does not repeat the text."""
     try:
         json.loads(value)
     except json.JSONDecodeError as error:
-        return f"is no JSON: {error.msg} at line {error.lineno}, column {error.colno}; correct it there"
+        return f"is not JSON: {error.msg} at line {error.lineno}, column {error.colno}; correct it there"
     return None
 
 
@@ -276,7 +276,7 @@ def age_recipient(value: str) -> str | None:
         return "is a private key; set the public one (age1...), keep the private one off the server, and replace the pair"
     if re.fullmatch(r"age1[02-9ac-hj-np-z]{58}", value) and _bech32("age", value[4:]):
         return None
-    return "is no age public key, or was mistyped (age1 and 58 characters, the last six a checksum); copy it whole from 'age-keygen -y key.txt'"
+    return "is not an age public key, or was mistyped (age1 and 58 characters, the last six a checksum); copy it whole from 'age-keygen -y key.txt'"
 
 
 def is_age_identity(value: str) -> bool:
@@ -297,11 +297,11 @@ def _bech32(prefix: str, data: str) -> bool:
 
 
 def secret(value: str, least: int) -> str | None:
-    """Length, placeholders and variety of a secret. The answer never holds the value or a part of it."""
+    """A secret: length, variety, no placeholder. The answer never contains the value or a part of it."""
     if not value:
         return "is empty"
     if not value.isascii() or not value.isprintable() or value != value.strip():
-        return "holds a line break, a space at an end or a character outside ASCII, which URLs and shells take for something else"
+        return "contains a line break, a space at an end or a character outside ASCII, which URLs and shells take for something else"
     folded = re.sub(r"[\s_.-]", "", value.lower())
     if any(word in folded for word in _PLACEHOLDERS) or re.search(r"^(your|my|sua|seu|minha)[-_ ]|[-_]aqui$", value.lower()):
         return "is a placeholder"
@@ -317,7 +317,7 @@ def secret(value: str, least: int) -> str | None:
 
 def duration(value: str) -> str | None:
     """A duration as Traefik writes it: a positive number and its unit."""
-    return None if re.fullmatch(r"[1-9]\d*(ms|s|m|h)", value) else "is no duration above 0; write it like 1s, 500ms or 1m"
+    return None if re.fullmatch(r"[1-9]\d*(ms|s|m|h)", value) else "is not a duration above 0; write it like 1s, 500ms or 1m"
 
 
 def shown(value: object) -> str:

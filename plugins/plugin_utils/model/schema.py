@@ -1,5 +1,5 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""A dictionary of the inventory against its argument_specs: unknown keys, other shapes and types, then the defaults, by Ansible's own validator."""
+"""Checks a dictionary of the inventory against its argument_specs: unknown keys and wrong shapes here, types and defaults by Ansible's validator."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _KINDS = {
     "str": "text",
     "path": "a path",
 }
-_NOT_BOOLEAN = "must be {kind}; YAML reads yes and on, no and off as true and false: quote the word if it is meant"
+_NOT_BOOLEAN = "must be {kind}; YAML reads yes and on, no and off as true and false: quote the word to keep it as text"
 
 
 def complete(data: Any, options: Mapping[str, Any], path: str, problems: Problems) -> Raw:
-    """The data with types converted and the defaults of its options; a value that is wrong is a problem, and counts as left out."""
+    """The data with types converted and defaults filled in. A wrong value is reported, and then treated as if it were left out."""
     if data is not None and not isinstance(data, Mapping):
         problems.add(path, f"must be {_KINDS['dict']}", None if isinstance(data, list) else data)
     known = _known_only(data if isinstance(data, Mapping) else {}, options, path, problems)
@@ -35,7 +35,7 @@ def complete(data: Any, options: Mapping[str, Any], path: str, problems: Problem
 
 
 def check(data: Mapping[str, Any], options: Mapping[str, Any], problems: Problems) -> Raw:
-    """Top-level variables against their options, without defaults; what is right of them is returned."""
+    """Check top-level variables against their options, without defaults; returns those that are right."""
     bare = {name: {key: value for key, value in option.items() if key not in ("default", "required")} for name, option in options.items()}
     checked = _validated(_known_only(data, bare, "", problems), bare, "", problems)
     return {name: value for name, value in checked.items() if value is not None}
@@ -57,7 +57,7 @@ def _join(path: str, name: object) -> str:
 
 
 def _known_only(data: Mapping[Any, Any], options: Mapping[str, Any], path: str, problems: Problems) -> Raw:
-    """The data without unknown keys and values of another shape, each of which becomes a problem; null means the default."""
+    """The data without unknown keys and values of the wrong shape, each of which is reported. A null means the default."""
     result: Raw = {}
     for key, value in data.items():
         here = _join(path, key)
@@ -68,7 +68,7 @@ def _known_only(data: Mapping[Any, Any], options: Mapping[str, Any], path: str, 
         if value is None:
             continue
         if flaw := _misshapen(value, option):
-            if isinstance(value, (Mapping, list)):  # not shown: what is laid in the wrong place may be a secret
+            if isinstance(value, (Mapping, list)):  # not shown: it may be a secret in the wrong place
                 problems.add(here, f"is a {'dictionary' if isinstance(value, Mapping) else 'list'} and {flaw}")
             else:
                 problems.add(here, flaw, None if option.get("no_log") else value)
@@ -82,7 +82,7 @@ def _known_only(data: Mapping[Any, Any], options: Mapping[str, Any], path: str, 
 
 
 def _misshapen(value: Any, option: Mapping[str, Any]) -> str | None:
-    """What the validator would convert silently into something that was not meant: text into lists, booleans into numbers or text."""
+    """Refuse what the validator would convert silently and wrongly: text into lists, booleans into numbers or text."""
     kind = option.get("type", "str")
     if kind == "raw":
         return None
@@ -102,15 +102,15 @@ def _misshapen(value: Any, option: Mapping[str, Any]) -> str | None:
 
 
 def _validated(data: Raw, options: Mapping[str, Any], path: str, problems: Problems) -> Raw:
-    """The validator's answer; what it complains of is left out and the rest is validated again, so that one mistake makes one problem."""
+    """Validate, leave out what is wrong and validate the rest again, so that one mistake makes one problem."""
     while True:
         result = ArgumentSpecValidator(options).validate(deepcopy(data))
         if not result.error_messages:
             return dict(result.validated_parameters)
-        found = [_complaint(text) for text in dict.fromkeys(result.error_messages)]
-        for names, text in found:
+        complaints = [_complaint(text) for text in dict.fromkeys(result.error_messages)]
+        for names, text in complaints:
             problems.append(Problem(".".join(filter(None, [path, *names])), f"{_value(data, names, options)}{text}"))
-        dropped = [_drop(data, names) for names, _text in found]
+        dropped = [_drop(data, names) for names, _text in complaints]
         if not all(dropped):
             return _validated({}, {name: {**option, "required": False} for name, option in options.items()}, path, problems)
 
@@ -121,7 +121,7 @@ _MISSING = re.compile(r"missing required arguments: (.*?)(?: found in ([\w> -]+)
 
 
 def _complaint(text: str) -> tuple[list[str], str]:
-    """The keys that a message of the validator is about, and the rule in our words."""
+    """The keys that a message of Ansible's validator is about, and the rule in our words."""
 
     def names(inside: str | None, *last: str) -> list[str]:
         return [*(inside.split(" -> ") if inside else []), *last]
@@ -136,7 +136,7 @@ def _complaint(text: str) -> tuple[list[str], str]:
 
 
 def _value(data: Any, names: list[str], options: Mapping[str, Any]) -> str:
-    """The value as shown in front of a rule; nothing for a secret, or inside a list."""
+    """The value, to be shown in front of the rule; empty for a secret, or inside a list."""
     option: Mapping[str, Any] = {}
     for name in names:
         if not isinstance(data, Mapping) or name not in data:
@@ -146,7 +146,7 @@ def _value(data: Any, names: list[str], options: Mapping[str, Any]) -> str:
 
 
 def _drop(data: Any, names: list[str]) -> bool:
-    """Leave out the value at these keys, or the list that holds it; False when there is none."""
+    """Remove the value at these keys, or the list that contains it; False when there is no such value."""
     for index, name in enumerate(names):
         if not isinstance(data, dict) or name not in data:
             return False

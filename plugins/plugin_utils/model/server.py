@@ -1,5 +1,5 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What a server must be before anything on it is changed. Pure: facts in, problems out."""
+"""Checks that a server is fit for the platform before anything on it is changed. Pure: facts in, problems out."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ KEPT_BY_KERNEL = 0.10
 
 def server_problems(
     facts: Mapping[str, Any],
-    wanted: Mapping[str, Any],
+    required: Mapping[str, Any],
     distributions: Mapping[str, int],
     python: str,
     ports: Mapping[int, Sequence[str]],
     networks: Mapping[str, list[str]] | None = None,
 ) -> Iterator[str]:
-    """What keeps the platform from this server, each with the fact and what would do.
+    """Why the platform cannot run on this server: each problem names the fact and what would do instead.
 
     :arg facts: `ansible_facts` of the server.
-    :arg wanted: the model's server: cpu, memory, disk as quantities.
+    :arg required: the model's server: cpu, memory, disk as quantities.
     :arg distributions: name -> least major version.
     :arg python: least version of the server's Python.
-    :arg ports: port that others hold -> the programs that listen on it.
+    :arg ports: port of the platform that is taken -> the programs that listen on it.
     :arg networks: the cluster's networks by their key of `k3s_config`.
     """
     name, version = str(facts.get("distribution")), str(facts.get("distribution_version", "0"))
@@ -40,12 +40,12 @@ def server_problems(
         yield f"service manager: {facts.get('service_mgr')}; it must be systemd"
     if facts.get("effective_user_id") not in (None, 0):
         yield f"rights: the run acts as {facts.get('user_id')}; set ansible_user: root or a user that may become root"
-    found = str(facts.get("python_version", "0"))
-    if _version(found) < _version(python):
-        yield f"Python: {found}; the Kubernetes client needs {python} or newer"
-    yield from _sizes(facts, wanted)
+    installed = str(facts.get("python_version", "0"))
+    if _version(installed) < _version(python):
+        yield f"Python: {installed}; the Kubernetes client needs {python} or newer"
+    yield from _sizes(facts, required)
     for port, programs in sorted(ports.items()):
-        yield f"port {port}: held by {', '.join(programs)}; the platform answers there: stop and disable it"
+        yield f"port {port}: in use by {', '.join(programs)}; the platform needs it: stop and disable that program"
     yield from foreign_overlaps(networks or {}, _interfaces(facts))
 
 
@@ -54,22 +54,22 @@ def _version(text: str) -> tuple[int, ...]:
 
 
 def _interfaces(facts: Mapping[str, Any]) -> dict[str, str]:
-    """Interface -> network, for those that are not the cluster's own (its bridge, tunnel and pod ends)."""
-    found: dict[str, str] = {}
+    """Interface -> network, without those that the cluster makes (its bridge, tunnel and pod ends)."""
+    result: dict[str, str] = {}
     for name in facts.get("interfaces") or []:
         address = (facts.get(str(name).replace("-", "_")) or {}).get("ipv4") or {}
         if address.get("network") and address.get("prefix") and not str(name).startswith(("cni", "flannel", "veth", "lo", "kube-")):
-            found[str(name)] = f"{address['network']}/{address['prefix']}"
-    return found
+            result[str(name)] = f"{address['network']}/{address['prefix']}"
+    return result
 
 
-def _sizes(facts: Mapping[str, Any], wanted: Mapping[str, str]) -> Iterator[str]:
+def _sizes(facts: Mapping[str, Any], required: Mapping[str, str]) -> Iterator[str]:
     cpus = int(facts.get("processor_vcpus") or 0)
-    if wanted["cpu"] and cpus * 1000 < parse_cpu(wanted["cpu"]):
-        yield f"CPU: {cpus}, less than platform_server.cpu ({wanted['cpu']}); correct the inventory or resize the server"
+    if required["cpu"] and cpus * 1000 < parse_cpu(required["cpu"]):
+        yield f"CPU: {cpus}, less than platform_server.cpu ({required['cpu']}); correct the inventory or resize the server"
     memory = int(facts.get("memtotal_mb") or 0) * 2**20
-    if wanted["memory"] and memory < parse_memory(wanted["memory"]) * (1 - KEPT_BY_KERNEL):
-        yield f"memory: {show_memory(memory)}, less than platform_server.memory ({wanted['memory']}); correct the inventory or resize the server"
+    if required["memory"] and memory < parse_memory(required["memory"]) * (1 - KEPT_BY_KERNEL):
+        yield f"memory: {show_memory(memory)}, less than platform_server.memory ({required['memory']}); correct the inventory or resize the server"
 
 
 def listeners(lines: Sequence[str], ours: Sequence[str]) -> dict[int, list[str]]:

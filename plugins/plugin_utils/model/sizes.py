@@ -1,5 +1,5 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Quantities of an inventory: requests, limits, LimitRanges and quotas, each by itself and against the others."""
+"""Checks an inventory's quantities: requests, limits, LimitRanges and quotas, each by itself and against the others."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Raw = dict[str, Any]
 # certificate is issued. The fit plan counts the rendered objects; this is for a quota that could never work.
 BACKUP = {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"cpu": "200m", "memory": "256Mi"}}
 SOLVER = {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"cpu": "100m", "memory": "64Mi"}}
-# No container runs and no volume is made of less; such a number lacks its unit.
+# No container or volume is smaller than this: a smaller number lacks its unit.
 LEAST_BYTES = 1 << 20
 QUOTAS = (
     "requests.cpu", "requests.memory", "limits.cpu", "limits.memory", "requests.storage", "pods", "services", "secrets", "configmaps",
@@ -31,7 +31,7 @@ QUOTAS = (
 
 
 def size_flaw(name: str, value: int) -> str | None:
-    """What is wrong with the amount of a resource that something is to have."""
+    """What is wrong with an amount of a resource, or None."""
     if value == 0:
         return "must be more than 0"
     if resource_kind(name) == "memory" and value < LEAST_BYTES:
@@ -40,7 +40,7 @@ def size_flaw(name: str, value: int) -> str | None:
 
 
 def amounts(values: Mapping[str, Any], path: str, problems: Problems, zero: bool = False) -> Raw:
-    """The quantities of a dictionary as numbers; those that are none are problems and left out. `zero`: 0 is a value too, as in a quota."""
+    """The quantities of a dictionary as numbers. What is not a quantity is reported and left out. `zero`: 0 is allowed, as in a quota."""
     numbers: Raw = {}
     for name, text in values.items():
         last = "disk" if path.startswith("platform_server") and name == "requests.storage" else name
@@ -50,7 +50,7 @@ def amounts(values: Mapping[str, Any], path: str, problems: Problems, zero: bool
             problems.add(f"{path}.{last}", str(error), text)
             continue
         flaw = None if zero and number == 0 else size_flaw(name, number)
-        problems.add(f"{path}.{last}", flaw, text)
+        problems.check(f"{path}.{last}", flaw, text)
         if flaw is None:
             numbers[name] = number
     return numbers
@@ -59,13 +59,13 @@ def amounts(values: Mapping[str, Any], path: str, problems: Problems, zero: bool
 def check_storage(item: Mapping[str, Any], path: str, problems: Problems) -> None:
     """The size of a volume."""
     try:
-        problems.add(f"{path}.storage", size_flaw("requests.storage", parse_memory(item["storage"])), item["storage"])
+        problems.check(f"{path}.storage", size_flaw("requests.storage", parse_memory(item["storage"])), item["storage"])
     except QuantityError as error:
         problems.add(f"{path}.storage", str(error), item["storage"])
 
 
 def check_sizes(item: Mapping[str, Any], path: str, problems: Problems, limit_range: Mapping[str, Raw] | None) -> None:
-    """request <= limit, and both within the namespace's LimitRange (https://kubernetes.io/docs/concepts/policy/limit-range/)."""
+    """Checks request <= limit, and both within the namespace's LimitRange (https://kubernetes.io/docs/concepts/policy/limit-range/)."""
     requests = amounts(item["requests"], f"{path}.requests", problems)
     limits = amounts(item["limits"], f"{path}.limits", problems)
     for name in ("cpu", "memory"):
@@ -84,11 +84,11 @@ def check_sizes(item: Mapping[str, Any], path: str, problems: Problems, limit_ra
 
 
 def check_space(space: Raw, path: str, problems: Problems) -> dict[str, Raw]:
-    """Quota and LimitRange of an environment or namespace; returns the LimitRange in numbers."""
+    """Checks quota and LimitRange of an environment or namespace; returns the LimitRange in numbers."""
     for name in list(space["quota"]):
         space["quota"][name] = str(space["quota"][name])
         if resource_kind(name) is None:
-            problems.add(f"{path}.quota.{name}", f"is nothing that a ResourceQuota counts; {nearest(name, QUOTAS)}")
+            problems.add(f"{path}.quota.{name}", f"is not a resource that a ResourceQuota counts; {nearest(name, QUOTAS)}")
             del space["quota"][name]
     amounts(space["quota"], f"{path}.quota", problems, zero=True)
     limit_range = {
@@ -106,7 +106,7 @@ def check_space(space: Raw, path: str, problems: Problems) -> dict[str, Raw]:
 
 
 def _demand(item: Mapping[str, Any], pods: int, storage: str = "0") -> Amounts:
-    """What `pods` pods of these sizes ask of a quota; quantities that do not parse count as nothing (they are problems already)."""
+    """How much of a quota `pods` pods of these sizes take; quantities that do not parse count as 0 (they are already reported)."""
 
     def number(name: str, text: object) -> int:
         try:
@@ -127,7 +127,7 @@ def _demand(item: Mapping[str, Any], pods: int, storage: str = "0") -> Amounts:
 
 
 def check_quota(env: Raw, path: str, problems: Problems) -> None:
-    """The quota covers what the environment runs at its peak: Postgres, the API with the pod of a rolling update, a backup job, an ACME solver."""
+    """Checks that the quota covers the environment's peak: Postgres, the API with the extra pod of a rolling update, a backup job, an ACME solver."""
     surge = 1 if env["api"]["strategy"] == "rolling" else 0
     need = Amounts.total(
         [
@@ -141,5 +141,5 @@ def check_quota(env: Raw, path: str, problems: Problems) -> None:
     )
     for name, hard, needed in quota_shortfalls(amounts(env["quota"], path, Problems(), zero=True), need):
         text = f"is less than the {format_resource(name, needed)} that the environment needs at its peak"
-        text += " (Postgres, the API and its update's pod, a backup, a certificate's solver); raise it"
+        text += " (Postgres, the API with its update's extra pod, a backup, a certificate's solver); raise it"
         problems.add(f"{path}.quota.{name}", text, format_resource(name, hard))

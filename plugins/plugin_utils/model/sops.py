@@ -1,7 +1,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """A YAML file encrypted by SOPS (https://getsops.io), through its own program, which gets values by standard input and never by its arguments.
 
-Who can decrypt a file that is there is kept; a new one follows the creation rules of `.sops.yaml`. Both files on the way are encrypted, too.
+An existing file keeps its recipients; a new one follows the creation rules of `.sops.yaml`. The temporary files are encrypted, too.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ MARK = "ENC["  # begins each encrypted value
 
 
 class SopsError(Exception):
-    """What the program said, for a person."""
+    """The program failed; the message is for a person."""
 
 
 def is_sops(path: Path, content: Mapping[str, Any]) -> bool:
-    """Whether a file is, or by its name is to be, encrypted by SOPS."""
+    """Whether a file is encrypted by SOPS, or its name says that it has to be."""
     return path.name.endswith(SUFFIXES) or encrypted(content)
 
 
@@ -41,14 +41,14 @@ def decrypt(path: Path) -> dict[str, Any]:
 def create(path: Path, content: Mapping[str, Any]) -> None:
     """Write a whole file."""
     text = yaml.safe_dump(dict(content), sort_keys=False, default_flow_style=False)
-    made = _sops(path.parent, "encrypt", "--filename-override", str(path), *_yaml(), text=text)
+    output = _sops(path.parent, "encrypt", "--filename-override", str(path), *_yaml(), text=text)
     new = _beside(path)
-    new.write_text(made)
+    new.write_text(output)
     new.replace(path)
 
 
 def update(path: Path, values: Mapping[tuple[str, ...], str]) -> None:
-    """Set values by their place in a file that is there."""
+    """Set values by their place in an existing file."""
     new = _beside(path)
     shutil.copyfile(path, new)
     for place, value in values.items():
@@ -62,12 +62,12 @@ def _yaml() -> list[str]:
 
 
 def _beside(path: Path) -> Path:
-    """Hidden, so that no vars plugin reads it."""
+    """The path of a temporary file; hidden, so that no vars plugin reads it."""
     return path.with_name(f".{path.name}.new")
 
 
 def _sops(folder: Path, *arguments: str, text: str = "") -> str:
-    """Run in the file's own folder: that, and those above it, is where `.sops.yaml` is looked for."""
+    """Run the program in the file's own folder, because it looks for `.sops.yaml` there and in the folders above."""
     try:
         done = subprocess.run(["sops", *arguments], cwd=folder, input=text, capture_output=True, text=True, timeout=TIMEOUT, check=False)
     except FileNotFoundError:
