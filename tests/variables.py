@@ -53,7 +53,7 @@ def page() -> str:
     parts = [INTRO]
     for file in sorted(ROOT.glob("roles/*/meta/argument_specs.yml"), key=lambda path: (path.parents[1].name != "platform", path)):
         role, entries = file.parents[1].name, yaml.safe_load(file.read_text(encoding="utf-8"))["argument_specs"]
-        wanted = {"inventory": "", **PLACES} if role == "platform" else {"main": ""}
+        wanted = {"inventory": "", **PLACES} if role == "platform" else {"inventory": "", "main": ""}
         lines = [row for entry, path in wanted.items() if entry in entries for row in rows(entries[entry].get("options") or {}, path)]
         if lines:
             parts.append("\n".join([f"## {role}", "", "| variable | type | default | meaning |", "|---|---|---|---|", *lines, ""]))

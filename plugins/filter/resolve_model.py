@@ -23,7 +23,7 @@ description:
 positional: images
 options:
   _input:
-    description: The variables of the role platform's entry point C(main), with C(hosts), C(names) and C(image_pending).
+    description: The variables of the role platform's entry point C(inventory), with C(hosts), C(names) and C(image_pending).
     type: dict
     required: true
   images:

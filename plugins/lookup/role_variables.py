@@ -10,8 +10,10 @@ version_added: "0.1.0"
 author: The shaka.platform founders (@shaka-platform)
 description:
   - For each role with argument_specs, its options and the values of all variables that carry its name as prefix, so that
-    a mistake is found before the first role changes anything (Ansible itself checks a role when it starts).
-  - A value that cannot be known yet, because it needs the server's facts or another role's, is left out; Ansible checks it later.
+    a mistake is found before the first role changes anything. The entry point is called C(inventory), so that Ansible does not check the same again
+    at each role's start; C(main) where a role runs without the role platform.
+  - A value that cannot be known yet, because it needs the server's facts, is left out. It is checked when the role platform runs with them, which is
+    before the first role of the play.
 options:
   except:
     description: Roles to leave out.
@@ -44,7 +46,7 @@ from ansible.plugins.lookup import LookupBase
 def _options() -> dict[str, Mapping[str, Any]]:
     roles = Path(__file__).resolve().parents[2] / "roles"
     found = {path.parents[1].name: yaml.safe_load(path.read_text(encoding="utf-8")) for path in roles.glob("*/meta/argument_specs.yml")}
-    return {role: (specs["argument_specs"].get("main") or {}).get("options") or {} for role, specs in found.items()}
+    return {role: (specs["argument_specs"].get("inventory") or specs["argument_specs"]["main"]).get("options") or {} for role, specs in found.items()}
 
 
 class LookupModule(LookupBase):  # type: ignore[misc]  # ansible-core has no type information

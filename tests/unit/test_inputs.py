@@ -134,3 +134,18 @@ def test_a_run_with_many_mistakes_lists_them_all_and_contacts_nothing(tmp_path: 
     assert len(chosen) >= 15
     assert [case["id"] for case in chosen if f"  {case['path']}" not in listed] == [], done.stdout
     assert "Gathering Facts" not in done.stdout
+
+
+def test_a_value_that_needs_the_servers_facts_is_checked_when_they_are_there(tmp_path: Path) -> None:
+    """Before the first role of the play; the play before it, without facts, lets it pass."""
+    (tmp_path / "site.json").write_text(json.dumps({**owner(), "host_updates_delay": "{{ ansible_facts.hostname }} minutes"}))
+    play = {"hosts": "k3s_servers", "connection": "local", "roles": ["shaka.platform.platform"]}
+    here = {"ansible_python_interpreter": "{{ ansible_playbook_python }}"}
+    plays = [{**play, "gather_facts": facts, "vars": {**here, "platform_preflight_only": not facts}} for facts in (False, True)]
+    (tmp_path / "plays.yml").write_text(yaml.safe_dump(plays))
+    command = ["ansible-playbook", f"{tmp_path}/plays.yml", "-i", "inventories/prod", "-e", f"@{tmp_path}/site.json"]
+    done = subprocess.run(command, cwd=ROOT, env={**os.environ, "ANSIBLE_NOCOLOR": "1"}, capture_output=True, text=True, timeout=120, check=False)
+    without, with_facts = done.stdout.split("[Gathering Facts]")
+    assert "host_updates_delay" not in without
+    assert done.returncode == 2 and "  host_updates_delay\n" in with_facts, done.stdout + done.stderr
+    assert "must be a whole number" in with_facts

@@ -22,9 +22,18 @@ def load(role: str, path: str) -> Any:
 
 
 def options(role: str) -> dict[str, Any]:
-    """Of the entry point that lists a role's variables; the role platform's has another name, as its filter checks it, not Ansible."""
-    entry = "inventory" if role == "platform" else "main"
-    return dict(load(role, "meta/argument_specs.yml").get("argument_specs", {}).get(entry, {}).get("options") or {})
+    """Of the entry point that lists a role's variables."""
+    specs = load(role, "meta/argument_specs.yml").get("argument_specs", {})
+    return dict((specs.get("inventory") or specs.get("main") or {}).get("options") or {})
+
+
+def test_variables_are_checked_once() -> None:
+    """By the role platform, before a server is contacted; Ansible checks an entry point called main, and only that of a role that runs without it."""
+    for role in WITH_SPECS:
+        needs = [dependency["role"] for dependency in load(role, "meta/main.yml").get("dependencies") or []]
+        alone = role != "platform" and "shaka.platform.platform" not in needs
+        specs = load(role, "meta/argument_specs.yml")["argument_specs"]
+        assert ("main" in specs, "inventory" in specs) == (alone, not alone), role
 
 
 @pytest.mark.parametrize("role", WITH_DEFAULTS)
