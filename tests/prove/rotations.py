@@ -23,12 +23,12 @@ from prove.practice import RESULTS, TASK, Failed, Practice, kill_marked, machine
 
 TAGS = ["--tags", "config,postgres,redis,api"]
 USERS = {"prod": "shaka_production", "staging": "shaka_staging"}
-# in which task, and how many seconds after it began: the pods change over to the stand-in; the password is changed; they change back; they have
+# the task to interrupt, and after how many seconds: while pods move to the stand-in, while the password changes, while they move back, and after that
 POINTS = [
-    ("Ensure the volumes can follow", 6.0),
+    ("Ensure each running Postgres has its roles", 6.0),
     ("Ensure each environment has its configuration and secrets", 0.5),
     ("Ensure each environment serves its API over HTTPS", 5.0),
-    ("Ensure no login stands in for a user", 1.0),
+    ("Ensure the stand-in logins", 1.0),
 ]
 KILLED_WITHIN = 300.0  # seconds
 Passwords = dict[str, tuple[str, str]]

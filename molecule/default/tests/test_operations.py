@@ -63,7 +63,7 @@ def test_a_backup_that_fails_says_so_and_why(server: Server) -> None:
         server.run(login.format("login"))
         server.run("kubectl delete jobs -n shaka-dev --field-selector=status.successful=0")  # the tests after it want no pod that failed
     assert done.returncode == 2, done.stdout
-    assert "The backup failed of dev" in done.stdout
+    assert "The backup failed for dev" in done.stdout
     assert "not permitted to log in" in done.stdout
 
 
