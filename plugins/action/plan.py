@@ -11,13 +11,13 @@ from typing import Any
 from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.utils.display import Display
 from ansible_collections.shaka.platform.plugins.module_utils.quantities import QuantityError
+from ansible_collections.shaka.platform.plugins.plugin_utils.collection import ROLES
 from ansible_collections.shaka.platform.plugins.plugin_utils.controller_action import ControllerAction
 from ansible_collections.shaka.platform.plugins.plugin_utils.plan.fit import FitPlan, make_plan
-from ansible_collections.shaka.platform.plugins.plugin_utils.plan.rendering import RenderedSet, render_role
+from ansible_collections.shaka.platform.plugins.plugin_utils.plan.rendering import RenderedSet, render_site
 from ansible_collections.shaka.platform.plugins.plugin_utils.report.tables import grouped
 
 display = Display()
-ROOT = Path(__file__).resolve().parents[2]
 ARGUMENT_SPEC: dict[str, Any] = {
     "show": {"type": "str", "choices": ["all", "verdict"], "default": "all"},
     "findings": {"type": "bool", "default": False},
@@ -56,7 +56,8 @@ class ActionModule(ControllerAction):
     def answer(self, arguments: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
         model = self._templar.template(variables["platform_model"])
         model = {**model, "environments": model["all_environments"], "complete": True}
-        sets = self._render(Path(arguments["roles"] or ROOT / "roles"), variables, model)
+        rendered = render_site(self._loader, self._templar, variables, model, Path(arguments["roles"] or ROLES))
+        sets = [part for role in rendered for part in role.sets]
         try:
             plan = make_plan(sets, model, str(variables["inventory_hostname"]))
         except QuantityError as error:
@@ -72,26 +73,6 @@ class ActionModule(ControllerAction):
             return {"failed": True, "msg": f"the platform does not fit its server: {'; '.join(plan.findings)}"}
         findings = {"platform_findings": plan.findings} if arguments["findings"] else {}
         return {"changed": False, "text": text, "fit": plan.as_dict(), "objects": objects, **findings}
-
-    def _render(self, roles: Path, variables: Mapping[str, Any], model: Mapping[str, Any]) -> list[RenderedSet]:
-        """Every set of the site's roles, in the site's order."""
-        sets: list[RenderedSet] = []
-        for name in self._site_roles():
-            path = roles / name
-            if any((path / "templates" / kind).is_dir() for kind in ("cluster", "environment", "namespace")):
-                scope = {**self._load(path / "defaults/main.yml"), **variables, **self._load(path / "vars/main.yml")}
-                scope |= {"platform_model": model, "role_path": str(path), "role_name": name, "ansible_search_path": [str(path)]}
-                sets += render_role(str(path), self._templar.copy_with_new_env(available_variables=scope), scope, model)
-        return sets
-
-    def _site_roles(self) -> list[str]:
-        plays = self._loader.load_from_file(str(ROOT / "playbooks/site.yml"))
-        entries = [entry for play in plays for entry in play.get("roles", [])]
-        return [str(entry["role"] if isinstance(entry, Mapping) else entry).rsplit(".", 1)[-1] for entry in entries]
-
-    def _load(self, path: Path) -> dict[str, Any]:
-        """A role's variables as Ansible loads them, their templates trusted."""
-        return dict(self._loader.load_from_file(str(path), trusted_as_template=True) or {}) if path.is_file() else {}
 
     @staticmethod
     def _write(path: Path, plan: FitPlan, objects: Sequence[Mapping[str, str]]) -> None:

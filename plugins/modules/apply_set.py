@@ -188,13 +188,9 @@ diff:
   returned: in diff mode
 """
 
-import importlib.util
-import os
-from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.shaka.platform.plugins.module_utils.engine.applier import run
-from ansible_collections.shaka.platform.plugins.module_utils.engine.worker import run_in
+from ansible_collections.shaka.platform.plugins.module_utils.engine.worker import apply_sets
 
 SET = {
     "name": {"type": "str", "required": True},
@@ -219,14 +215,6 @@ ARGUMENTS = {
 }
 
 
-def answer(params: dict[str, Any], check: bool, show_diff: bool) -> dict[str, Any]:
-    """The result, by whichever interpreter has what it needs."""
-    here = all(importlib.util.find_spec(name) for name in ("urllib3", "yaml"))
-    if not here and os.access(params["python"], os.X_OK):
-        return run_in(params["python"], params, check, show_diff)
-    return run(params, check, show_diff)
-
-
 def main() -> None:
     # no_log of the whole module concerns the server's journal only: hundreds of objects are no use there.
     module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True, no_log=True)
@@ -236,7 +224,7 @@ def main() -> None:
     if not params["role"] or not params["part_of"]:
         module.fail_json(msg="role and part_of are missing: apply_set is called from a role, whose templates its action plugin renders")
     try:
-        result = answer(params, module.check_mode, module._diff)
+        result = apply_sets(params["python"], params, module.check_mode, module._diff)
     except (OSError, RuntimeError, ValueError) as error:
         module.fail_json(msg=f"apply_set could not run: {error}")
     if result.pop("failed", False):

@@ -35,6 +35,8 @@ class Server:
         self.conflicts = 0
         self.looks_left: dict[str, int] = {}  # path -> single reads until the object is gone
         self.version = 1
+        self.phase = "Active"
+        self.lists: list[str] = []
 
     def request(self, method: str, path: str, query: Any = None, body: Any = None, headers: Any = None) -> Any:
         if path in ("/api", "/apis"):
@@ -48,6 +50,7 @@ class Server:
     def get(self, path: str, query: Mapping[str, str] | None = None, headers: Any = None) -> Any:
         if query or path.rpartition("/")[2] in [plural for _kind, plural, _scope in SERVED["v1"]]:
             selected = (query or {}).get("labelSelector", "")
+            self.lists.append(path.rpartition("/")[2])
             plural, labels = path.rpartition("/")[2], dict(pair.split("=") for pair in selected.split(",") if pair)
             matching = [
                 o
@@ -75,7 +78,7 @@ class Server:
         stored["metadata"].update(
             uid="u", resourceVersion=str(self.version), managedFields=[{"manager": manager, "operation": "Apply", "fieldsV1": {}}]
         )
-        stored["status"] = {"phase": "Active"}
+        stored["status"] = {"phase": self.phase}
         if not dry_run:
             self.log.append(f"APPLY {path}")
             self.objects[path] = stored
@@ -268,7 +271,8 @@ def test_the_worker_takes_more_than_a_pipe_holds() -> None:
     """Ansible's respawn_module would hang here."""
     big = params({"r.dev": [named("ConfigMap", f"c{i}", "dev", data={"k": "x" * 1000}) for i in range(200)]}, kubeconfig="/nonexistent/kubeconfig")
     pytest.importorskip("urllib3")
-    assert worker.run_in(sys.executable, big, True, False)["counts"]["created"] == 200
+    answer = worker.run_in(sys.executable, {"params": big, "check": True, "diff": False})
+    assert answer["counts"]["created"] == 200
 
 
 CONFIG = """

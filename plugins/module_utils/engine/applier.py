@@ -18,7 +18,7 @@ from .discovery import Discovery, discover
 from .identity import SET, describe
 from .item import Item, Plan, Refused
 from .ordering import CUSTOM
-from .present import Listed, locate, read_present, refusals, unserved
+from .present import Listed, Reader, locate, read_present, refusals, unserved
 from .pruning import left_over, reference, unnamed, why_kept
 from .readiness import lack
 from .references import Scrubber
@@ -74,8 +74,17 @@ class Applier:
     """One run against one server; the objects no longer wanted are added to `extra`."""
 
     def __init__(
-        self, params: Mapping[str, Any], plan: Plan, check: bool, api: Api, pool: ThreadPoolExecutor, extra: list[Item], scrubber: Scrubber
+        self,
+        params: Mapping[str, Any],
+        plan: Plan,
+        check: bool,
+        api: Api,
+        pool: ThreadPoolExecutor,
+        extra: list[Item],
+        scrubber: Scrubber,
+        read: Reader | None = None,
     ) -> None:
+        self.read = read
         self.params, self.plan, self.check, self.api, self.pool, self.extra = params, plan, check, api, pool, extra
         self.deadline = time.monotonic() + params["wait_timeout"]
         self.waiter = Waiter(api, pool, params["wait_timeout"], scrubber)
@@ -84,7 +93,7 @@ class Applier:
         """Raises Refused, Unreachable or ApiError."""
         items = self.plan.items
         stop_on(locate(items, discovery))
-        listed = read_present(self.api, self.pool, self.plan, discovery, self.params)
+        listed = read_present(self.api, self.pool, self.plan, discovery, self.params, self.read)
         stop_on(refusals(items, self.params["part_of"]))
         leave_to_autoscalers(self.api, items)
         stop_on(self._apply())

@@ -57,9 +57,9 @@ def stamp(obj: dict[str, Any], part_of: str, role: str, set_name: str, inventory
     return {**obj, "metadata": meta}
 
 
-def selector(part_of: str, role: str) -> str:
-    """The label selector of everything a role has in one platform."""
-    return f"{MANAGED_BY}={MANAGER},{PART_OF}={part_of},{ROLE}={role}"
+def selector(part_of: str, role: str | None) -> str:
+    """The label selector of everything a role has in one platform; of everything that the platform has, without a role."""
+    return f"{MANAGED_BY}={MANAGER},{PART_OF}={part_of}" + (f",{ROLE}={role}" if role else "")
 
 
 def applied_by_us(obj: Mapping[str, Any]) -> bool:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor
 from typing import Any
 
@@ -16,6 +16,18 @@ from .item import Item, Plan
 from .ordering import CUSTOM
 
 Listed = dict[Key, tuple[dict[str, Any], Resource]]  # the objects of this role in the cluster
+Reader = Callable[[Resource], list[dict[str, Any]]]  # a kind -> its objects that are ours
+
+
+def role_reader(api: Api, part_of: str, role: str | None) -> Reader:
+    """Lists the objects of a kind that a role has in a platform, or with None those of all its roles."""
+    query = {"labelSelector": selector(part_of, role)}
+
+    def read(resource: Resource) -> list[dict[str, Any]]:
+        answer = api.get(resource.path(), query) or {}
+        return [{**obj, "apiVersion": resource.api_version, "kind": resource.kind} for obj in answer.get("items") or []]
+
+    return read
 
 
 def locate(items: list[Item], discovery: Discovery) -> list[str]:
@@ -43,21 +55,23 @@ def unserved(item: Item, hint: str = "") -> str:
     return explain(item.desired, Exception(f"the server has no kind {item.desired['kind']} in {item.desired['apiVersion']}{hint}"), item.source)
 
 
-def read_present(api: Api, pool: Executor, plan: Plan, discovery: Discovery, params: Mapping[str, Any]) -> Listed:
-    """Gives each item its state before: one LIST per kind by our labels, and a GET for what these do not hold. Returns what was listed."""
+def read_present(api: Api, pool: Executor, plan: Plan, discovery: Discovery, params: Mapping[str, Any], read: Reader | None = None) -> Listed:
+    """Gives each item its state before: one LIST per kind by our labels, and a GET for what these do not hold. Returns what was listed.
+
+    :arg read: how a kind is listed; a call that looks at several roles reads each kind once for all of them.
+    """
     wanted = [item.resource for item in plan.items if item.resource]
     resources = discovery.listable(wanted) if params["prune"] else [each for each in dict.fromkeys(wanted) if each in discovery.known.values()]
-    query = {"labelSelector": selector(params["part_of"], params["role"])}
+    ask = read or role_reader(api, params["part_of"], params["role"])
 
     def read_all(resource: Resource) -> list[dict[str, Any]]:
         try:
-            answer = api.get(resource.path(), query) or {}
+            return ask(resource)
         except ApiError as error:
             if resource in wanted:
                 raise
             plan.notes.append(f"{resource.plural} could not be listed for pruning: {error}")
             return []
-        return [{**obj, "apiVersion": resource.api_version, "kind": resource.kind} for obj in answer.get("items") or []]
 
     listed = {key_of(obj): (obj, each) for each, objects in zip(resources, pool.map(read_all, resources), strict=True) for obj in objects}
     unseen = []

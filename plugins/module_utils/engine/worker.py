@@ -8,15 +8,17 @@ writes at once, and the new process imports nothing of Ansible.
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import pathlib
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .applier import run
+from .survey import survey
 
 PROGRAM = "import sys; sys.path[:0] = sys.argv[1:]; from ansible_collections.shaka.platform.plugins.module_utils.engine.worker import main; main()"
 
@@ -24,15 +26,35 @@ PROGRAM = "import sys; sys.path[:0] = sys.argv[1:]; from ansible_collections.sha
 def main() -> None:
     """The other end of run_in: a request on stdin, the result on stdout."""
     request = json.load(sys.stdin)
-    json.dump(run(request["params"], request["check"], request["diff"]), sys.stdout)
+    answer = survey(request["survey"]) if "survey" in request else run(request["params"], request["check"], request["diff"])
+    json.dump(answer, sys.stdout)
 
 
-def run_in(python: str, params: Mapping[str, Any], check: bool, show_diff: bool) -> dict[str, Any]:
-    """applier.run in another interpreter; raises OSError or RuntimeError when it does not get that far."""
+def apply_sets(python: str, params: Mapping[str, Any], check: bool, show_diff: bool) -> dict[str, Any]:
+    """applier.run, in this interpreter or in the one that has what it needs; raises OSError or RuntimeError when it does not get that far."""
+    if fits() or not os.access(python, os.X_OK):
+        return run(params, check, show_diff)
+    return run_in(python, {"params": dict(params), "check": check, "diff": show_diff})
+
+
+def survey_sets(python: str, requests: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """survey.survey, likewise."""
+    if fits() or not os.access(python, os.X_OK):
+        return survey(requests)
+    return run_in(python, {"survey": [dict(request) for request in requests]})
+
+
+def fits() -> bool:
+    """Whether this interpreter has what the engine needs."""
+    return all(importlib.util.find_spec(name) for name in ("urllib3", "yaml"))
+
+
+def run_in(python: str, request: Mapping[str, Any]) -> dict[str, Any]:
+    """A request to main() in another interpreter; raises OSError or RuntimeError when it gets no answer."""
     root = str(pathlib.Path(__file__).parents[6])  # where ansible_collections is: a zip file on a server
     done = subprocess.run(
         [python, "-I", "-c", PROGRAM, root],
-        input=json.dumps({"params": dict(params), "check": check, "diff": show_diff}).encode(),
+        input=json.dumps(request).encode(),
         capture_output=True,
         check=False,
         env={key: value for key, value in os.environ.items() if key in ("LANG", "LC_ALL", "PATH", "HOME", "TMPDIR", "SSL_CERT_FILE")},

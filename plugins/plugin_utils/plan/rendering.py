@@ -13,7 +13,9 @@ from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
 from ansible_collections.shaka.platform.plugins.module_utils.engine.identity import stamp
 from ansible_collections.shaka.platform.plugins.module_utils.engine.yamlio import YamlError, read_objects
+from ansible_collections.shaka.platform.plugins.plugin_utils.collection import ROLES, role_variables, site_roles
 
+KINDS = ("cluster", "environment", "namespace")  # directories of templates: rendered once, per environment, per namespace
 SUFFIX = ".yaml.j2"
 PATCHES = "patches" + SUFFIX
 OVERRIDES = {"trim_blocks": True, "lstrip_blocks": True}
@@ -60,13 +62,45 @@ def _subjects(kind: str, model: Mapping[str, Any]) -> Iterator[tuple[str | None,
         yield name, {"ns": value}, f"platform_namespaces.{name}"
 
 
+def has_objects(role: Path) -> bool:
+    """Whether a role has templates of Kubernetes objects."""
+    return any((role / "templates" / kind).is_dir() for kind in KINDS)
+
+
+@dataclass(frozen=True)
+class RenderedRole:
+    """One role of the site: its sets, and the variables and templar with which they were rendered."""
+
+    name: str
+    sets: list[RenderedSet]
+    scope: dict[str, Any]
+    templar: Templar
+
+
+def render_site(
+    loader: DataLoader, templar: Templar, variables: Mapping[str, Any], model: Mapping[str, Any], roles: Path = ROLES
+) -> Iterator[RenderedRole]:
+    """The roles of the site that have objects, in the site's order. Raises AnsibleError."""
+    for name in site_roles():
+        if has_objects(roles / name):
+            scope = scope_of(roles / name, loader, variables, model)
+            scoped = templar.copy_with_new_env(available_variables=scope)
+            yield RenderedRole(name, render_role(str(roles / name), scoped, scope, model), scope, scoped)
+
+
+def scope_of(role: Path, loader: DataLoader, variables: Mapping[str, Any], model: Mapping[str, Any]) -> dict[str, Any]:
+    """The variables as the role's own tasks see them, for a role that is not the one that runs."""
+    scope = {**role_variables(loader, role, "defaults"), **variables, **role_variables(loader, role, "vars")}
+    return scope | {"platform_model": model, "role_path": str(role), "role_name": role.name, "ansible_search_path": [str(role)]}
+
+
 def render_role(role_path: str, templar: Templar, variables: Mapping[str, Any], model: Mapping[str, Any]) -> list[RenderedSet]:
     """Every set of a role, also the empty ones (their objects are pruned). Raises AnsibleError."""
     role, templates = Path(role_path).name, Path(role_path) / "templates"
     shared = Path(role_path).parent / "platform/templates"  # what several roles' templates import
     visible = {name: value for name, value in variables.items() if name not in HIDDEN}
     sets: dict[str, RenderedSet] = {}
-    for kind in ("cluster", "environment", "namespace"):
+    for kind in KINDS:
         files = sorted((templates / kind).glob("*" + SUFFIX))
         for subject, extra, inventory in _subjects(kind, model) if files else ():
             name = f"{role}.{subject}" if subject else role
