@@ -75,7 +75,7 @@ prove: $(VENV_READY)
 	for proof in noops canaries resets rotations kills; do python3 -m prove.$$proof; done
 
 bench: $(VENV_READY)
-	for comparison in apply_set pgbench; do python3 benchmarks/$$comparison.py; done
+	for comparison in apply_set pgbench noop; do python3 benchmarks/$$comparison.py; done
 
 requirements:
 	uv pip compile --generate-hashes --python-version 3.11 --no-emit-index-url --custom-compile-command 'make requirements' requirements.in -o requirements.txt
