@@ -70,6 +70,10 @@ restart:
   returned: success
   type: list
   elements: str
+running:
+  description: Whether the unit is active, and starts at boot.
+  returned: success
+  type: bool
 reload:
   description: Whether systemd is to read the unit again.
   returned: success
@@ -196,7 +200,7 @@ def run(params: dict[str, Any], check_mode: bool, execute: Execute, now: float) 
             Path(path).rename(path + DISABLED)
 
     wanted = {**params["sums"], **{path: hashlib.sha256(text.encode()).hexdigest() for path, text in params["secret_files"].items() if text}}
-    service = execute(["systemctl", "show", "--property=ActiveState,NeedDaemonReload", params["unit"]])[1].split()
+    service = execute(["systemctl", "show", "--property=ActiveState,UnitFileState,NeedDaemonReload", params["unit"]])[1].split()
     reload = "NeedDaemonReload=yes" in service
     certificates = ends(execute, params["certificates"]) if found(params["certificates"]) else {}
     restart, renewed = [], []
@@ -211,6 +215,7 @@ def run(params: dict[str, Any], check_mode: bool, execute: Execute, now: float) 
     return {
         "changed": bool(changes),
         "restart": restart,
+        "running": {"ActiveState=active", "UnitFileState=enabled"} <= {*service},
         "reload": reload,
         "platform_findings": findings + ([f"{params['unit']} is to be restarted: {why}" for why in restart] if check_mode else []),
         "diff": {"before": "", "after": "".join(changes)},

@@ -19,7 +19,7 @@ class Server:
     """A K3s's files under a directory, the record of its start, and what systemd and openssl would say."""
 
     def __init__(self, root: Path) -> None:
-        self.root, self.unit, self.ends = root, "ActiveState=active\nNeedDaemonReload=no", dict[str, float]()
+        self.root, self.unit, self.ends = root, "ActiveState=active\nUnitFileState=enabled\nNeedDaemonReload=no", dict[str, float]()
         (root / "config.yaml.d").mkdir()
         (root / "tls").mkdir()
         self.secrets = {str(root / "registries.yaml"): "", str(root / "k3s.service.env"): "A=1\n"}
@@ -59,7 +59,7 @@ def server(tmp_path: Path) -> Server:
 
 def test_nothing_is_due_when_it_runs_with_what_is_configured(server: Server) -> None:
     assert server.look() == {
-        "changed": False, "restart": [], "reload": False, "platform_findings": [], "diff": {"before": "", "after": ""}, "warnings": [],
+        "changed": False, "running": True, "restart": [], "reload": False, "platform_findings": [], "diff": {"before": "", "after": ""}, "warnings": [],
     }  # fmt: skip
 
 
@@ -134,3 +134,18 @@ def test_what_ends_soon_and_no_restart_renews_is_a_finding(server: Server) -> No
     result = server.look()
     assert len(result["platform_findings"]) == 1 and "rotate-ca" in result["platform_findings"][0]
     assert result["warnings"] == result["platform_findings"] and result["restart"] == []
+
+
+@pytest.mark.parametrize(
+    ("state", "running"),
+    [
+        ("ActiveState=active\nUnitFileState=enabled", True),
+        ("ActiveState=inactive\nUnitFileState=enabled", False),
+        ("ActiveState=activating\nUnitFileState=enabled", False),
+        ("ActiveState=active\nUnitFileState=disabled", False),
+        ("ActiveState=inactive\nUnitFileState=", False),
+    ],
+)
+def test_a_unit_that_does_not_run_or_would_not_come_back_after_a_boot_is_said(server: Server, state: str, running: bool) -> None:
+    server.unit = f"{state}\nNeedDaemonReload=no"
+    assert server.look()["running"] is running
