@@ -59,7 +59,8 @@ def server(tmp_path: Path) -> Server:
 
 def test_nothing_is_due_when_it_runs_with_what_is_configured(server: Server) -> None:
     assert server.look() == {
-        "changed": False, "running": True, "restart": [], "reload": False, "platform_findings": [], "diff": {"before": "", "after": ""}, "warnings": [],
+        "changed": False, "running": True, "restart": [], "reload": False, "platform_findings": [],
+        "diff": {"before": "", "after": ""}, "warnings": [],
     }  # fmt: skip
 
 
