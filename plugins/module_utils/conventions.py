@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, The shaka.platform founders
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What the modules hold to: how a command is run, how many questions are asked at once, how long between two looks."""
+"""What all modules share: how a command is run, how many requests run at once, how long to pause between two looks."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 Object = Mapping[str, Any]
 # AnsibleModule.run_command: the words of a command (and `data` for its stdin) -> (exit code, stdout, stderr)
 Execute = Callable[..., tuple[int, str, str]]
-# Questions to one server at a time
+# Requests to one server at a time
 WORKERS = 8
-# Seconds between two looks at something that is not there yet
+# Seconds between two looks at something that is not ready yet
 PAUSE = 1.0

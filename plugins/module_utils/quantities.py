@@ -41,7 +41,7 @@ COUNTED = frozenset(
 
 
 class QuantityError(ValueError):
-    """The text is no quantity of the wanted kind; the message says why and what would be one."""
+    """The text is not a quantity of the expected kind; the message says why, and how to write it."""
 
 
 def _exact(text: str) -> Fraction:
@@ -105,7 +105,7 @@ def parse_resource(name: str, text: str) -> int:
     """A quantity in the unit of the named resource or quota: millicores, bytes or a count."""
     kind = resource_kind(name)
     if kind is None:
-        raise QuantityError("belongs to no resource that Kubernetes counts")
+        raise QuantityError("is not for a resource that Kubernetes counts")
     return {"cpu": parse_cpu, "memory": parse_memory, "count": parse_count}[kind](text)
 
 
@@ -128,7 +128,7 @@ def format_resource(name: str, value: int) -> str:
 
 
 def show_memory(size: int) -> str:
-    """Short text for a table, rounded up so that a need never looks smaller than it is: 1.4Gi, 512Mi."""
+    """Short text for a table (1.4Gi, 512Mi), rounded up so that a requirement never looks smaller than it is."""
     if abs(size) >= _BINARY["Gi"] and abs(size) % _BINARY["Mi"] == 0 and (abs(size) // _BINARY["Mi"]) % 1024 == 0:
         return f"{size // _BINARY['Gi']}Gi"
     if abs(size) >= 4 * _BINARY["Gi"]:

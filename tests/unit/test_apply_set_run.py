@@ -147,7 +147,7 @@ def test_check_mode_without_a_client_would_create_everything(monkeypatch: pytest
     monkeypatch.setitem(sys.modules, "urllib3", None)
     result = applier.run(params({"r.dev": DEV}), True, False)
     assert result["counts"]["created"] == 3 and "has no urllib3" in result["msg"]
-    assert "role k3s has not made the interpreter" in applier.run(params({"r.dev": DEV}), False, False)["errors"][0]
+    assert "the interpreter that has it is not there yet: run role k3s first" in applier.run(params({"r.dev": DEV}), False, False)["errors"][0]
 
 
 def test_another_writer_in_between_is_no_failure(server: Server) -> None:
@@ -239,7 +239,7 @@ def test_what_is_being_deleted_is_awaited_and_made_anew(server: Server) -> None:
     going = server.objects[path]
     going["metadata"].update(deletionTimestamp="2026-01-01T00:00:00Z", finalizers=["example.com/slow"])
     stuck = applier.run(params({"r.dev": DEV}, wait_timeout=0), False, False)
-    assert "being deleted since 2026-01-01T00:00:00Z and waits for example.com/slow" in stuck["msg"]
+    assert "in deletion since 2026-01-01T00:00:00Z and waits for example.com/slow" in stuck["msg"]
     server.looks_left[path] = 1
     done = applier.run(params({"r.dev": DEV}), False, False)
     assert [(o["action"], o["fields"]) for o in done["objects"] if o["name"] == "a"] == [("changed", ["metadata.deletionTimestamp"])]

@@ -26,8 +26,8 @@ CONTROLLERS = {
     "cainjector*": "the same, under an older name",
     "local-path-provisioner": "volumes of claims",
 }
-# What the server, tools and controllers of any name keep in objects; names by the field above them.
-KEPT = {
+# Fields that the server, tools and controllers of any name maintain in objects, by the field above them. They are never taken out.
+MAINTAINED = {
     "f:metadata": {"f:finalizers", "f:ownerReferences"},
     "f:spec": {"f:volumeName", "f:clusterIP", "f:clusterIPs", "f:caBundle"},  # claims, Services, APIServices
     "f:clientConfig": {"f:caBundle"},  # webhooks
@@ -55,61 +55,64 @@ def _join(left: dict[str, Any], right: dict[str, Any]) -> dict[str, Any]:
     return {**left, **{key: _join(left.get(key, {}), value) for key, value in right.items()}}
 
 
-def _kept(key: str, above: str) -> bool:
-    return key in KEPT.get(above, ()) or (above == "f:annotations" and key.startswith(ANNOTATIONS)) or (key == "f:status" and not above)
+def _maintained(key: str, above: str) -> bool:
+    return key in MAINTAINED.get(above, ()) or (above == "f:annotations" and key.startswith(ANNOTATIONS)) or (key == "f:status" and not above)
 
 
-def _holds_kept(fields: dict[str, Any], above: str) -> bool:
-    return any(_kept(key, above) or _holds_kept(below, key if key.startswith("f:") else above) for key, below in fields.items())
+def _has_maintained(fields: dict[str, Any], above: str) -> bool:
+    return any(_maintained(key, above) or _has_maintained(below, key if key.startswith("f:") else above) for key, below in fields.items())
 
 
 def _beyond(fields: dict[str, Any], others: dict[str, Any], value: Any, desired: Any, path: Pointer, above: str = "") -> Iterator[Pointer]:
-    """Where the highest of `fields` are that neither `others` have nor we want, following all of them and the object."""
+    """The paths of `fields` that are neither in `others` nor desired; of a field and those below it, only the topmost path.
+
+    `value` and `desired` are the object's present and desired content at this path.
+    """
     for key, below in fields.items():
-        step, wanted = _step(key, value), _step(key, desired)
-        if key == "." or _kept(key, above) or step is None:
+        step, own = _step(key, value), _step(key, desired)
+        if key == "." or _maintained(key, above) or step is None:
             continue
         name = key if key.startswith("f:") else above  # an item of a list counts as the list
-        if key not in others and wanted is None and not _holds_kept(below, name):
+        if key not in others and own is None and not _has_maintained(below, name):
             yield (*path, step)
         else:
-            yield from _beyond(below, others.get(key, {}), value[step], None if wanted is None else desired[wanted], (*path, step), name)
+            yield from _beyond(below, others.get(key, {}), value[step], None if own is None else desired[own], (*path, step), name)
 
 
 def _step(key: str, value: Any) -> str | int | None:
-    """The key or index in `value` that one FieldsV1 key stands for; None when it is not there."""
+    """The key or index in `value` that a FieldsV1 key means; None when `value` has no such part."""
     form, _colon, text = key.partition(":")
     if form == "f" and isinstance(value, dict) and text in value:
         return text
     if form in ("k", "v") and isinstance(value, list):
-        wanted = json.loads(text)
+        identity = json.loads(text)
         for index, item in enumerate(value):
-            # A key field may be left out of the object where it has a default (a port's protocol).
-            if item == wanted or (form == "k" and isinstance(item, dict) and all(item.get(name, want) == want for name, want in wanted.items())):
+            # A field of the identity may be missing from the object when it has its default (a port's protocol).
+            if item == identity or (form == "k" and isinstance(item, dict) and all(item.get(name, part) == part for name, part in identity.items())):
                 return index
     return None
 
 
 def added(obj: dict[str, Any], desired: dict[str, Any], controllers: Iterable[str]) -> list[Pointer]:
-    """Where fields were added to what we want, in an order in which they can be removed one after the other.
+    """The paths of fields that others added to our object, in an order in which they can be removed one after the other.
 
-    A field of ours that somebody changed is theirs by managedFields; applying `desired` puts it back. A field that we applied once and no longer
-    want stays after the next apply when somebody else has set it too: it counts as theirs.
+    A field of ours that somebody changed belongs to them by managedFields, but is desired: applying puts it back. A field that we applied once and
+    no longer want stays after the next apply when somebody else has set it too: it counts as theirs.
     """
     names = [*CONTROLLERS, *controllers]
-    kept: dict[str, Any] = {}
-    hand: dict[str, Any] = {}
+    controlled: dict[str, Any] = {}
+    by_hand: dict[str, Any] = {}
     for entry in (obj.get("metadata") or {}).get("managedFields") or []:
         fields = entry.get("fieldsV1") or {}
         if not known(str(entry.get("manager") or ""), names):
-            hand = _join(hand, fields)
+            by_hand = _join(by_hand, fields)
         elif entry.get("manager") != MANAGER or entry.get("operation") != "Apply":
-            kept = _join(kept, fields)
-    return sorted(_beyond(hand, kept, obj, desired, ()), key=_places, reverse=True)
+            controlled = _join(controlled, fields)
+    return sorted(_beyond(by_hand, controlled, obj, desired, ()), key=_sort_key, reverse=True)
 
 
-def _places(path: Pointer) -> list[tuple[bool, str | int]]:
-    """Paths of names and of numbers in one order."""
+def _sort_key(path: Pointer) -> list[tuple[bool, str | int]]:
+    """Makes names and list indexes comparable."""
     return [(isinstance(step, int), step) for step in path]
 
 
@@ -119,7 +122,7 @@ def removal(paths: Iterable[Pointer]) -> list[dict[str, str]]:
 
 
 def without(obj: dict[str, Any], paths: Iterable[Pointer]) -> dict[str, Any]:
-    """A copy of the object with the fields taken out (and mappings that this empties), for showing what a dry run cannot."""
+    """A copy of the object without these fields (and without mappings that this empties): what a dry run of the removal cannot show."""
     copy: dict[str, Any] = json.loads(json.dumps(obj))
     for path in paths:
         parents: list[Any] = [copy]

@@ -1,5 +1,5 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""`replicas` of a workload that a HorizontalPodAutoscaler targets is the autoscaler's, not ours."""
+"""A workload's `replicas` belongs to the HorizontalPodAutoscaler that targets it, where there is one; we leave the field alone then."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ SCALER = {"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler"}
 
 def autoscaled(objects: Iterable[dict[str, Any]]) -> set[Key]:
     """The workloads whose `replicas` belong to a HorizontalPodAutoscaler among `objects`."""
-    found = set()
+    targets = set()
     for obj in objects:
         if obj["kind"] == SCALER["kind"]:
             target = (obj.get("spec") or {}).get("scaleTargetRef") or {}
-            found.add(Key(group_of(target.get("apiVersion", "")), target.get("kind", ""), key_of(obj).namespace, target.get("name", "")))
-    return found
+            targets.add(Key(group_of(target.get("apiVersion", "")), target.get("kind", ""), key_of(obj).namespace, target.get("name", "")))
+    return targets
 
 
 def without_replicas(obj: dict[str, Any]) -> dict[str, Any]:
@@ -29,7 +29,7 @@ def without_replicas(obj: dict[str, Any]) -> dict[str, Any]:
 
 
 def with_replicas(obj: dict[str, Any]) -> dict[str, Any]:
-    """The object with the default said aloud: of a field that nobody set, the API server does not note who scales it (seen with 1.36)."""
+    """The object with the default of `replicas` written out: the API server does not record who scales a field that nobody set (seen with 1.36)."""
     if group_of(obj["apiVersion"]) != "apps" or obj["kind"] not in ("Deployment", "StatefulSet"):
         return obj
     return {**obj, "spec": {"replicas": 1, **(obj.get("spec") or {})}}
@@ -41,17 +41,17 @@ def holds_replicas(obj: dict[str, Any]) -> bool:
 
 
 def leave_to_autoscalers(api: Api, items: list[Item]) -> None:
-    """Leaves `replicas` out where an autoscaler of this call, or one in the cluster that has acted already, targets what is there."""
+    """Leaves `replicas` out of each existing workload that an autoscaler targets: one of this call, or one in the cluster that has acted already."""
     owned = autoscaled(item.desired for item in items)
     for item in items:
         replicas = ((item.before or {}).get("spec") or {}).get("replicas")
         if item.before is None or replicas is None:
             continue
         if item.key in owned and holds_replicas(item.before):
-            # Ours until now, and gone if left out: kept as it is until the autoscaler takes it over.
+            # Until now the field is ours, and leaving it out would remove it: apply its present value until the autoscaler takes it over.
             item.desired = {**item.desired, "spec": {**item.desired["spec"], "replicas": replicas}}
         elif "replicas" in (item.desired.get("spec") or {}) and not holds_replicas(item.before):
             path = f"/apis/{SCALER['apiVersion']}/namespaces/{segment(item.key.namespace)}/horizontalpodautoscalers"
-            found = (api.get(path) or {}).get("items") or []
-            if item.key in autoscaled({**each, **SCALER} for each in found):
+            scalers = (api.get(path) or {}).get("items") or []
+            if item.key in autoscaled({**each, **SCALER} for each in scalers):
                 item.desired = without_replicas(item.desired)

@@ -1,5 +1,5 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""One object brought from what it is to what is wanted, whoever else writes to it meanwhile; or what would come of it, by a dry run."""
+"""Changes one object from its present to its desired state, even while others write to it; a dry run tells what would change."""
 
 from __future__ import annotations
 
@@ -17,56 +17,56 @@ from .item import Item
 from .ordering import CUSTOM
 from .patches import merge
 
-CONFLICTS = 8  # another writer between our reading and our patch; each time the object is read again
+CONFLICTS = 8  # how often another writer may change the object between our reading and our patch; it is read again each time
 JSON_PATCH = {"Content-Type": "application/json-patch+json"}
 
 
 class Change:
-    """One item's way. `deadline` bounds what it waits for; what limits the answer is added to `notes`."""
+    """The change of one item. `deadline` bounds every wait; whatever makes the answer less certain is added to `notes`."""
 
     def __init__(self, api: Api, item: Item, dry: bool, controllers: Iterable[str], deadline: float, notes: list[str]) -> None:
         self.api, self.item, self.dry, self.controllers = api, item, dry, controllers
         self.deadline, self.notes = deadline, notes
-        self.fields: set[str] = set()  # what differed already before the patch
-        self.tidy = item.before  # the state without the fields that others added,
-        self.gone: list[Pointer] = []  # and where these were
+        self.fields: set[str] = set()  # paths that differed already before the patch
+        self.without_additions = item.before  # the state without the fields that others added
+        self.removed: list[Pointer] = []  # the paths of those fields
 
     def make(self) -> None:
         """Sets the item's action and its states before and after, or its error."""
         item, first = self.item, self.item.before
-        if item.resource is None:  # in a dry run: its kind comes with the real one
+        if item.resource is None:  # a dry run, and only the real run brings its kind
             item.action, item.after = "created", item.desired
             return
         try:
             after = self._write()
         except (ApiError, Unreachable) as error:
-            if not (self.dry and isinstance(error, ApiError) and self._untold(error)):
+            if not (self.dry and isinstance(error, ApiError) and self._unknowable_in_dry_run(error)):
                 item.error = explain(item.desired, error, item.source)
                 return
-            after = merge(self.tidy, item.desired)
+            after = merge(self.without_additions, item.desired)
         if item.before:
             self.fields |= set(differing(content(item.before), content(after)))
         item.action = "created" if first is None else "changed" if self.fields else "unchanged"
-        item.before, item.after = first, without(after, self.gone) if self.dry and self.gone else after
+        item.before, item.after = first, without(after, self.removed) if self.dry and self.removed else after
         item.fields = sorted(self.fields) if first else []
 
     def _write(self) -> dict[str, Any]:
-        """The object after the patch; a conflict with another writer starts it anew."""
+        """The object after the patch. After a conflict with another writer everything starts again from a fresh reading."""
         for attempt in itertools.count(1):
             try:
-                self._out_of_the_way()
-                self._tidy()
+                self._wait_until_deleted()
+                self._remove_additions()
                 return self._patch()
             except ApiError as error:
                 if attempt > CONFLICTS or not (error.status == 409 or (error.status == 404 and self.item.before)):
                     raise
             self.item.before = self.api.get(self.item.path)
-        raise AssertionError  # counting has no end
+        raise AssertionError  # the loop above has no end
 
-    def _untold(self, error: ApiError) -> bool:
-        """What a dry run cannot tell, because a step of the real run is missing.
+    def _unknowable_in_dry_run(self, error: ApiError) -> bool:
+        """Whether the error only says that an earlier step of the real run is missing.
 
-        That may be what is in the way and goes first, a namespace, a kind, a webhook that answers, a larger quota.
+        That step may remove an addition or an object that is being deleted, make a namespace or a kind, start a webhook, or raise a quota.
         """
         if self.fields or (error.status == 404 and self.item.before is None):
             return True
@@ -75,42 +75,46 @@ class Change:
             self.notes.append(f"{describe(self.item.desired)} was compared without the server, which says: {error.message}")
         return quota or "failed calling webhook" in error.message
 
-    def _out_of_the_way(self) -> None:
-        """An object that is being deleted would vanish after our patch: wait until it is gone, and make it anew."""
-        going = self.item.before
-        if not (going and going["metadata"].get("deletionTimestamp")):
+    def _wait_until_deleted(self) -> None:
+        """An object that is being deleted would vanish after our patch: wait until it is gone, so that the patch creates it again."""
+        deleted = self.item.before
+        if not (deleted and deleted["metadata"].get("deletionTimestamp")):
             return
         while not self.dry:
             self.item.before = self.api.get(self.item.path)
-            if not self.item.before or self.item.before["metadata"]["uid"] != going["metadata"]["uid"]:
+            if not self.item.before or self.item.before["metadata"]["uid"] != deleted["metadata"]["uid"]:
                 break
             if time.monotonic() > self.deadline:
                 meta = self.item.before["metadata"]
-                waits = ", ".join(meta.get("finalizers") or (self.item.before.get("spec") or {}).get("finalizers") or [])
+                finalizers = ", ".join(meta.get("finalizers") or (self.item.before.get("spec") or {}).get("finalizers") or [])
                 raise ApiError(
-                    409, {"message": f"it is being deleted since {meta['deletionTimestamp']}" + (f" and waits for {waits}" if waits else "")}
+                    409,
+                    {
+                        "message": f"it has been in deletion since {meta['deletionTimestamp']}"
+                        + (f" and waits for {finalizers}" if finalizers else "")
+                    },
                 )
             time.sleep(0.5)
         self.fields.add("metadata.deletionTimestamp")
 
-    def _tidy(self) -> None:
-        """Takes out the fields that others added. What cannot be taken out is noted and stays."""
-        before = self.tidy = self.item.before
-        self.gone = []
+    def _remove_additions(self) -> None:
+        """Removes the fields that others added. One that cannot be removed stays, and a note says so."""
+        before = self.without_additions = self.item.before
+        self.removed = []
         paths = added(before, self.item.desired, self.controllers) if before else []
         if not before or not paths:
             return
         if self._remove(before, paths):
-            for path in paths:  # one of them may not go: the others must
+            for path in paths:  # one of them cannot be removed: remove the others
                 if refused := self._remove(before, [path]):
                     where = ".".join(str(step) for step in path)
-                    text = f"{where} was added by others and cannot be taken out: {refused}"
+                    text = f"{where} was added by others and cannot be removed: {refused}"
                     self.notes.append(explain(self.item.desired, Exception(text)))
-        self.fields |= set(differing(content(before), content(self.tidy or before)))
+        self.fields |= set(differing(content(before), content(self.without_additions or before)))
 
     def _remove(self, before: dict[str, Any], paths: list[Pointer]) -> str:
-        """Takes fields out of exactly the state that was read (anything else is a conflict); what the server says when it refuses."""
-        version = ((not self.dry and self.tidy) or before)["metadata"]["resourceVersion"]
+        """Removes fields from exactly the state that was read (anything else is a conflict); returns the server's message when it refuses."""
+        version = ((not self.dry and self.without_additions) or before)["metadata"]["resourceVersion"]
         patch = [{"op": "replace", "path": "/metadata/resourceVersion", "value": version}, *removal(paths)]
         query = {"fieldManager": MANAGER, **({"dryRun": "All"} if self.dry else {})}
         try:
@@ -119,9 +123,9 @@ class Change:
             if error.status != 422:
                 raise
             return error.message
-        self.gone += paths
-        # A dry run has taken out only these.
-        self.tidy = without(before, self.gone) if self.dry and len(self.gone) > len(paths) else answer
+        self.removed += paths
+        # The answer of a dry run lacks only these paths, not those of earlier calls.
+        self.without_additions = without(before, self.removed) if self.dry and len(self.removed) > len(paths) else answer
         return ""
 
     def _patch(self) -> dict[str, Any]:
@@ -129,18 +133,18 @@ class Change:
 
         Without it, a controller's change since the reading would be reported as ours.
         """
-        base, obj, delay = self.item.before if self.dry else self.tidy, self.item.desired, 0.2
+        base, obj, delay = self.item.before if self.dry else self.without_additions, self.item.desired, 0.2
         if base:
             obj = {**obj, "metadata": {**obj["metadata"], "resourceVersion": base["metadata"]["resourceVersion"]}}
         while True:
             try:
                 return self.api.apply(self.item.path, obj, MANAGER, self.dry)
             except ApiError as error:
-                if self.dry or not self._passing(error) or time.monotonic() > self.deadline:
+                if self.dry or not self._is_transient(error) or time.monotonic() > self.deadline:
                     raise
             time.sleep(delay)
             delay = min(2.0, delay * 1.6)
 
-    def _passing(self, error: ApiError) -> bool:
-        """What passes once a webhook has its certificate and endpoints, or the API server serves a new kind."""
+    def _is_transient(self, error: ApiError) -> bool:
+        """Whether the error ends by itself: once a webhook has its certificate and endpoints, or the API server serves a new kind."""
         return "failed calling webhook" in error.message or (error.status == 404 and self.item.rank == CUSTOM and "namespaces" not in error.message)

@@ -1,7 +1,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The API server as raw JSON requests over urllib3.
+"""A small client of the API server: JSON requests over urllib3.
 
-The official client is on the server too, but importing it reads 800 files and takes half a second of each call, for models that are not needed here.
+The official client is on the server too, but its import reads 800 files and takes half a second of each call, for models that are not needed here.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Unreachable(Exception):
 
 
 class ApiError(Exception):
-    """An answer of the API server that is not success; `causes` are (field, message)."""
+    """The API server refused a request; `causes` are (field, message)."""
 
     def __init__(self, status: int, body: Mapping[str, Any]) -> None:
         self.status = status
@@ -50,7 +50,7 @@ class Api:
             cluster, user = read_kubeconfig(Path(kubeconfig))
             context = _tls(cluster, user)
         except ImportError as error:
-            raise Unreachable(f"{sys.executable} has no {error.name}, and role k3s has not made the interpreter that has it") from None
+            raise Unreachable(f"{sys.executable} has no {error.name}, and the interpreter that has it is not there yet: run role k3s first") from None
         except (OSError, ValueError, LookupError, TypeError) as error:
             raise Unreachable(f"the kubeconfig {kubeconfig} cannot be used: {type(error).__name__}: {error}") from None
         self.host = str(cluster["server"]).rstrip("/")
@@ -89,7 +89,7 @@ class Api:
             delay = min(2.0, delay * 1.6)
 
     def get(self, path: str, query: Mapping[str, str] | None = None, headers: Mapping[str, str] | None = None) -> Any:
-        """None where nothing is found."""
+        """The object or list, or None when there is none (404)."""
         try:
             return self.request("GET", path, query, headers=headers)
         except ApiError as error:
@@ -98,14 +98,14 @@ class Api:
             raise
 
     def apply(self, path: str, obj: Mapping[str, Any], manager: str, dry_run: bool) -> dict[str, Any]:
-        """Server-side apply; unknown fields are errors, conflicts with other managers are ours to win."""
+        """Server-side apply. Unknown fields are errors; we win conflicts with other field managers."""
         query = {"fieldManager": manager, "force": "true", "fieldValidation": "Strict", **({"dryRun": "All"} if dry_run else {})}
         answer: dict[str, Any] = self.request("PATCH", path, query, obj, {"Content-Type": APPLY})
         return answer
 
 
 def segment(text: str) -> str:
-    """One segment of a path (names of RBAC objects hold colons, which stay)."""
+    """Text as one segment of a path. Colons stay as they are, since names of RBAC objects have them."""
     return quote(text, safe=":")
 
 
@@ -129,7 +129,7 @@ def read_kubeconfig(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def _tls(cluster: Mapping[str, Any], user: Mapping[str, Any]) -> ssl.SSLContext:
-    """Trusts the cluster's authority alone, and shows the user's certificate."""
+    """Trusts only the cluster's authority, and presents the user's certificate."""
     authority = _pem(cluster, "certificate-authority")
     context = ssl.create_default_context(cadata=authority) if authority else ssl.create_default_context()
     if cluster.get("insecure-skip-tls-verify"):
@@ -143,7 +143,7 @@ def _tls(cluster: Mapping[str, Any], user: Mapping[str, Any]) -> ssl.SSLContext:
 
 
 def _pem(entry: Mapping[str, Any], name: str) -> str:
-    """Inline in base64, or in a file."""
+    """The entry's PEM text, which is inline in base64, or in a file."""
     if entry.get(f"{name}-data"):
         return base64.b64decode(entry[f"{name}-data"]).decode()
     return Path(entry[name]).read_text() if entry.get(name) else ""

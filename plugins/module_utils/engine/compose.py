@@ -1,5 +1,5 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""From the module's arguments to the objects to apply: manifests read, patches merged, labels put on, secrets resolved, all checked."""
+"""Turns the module's arguments into the objects to apply: reads manifests, merges patches, sets labels, resolves secrets, checks everything."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from .yamlio import YamlError, read_objects, yaml
 
 
 def _manifests(paths: list[str], check: bool, notes: list[str], problems: list[str]) -> tuple[list[tuple[dict[str, Any], str]], bool]:
-    """The objects with their file, and whether every file was read."""
-    found, before = [], len(notes) + len(problems)
+    """The objects, each with its file, and whether every file was read."""
+    objects, before = [], len(notes) + len(problems)
     for path in paths:
         if yaml is None or (check and not Path(path).exists()):
             notes.append(f"{path} cannot be read on the server yet: its objects are not listed")
             continue
         try:
             with Path(path).open(encoding="utf-8") as stream:
-                found += [(obj, path) for obj in read_objects(stream.read())]
+                objects += [(obj, path) for obj in read_objects(stream.read())]
         except (OSError, YamlError) as error:
             problems.append(f"{path}: {error}")
-    return found, len(notes) + len(problems) == before
+    return objects, len(notes) + len(problems) == before
 
 
 def compose(params: Mapping[str, Any], check: bool) -> Plan:
@@ -38,7 +38,7 @@ def compose(params: Mapping[str, Any], check: bool) -> Plan:
     for part in params["sets"]:
         manifests = params.get("manifests") or [] if part["name"] == params["role"] else []
         upstream, whole = _manifests(manifests, check, plan.notes, problems)
-        if whole:  # a patch of an object that could not be read says nothing
+        if whole:  # without all objects, a patch that matches none is not an error
             patched, errors = apply_patches([obj for obj, _path in upstream], part.get("patches") or [])
             upstream = list(zip(patched, [path for _obj, path in upstream], strict=True))
             problems += errors
@@ -62,9 +62,9 @@ def compose(params: Mapping[str, Any], check: bool) -> Plan:
 
 
 def _twice(items: Iterable[Item]) -> Iterator[str]:
-    """A problem for each object that was rendered before."""
+    """A problem for each object that is rendered twice."""
     seen: dict[Key, Item] = {}
     for item in items:
         first = seen.setdefault(item.key, item)
         if first is not item:
-            yield f"{item.key} is there twice: {first.source or first.set} and {item.source or item.set}"
+            yield f"{item.key} is rendered twice: {first.source or first.set} and {item.source or item.set}"

@@ -1,5 +1,5 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What the cluster says about an object that is not ready: its pods, their events and last log lines, without secrets."""
+"""Explains why an object is not ready, from its pods, their events and their last log lines. Secrets are removed from all of it."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ LOG_LINES = 8
 
 
 class Diagnosis:
-    """Looks at what belongs to an object."""
+    """Asks the cluster about an object that is not ready."""
 
     def __init__(self, api: Api, scrubber: Scrubber) -> None:
         self.api, self.scrubber = api, scrubber
 
     def pods(self, obj: dict[str, Any]) -> list[dict[str, Any]]:
-        """The pods of a workload that matter: for a Deployment those of its current revision, as the old ones go anyway."""
+        """The pods of a workload; for a Deployment only those of its current revision, since the others are going away."""
         labels = ((obj.get("spec") or {}).get("selector") or {}).get("matchLabels") or {}
         if not labels:
             return []
@@ -38,14 +38,14 @@ class Diagnosis:
         return pods
 
     def events(self, obj: dict[str, Any]) -> list[dict[str, Any]]:
-        """Warnings about an object, the last one last."""
+        """Warnings about an object, the latest one last."""
         meta = obj["metadata"]
         query = {"fieldSelector": f"involvedObject.uid={meta['uid']},type=Warning"}
         found = (self.api.get(f"/api/v1/namespaces/{segment(meta.get('namespace') or 'default')}/events", query) or {}).get("items") or []
         return sorted(found, key=lambda event: str(event.get("lastTimestamp") or event.get("eventTime") or ""))
 
     def paragraph(self, obj: dict[str, Any], reason: str) -> str:
-        """The reason with what the cluster says about it; looking must not hide the reason."""
+        """The reason, followed by what the cluster says about it. A failing question here must not hide the reason."""
         lines = [f"{describe(obj)}{f' (inventory: {inventory_of(obj)})' if inventory_of(obj) else ''}: {reason}"]
         try:
             scrubber = Scrubber([*self.scrubber.values, *self._secrets_of(obj["metadata"].get("namespace"))])
@@ -73,7 +73,7 @@ class Diagnosis:
         return "\n".join(lines)
 
     def _log(self, pod: dict[str, Any], problem: PodProblem) -> list[str]:
-        """The last lines of a container; of its previous run when it crashed."""
+        """The last log lines of a container; those of its previous run when it crashed."""
         path = f"/api/v1/namespaces/{segment(pod['metadata']['namespace'])}/pods/{segment(pod['metadata']['name'])}/log"
         for previous in ("true", "false") if problem.crashed else ("false",):
             try:
@@ -86,7 +86,7 @@ class Diagnosis:
         return []
 
     def _secrets_of(self, namespace: str | None) -> list[str]:
-        """Every secret value a pod of the namespace can print."""
+        """Every secret value that a pod of the namespace could print."""
         if not namespace:
             return []
         found = (self.api.get(f"/api/v1/namespaces/{segment(namespace)}/secrets") or {}).get("items") or []
@@ -94,7 +94,7 @@ class Diagnosis:
 
 
 def old_revision(obj: dict[str, Any], pod: dict[str, Any]) -> bool:
-    """True for a pod of a StatefulSet or DaemonSet that its controller has still to replace."""
+    """True for a pod of a StatefulSet or DaemonSet that its controller still has to replace."""
     labels = pod["metadata"].get("labels") or {}
     if obj["kind"] == "StatefulSet":
         return labels.get("controller-revision-hash") != (obj.get("status") or {}).get("updateRevision")

@@ -1,5 +1,5 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What the server serves, from its aggregated discovery: two requests (KEP-3352), nothing cached in a file."""
+"""The kinds that the server knows, from its aggregated discovery: two requests (KEP-3352), and no cache file."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .client import Api, segment
 from .identity import group_of
 
 ACCEPT = {"Accept": ",".join(f"application/json;g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList" for version in ("v2", "v2beta1"))}
-# Made by controllers only, some of them with their owner's labels.
+# Only controllers make these, some of them with their owner's labels.
 NEVER_OURS = {"events", "endpoints", "endpointslices", "leases", "controllerrevisions", "replicasets", "nodes", "csinodes", "componentstatuses"}
 
 
@@ -59,7 +59,7 @@ class Discovery:
         return self.known.get((obj["apiVersion"], obj["kind"]))
 
     def listable(self, wanted: Iterable[Resource]) -> list[Resource]:
-        """One resource per kind that can hold our objects; in the version of `wanted` where that has the kind, to compare like with like."""
+        """One resource per kind that can be ours. Its version is that of `wanted` where possible, so that equal objects compare as equal."""
         chosen = {(group_of(r.api_version), r.plural): r for r in wanted}
         return [
             chosen.get(place, resource)

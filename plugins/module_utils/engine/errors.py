@@ -1,5 +1,5 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""A refusal of the API server in words: which object, which field, where in the inventory, and what to do."""
+"""Explains a refusal of the API server: which object, which field, where in the inventory, and what to do."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from .client import ApiError
 from .identity import MANAGED_BY, MANAGER, PART_OF, describe, inventory_of, key_of
 
-# An immutable field means that the object has to be made again; what that costs differs by kind.
+# To change an immutable field the object has to be deleted and made again; what that costs depends on its kind.
 REMEDY = {
     "StatefulSet": "delete only the StatefulSet ({delete} --cascade=orphan: its pods and volumes stay) and run again; "
     "a volume grows by editing its PersistentVolumeClaim",
@@ -28,12 +28,12 @@ IMMUTABLE = (
     "may not change once set",
     "field can not be less than",
 )
-# A whole pod template, say: too long to read, and its values are nobody's business.
+# Such as a whole pod template: too long to read, and its values need not be seen.
 QUOTED = re.compile(r"Invalid value: .{120,}: (?=[^:]+$)", re.DOTALL)
 
 
 def immutable(error: ApiError) -> bool:
-    """True when the field may not change in the life of the object."""
+    """True when the field cannot change during the life of the object."""
     return error.status == 422 and any(mark in error.message.lower() for mark in IMMUTABLE)
 
 
@@ -41,7 +41,7 @@ def explain(obj: dict[str, Any], error: Exception, source: str = "") -> str:
     """One error as one paragraph."""
     meta = obj["metadata"]
     where = [part for part in (f"inventory: {inventory_of(obj)}" if inventory_of(obj) else "", f"template: {source}" if source else "") if part]
-    text = _said(obj, error) if isinstance(error, ApiError) else str(error)
+    text = _refusal(obj, error) if isinstance(error, ApiError) else str(error)
     if isinstance(error, ApiError):
         if immutable(error):
             text += ". To do: " + REMEDY.get(obj["kind"], OTHERS).format(kind=obj["kind"], delete=kubectl("delete", obj))
@@ -52,8 +52,8 @@ def explain(obj: dict[str, Any], error: Exception, source: str = "") -> str:
     return f"{describe(obj)}{' (' + ', '.join(where) + ')' if where else ''}: {text}"
 
 
-def _said(obj: dict[str, Any], error: ApiError) -> str:
-    """The server's words, the field first; its message repeats the causes after the object's name, and quotes what it refuses."""
+def _refusal(obj: dict[str, Any], error: ApiError) -> str:
+    """The server's words, the field first. Its own message repeats the causes after the object's name and quotes the refused value."""
     if obj["kind"] == "Secret" and error.status in (400, 422):  # fields, never values
         return "; ".join(field for field, _message in error.causes if field) + (" is immutable" if immutable(error) else " refused: " + error.reason)
     causes = [(f"{field}: " if field and field != "<nil>" else "") + _short(message) for field, message in error.causes if message]
@@ -71,7 +71,7 @@ def kubectl(verb: str, obj: dict[str, Any]) -> str:
 
 
 def taken(obj: dict[str, Any], whose: str, part_of: str, source: str = "") -> str:
-    """The refusal to take over somebody else's object, with the way out."""
+    """The refusal to take over somebody else's object, with what to do."""
     text = f"an object of this name is there already and is not this platform's: {whose}. Nothing was changed"
     labels = f"{MANAGED_BY}={MANAGER} {PART_OF}={part_of}"
     handing = f"{kubectl('label', obj)} --overwrite {labels} (what the inventory does not have is then taken out of it)"
@@ -79,7 +79,7 @@ def taken(obj: dict[str, Any], whose: str, part_of: str, source: str = "") -> st
 
 
 def shrinking(obj: dict[str, Any], has: str, wants: str, source: str = "") -> str:
-    """The refusal of a claim that asks for less than it did, with the way to another volume."""
+    """The refusal of a claim that asks for less than its volume has, with what to do."""
     delete = kubectl("delete", obj).replace("persistentvolumeclaim", "pvc")
     way = f"save what it holds, delete what uses it and the claim ({delete}), run again and restore"
     return explain(obj, Exception(f"asks for {wants}, and the volume has {has}: a volume does not shrink. Nothing was changed. To do: {way}"), source)

@@ -1,5 +1,5 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What a call is about: its objects on their way, and the refusal that ends it."""
+"""The objects of a call with their state, and the refusal that ends the call."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Refused(Exception):
 
 @dataclass
 class Item:
-    """One object on its way."""
+    """One object: what is desired, what was there before, and what has been done."""
 
     set: str
     desired: dict[str, Any]
@@ -51,9 +51,9 @@ class Item:
 
 @dataclass
 class Plan:
-    """Every object of the call; `complete` unless check mode found a manifest not yet on the server, which the notes say."""
+    """Every object of the call. `complete` is false when check mode found a manifest that is not on the server yet; the notes say so."""
 
     items: list[Item]
     notes: list[str]
     complete: bool = True
-    sensitive: list[str] = field(default_factory=list)  # texts made with secret values
+    sensitive: list[str] = field(default_factory=list)  # texts that contain secret values

@@ -7,7 +7,7 @@ from typing import Any
 
 from .identity import group_of
 
-# What an object needs comes before it. Kinds of one line are applied together.
+# A kind comes after those that it needs. The kinds of one line are applied together.
 RANKS: tuple[tuple[str, ...], ...] = (
     ("Namespace",),
     ("PriorityClass", "RuntimeClass"),

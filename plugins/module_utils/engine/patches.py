@@ -28,15 +28,15 @@ def merge(base: Any, patch: Any) -> Any:
 
 
 def apply_patches(objects: list[dict[str, Any]], patches: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[str]]:
-    """The patched objects, and an error for each patch that matches not exactly one object (a patch may leave out the namespace)."""
+    """The patched objects, and an error for each patch that does not match exactly one object. A patch may leave out the namespace."""
     result, errors = list(objects), []
     for patch in patches:
-        wanted = key_of(patch)
-        found = [index for index, obj in enumerate(result) if wanted in (key_of(obj), key_of(obj)._replace(namespace=""))]
-        if len(found) == 1:
-            result[found[0]] = merge(result[found[0]], {key: value for key, value in patch.items() if key not in ("apiVersion", "kind")})
-        elif not found:
+        target = key_of(patch)
+        matches = [index for index, obj in enumerate(result) if target in (key_of(obj), key_of(obj)._replace(namespace=""))]
+        if len(matches) == 1:
+            result[matches[0]] = merge(result[matches[0]], {key: value for key, value in patch.items() if key not in ("apiVersion", "kind")})
+        elif not matches:
             errors.append(f"patch of {describe(patch)} ({patch['apiVersion']}): no object of the manifests has this kind and name")
         else:
-            errors.append(f"patch of {describe(patch)}: {len(found)} objects have this name, give its namespace")
+            errors.append(f"patch of {describe(patch)}: {len(matches)} objects have this name, give its namespace")
     return result, errors

@@ -1,7 +1,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""When an object is ready, and which pods never will be: pure functions of what the API server says, one table by kind.
+"""Tells when an object is ready, and when it never will be: pure functions of the object's status, in one table by kind.
 
-A predicate gives None for ready, else what is missing in a few words; it raises Hopeless when waiting cannot help.
+A predicate returns None when the object is ready, else what is missing in a few words; it raises Hopeless when waiting cannot help.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from .identity import group_of
 
 
 class Hopeless(Exception):
-    """The object says itself that it will not become ready."""
+    """The object's own status says that it will not become ready."""
 
 
 @dataclass(frozen=True)
 class PodProblem:
-    """Why a pod (or the object that makes pods) does not get on; fatal once seen for `grace` seconds, never when None."""
+    """Why a pod does not run, or is not made. Fatal once it has lasted `grace` seconds; None: never fatal."""
 
     reason: str
     message: str
@@ -32,7 +32,7 @@ class PodProblem:
 
 
 def condition(obj: Object, name: str) -> Mapping[str, Any]:
-    """The condition of that type, or nothing."""
+    """The condition of that type, or an empty dictionary."""
     for item in (obj.get("status") or {}).get("conditions") or []:
         if item.get("type") == name:
             return dict(item)
@@ -40,7 +40,7 @@ def condition(obj: Object, name: str) -> Mapping[str, Any]:
 
 
 def behind(obj: Object) -> str | None:
-    """Controllers write status for a generation; an older one describes the object before our change (a Job's says nothing)."""
+    """Whether the status describes the object before our change, as its older observedGeneration tells (a Job has none)."""
     if obj["kind"] != "Job" and int((obj.get("status") or {}).get("observedGeneration") or 0) < int(obj["metadata"].get("generation") or 0):
         return "its controller has not looked at the change yet"
     return None
@@ -55,7 +55,7 @@ def deployment(obj: Object) -> str | None:
     if behind(obj):
         return behind(obj)
     if progressing.get("reason") == "ProgressDeadlineExceeded":
-        reason = condition(obj, "ReplicaFailure").get("message") or progressing.get("message", "")  # why no pod was made, when none was
+        reason = condition(obj, "ReplicaFailure").get("message") or progressing.get("message", "")  # when no pod was made: why
         raise Hopeless(f"its rollout made no progress for {spec.get('progressDeadlineSeconds', 600)} s: {reason.rstrip('.')}")
     if updated < wanted:
         return f"{updated} of {wanted} pods are of the new revision"
@@ -103,10 +103,10 @@ def job(obj: Object) -> str | None:
 
 def _is_true(name: str, words: str) -> Callable[[Object], str | None]:
     def predicate(obj: Object) -> str | None:
-        found = condition(obj, name)
-        if found.get("status") == "True":
+        state = condition(obj, name)
+        if state.get("status") == "True":
             return None
-        return f"{words}: {found.get('message') or found.get('reason') or 'no status yet'}"
+        return f"{words}: {state.get('message') or state.get('reason') or 'no status yet'}"
 
     return predicate
 
@@ -128,7 +128,7 @@ def issued(obj: Object) -> str | None:
 
 
 def claim(obj: Object) -> str | None:
-    """Pending without a node chosen is what WaitForFirstConsumer looks like; a volume that cannot be made shows in the pod that wants it."""
+    """A claim that waits for its first pod (WaitForFirstConsumer) counts as ready; if its volume cannot be made later, that pod shows it."""
     phase = (obj.get("status") or {}).get("phase")
     if phase == "Lost":
         raise Hopeless("its volume is lost")
@@ -174,7 +174,7 @@ WORKLOADS = {("apps", "Deployment"), ("apps", "StatefulSet"), ("apps", "DaemonSe
 
 
 def unproven(obj: Object) -> bool:
-    """True for a workload whose pods are available the moment they start, even if they end right after: no probe, no minReadySeconds."""
+    """True for a workload without probe and minReadySeconds: its pods count as available when they start, even if they end right after."""
     spec = obj.get("spec") or {}
     if spec.get("replicas") == 0:
         return False
@@ -191,7 +191,7 @@ class Lack(NamedTuple):
 
 
 def lack(obj: Object) -> Lack | None:
-    """None when ready. A kind without a predicate is ready once it is there."""
+    """None when the object is ready. A kind without a predicate is ready once it exists."""
     predicate = PREDICATES.get((group_of(obj["apiVersion"]), obj["kind"]))
     try:
         text = predicate(obj) if predicate else None
@@ -200,7 +200,7 @@ def lack(obj: Object) -> Lack | None:
     return Lack(text, False) if text else None
 
 
-# reason of a waiting container -> seconds after which it is taken for final. The images of a bundle may still be on their way in.
+# reason of a waiting container -> seconds after which it counts as final; until then the images of a bundle may still be imported.
 WAITING = {
     "ErrImagePull": 20.0,
     "ImagePullBackOff": 20.0,
@@ -211,20 +211,20 @@ WAITING = {
     "RunContainerError": 8.0,
 }
 RESTARTS = 3
-UNSCHEDULABLE = 40.0  # a pod being replaced may still hold the room
-# The scheduler's and the quota's words for what passes by itself: a node that starts, a volume being made, a quota not counted yet.
-PASSING = re.compile(
+UNSCHEDULABLE = 40.0  # until then a pod that is being replaced may still occupy the space
+# Words of the scheduler and the quota for problems that end by themselves: a node that starts, a volume being made, a quota not counted yet.
+TRANSIENT = re.compile(
     r"not-ready|unbound immediate|being provisioned|status unknown for quota|waiting for|serviceaccount .* not found|failed calling webhook", re.I
 )
 
 
 def pod_problems(obj: Object, restarts_heal: bool = False) -> Iterator[PodProblem]:
-    """What keeps one pod from running. `restarts_heal`: a Job counts its own failures."""
+    """What keeps one pod from running. `restarts_heal`: restarts are not final, as in a Job, which counts its own failures."""
     status = obj.get("status") or {}
     scheduled = condition(obj, "PodScheduled")
     if scheduled.get("reason") == "Unschedulable":
         message = str(scheduled.get("message") or "")
-        yield PodProblem("Unschedulable", message, None if PASSING.search(message) else UNSCHEDULABLE)
+        yield PodProblem("Unschedulable", message, None if TRANSIENT.search(message) else UNSCHEDULABLE)
     for container in [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]:
         waiting = (container.get("state") or {}).get("waiting") or {}
         last = (container.get("lastState") or {}).get("terminated") or (container.get("state") or {}).get("terminated") or {}
@@ -239,7 +239,7 @@ def pod_problems(obj: Object, restarts_heal: bool = False) -> Iterator[PodProble
 
 
 def issuing_problem(obj: Object) -> PodProblem | None:
-    """A Certificate whose issuing failed: cert-manager tries again only after an hour or more, unless its spec changes."""
+    """The failed attempt to issue a Certificate. cert-manager tries again only after an hour or more, unless the spec changes."""
     issuing, meta = condition(obj, "Issuing"), obj["metadata"]
     if issuing.get("status") != "False" or issuing.get("reason") != "Failed":
         return None
@@ -248,5 +248,5 @@ def issuing_problem(obj: Object) -> PodProblem | None:
 
 
 def creation_problem(message: str) -> PodProblem:
-    """A controller's FailedCreate: quota, LimitRange and Pod Security refuse the pod itself, so there is no pod to look at."""
-    return PodProblem("FailedCreate", message, None if PASSING.search(message) else 20.0)
+    """A controller's FailedCreate: quota, LimitRange or Pod Security refuse the pod, so there is no pod to look at."""
+    return PodProblem("FailedCreate", message, None if TRANSIENT.search(message) else 20.0)

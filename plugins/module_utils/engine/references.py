@@ -1,5 +1,5 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Secret references: `@{prod/DB_PASSWORD}` inside a Secret's stringData, resolved only where the object is sent."""
+"""Secret references: `@{prod/DB_PASSWORD}` in a Secret's stringData, resolved on the server just before the object is sent."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 from .identity import describe, inventory_of
 
 REFERENCE = re.compile(r"@\{([A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+)\}")
-# What a program may print of a secret that nobody told us about: password=..., token: ..., scheme://user:password@host.
+# How a program may print a secret that we do not know: password=..., token: ..., scheme://user:password@host.
 PRINTED = re.compile(
     r"(?i)((?:password|passwd|secret|token|api_?key|private_?key)[\"']?\s*[=:]\s*[\"']?)[^\s\"',;]+|(?<=://)([^\s/:@]*:)[^\s/@]+(?=@)"
 )
@@ -26,14 +26,14 @@ def references_in(obj: Mapping[str, Any]) -> Iterator[str]:
 
 
 def composed(obj: Mapping[str, Any], resolved: Mapping[str, Any]) -> Iterator[str]:
-    """The texts of a resolved Secret that hold a secret value: an URL with a password in it is as secret as the password."""
+    """The texts of a resolved Secret that contain a secret value: a URL with a password in it is as secret as the password."""
     for name, text in (obj.get("stringData") or {}).items() if obj.get("kind") == "Secret" else ():
         if REFERENCE.search(str(text)):
             yield base64.b64decode((resolved.get("data") or {}).get(name, "")).decode()
 
 
 def misplaced(value: Any) -> bool:
-    """True when a reference stands anywhere in `value`: it would reach the cluster as text."""
+    """True when `value` contains a reference anywhere: it would reach the cluster as text."""
     if isinstance(value, dict):
         return any(misplaced(item) for item in value.values())
     if isinstance(value, list):
@@ -42,7 +42,7 @@ def misplaced(value: Any) -> bool:
 
 
 def fill_in(obj: dict[str, Any], secrets: Mapping[str, str]) -> tuple[dict[str, Any], list[str]]:
-    """The Secret with stringData resolved and turned into data (so that comparing is exact), and an error per unknown reference."""
+    """The Secret with stringData resolved and turned into data (so that it compares exactly), and an error per unknown reference."""
     if obj.get("kind") != "Secret" or "stringData" not in obj:
         return obj, []
     data, errors = dict(obj.get("data") or {}), []
@@ -60,25 +60,25 @@ def fill_in(obj: dict[str, Any], secrets: Mapping[str, str]) -> tuple[dict[str, 
 
 
 class Scrubber:
-    """Takes secret values, also in base64, out of any text or result that leaves the module."""
+    """Removes secret values, also in base64, from every text and result that leaves the module."""
 
     def __init__(self, values: Iterable[str]) -> None:
         self.values = [str(value) for value in values]
-        found: set[str] = set()
+        forms: set[str] = set()
         for value in self.values:
             for text in [value, *value.splitlines()]:
-                if len(text) >= 6:  # as it is, as a quoted text, and as a Secret holds it
-                    found.update((text, json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1]))
-                    found.add(base64.b64encode(text.encode()).decode().rstrip("="))
-        self._found = sorted(found, key=len, reverse=True)
+                if len(text) >= 6:  # as it is, as a quoted text, and in base64
+                    forms.update((text, json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1]))
+                    forms.add(base64.b64encode(text.encode()).decode().rstrip("="))
+        self._forms = sorted(forms, key=len, reverse=True)
 
     def text(self, text: str) -> str:
-        for value in self._found:
-            text = text.replace(value, "********")
+        for form in self._forms:
+            text = text.replace(form, "********")
         return text
 
     def log(self, text: str) -> str:
-        """A program's own lines: also what only looks like a secret."""
+        """For a program's own lines: removes also what only looks like a secret."""
         return PRINTED.sub(lambda match: (match.group(1) or match.group(2) or "") + "********", self.text(text))
 
     def all(self, value: Any) -> Any:

@@ -1,5 +1,5 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Waiting until objects are ready, and no longer than there is hope."""
+"""Waits until objects are ready, and gives up early on those that will not become ready."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ REPLACEMENT = 15.0  # seconds for the controller to replace a broken pod of the 
 
 
 class WaitFailed(Exception):
-    """Objects that are not ready, one paragraph each."""
+    """Objects are not ready; one paragraph for each."""
 
     def __init__(self, paragraphs: list[str]) -> None:
         super().__init__("\n".join(paragraphs))
@@ -30,7 +30,7 @@ class WaitFailed(Exception):
 
 
 class Pending(NamedTuple):
-    """An object that is not ready."""
+    """An object that is not ready, and what it lacks."""
 
     obj: dict[str, Any]
     path: str
@@ -49,7 +49,7 @@ class Waiter:
         self._ready: dict[str, float] = {}
 
     def wait(self, objects: Iterable[tuple[dict[str, Any], str]]) -> None:
-        """Objects with their paths. Returns once every one is ready; raises WaitFailed for those that are not in time, or never will be."""
+        """Returns once every object (with its path) is ready; raises WaitFailed for those that are not ready in time, or never will be."""
         pending = [Pending(obj, path, lacking) for obj, path in objects if (lacking := lack(obj))]
         for pause in itertools.chain(INTERVAL, itertools.repeat(1.0)):
             if not pending:
@@ -63,16 +63,16 @@ class Waiter:
             pending = [again for again in self.pool.map(self._look, pending) if again]
 
     def _look(self, pending: Pending) -> Pending | None:
-        """The object as it is now and what it lacks, None when ready."""
-        found = self.api.get(pending.path)
-        if found is None:
+        """The object as it is now and what it lacks; None when it is ready."""
+        obj = self.api.get(pending.path)
+        if obj is None:
             return pending._replace(lacking=Lack("it was deleted meanwhile", True))
-        lacking = lack(found)
+        lacking = lack(obj)
         if lacking:
-            self._ready.pop(found["metadata"]["uid"], None)
+            self._ready.pop(obj["metadata"]["uid"], None)
         else:
-            lacking = self._steady(found)
-        return Pending(found, pending.path, lacking) if lacking else None
+            lacking = self._steady(obj)
+        return Pending(obj, pending.path, lacking) if lacking else None
 
     def _steady(self, obj: dict[str, Any]) -> Lack | None:
         """A workload without a probe has to stay ready for a while: its pods may be about to crash."""
@@ -80,7 +80,7 @@ class Waiter:
         return Lack("it has not been ready for long", False) if unproven(obj) and time.monotonic() - first < STEADY else None
 
     def _hopeless(self, obj: dict[str, Any], lacking: Lack) -> str:
-        """The reason to give up on an object now, or the empty text."""
+        """The reason to give up on an object now; empty when there is none."""
         if lacking.final:
             return lacking.text
         for owner, problem in self._problems(obj):
@@ -98,13 +98,13 @@ class Waiter:
             if failed := issuing_problem(obj):
                 yield obj["metadata"]["uid"], failed
         elif place in WORKLOADS:
-            if behind(obj):  # the pods there are now may be those that the change replaces
+            if behind(obj):  # its present pods may be those that the change replaces
                 return
             failure = condition(obj, "ReplicaFailure")
             if failure.get("status") == "True":
                 yield obj["metadata"]["uid"], creation_problem(str(failure.get("message") or ""))
             elif obj["kind"] != "Deployment" and (obj.get("status") or {}).get("replicas", 0) < (obj.get("spec") or {}).get("replicas", 1):
-                for event in self.diagnosis.events(obj)[-1:]:  # those of an earlier run say nothing about this one
+                for event in self.diagnosis.events(obj)[-1:]:  # not those of an earlier run
                     if event.get("reason") == "FailedCreate" and str(event.get("lastTimestamp") or "") >= self.started:
                         yield obj["metadata"]["uid"], creation_problem(str(event.get("message") or ""))
             for pod in self.diagnosis.pods(obj):

@@ -1,5 +1,5 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""YAML as Kubernetes reads it: objects out of text, and text for diffs.
+"""Reads and writes YAML as Kubernetes does: objects from text, and text for diffs.
 
 PyYAML follows YAML 1.1, where `on` is a boolean, `22:22` is 1342 and `2026-01-01` is a date. Kubernetes' own reader takes the
 last two as text, and a key that is not text cannot be sent as JSON, so the loader here knows only null, true/false, numbers and text.
@@ -17,7 +17,7 @@ try:
 
     Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     Dumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
-except ImportError:  # a bare server in check mode: manifests stay unread and a diff is JSON then
+except ImportError:  # a bare server in check mode: manifests are not read, and a diff is JSON
     yaml = None  # type: ignore[assignment,unused-ignore]
     Base = Dumper = object
 
@@ -28,13 +28,13 @@ FLOAT = re.compile(r"^[-+]?(?:[0-9]+\.[0-9]*(?:[eE][-+]?[0-9]+)?|[0-9]+[eE][-+]?
 
 
 class Loader(Base):  # type: ignore[misc]
-    """The safe loader with the scalars of Kubernetes' reader (a leading zero is still octal: `defaultMode: 0440`)."""
+    """The safe loader, but with the scalars of Kubernetes' reader (a leading zero still means octal: `defaultMode: 0440`)."""
 
     yaml_implicit_resolvers: ClassVar[dict[str, list[tuple[str, re.Pattern[str]]]]] = {}
 
 
 class BlockDumper(Dumper):  # type: ignore[misc]
-    """Several lines as a block, so that a diff of a ConfigMap reads line by line."""
+    """Writes text of several lines as a block, so that a diff of a ConfigMap reads line by line."""
 
 
 if yaml:
