@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, The shaka.platform founders
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""kubectl on the server, for what needs an exec: the Kubernetes client would need its websocket library."""
+"""kubectl on the server, for commands inside pods: a client library would need websockets for these."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ ARGUMENTS: dict[str, Any] = {"kubectl": {"type": "list", "elements": "str", "def
 
 
 class Unanswered(Exception):
-    """What was asked does not answer (yet)."""
+    """There is no answer (yet)."""
 
 
 def until_answered(ask: Callable[[], Result], deadline: float) -> Result:
-    """The answer, for which is asked again until the deadline (of time.monotonic); raises the last Unanswered."""
+    """The answer of `ask`, which is called again until the deadline (of time.monotonic); then the last Unanswered is raised."""
     while True:
         try:
             return ask()
@@ -41,7 +41,7 @@ class Kubectl:
         self.timeout = timeout
 
     def run(self, *arguments: str, text: str | None = None) -> tuple[bool, str]:
-        """(success, its output; on failure the last line it said)."""
+        """(True, output) or (False, last line of the error)."""
         try:
             done = subprocess.run([*self.command, *arguments], input=text or "", capture_output=True, text=True, timeout=self.timeout, check=False)
         except subprocess.TimeoutExpired:
@@ -51,25 +51,25 @@ class Kubectl:
         if done.returncode == 0:
             return True, done.stdout
         lines = (done.stderr or done.stdout).strip().splitlines()
-        said = [line for line in lines if not line.startswith("command terminated with exit code")] or lines  # what the command said, not kubectl
-        return False, said[-1] if said else f"exit code {done.returncode}"
+        own = [line for line in lines if not line.startswith("command terminated with exit code")] or lines  # the command's lines, without kubectl's
+        return False, own[-1] if own else f"exit code {done.returncode}"
 
     def get(self, path: str) -> tuple[Any, str]:
         """(the decoded object, '') or (None, why not)."""
-        ok, said = self.run("get", "--raw", path)
+        ok, output = self.run("get", "--raw", path)
         if not ok:
-            return None, said
+            return None, output
         try:
-            return json.loads(said), ""
+            return json.loads(output), ""
         except ValueError:
-            return None, f"{path} is no JSON"
+            return None, f"{path} is not JSON"
 
     def find(self, path: str) -> Any:
         """The decoded object, None when there is none; raises Unanswered."""
-        found, said = self.get(path)
-        if found is None and "(NotFound)" not in said:
-            raise Unanswered(said)
-        return found
+        obj, problem = self.get(path)
+        if obj is None and "(NotFound)" not in problem:
+            raise Unanswered(problem)
+        return obj
 
     def execute(self, namespace: str, pod: str, *command: str, text: str | None = None) -> tuple[bool, str]:
         return self.run("exec", "--stdin", f"--namespace={namespace}", pod, "--", *command, text=text)

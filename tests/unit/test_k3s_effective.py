@@ -84,7 +84,7 @@ def test_a_hardened_server_passes_also_before_its_first_secret(server: Fake) -> 
     [
         ("anonymous GET /api/v1/namespaces", HttpAnswer(403, {}), "API server answers anonymous requests (403"),
         ("anonymous GET /pods", HttpAnswer(200, {}), "kubelet answers anonymous requests (200"),
-        ("GET /api/v1/nodes/n", HttpAnswer(200, {}), "has not the label tier=db: kubectl label node n"),
+        ("GET /api/v1/nodes/n", HttpAnswer(200, {}), "lacks the label tier=db: kubectl label node n"),
         ("GET /api/v1/nodes/n/proxy/configz", HttpAnswer(200, {"kubeletconfig": {**KUBELET, "maxPods": 110}}), "maxPods 110, not 60"),
         ("GET /api/v1/nodes/n/proxy/configz", HttpAnswer(502, "down"), "cannot be read: 502 down"),
         ("POST /api/v1/namespaces/default/pods?dryRun=All", HttpAnswer(201, {}), "is not refused by Pod Security (201"),
@@ -117,7 +117,7 @@ def test_an_open_audit_log_is_named(server: Fake) -> None:
 
 
 @pytest.mark.parametrize("flag", ["max-pods=9", "--image-gc-high-threshold=90", "pod-max-pids=5"])
-def test_a_flag_of_the_user_stands_over_a_field(server: Fake, flag: str) -> None:
+def test_a_flag_of_the_user_overrides_a_field(server: Fake, flag: str) -> None:
     other = {"maxPods": 9, "imageGCHighThresholdPercent": 90, "podPidsLimit": 5}
     server.answers["GET /api/v1/nodes/n/proxy/configz"] = HttpAnswer(200, {"kubeletconfig": other})
     assert len(server.findings(kubelet_arguments=[flag])) == 2

@@ -1,5 +1,5 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What decides whether an operator gets in: the packet filter and sshd. Each part says what differs, and how it is activated and undone."""
+"""The packet filter and sshd, which decide whether an operator can log in. Each knows what differs, and how to activate and undo a change."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ TABLE = "inet shaka"
 
 
 class AccessError(Exception):
-    """Something about the way in is wrong; the text is for the user, and what ran before still runs."""
+    """Packet filter or sshd could not be changed; the text is for the user. What ran before still runs."""
 
 
 class File(NamedTuple):
@@ -37,16 +37,16 @@ class Part(Protocol):
     files: list[File]
 
     def stale(self, execute: Execute) -> str:
-        """Why what runs is not what the files say; empty when it is."""
+        """Why the running service differs from its files; empty when it does not."""
 
     def problem(self, execute: Execute) -> str:
-        """Why the files, being in place, must not be activated; empty when they may."""
+        """Why the new files, already in place, must not be activated; empty when they may."""
 
     def activate(self, execute: Execute) -> None:
-        """Let the service take its files."""
+        """Make the service read its files."""
 
     def save(self, keep: Path, execute: Execute) -> tuple[list[str], list[str]]:
-        """Keep what runs in a directory; returns the shell lines that bring it back, before and after the files are brought back."""
+        """Save the running state in a directory. Returns the shell lines that restore it: those to run before the files are restored, and after."""
 
 
 def must(execute: Execute, *command: str) -> str:
@@ -67,15 +67,15 @@ class Firewall:
         self.rules, self.unit = rules.path, unit.path
 
     def stale(self, execute: Execute) -> str:
-        # In a network namespace of its own the file yields what the kernel would hold; so rules changed by hand are found.
+        # Loaded into an empty network namespace, the file shows what the kernel should list; so rules changed by hand are found.
         listing = f"nft --stateless --terse list table {TABLE}"
         loaded = f"nft --file {shlex.quote(str(self.rules))} && {listing}"
-        code, wanted, err = execute(["unshare", "--net", "sh", "-c", loaded])
+        code, expected, err = execute(["unshare", "--net", "sh", "-c", loaded])
         if code != 0:
             raise AccessError(f"the packet filter's rules do not load: {err.strip()}")
         code, running, _err = execute(listing.split())
-        if code != 0 or running != wanted:
-            return "the running rules are not those of the file"
+        if code != 0 or running != expected:
+            return "the running rules differ from the file"
         code, _out, _err = execute(["systemctl", "is-enabled", "--quiet", self.unit.name])
         return "" if code == 0 else "its unit is not enabled"
 
@@ -87,7 +87,7 @@ class Firewall:
         must(execute, "systemctl", "enable", "--quiet", self.unit.name)
         must(execute, "systemctl", "reload-or-restart", self.unit.name)
         if why := self.stale(execute):
-            raise AccessError(f"after its activation {why}: journalctl --unit {self.unit.name} says why")
+            raise AccessError(f"after activation {why}: journalctl --unit {self.unit.name} says why")
 
     def save(self, keep: Path, execute: Execute) -> tuple[list[str], list[str]]:
         _code, running, _err = execute(["nft", "list", "table", *TABLE.split()])
@@ -98,7 +98,7 @@ class Firewall:
 
 
 class Sshd:
-    """sshd's own file of settings, which must also be what sshd makes of all its files."""
+    """Our file of sshd's settings, whose values must also be in force after sshd has read all its files."""
 
     name = "sshd"
     unit = "ssh.service"
@@ -108,13 +108,13 @@ class Sshd:
         self.settings, self.user = settings, user
 
     def stale(self, execute: Execute) -> str:
-        # A reload moves the unit's last change of state; settings younger than that are not in force.
+        # A reload counts as a change of the unit's state; settings that are newer than the last one are not in force.
         out = must(execute, "systemctl", "show", "--timestamp=us+utc", "--property=ActiveState,StateChangeTimestamp", self.unit)
         shown = dict(line.split("=", 1) for line in out.splitlines())
         if shown["ActiveState"] != "active":
-            return ""  # its socket starts it, with the files as they are
+            return ""  # its socket starts it with the present files
         since = datetime.datetime.strptime(shown["StateChangeTimestamp"], "%a %Y-%m-%d %H:%M:%S.%f UTC").replace(tzinfo=datetime.timezone.utc)  # noqa: UP017  # for the server's Python
-        return "its settings are younger than its last reload" if self.settings.path.stat().st_mtime > since.timestamp() else ""
+        return "its settings are newer than its last reload" if self.settings.path.stat().st_mtime > since.timestamp() else ""
 
     def problem(self, execute: Execute) -> str:
         code, out, err = execute(["/usr/sbin/sshd", "-t"])
@@ -122,15 +122,15 @@ class Sshd:
             return f"sshd refuses its files: {(err or out).strip()}"
         for user in dict.fromkeys((self.user, "nobody")):
             effective = must(execute, "/usr/sbin/sshd", "-T", "-C", f"user={user},host=localhost,addr=127.0.0.1").lower().splitlines()
-            for wanted in self.expected():
-                if wanted not in effective:
-                    key = wanted.split()[0]
-                    found = next((line for line in effective if line.startswith(f"{key} ")), f"{key}: nothing")
-                    return f"for {user} sshd would use '{found}' instead of '{wanted}'; another file under /etc/ssh sets it first: remove it there"
+            for expected in self.expected():
+                if expected not in effective:
+                    key = expected.split()[0]
+                    actual = next((line for line in effective if line.startswith(f"{key} ")), f"{key}: nothing")
+                    return f"for {user} sshd would use '{actual}' instead of '{expected}'; another file under /etc/ssh sets it first: remove it there"
         return ""
 
     def expected(self) -> list[str]:
-        """The lines of `sshd -T` that the settings before the first Match must yield."""
+        """The lines that `sshd -T` must print because of the settings before the first Match."""
         lines = [line.split(None, 1) for line in self.settings.text.split("\nMatch ")[0].splitlines() if line and not line.startswith("#")]
         return [f"{key} {SYNONYMS.get(value, value)}".lower() for key, value in lines]
 
@@ -142,7 +142,7 @@ class Sshd:
 
 
 def may_log_in(user: str, home: Path, execute: Execute) -> bool:
-    """Whether sshd finds a key for a user. With a command or an authority for keys it cannot be told, and is taken for granted."""
+    """Whether sshd finds a key for a user. Where a command or an authority provides keys, that cannot be known, and is assumed."""
     code, out, _err = execute(["/usr/sbin/sshd", "-T", "-C", f"user={user},host=localhost,addr=127.0.0.1"])
     if code != 0:
         return True

@@ -1,5 +1,5 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Commit-confirm: a change takes itself back unless it is confirmed in time, over a connection that was made after it."""
+"""Commit-confirm: a change is undone by a timer unless a connection that was made after it confirms it in time."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ class Commit:
         return (self.keep / UNDO).exists()
 
     def apply(self, check_mode: bool, seconds: int) -> dict[str, Any]:
-        """Bring files and services to what is wanted; `unconfirmed` in the result asks for confirm()."""
+        """Bring files and services to the desired state; `unconfirmed` in the result means that confirm() must follow."""
         differing = {part.name: [file for file in part.files if _current(file) != (file.text, f"{file.mode:04o}")] for part in self.parts}
         why = {part.name: "" if differing[part.name] else part.stale(self.execute) for part in self.parts}
         changing = [part for part in self.parts if differing[part.name] or why[part.name]]
-        # Nothing of ours differs and yet it is not so: somebody else's setting wins. A check reports it, a run cannot put it right.
+        # None of our files differs, yet other settings are in force: somebody else's file wins. A check reports that, a run cannot correct it.
         overruled = [f"{part.name}: {problem}" for part in self.parts if part not in changing and (problem := part.problem(self.execute))]
         if overruled and not check_mode:
             raise AccessError("; ".join(overruled))
@@ -59,7 +59,7 @@ class Commit:
         return {**result, "unconfirmed": True}
 
     def confirm(self) -> None:
-        """Keep what was applied."""
+        """Stop the timer, so that the change stays."""
         must(self.execute, "systemctl", "stop", f"{TIMER}.timer")
         code, _out, _err = self.execute(["systemctl", "is-active", "--quiet", f"{TIMER}.service"])
         if code == 0 or not self.unconfirmed:
@@ -67,7 +67,7 @@ class Commit:
         shutil.rmtree(self.keep)
 
     def undo(self) -> None:
-        """Take the change back now."""
+        """Undo the change now."""
         if self.unconfirmed:
             must(self.execute, "sh", str(self.keep / UNDO))
         self.execute(["systemctl", "stop", f"{TIMER}.timer"])
@@ -86,9 +86,9 @@ class Commit:
         return candidates
 
     def _arm(self, seconds: int) -> None:
-        """Keep the present state and start the timer that brings it back."""
+        """Save the present state and start the timer that restores it."""
         self.execute(["systemctl", "stop", f"{TIMER}.timer"])
-        if not self.unconfirmed:  # else the state before the unconfirmed change is the one to go back to
+        if not self.unconfirmed:  # otherwise the state saved before the unconfirmed change is the one to restore
             self.keep.mkdir(mode=0o700, parents=True, exist_ok=True)
             write_whole(self.keep / UNDO, self._script(), 0o700)
         must(
@@ -106,7 +106,7 @@ class Commit:
                 files.append(f"cp --preserve {kept} {file.path}")
             else:
                 files.append(f"rm --force {file.path}")
-        lines = ["#!/bin/sh", "# Brings back what let the operator in, before a change that nobody confirmed."]
+        lines = ["#!/bin/sh", "# Undoes a change of packet filter or sshd that nobody confirmed."]
         lines += [line for before, _after in saved for line in before] + files + [line for _before, after in saved for line in after]
         return "\n".join([*lines, f"rm --recursive --force {self.keep}"]) + "\n"
 

@@ -1,5 +1,5 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Files on the server: written whole, put in place by one rename, so that a reader or a power cut sees the old or the new file."""
+"""Writes files on the server. One rename puts each in place, so that readers, and the disk after a power failure, have the old or the new file."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def sha256_of(path: Path) -> str:
 
 
 def place(partial: Path, dest: Path, mode: int) -> None:
-    """Give a complete file, on the same file system, its owner, mode and name; it is on the disk before it has the name."""
+    """Give a complete file, on the same file system, its owner, mode and name; its content is on the disk before it gets the name."""
     remember(dest)
     with partial.open("rb") as source:
         if os.geteuid() == 0:
@@ -48,5 +48,5 @@ def move(source: Path, dest: Path) -> None:
 
 
 def parse_mode(text: str) -> int:
-    """'0755' -> 0o755; ValueError for anything that is no octal number."""
+    """'0755' -> 0o755; ValueError for anything that is not an octal number."""
     return int(text, 8)

@@ -1,7 +1,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What the platform wrote outside of its own directories, and what was there before: the list that playbooks/reset.yml takes back.
+"""Records what the platform wrote outside its own directories, and what was there before; playbooks/reset.yml restores that.
 
-It is kept on the server, so that it also holds what an earlier version, another inventory or an interrupted run wrote.
+The list is kept on the server, so that it includes what an earlier version, another inventory or an interrupted run wrote.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from pathlib import Path
 from typing import Any
 
 LEDGER = Path("/var/lib/shaka/manifest.json")
-# Elsewhere (/var/lib/shaka, /var/lib/rancher, /etc/rancher, /run) whole directories are the platform's.
+# Elsewhere (/var/lib/shaka, /var/lib/rancher, /etc/rancher, /run) whole directories belong to the platform.
 SHARED = ("/etc/", "/usr/local/", "/home/", "/root/")
 OWN = ("/etc/rancher/", "/etc/shaka/")
 CANDIDATE = ".shaka-candidate"
 
 
 def belongs(path: str) -> bool:
-    """Whether a path is one to remember: in a directory that others use, too."""
+    """Whether to record a path: only those in directories that others use, too."""
     return path.startswith(SHARED) and not path.startswith(OWN)
 
 
@@ -36,19 +36,19 @@ def load(ledger: Path = LEDGER) -> dict[str, Any]:
 
 
 def state(path: Path) -> dict[str, Any] | None:
-    """All that is needed to bring a file, a link or a directory's permissions back."""
+    """All that is needed to restore a file, a link or a directory's permissions."""
     try:
-        found = path.lstat()
+        status = path.lstat()
     except (FileNotFoundError, NotADirectoryError):
         return None
-    if stat.S_ISLNK(found.st_mode):
+    if stat.S_ISLNK(status.st_mode):
         return {"link": str(path.readlink())}
-    content = None if stat.S_ISDIR(found.st_mode) else base64.b64encode(path.read_bytes()).decode()
-    return {"mode": stat.S_IMODE(found.st_mode), "uid": found.st_uid, "gid": found.st_gid, "content": content}
+    content = None if stat.S_ISDIR(status.st_mode) else base64.b64encode(path.read_bytes()).decode()
+    return {"mode": stat.S_IMODE(status.st_mode), "uid": status.st_uid, "gid": status.st_gid, "content": content}
 
 
 def remember(dest: Path, ledger: Path = LEDGER) -> None:
-    """Note a path before it is written for the first time; on the disk before it is written."""
+    """Record a path and its state before it is written for the first time; the record is on the disk when this returns."""
     name = str(dest).removesuffix(CANDIDATE)
     if not belongs(name):
         return
@@ -59,7 +59,7 @@ def remember(dest: Path, ledger: Path = LEDGER) -> None:
 
 
 def keep_only(entries: dict[str, Any], ledger: Path = LEDGER) -> None:
-    """Write the whole list; it is on the disk when this returns."""
+    """Replace the list; it is on the disk when this returns."""
     ledger.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
     partial = ledger.with_name(f".{ledger.name}.new")
     partial.unlink(missing_ok=True)
@@ -71,7 +71,7 @@ def keep_only(entries: dict[str, Any], ledger: Path = LEDGER) -> None:
 
 
 def bring_back(path: Path, before: dict[str, Any] | None) -> None:
-    """Make a path what it was before."""
+    """Restore a path to its recorded state."""
     if state(path) == before:
         return
     if before is None:

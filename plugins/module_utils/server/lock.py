@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, The shaka.platform founders
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""One process at a time. The lock is on a directory that is there anyway, so that none is left behind, and ends with its process."""
+"""Lets one process run at a time. The lock is on an existing directory, so no lock file is left behind, and it ends with its process."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from pathlib import Path
 
 
 class Busy(Exception):
-    """Another process has the lock, and did not end in time."""
+    """Another process holds the lock and did not end in time."""
 
 
 @contextlib.contextmanager
 def alone(place: Path, busy: str, patience: float = 0.0) -> Iterator[None]:
-    """Hold the directory's lock; another holder is waited for, `patience` seconds. Raises Busy with that text."""
+    """Hold the directory's lock. Waits `patience` seconds for another holder, then raises Busy with the text `busy`."""
     descriptor = os.open(place, os.O_RDONLY)
     deadline = time.monotonic() + patience
     try:

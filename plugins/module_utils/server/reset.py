@@ -1,5 +1,5 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Takes a platform off a server. Each step finds anew what is there, so that an interrupted reset is completed by the next one."""
+"""Removes the platform from a server. Each step looks for what is left, so that the next reset completes an interrupted one."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ansible_collections.shaka.platform.plugins.module_utils.conventions import 
 from ansible_collections.shaka.platform.plugins.module_utils.server import ledger, traces
 
 Before = dict[str, Any]  # path -> what was there before
-GRACE = 15.0  # seconds that databases get to end by themselves
+GRACE = 15.0  # seconds that databases have to end by themselves
 STATE = "/var/lib/shaka"
 MOUNTED = Path("/proc/self/mounts")
 FIREWALL = "shaka-firewall.service"
@@ -27,10 +27,10 @@ TREES = (
     "/etc/rancher", "/etc/shaka", "/var/lib/rancher/k3s", "/var/lib/kubelet", "/var/lib/cni", "/var/log/pods", "/var/log/containers",
     "/run/k3s", "/run/flannel", "/run/k3s-started-with", "/root/.kube/cache/discovery/127.0.0.1_6443",
 )  # fmt: skip
-# Containerd's, where no other containerd is installed.
+# Removed unless another containerd is installed.
 RUNTIME = ("/run/containerd", "/run/nri", "/opt/containerd")
-CACHE = "/root/.kube/cache/http"  # by content, so nobody can tell whose
-# Removed when they are empty: K3s and kubectl make them, and others may use them.
+CACHE = "/root/.kube/cache/http"  # its files are named by content, so their owner cannot be told
+# Removed when empty: K3s and kubectl make them, and others may use them.
 PLUGINS = "/usr/libexec/kubernetes"
 HOLLOW = (
     f"{PLUGINS}/kubelet-plugins/volume/exec", f"{PLUGINS}/kubelet-plugins/volume", f"{PLUGINS}/kubelet-plugins", PLUGINS,
@@ -38,7 +38,7 @@ HOLLOW = (
 )  # fmt: skip
 TABLES = ("inet shaka", "ip netpol", "ip kube-proxy", "ip6 kube-proxy")
 EMPTY_TABLES = re.compile(r"^ip6? (filter|nat|mangle|raw|security)$")
-# What puts a file's absence in force, by the beginning of its path.
+# Beginning of a path -> command that makes the removal of such a file effective.
 IN_FORCE = {
     "/etc/systemd/journald.conf.d/": "systemctl restart systemd-journald.service",
     "/etc/systemd/system/apt-daily": "systemctl try-restart apt-daily.timer apt-daily-upgrade.timer",
@@ -50,7 +50,7 @@ IN_FORCE = {
 
 
 class Kept(NamedTuple):
-    """What the user wants to stay."""
+    """What the user wants to keep."""
 
     data: bool
     ssh: bool
@@ -61,13 +61,13 @@ def differs(path: str, before: dict[str, Any] | None) -> bool:
 
 
 class Installation:
-    """Finds what is there and takes it away, in an order in which nothing comes back."""
+    """Finds the platform's parts and removes them, in an order in which none comes back."""
 
     def __init__(self, execute: Execute, kept: Kept, users: list[str], account: str) -> None:
         self.execute, self.kept, self.users, self.account = execute, kept, users, account
 
     def listing(self) -> dict[str, list[str]]:
-        """Kind -> names of all that would go now. Empty lists on a bare server."""
+        """Kind -> names of everything that would be removed now. Empty lists on a bare server."""
         entries = self.entries()
         going = [path for path, before in entries.items() if differs(path, before)]
         return {
@@ -85,7 +85,7 @@ class Installation:
         }
 
     def entries(self) -> Before:
-        """What the ledger says was there before, without what stays."""
+        """What the ledger recorded, except for files that are kept."""
         listed = ledger.load()
         return {path: before for path, before in listed.items() if not (self.kept.ssh and path.startswith("/etc/ssh/"))}
 
@@ -93,7 +93,7 @@ class Installation:
         return {path: before for path, before in ledger.load().items() if self.kept.ssh and path.startswith("/etc/ssh/")}
 
     def has_state(self, entries: Before) -> bool:
-        """Whether the platform's own directory holds more than the list of what stays."""
+        """Whether the platform's own directory contains more than the list of kept files."""
         state = Path(STATE)
         if not state.is_dir():
             return False
@@ -107,7 +107,7 @@ class Installation:
         return Path("/etc/systemd/system", unit).exists() or self.execute(["systemctl", "is-active", "--quiet", unit])[0] == 0
 
     def trees(self) -> list[str]:
-        """The platform's own directories that are there; kept volumes stay where they are."""
+        """The platform's own directories that exist; kept volumes stay where they are."""
         found = [tree for tree in TREES if os.path.lexists(tree)]
         if self.kept.data and "/var/lib/rancher/k3s" in found and [path.name for path in Path("/var/lib/rancher/k3s").iterdir()] == ["storage"]:
             found.remove("/var/lib/rancher/k3s")
@@ -118,7 +118,7 @@ class Installation:
         present = [line.removeprefix("table ") for line in out.splitlines()] if code == 0 else []
         own = [table for table in present if table in TABLES]
         if not Path(STATE).is_dir():
-            return own  # a server that others look after may have such tables
+            return own  # without the platform, such tables belong to somebody else
         hollow = [table for table in present if EMPTY_TABLES.match(table) and self.is_hollow(table)]
         return own + hollow
 
@@ -127,7 +127,7 @@ class Installation:
         return code == 0 and traces.is_hollow_table(out)
 
     def rule_sets(self) -> list[str]:
-        """The iptables variants that hold rules of Kubernetes."""
+        """The iptables variants that have rules of Kubernetes."""
         found = []
         for name in ("iptables", "ip6tables", "iptables-legacy", "ip6tables-legacy"):
             names = Path("/proc/net/ip6_tables_names" if name.startswith("ip6") else "/proc/net/ip_tables_names")
@@ -140,7 +140,7 @@ class Installation:
     def address_sets(self) -> list[str]:
         return [name for name in self.execute(["ipset", "list", "-n"])[1].split() if name.startswith("KUBE-")] if shutil.which("ipset") else []
 
-    # --- taking away
+    # --- removal
 
     def remove(self) -> None:
         entries = self.entries()
@@ -149,13 +149,13 @@ class Installation:
         self.end_processes()
         self.unmount()
         self.remove_network()
-        self.stop(unit for unit in units if unit == FIREWALL)  # last: until now it hides what still listens
+        self.stop(unit for unit in units if unit == FIREWALL)  # last: until then it protects programs that still listen
         for path in traces.groups():
             remove_group(path)
         for user in self.users:
             if self.execute(["getent", "passwd", user])[0] == 0:
                 self.must(["userdel", "--remove", user])
-        with self.way_in(entries):
+        with self.checked_ssh_access(entries):
             self.bring_back(entries)
         for tree in self.trees():
             remove_tree(Path(tree), spare=traces.STORAGE if self.kept.data else None)
@@ -168,11 +168,11 @@ class Installation:
 
     def stop(self, units: Iterable[str]) -> None:
         for unit in units:
-            self.execute(["systemctl", "disable", "--now", unit])  # what it leaves is found by the last listing
+            self.execute(["systemctl", "disable", "--now", unit])  # the last listing finds what is left
 
     @contextlib.contextmanager
-    def way_in(self, entries: Before) -> Iterator[None]:
-        """Sshd's settings of the platform go only if what is left still lets this connection's user in with a key."""
+    def checked_ssh_access(self, entries: Before) -> Iterator[None]:
+        """Remove the platform's settings of sshd only if this connection's user can still log in with a key without them; else restore them."""
         ours = {path: ledger.state(Path(path)) for path in entries if path.startswith("/etc/ssh/")}
         yield
         if not ours:
@@ -184,10 +184,10 @@ class Installation:
             for path, state in ours.items():
                 ledger.bring_back(Path(path), state)
             why = err.strip() or f"{self.account} could not log in with a key"
-            raise OSError(f"sshd's settings of the platform stay, because without them: {why}; correct /etc/ssh/sshd_config and run it again")
+            raise OSError(f"the platform's settings of sshd stay, because without them: {why}; correct /etc/ssh/sshd_config and run it again")
 
     def end_processes(self) -> None:
-        """Politely first, since databases among them may have volumes that stay; then for good, until none is left."""
+        """SIGTERM first, since databases may have volumes that are kept; then SIGKILL, until no process is left."""
         deadline = time.monotonic() + GRACE
         for pid in traces.processes():
             send(pid, signal.SIGTERM)
@@ -211,7 +211,7 @@ class Installation:
         for path in Path("/run/netns").glob("cni-*"):
             path.unlink()
         for name in traces.interfaces():
-            if Path("/sys/class/net", name).exists():  # its other end may have gone and taken it along
+            if Path("/sys/class/net", name).exists():  # it disappears together with its other end
                 self.must(["ip", "link", "delete", name], allowed=(0, 1))
         for name in self.rule_sets():
             rest = traces.foreign_rules(self.execute([f"{name}-save"])[1])
@@ -222,7 +222,7 @@ class Installation:
             self.must(["ipset", "destroy", name])
 
     def bring_back(self, entries: Before) -> None:
-        """Every file as it was before the platform; directories that it made and nobody else uses go with their last file."""
+        """Restore every file to its state before the platform, and remove directories that are empty then and belong to no package."""
         for path in traces.leftovers(entries):
             path.unlink()
         for path in traces.links():
@@ -233,7 +233,7 @@ class Installation:
                 self.remove_parents(Path(name))
 
     def remove_parents(self, path: Path) -> None:
-        """Remove a file's directories, upwards, as long as they are empty and no package has them."""
+        """Remove a file's directories, upwards, as long as they are empty and belong to no package."""
         for folder in path.parents:
             ours = str(folder).startswith("/etc/") and folder.is_dir() and not any(folder.iterdir())
             if not ours or self.execute(["dpkg-query", "--search", str(folder)])[0] == 0:
@@ -241,7 +241,7 @@ class Installation:
             folder.rmdir()
 
     def forget(self) -> None:
-        """The platform's own directory last: it holds the list that the next reset would go by. What stays, stays listed."""
+        """Remove the platform's own directory, last of all: it has the list that the next reset needs. Kept files stay listed."""
         if not shutil.which("containerd"):
             for name in RUNTIME:
                 remove_tree(Path(name))
@@ -273,13 +273,13 @@ def send(pid: int, number: signal.Signals) -> None:
 
 
 def remove_group(path: Path) -> None:
-    """Remove a control group and those below it; their processes have ended."""
+    """Remove a control group and those below it, after their processes have ended."""
     for folder, _folders, _files in os.walk(path, topdown=False):
         Path(folder).rmdir()
 
 
 def remove_tree(path: Path, spare: str | None = None) -> None:
-    """Remove a directory with all that it holds, but for one below it. A mount is emptied and stays, as it is the server's."""
+    """Remove a directory with its content, except for `spare` below it. A mount point is emptied and stays, since it belongs to the server."""
     if spare and f"{spare}/".startswith(f"{path}/") and str(path) != spare:
         for entry in path.iterdir():
             remove_tree(entry, spare)

@@ -1,5 +1,5 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Swap of any origin (fstab, systemd units, zram): found, and kept off now and at the next boot."""
+"""Finds swap of any origin (fstab, systemd units, zram), and turns it off now and for the next boot."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class SwapError(Exception):
 
 
 class Step(NamedTuple):
-    """One thing that differs: what is, what will be, and how."""
+    """One difference: the state before, the state after, and how to get there."""
 
     before: str
     after: str
@@ -47,9 +47,9 @@ def in_use(swaps: str) -> int:
 
 
 def available(meminfo: str) -> int:
-    """Bytes of memory that can still be had, from the text of /proc/meminfo."""
-    found = re.search(r"^MemAvailable:\s+(\d+) kB", meminfo, re.MULTILINE)
-    return int(found[1]) * 1024 if found else 0
+    """Bytes of memory that are still available, from the text of /proc/meminfo."""
+    match = re.search(r"^MemAvailable:\s+(\d+) kB", meminfo, re.MULTILINE)
+    return int(match[1]) * 1024 if match else 0
 
 
 def is_container(root: Path) -> bool:
@@ -84,20 +84,20 @@ def _switch_off(path: str, root: Path, execute: Execute) -> None:
 
 
 def steps(root: Path, execute: Execute) -> list[Step]:
-    """What has to be done until there is no swap, now and at boot."""
-    found: list[Step] = []
+    """The steps after which there is no swap, now and at boot."""
+    result: list[Step] = []
     fstab = root / "etc/fstab"
     text = fstab.read_text() if fstab.exists() else ""
     if without_swap(text) != text:
         mode = fstab.stat().st_mode & 0o777
-        found.append(Step("/etc/fstab: swap", "/etc/fstab: no swap", lambda: write_whole(fstab, without_swap(text), mode)))
+        result.append(Step("/etc/fstab: swap", "/etc/fstab: no swap", lambda: write_whole(fstab, without_swap(text), mode)))
     configuration = root / ZRAM_CONFIGURATION
     if (root / ZRAM_GENERATOR).exists() and (not configuration.exists() or configuration.read_text()):
-        found.append(Step("zram-generator: swap", "zram-generator: no swap", lambda: write_whole(configuration, "", 0o644)))
+        result.append(Step("zram-generator: swap", "zram-generator: no swap", lambda: write_whole(configuration, "", 0o644)))
     service = root / "etc/systemd/system" / ZRAM_SERVICE
     if (root / "usr/lib/systemd/system" / ZRAM_SERVICE).exists() and not service.is_symlink():
-        found.append(Step(f"{ZRAM_SERVICE}: starts", f"{ZRAM_SERVICE}: masked", lambda: _must(execute, "systemctl", "mask", "--now", ZRAM_SERVICE)))
+        result.append(Step(f"{ZRAM_SERVICE}: starts", f"{ZRAM_SERVICE}: masked", lambda: _must(execute, "systemctl", "mask", "--now", ZRAM_SERVICE)))
     for line in (root / "proc/swaps").read_text().splitlines()[1:]:
         path = line.split()[0]
-        found.append(Step(f"swap {path}: on", f"swap {path}: off", partial(_switch_off, path, root, execute)))
-    return found
+        result.append(Step(f"swap {path}: on", f"swap {path}: off", partial(_switch_off, path, root, execute)))
+    return result

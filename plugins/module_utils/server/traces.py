@@ -1,7 +1,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What a platform leaves on a server, kind by kind, and how to tell it from what is not the platform's. Reads only.
+"""Finds the traces of a platform on a server, kind by kind, and tells them from those of others. Reads only.
 
-What K3s leaves is what its own k3s-killall.sh and k3s-uninstall.sh take away (https://docs.k3s.io/upgrades/killall,
+The traces of K3s are those that its own k3s-killall.sh and k3s-uninstall.sh remove (https://docs.k3s.io/upgrades/killall,
 /installation/uninstall): processes of containers, mounts, network namespaces, interfaces, packet filter rules, ipsets and directories.
 """
 
@@ -23,7 +23,7 @@ RULE = re.compile(r"KUBE-|CNI-|flannel", re.IGNORECASE)
 
 
 class VolumeTrace(NamedTuple):
-    """A volume of a pod: where its claim was, and its size."""
+    """A volume of a pod: its directory, its claim and its size."""
 
     path: Path
     claim: str
@@ -37,21 +37,21 @@ def is_platforms(program: str, groups: str) -> bool:
 
 def processes(proc: Path = Path("/proc")) -> dict[int, str]:
     """Process id -> command name."""
-    found: dict[int, str] = {}
+    result: dict[int, str] = {}
     for entry in proc.iterdir():
         if not entry.name.isdigit():
             continue
         try:
             program = os.readlink(entry / "exe")  # noqa: PTH115 (Path.readlink makes '/x (deleted)' no better)
             if is_platforms(program, (entry / "cgroup").read_text(encoding="utf-8")):
-                found[int(entry.name)] = (entry / "comm").read_text(encoding="utf-8", errors="replace").strip()
+                result[int(entry.name)] = (entry / "comm").read_text(encoding="utf-8", errors="replace").strip()
         except OSError:
-            continue  # it ended, or is one of the kernel's
-    return found
+            continue  # it has ended, or belongs to the kernel
+    return result
 
 
 def unescaped(text: str) -> str:
-    """A path as /proc/self/mounts writes it: blanks and the like are octal."""
+    """The path that /proc/self/mounts writes with octal codes for blanks and the like."""
     return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match.group(1), 8)), text)
 
 
@@ -62,13 +62,13 @@ def mount_points(text: str) -> list[str]:
 
 
 def mounts(text: str, fstab: str) -> list[str]:
-    """The platform's mount points, the deepest and latest first. Where the kubelet finds a private root it mounts its directory over itself."""
+    """The platform's mount points, the deepest and latest first, including the kubelet's directory where the kubelet has mounted it over itself."""
     lasting = mount_points(fstab)
     return [point for point in reversed(mount_points(text)) if point.startswith(MOUNTS) or (point == KUBELET and point not in lasting)]
 
 
 def interfaces(net: Path = Path("/sys/class/net")) -> list[str]:
-    """Bridges and tunnels of the pods' network, after the ends of the pods' own."""
+    """The interfaces of the pods' network: first the ends that lead to pods, then bridges and tunnels."""
     found = []
     for device in sorted(net.iterdir()) if net.is_dir() else ():
         master = device / "master"
@@ -78,7 +78,7 @@ def interfaces(net: Path = Path("/sys/class/net")) -> list[str]:
 
 
 def foreign_rules(saved: str) -> str:
-    """The output of iptables-save without what kube-proxy, the CNI plugins and the network policies put there."""
+    """The output of iptables-save without the rules of kube-proxy, the CNI plugins and the network policies."""
     return "".join(line for line in saved.splitlines(keepends=True) if not RULE.search(line))
 
 
@@ -125,7 +125,7 @@ def links(folder: Path = Path("/usr/local/bin")) -> list[Path]:
 
 
 def leftovers(paths: Iterable[str]) -> list[Path]:
-    """Halves that an interrupted run left beside its files."""
+    """Unfinished files that an interrupted run left beside the finished ones."""
     patterns = ("{}.shaka-new", "{}.shaka-candidate")
     beside = [Path(pattern.format(path)) for path in paths for pattern in patterns]
     folders = {Path(path).parent for path in paths}
@@ -134,7 +134,7 @@ def leftovers(paths: Iterable[str]) -> list[Path]:
 
 
 def last_backups(objects: Iterable[Mapping[str, Any]]) -> dict[str, str]:
-    """Namespace -> time of the last backup, from the CronJobs and Jobs that take backups; empty where there was none."""
+    """Namespace -> time of its last backup, from the CronJobs and Jobs of backups; an empty time where there was none."""
     latest: dict[str, str] = {}
     for item in objects:
         if "postgres-backup" in item["metadata"]["name"]:

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, The shaka.platform founders
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What verify concludes from what it saw: checks that passed or failed, and the tables a person reads. Pure."""
+"""Judges what verify's probes saw: checks that passed or failed, and tables for a person. Pure."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Check(NamedTuple):
 
 
 class Table(NamedTuple):
-    """As the progress callback prints it; `failed` are the positions of rows in which a check failed."""
+    """A table for the callback progress to print; `failed` are the positions of rows with a failed check."""
 
     title: str
     columns: Sequence[str]
@@ -54,7 +54,7 @@ class Verdict(NamedTuple):
 
 
 def no_cluster(why: str) -> Verdict:
-    """There is nothing to look at."""
+    """The verdict when the Kubernetes API does not answer."""
     return Verdict([Check("cluster", "server", False, f"the Kubernetes API does not answer: {why}")], [])
 
 
@@ -64,21 +64,21 @@ def evaluate(model: Mapping[str, Any], facts: Facts, limits: Limits) -> Verdict:
     rows: list[list[str]] = []
     failed: list[int] = []
     for position, (name, env) in enumerate(model["environments"].items()):
-        found = environment_checks(name, env, f"{model['name']}-api-tls", facts, limits)
-        checks += found
-        told = {check.name: check.detail if check.ok else "FAILED" for check in found}  # why, say the findings
-        rows.append([name, env["namespace"], *(told[key] for key in ("postgres", "redis", "https", "certificate", "pods", "backup"))])
-        failed += [] if all(check.ok for check in found) else [position]
+        own = environment_checks(name, env, f"{model['name']}-api-tls", facts, limits)
+        checks += own
+        cells = {check.name: check.detail if check.ok else "FAILED" for check in own}  # the findings say why
+        rows.append([name, env["namespace"], *(cells[key] for key in ("postgres", "redis", "https", "certificate", "pods", "backup"))])
+        failed += [] if all(check.ok for check in own) else [position]
     tables = [Table("environments", ["environment", "namespace", "postgres", "redis", "https", "certificate", "pods", "backup"], rows, failed)]
 
     others = {name: spec["namespace"] for name, spec in model["namespaces"].items()}
     others.update({name: name for name in SYSTEM_NAMESPACES})
-    # a further namespace may be empty so far
-    found = [pods_check(name, namespace, facts, namespace in SYSTEM_NAMESPACES) for name, namespace in others.items()]
-    found += node_checks(facts)
-    checks += found
-    rows = [[check.scope, check.name, check.detail if check.ok else f"FAILED {check.detail}"] for check in found]
-    tables.append(Table("server", ["scope", "check", "result"], rows, [position for position, check in enumerate(found) if not check.ok]))
+    # a namespace of the inventory's own may still be empty
+    shared = [pods_check(name, namespace, facts, namespace in SYSTEM_NAMESPACES) for name, namespace in others.items()]
+    shared += node_checks(facts)
+    checks += shared
+    rows = [[check.scope, check.name, check.detail if check.ok else f"FAILED {check.detail}"] for check in shared]
+    tables.append(Table("server", ["scope", "check", "result"], rows, [position for position, check in enumerate(shared) if not check.ok]))
     tables.append(Table("memory by component", ["component", "pods", "used"], memory_rows(facts)))
     return Verdict(checks, tables)
 
@@ -96,7 +96,7 @@ def environment_checks(name: str, env: Mapping[str, Any], certificate: str, fact
 
 
 def certificate_check(scope: str, namespace: str, name: str, answer: Https, facts: Facts, least: int) -> Check:
-    """The served certificate is trusted, and cert-manager's Certificate is Ready and lasts."""
+    """The served certificate is trusted, and cert-manager's Certificate is Ready and valid for long enough."""
     stored = next(iter(_named(facts.lists.get("certificates"), namespace, name)), None)
     if stored is None:
         return Check("certificate", scope, False, f"no Certificate {name}")
@@ -106,15 +106,15 @@ def certificate_check(scope: str, namespace: str, name: str, answer: Https, fact
     if ready.get("status") != "True":
         return Check("certificate", scope, False, f"not Ready: {ready.get('message') or ready.get('reason') or 'not issued yet'}")
     if days is None or days < least:
-        return Check("certificate", scope, False, f"{days} days left, at least {least} wanted")
+        return Check("certificate", scope, False, f"{days} days left, at least {least} required")
     if not answer.trusted:
-        return Check("certificate", scope, False, f"the served one is not trusted: {answer.detail}")
+        return Check("certificate", scope, False, f"the served certificate is not trusted: {answer.detail}")
     return Check("certificate", scope, True, f"{days} d, {answer.issuer}" if answer.issuer else f"{days} d")
 
 
 def pods_check(scope: str, namespace: str, facts: Facts, needed: bool = True) -> Check:
-    """Pods and what makes them are ready, and none was killed for memory within a day. Pods of Jobs come and go; those being deleted do not count."""
-    mine = [pod for pod in facts.lists.get("pods") or () if pod["metadata"]["namespace"] == namespace and not _passing(pod)]
+    """Pods and workloads are ready, and no pod was killed for lack of memory within a day. Pods of Jobs and pods being deleted do not count."""
+    mine = [pod for pod in facts.lists.get("pods") or () if pod["metadata"]["namespace"] == namespace and not _is_temporary(pod)]
     ready = [pod for pod in mine if _is_ready(pod)]
     statuses = [status for pod in mine for status in pod.get("status", {}).get("containerStatuses", ())]
     restarts = sum(status.get("restartCount", 0) for status in statuses)
@@ -127,7 +127,7 @@ def pods_check(scope: str, namespace: str, facts: Facts, needed: bool = True) ->
 
 
 def backup_check(scope: str, env: Mapping[str, Any], facts: Facts, hours: int) -> Check:
-    """When the last backup succeeded. It must be recent where there is a schedule; a schedule too young to have run is fine."""
+    """The last successful backup is recent, where there is a schedule. A schedule that is too new to have run passes."""
     namespace, schedule = env["namespace"], env.get("backup", {}).get("schedule") or ""
     jobs = [job for job in facts.lists.get("jobs") or () if is_backup(job) and job["metadata"]["namespace"] == namespace]
     ends = [job.get("status", {}).get("completionTime") for job in jobs if job.get("status", {}).get("succeeded")]
@@ -137,40 +137,40 @@ def backup_check(scope: str, env: Mapping[str, Any], facts: Facts, hours: int) -
     if last:
         age = facts.now - _seconds(last)
         size = re.search(r"^backup \S+: (\d+) bytes", facts.backup_logs.get(scope, ""), re.MULTILINE)
-        told = f"{last[:16].replace('T', ' ')}Z ({_age(age)} ago{', ' + _size(int(size[1])) if size else ''})"
+        when = f"{last[:16].replace('T', ' ')}Z ({_age(age)} ago{', ' + _size(int(size[1])) if size else ''})"
     else:
         age = facts.now - min((_seconds(cron["metadata"]["creationTimestamp"]) for cron in crons), default=0.0)
-        told = "never" if schedule else "never (manual)"
+        when = "never" if schedule else "never (manual)"
     if schedule and not crons:
         return Check("backup", scope, False, "no CronJob postgres-backup")
     if schedule and age > hours * HOUR:
-        return Check("backup", scope, False, f"{told}, at most {hours} h wanted")
-    return Check("backup", scope, True, told)
+        return Check("backup", scope, False, f"{when}, at most {hours} h allowed")
+    return Check("backup", scope, True, when)
 
 
 def node_checks(facts: Facts) -> list[Check]:
-    """Each node is ready and under no pressure; what its pods ask for, of what it can give."""
+    """Each node is ready and under no pressure. Also shows how much of its resources the pods request; that never fails."""
     checks = []
     for node in facts.lists.get("nodes") or ():
         name, status = node["metadata"]["name"], node.get("status", {})
         conditions = {entry["type"]: entry["status"] for entry in status.get("conditions", ())}
-        wanted = {**dict.fromkeys(conditions, "False"), "Ready": "True"}
-        wrong = [f"{kind} is {conditions.get(kind, 'missing')}" for kind, state in wanted.items() if conditions.get(kind) != state]
+        healthy = {**dict.fromkeys(conditions, "False"), "Ready": "True"}
+        wrong = [f"{kind} is {conditions.get(kind, 'missing')}" for kind, state in healthy.items() if conditions.get(kind) != state]
         checks.append(Check("node", name, not wrong, ", ".join(wrong) or "Ready"))
         pods = [pod for pod in facts.lists.get("pods") or () if pod["spec"].get("nodeName") == name and not _finished(pod)]
         able = status.get("allocatable", {})
         cpu, memory = (sum(_requested(pod, resource) for pod in pods) for resource in ("cpu", "memory"))
-        told = [
+        shares = [
             f"cpu {round(cpu * 1000)}m of {round(quantity(able.get('cpu')) * 1000)}m",
             f"memory {_size(memory)} of {_size(quantity(able.get('memory')))}",
             f"pods {len(pods)} of {able.get('pods', '?')}",
         ]
-        checks.append(Check("requests", name, True, ", ".join(told)))
+        checks.append(Check("requests", name, True, ", ".join(shares)))
     return checks
 
 
 def memory_rows(facts: Facts) -> list[list[str]]:
-    """Who uses the memory, most first. Of pods what metrics.k8s.io says, of the K3s service the sum of its processes' PSS."""
+    """The components by the memory that they use, most first: pods from metrics.k8s.io, the K3s service as the sum of its processes' PSS."""
     used: dict[str, tuple[int, float]] = {}
     labels = {(pod["metadata"]["namespace"], pod["metadata"]["name"]): pod["metadata"].get("labels") or {} for pod in facts.lists.get("pods") or ()}
     for entry in facts.lists.get("pod_metrics") or ():
@@ -194,17 +194,17 @@ def quantity(text: Any) -> float:
 
 
 def _lacking(facts: Facts, namespace: str) -> list[str]:
-    """Workloads with fewer ready pods than they want, also where no pod could be made at all (a quota, say)."""
+    """Workloads with fewer ready pods than they should have, also where no pod could be made (because of a quota, say)."""
     lacking = []
     for item in [*(facts.lists.get("deployments") or ()), *(facts.lists.get("statefulsets") or ())]:
-        ready, wanted = item.get("status", {}).get("readyReplicas") or 0, item["spec"].get("replicas", 1)
-        if item["metadata"]["namespace"] == namespace and ready < wanted:
-            lacking.append(f"{item['metadata']['name']} has {ready} of {wanted} ready")
+        ready, replicas = item.get("status", {}).get("readyReplicas") or 0, item["spec"].get("replicas", 1)
+        if item["metadata"]["namespace"] == namespace and ready < replicas:
+            lacking.append(f"{item['metadata']['name']} has {ready} of {replicas} ready")
     return lacking
 
 
 def _requested(pod: Mapping[str, Any], resource: str) -> float:
-    """As the scheduler counts: containers add up; an init container counts alone, one that keeps running (a sidecar) with them."""
+    """A pod's request as the scheduler counts it: containers add up, with init containers that keep running; another init container counts alone."""
     spec = pod["spec"]
     together = sum(_request(container, resource) for container in spec.get("containers", ()))
     alone = 0.0
@@ -224,7 +224,7 @@ def _finished(pod: Mapping[str, Any]) -> bool:
     return pod.get("status", {}).get("phase") in ("Succeeded", "Failed")
 
 
-def _passing(pod: Mapping[str, Any]) -> bool:
+def _is_temporary(pod: Mapping[str, Any]) -> bool:
     owners = [owner.get("kind") for owner in pod["metadata"].get("ownerReferences") or ()]
     return "Job" in owners or bool(pod["metadata"].get("deletionTimestamp")) or pod.get("status", {}).get("phase") == "Succeeded"
 

@@ -1,7 +1,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Is K3s's hardening in force? Each check asks the running server and answers with a sentence for what is wrong.
+"""Checks that K3s's hardening is in force. Each check asks the running server and yields a sentence for each thing that is wrong.
 
-With the system's Python alone, over the administrator's certificate: what is judged here must not depend on the client's venv, nor on kubectl.
+It needs only the system's Python and the administrator's certificate: the verdict must depend neither on the engine's venv nor on kubectl.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from typing import Any, NamedTuple
 
 API, KUBELET, READ_ONLY = 6443, 10250, 10255  # TCP ports
 TIMEOUT = 10  # seconds for one question
-LOG_TAIL = 1 << 20  # bytes of the audit log's end in which the check's own request must be
-# Fields of the kubelet's configuration whose flag has another name.
+LOG_TAIL = 1 << 20  # bytes at the end of the audit log, among which the check's own request must be
+# Field of the kubelet's configuration -> its flag, where the names differ.
 FLAGS = {"podPidsLimit": "pod-max-pids"}
 
 
@@ -38,7 +38,7 @@ class HttpAnswer(NamedTuple):
 
 
 class ApiProbe:
-    """The server on this machine, asked as its administrator or as nobody."""
+    """Asks the API server and the kubelet on this machine, as the administrator or anonymously."""
 
     def __init__(self, state: Path) -> None:
         self.state = state
@@ -46,7 +46,7 @@ class ApiProbe:
     def ask(
         self, path: str, method: str = "GET", body: Any = None, *, anonymous: bool = False, port: int = API, headers: Mapping[str, str] | None = None
     ) -> HttpAnswer:
-        """One question over TLS. NotReady when there is no answer."""
+        """One request over TLS. Raises NotReady when there is no answer."""
         tls = self.state / "server/tls"
         try:
             context = ssl.create_default_context(cafile=str(tls / "server-ca.crt"))
@@ -69,7 +69,7 @@ class ApiProbe:
 
 
 def wait_until_ready(api: ApiProbe, node: str, seconds: float, pause: float) -> None:
-    """Return once the node is Ready; NotReady with the last reason when it is not in time."""
+    """Return once the node is Ready. Raises NotReady with the last reason when it is not Ready in time."""
     deadline = time.monotonic() + seconds
     while True:
         try:
@@ -84,35 +84,35 @@ def wait_until_ready(api: ApiProbe, node: str, seconds: float, pause: float) -> 
 
 
 def not_ready(answer: HttpAnswer, node: str) -> str:
-    """Why a node is not Ready; empty when it is."""
+    """Why a node is not Ready; empty when it is Ready."""
     if answer.status != http.client.OK:
         return f"{answer.status} {answer.message}"
     ready: Mapping[str, Any] = next((entry for entry in answer.body.get("status", {}).get("conditions", ()) if entry["type"] == "Ready"), {})
     return "" if ready.get("status") == "True" else str(ready.get("message") or "it says nothing yet")
 
 
-def findings(api: ApiProbe, wanted: Mapping[str, Any], *, may_write: bool) -> list[str]:
-    """All checks; one that gets no answer is a finding, too."""
+def findings(api: ApiProbe, expected: Mapping[str, Any], *, may_write: bool) -> list[str]:
+    """The findings of all checks; a check that gets no answer is a finding, too."""
     checks: list[Callable[[], Iterator[str]]] = [
         lambda: anonymous_access(api),
-        lambda: node_labels(api, wanted["node"], wanted["labels"]),
-        lambda: kubelet_settings(api, wanted["node"], wanted["kubelet"], wanted["kubelet_arguments"]),
-        lambda: pod_security(api, wanted["pod_security"]),
-        lambda: node_restriction(api, wanted["node"]),
-        lambda: encryption(api, wanted["encryption"], may_write),
-        lambda: audit_log(api, Path(wanted["audit_log"])),
+        lambda: node_labels(api, expected["node"], expected["labels"]),
+        lambda: kubelet_settings(api, expected["node"], expected["kubelet"], expected["kubelet_arguments"]),
+        lambda: pod_security(api, expected["pod_security"]),
+        lambda: node_restriction(api, expected["node"]),
+        lambda: encryption(api, expected["encryption"], may_write),
+        lambda: audit_log(api, Path(expected["audit_log"])),
     ]
-    found: list[str] = []
+    result: list[str] = []
     for check in checks:
         try:
-            found += check()
+            result += check()
         except NotReady as error:
-            found.append(str(error))
-    return found
+            result.append(str(error))
+    return result
 
 
 def anonymous_access(api: ApiProbe) -> Iterator[str]:
-    """CIS 1.2.1, 4.2.1 and 4.2.4: who shows no certificate is refused, and the kubelet's port without TLS is closed."""
+    """CIS 1.2.1, 4.2.1 and 4.2.4: requests without a certificate are refused, and the kubelet's port without TLS is closed."""
     for name, port, path in (("API server", API, "/api/v1/namespaces"), ("kubelet", KUBELET, "/pods")):
         status = api.ask(path, anonymous=True, port=port).status
         if status != http.client.UNAUTHORIZED:
@@ -128,11 +128,11 @@ def node_labels(api: ApiProbe, node: str, labels: Sequence[str]) -> Iterator[str
     for label in labels:
         name, _equals, value = label.partition("=")
         if has.get(name) != value:
-            yield f"the node has not the label {label}: kubectl label node {node} --overwrite {label}"
+            yield f"the node lacks the label {label}: kubectl label node {node} --overwrite {label}"
 
 
 def kubelet_settings(api: ApiProbe, node: str, fields: Mapping[str, Any], arguments: Sequence[str]) -> Iterator[str]:
-    """What the running kubelet says of its settings; a flag stands over a field, and is the user's."""
+    """The running kubelet has the configured values. A field that one of the user's flags overrides is not checked."""
     flags = {argument.removeprefix("--").partition("=")[0] for argument in arguments}
     answer = api.ask(f"/api/v1/nodes/{node}/proxy/configz")
     if answer.status != http.client.OK:
@@ -140,17 +140,17 @@ def kubelet_settings(api: ApiProbe, node: str, fields: Mapping[str, Any], argume
         return
     running = answer.body.get("kubeletconfig", {})
     for name, value in fields.items():
-        if running.get(name) != value and not any(stands_over(flag, name) for flag in flags):
+        if running.get(name) != value and not any(overrides(flag, name) for flag in flags):
             yield f"the kubelet runs with {name} {running.get(name)!r}, not {value!r}"
 
 
-def stands_over(flag: str, field: str) -> bool:
+def overrides(flag: str, field: str) -> bool:
     """Whether a flag of the kubelet sets a field of its configuration: image-gc-high-threshold is imageGCHighThresholdPercent."""
     return field.lower().startswith(flag.replace("-", "")) or FLAGS.get(field) == flag
 
 
 def pod_security(api: ApiProbe, standard: str) -> Iterator[str]:
-    """A privileged pod is refused where no label says otherwise."""
+    """A privileged pod is refused in a namespace without a label of its own."""
     if standard == "privileged":
         return
     container = {"name": "main", "image": "none.invalid/none", "securityContext": {"privileged": True}}
@@ -169,7 +169,7 @@ def node_restriction(api: ApiProbe, node: str) -> Iterator[str]:
 
 
 def encryption(api: ApiProbe, provider: str, may_write: bool) -> Iterator[str]:
-    """No Secret lies in the datastore as plain text, or encrypted by another provider."""
+    """Every Secret in the datastore is encrypted, and by this provider."""
     database, probe = api.state / "server/db/state.db", ""
     rows = stored_secrets(database)
     if not rows and may_write:
@@ -190,7 +190,7 @@ def encryption(api: ApiProbe, provider: str, may_write: bool) -> Iterator[str]:
 
 
 def stored_secrets(database: Path) -> list[tuple[str, bytes]]:
-    """Key and first bytes of each Secret as it lies in K3s's SQLite datastore."""
+    """Key and first bytes of each Secret, as stored in K3s's SQLite datastore."""
     query = """
         SELECT name, CAST(substr(value, 1, 64) AS BLOB) FROM kine AS k
         WHERE name >= '/registry/secrets/' AND name < '/registry/secrets0' AND deleted = 0 AND id = (SELECT max(id) FROM kine WHERE name = k.name)"""
@@ -206,7 +206,7 @@ def stored_secrets(database: Path) -> list[tuple[str, bytes]]:
 
 
 def audit_log(api: ApiProbe, path: Path) -> Iterator[str]:
-    """Who reads Secrets is written down, what they say is not."""
+    """The audit log records who reads Secrets, but not their content."""
     agent = f"shaka-probe/{secrets.token_hex(8)}"
     api.ask("/api/v1/namespaces/kube-system/secrets?limit=1", headers={"User-Agent": agent})
     for _attempt in range(20):
@@ -223,7 +223,7 @@ def audit_log(api: ApiProbe, path: Path) -> Iterator[str]:
 
 
 def logged(path: Path, agent: str) -> Mapping[str, Any] | None:
-    """The event of one user agent, from the log's end."""
+    """The event of one user agent, from the end of the log."""
     try:
         with path.open("rb") as log:
             log.seek(max(0, path.stat().st_size - LOG_TAIL))

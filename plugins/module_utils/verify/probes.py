@@ -1,8 +1,8 @@
 # Copyright: (c) 2026, The shaka.platform founders
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What verify asks the server: the API through kubectl, Postgres and Redis inside their pods, the API's host names over HTTPS.
+"""Verify's questions to the server: the Kubernetes API through kubectl, Postgres and Redis inside their pods, each API's host name over HTTPS.
 
-It goes through kubectl and the system's Python on purpose: a verdict on the platform must not depend on the client that built it, nor on its venv.
+It uses kubectl and the system's Python on purpose: a verdict on the platform must not depend on the client that built it, nor on its venv.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 from ansible_collections.shaka.platform.plugins.module_utils.conventions import WORKERS
 from ansible_collections.shaka.platform.plugins.module_utils.kubectl import Kubectl
 
-# fact -> path; what is missing (a CRD not there yet, metrics not served yet) is None
+# fact -> path; the fact is None where the API has no such list (a CRD that is not there yet, metrics that are not served yet)
 LISTS = {
     "nodes": "/api/v1/nodes",
     "pods": "/api/v1/pods",
@@ -35,7 +35,7 @@ LISTS = {
 
 
 class ProbeAnswer(NamedTuple):
-    """What one question got: whether the answer was the expected one, in words, and how long it took in milliseconds."""
+    """The answer to one question: whether it was the expected one, in words, and how many milliseconds it took."""
 
     ok: bool
     detail: str
@@ -52,7 +52,7 @@ class Https(NamedTuple):
 
 
 class Facts(NamedTuple):
-    """All that was seen at one moment (`now`, seconds since the epoch). Lists are the API's items; None where the API has none."""
+    """Everything seen at one moment (`now`, seconds since the epoch). Lists are the API's items; None where the API has no such list."""
 
     now: float
     lists: Mapping[str, list[dict[str, Any]] | None]
@@ -64,7 +64,7 @@ class Facts(NamedTuple):
 
 
 def gather(kubectl: Kubectl, model: Mapping[str, Any], address: str, port: int, ca_bundle: str) -> tuple[Facts | None, str]:
-    """Everything at once, on a few threads. (None, why not) when the API server does not answer."""
+    """Asks everything at once, on a few threads. (None, why not) when the API server does not answer."""
     with ThreadPoolExecutor(WORKERS) as pool:
         listed = {name: pool.submit(kubectl.get, path) for name, path in LISTS.items()}
         environments = dict(model["environments"])
@@ -91,15 +91,15 @@ def gather(kubectl: Kubectl, model: Mapping[str, Any], address: str, port: int, 
 
 
 def ask_postgres(kubectl: Kubectl, env: Mapping[str, Any]) -> ProbeAnswer:
-    """As the operators ask: psql in the pod, as the environment's role, in its database."""
+    """As operators do: psql in the pod, as the environment's role, in its database."""
     started = time.monotonic()
     spec = env["postgres"]
-    ok, said = kubectl.execute(env["namespace"], "postgres-0", "psql", "-U", spec["user"], "-d", spec["database"], "-XAtc", "SELECT 1")
-    return _answer(ok and said.strip() == "1", said, "SELECT 1", started)
+    ok, output = kubectl.execute(env["namespace"], "postgres-0", "psql", "-U", spec["user"], "-d", spec["database"], "-XAtc", "SELECT 1")
+    return _answer(ok and output.strip() == "1", output, "SELECT 1", started)
 
 
 def ask_redis(kubectl: Kubectl, env: Mapping[str, Any], secret: str) -> ProbeAnswer:
-    """As the environment's own user, with the password its API has. It reaches redis-cli by standard input, never by a command line."""
+    """As the environment's own user, with the password that its API has; redis-cli reads it from standard input, never from a command line."""
     started = time.monotonic()
     stored, problem = kubectl.get(f"/api/v1/namespaces/{env['namespace']}/secrets/{secret}")
     encoded = (stored or {}).get("data", {}).get("REDIS_PASSWORD")
@@ -107,20 +107,20 @@ def ask_redis(kubectl: Kubectl, env: Mapping[str, Any], secret: str) -> ProbeAns
         return ProbeAnswer(False, problem or f"Secret {secret} has no REDIS_PASSWORD")
     script = 'read -r REDISCLI_AUTH; export REDISCLI_AUTH; exec redis-cli --no-auth-warning --user "$0" PING'
     password = base64.b64decode(encoded).decode()
-    ok, said = kubectl.execute(env["redis"]["namespace"], "redis-0", "sh", "-c", script, env["redis"]["user"], text=password + "\n")
-    return _answer(ok and said.strip() == "PONG", said, "PING", started)
+    ok, output = kubectl.execute(env["redis"]["namespace"], "redis-0", "sh", "-c", script, env["redis"]["user"], text=password + "\n")
+    return _answer(ok and output.strip() == "PONG", output, "PING", started)
 
 
-def _answer(ok: bool, said: str, question: str, started: float) -> ProbeAnswer:
-    taken = int((time.monotonic() - started) * 1000)
-    lines = said.strip().splitlines()
+def _answer(ok: bool, output: str, question: str, started: float) -> ProbeAnswer:
+    duration = int((time.monotonic() - started) * 1000)
+    lines = output.strip().splitlines()
     if ok:
-        return ProbeAnswer(True, f"{question} in {taken} ms", taken)
-    return ProbeAnswer(False, f"{question}: {lines[-1] if lines else 'no answer'}", taken)
+        return ProbeAnswer(True, f"{question} in {duration} ms", duration)
+    return ProbeAnswer(False, f"{question}: {lines[-1] if lines else 'no answer'}", duration)
 
 
 def ask_https(api: Mapping[str, Any], address: str, port: int, ca_bundle: str, timeout: float) -> Https:
-    """GET the readiness path by host name at the server's address. Trust: the system's authorities and those in `ca_bundle`."""
+    """GET the readiness path by host name at the server's address. Trusts the system's authorities and those in `ca_bundle`."""
     context = ssl.create_default_context()
     try:
         if ca_bundle:
@@ -165,24 +165,24 @@ def _address(nodes: list[dict[str, Any]]) -> str:
 
 
 def backup_log(kubectl: Kubectl, pods: list[dict[str, Any]], namespace: str) -> str:
-    """The end of what the newest successful backup said: its size stands there."""
+    """The last log lines of the newest successful backup, which say its size."""
     done = [pod for pod in pods if is_backup(pod) and pod["metadata"]["namespace"] == namespace and pod.get("status", {}).get("phase") == "Succeeded"]
     if not done:
         return ""
     newest = max(done, key=lambda pod: pod["status"].get("startTime") or "")
-    ok, said = kubectl.run("get", "--raw", f"/api/v1/namespaces/{namespace}/pods/{newest['metadata']['name']}/log?tailLines=50")
-    return said if ok else ""
+    ok, output = kubectl.run("get", "--raw", f"/api/v1/namespaces/{namespace}/pods/{newest['metadata']['name']}/log?tailLines=50")
+    return output if ok else ""
 
 
 def is_backup(item: Mapping[str, Any]) -> bool:
-    """A backup's pod or Job carries the CronJob's label."""
+    """Whether a pod or Job belongs to a backup: it has the CronJob's label."""
     metadata = item["metadata"]
     template = item.get("spec", {}).get("template", {}).get("metadata", {})
     return "postgres-backup" in ((metadata.get("labels") or {}).get("app"), (template.get("labels") or {}).get("app"))
 
 
 def service_memory(service: str = "k3s.service", proc: str = "/proc") -> int | None:
-    """Bytes that the service's own processes take, shared pages counted once (the sum of PSS), without its pods. None when it does not run."""
+    """Bytes that the service's own processes use, without its pods; shared pages are counted once (the sum of PSS). None when it does not run."""
     total, seen = 0, False
     for process in os.listdir(proc):  # noqa: PTH208 - names only, of thousands of entries
         if process.isdigit():
