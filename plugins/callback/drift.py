@@ -9,7 +9,7 @@ name: drift
 type: notification
 author: The shaka.platform founders (@shaka-platform)
 short_description: Reports what a drift, verify or preflight run found
-version_added: 0.1.0
+version_added: "0.1.0"
 description:
   - Collects what C(playbooks/drift.yml), C(playbooks/verify.yml) and C(playbooks/preflight.yml) find, writes it as files and sets the exit code.
     Every other playbook is left alone, unless its plays set O(ignore:platform_report).

@@ -9,7 +9,7 @@ name: progress
 type: notification
 author: The shaka.platform founders (@shaka-platform)
 short_description: Says what is still running, and shows tables
-version_added: 0.1.0
+version_added: "0.1.0"
 description:
   - When nothing was printed for 4 seconds, prints one line that names the task, the hosts it still runs on, how long it has been running and, for
     a wait, how long it may take and which attempt this is; again every 4 seconds. On a terminal the line is rewritten in place and

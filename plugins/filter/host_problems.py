@@ -11,15 +11,22 @@ from ansible_collections.shaka.platform.plugins.plugin_utils.model import host
 DOCUMENTATION = r"""
 name: host_problems
 short_description: Values of role host that would not work
-version_added: 0.1.0
+version_added: "0.1.0"
 author: The shaka.platform founders (@shaka-platform)
 description:
   - Says of each value what its type alone does not refuse (networks, times, sizes, keys, names), of values that contradict each other, and of a
     system that the role is not made for.
 positional: supported, values
 options:
-  _input: {description: "Distribution and release of the server, such as C(Debian 12).", type: str, required: true}
-  supported: {description: Systems that the role is made for., type: list, elements: str, required: true}
+  _input:
+    description: Distribution and release of the server, such as C(Debian 12).
+    type: str
+    required: true
+  supported:
+    description: Systems that the role is made for.
+    type: list
+    elements: str
+    required: true
   values: {description: The role's public variables., type: dict, required: true}
 """
 

@@ -11,7 +11,7 @@ from typing import Any
 DOCUMENTATION = r"""
 name: k3s_config_problems
 short_description: What K3s would skip, or not start with, in the user's part of config.yaml
-version_added: 0.1.0
+version_added: "0.1.0"
 author: The shaka.platform founders (@shaka-platform)
 description:
   - K3s skips an unknown key with a line in its log (U(https://docs.k3s.io/installation/configuration)), so that a mistyped C(secrets-encryption) is
@@ -37,7 +37,10 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-_value: {description: One sentence per problem; empty when there is none., type: list, elements: str}
+_value:
+  description: One sentence per problem; empty when there is none.
+  type: list
+  elements: str
 """
 
 KINDS = {"flag": "true or false", "number": "a whole number", "value": "one text or number", "list": "a list of texts"}

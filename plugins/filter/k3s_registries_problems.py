@@ -10,7 +10,7 @@ from typing import Any
 DOCUMENTATION = r"""
 name: k3s_registries_problems
 short_description: What K3s would skip or misread in registries.yaml
-version_added: 0.1.0
+version_added: "0.1.0"
 author: The shaka.platform founders (@shaka-platform)
 description:
   - K3s takes C(mirrors) and C(configs) by registry (U(https://docs.k3s.io/installation/private-registry)) and says nothing about other keys.
@@ -26,7 +26,10 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-_value: {description: One sentence per problem; empty when there is none., type: list, elements: str}
+_value:
+  description: One sentence per problem; empty when there is none.
+  type: list
+  elements: str
 """
 
 KEYS: dict[str, dict[str, type]] = {

@@ -9,7 +9,7 @@ from typing import Any
 DOCUMENTATION = r"""
 name: merge_k3s_config
 short_description: K3s's config.yaml from the role's part and the user's
-version_added: 0.1.0
+version_added: "0.1.0"
 author: The shaka.platform founders (@shaka-platform)
 description:
   - The user's value of a key replaces the role's; a list is appended to the role's; a flag in a component's arguments (C(kubelet-arg) and the like)

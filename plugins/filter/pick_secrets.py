@@ -16,7 +16,11 @@ positional: environments, names
 options:
   _input: {description: C(platform_secrets)., type: dict, required: true}
   environments: {description: Names of environments., type: list, elements: str, required: true}
-  names: {description: Names of secrets; one that an environment has not is left out., type: list, elements: str, required: true}
+  names:
+    description: Names of secrets; one that an environment has not is left out.
+    type: list
+    elements: str
+    required: true
 """
 
 EXAMPLES = r"""

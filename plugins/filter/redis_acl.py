@@ -17,8 +17,15 @@ description:
   - An allow list of commands, on the keys and channels of the environment's prefix. An instance of its own has no prefix.
 positional: digests
 options:
-  _input: {description: C(redis) of an environment of the fact C(platform_model)., type: dict, required: true}
-  digests: {description: "The SHA-256 of its passwords, or references to them.", type: list, elements: str, required: true}
+  _input:
+    description: C(redis) of an environment of the fact C(platform_model).
+    type: dict
+    required: true
+  digests:
+    description: The SHA-256 of its passwords, or references to them.
+    type: list
+    elements: str
+    required: true
 """
 
 EXAMPLES = r"""

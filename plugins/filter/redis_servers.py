@@ -27,7 +27,10 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-_value: {description: "One dictionary per server, C(namespace) and C(users).", type: list, elements: dict}
+_value:
+  description: One dictionary per server, C(namespace) and C(users).
+  type: list
+  elements: dict
 """
 
 

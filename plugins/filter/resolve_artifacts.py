@@ -13,7 +13,7 @@ from ansible_collections.shaka.platform.plugins.plugin_utils.artifacts.lock impo
 DOCUMENTATION = r"""
 name: resolve_artifacts
 short_description: Files for artifact_files, from the artifacts lock
-version_added: 0.1.0
+version_added: "0.1.0"
 author: The shaka.platform founders (@shaka-platform)
 description:
   - Takes the lock (C(platform_artifacts)) and a list of places, and returns the list I(files) of M(shaka.platform.artifact_files).
@@ -28,9 +28,18 @@ options:
     type: list
     elements: dict
     required: true
-  bundle: {description: Path of the bundle on the controller; empty for a connected server., type: str, required: true}
-  architecture: {description: "The server's machine name, such as V(x86_64) or V(aarch64).", type: str, required: true}
-  python: {description: "The server's Python version, such as V(3.11.2); wheels for other versions are left out.", type: str, default: ""}
+  bundle:
+    description: Path of the bundle on the controller; empty for a connected server.
+    type: str
+    required: true
+  architecture:
+    description: The server's machine name, such as V(x86_64) or V(aarch64).
+    type: str
+    required: true
+  python:
+    description: The server's Python version, such as V(3.11.2); wheels for other versions are left out.
+    type: str
+    default: ""
 """
 
 EXAMPLES = r"""
@@ -42,7 +51,10 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-_value: {description: "Entries with C(name), C(dest), C(sha256), C(mode), C(links), and C(src) or C(url).", type: list, elements: dict}
+_value:
+  description: Entries with C(name), C(dest), C(sha256), C(mode), C(links), and C(src) or C(url).
+  type: list
+  elements: dict
 """
 
 ARCHITECTURES = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "arm64"}

@@ -16,7 +16,7 @@ DOCUMENTATION = r"""
 name: resolve_model
 short_description: The inventory's model, with defaults, checks and derived values
 version_added: "0.1.0"
-author: The shaka.platform founders
+author: The shaka.platform founders (@shaka-platform)
 description:
   - Applies the role platform's argument_specs to the inventory's dictionaries, checks the rules across them, and fills in what follows from names.
   - Collects every problem instead of stopping at the first. A secret's value is in none of them.

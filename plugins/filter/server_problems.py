@@ -18,9 +18,16 @@ description:
 options:
   _input: {description: The server's C(ansible_facts)., type: dict, required: true}
   server: {description: C(platform_model.server)., type: dict, required: true}
-  distributions: {description: Distribution name to its least major version., type: dict, required: true}
+  distributions:
+    description: Distribution name to its least major version.
+    type: dict
+    required: true
   python: {description: Least version of the server's Python., type: str, required: true}
-  listening: {description: "Lines of C(ss -Hltnp) for the ports that the platform answers on.", type: list, elements: str, required: true}
+  listening:
+    description: Lines of C(ss -Hltnp) for the ports that the platform answers on.
+    type: list
+    elements: str
+    required: true
   ours: {description: Programs that may hold them., type: list, elements: str, required: true}
 """
 

@@ -12,7 +12,7 @@ from ansible_collections.shaka.platform.plugins.module_utils.quantities import Q
 DOCUMENTATION = r"""
 name: system_reserved
 short_description: The kubelet's system-reserved for a declared server size
-version_added: 0.1.0
+version_added: "0.1.0"
 author: The shaka.platform founders (@shaka-platform)
 description:
   - The kubelet computes allocatable = capacity - system-reserved - eviction threshold
@@ -21,10 +21,22 @@ description:
   - A machine a little smaller than declared (the kernel keeps some memory) counts with what it has.
 positional: server, facts, eviction_memory
 options:
-  _input: {description: "The reserve, C(cpu) and C(memory) as Kubernetes quantities.", type: dict, required: true}
-  server: {description: "The declared size, C(cpu) and C(memory); empty means the machine's.", type: dict, required: true}
-  facts: {description: "C(ansible_facts) with C(processor_vcpus) and C(memtotal_mb) (MiB).", type: dict, required: true}
-  eviction_memory: {description: "The kubelet's eviction threshold, a part of the reserve.", type: str, required: true}
+  _input:
+    description: The reserve, C(cpu) and C(memory) as Kubernetes quantities.
+    type: dict
+    required: true
+  server:
+    description: The declared size, C(cpu) and C(memory); empty means the machine's.
+    type: dict
+    required: true
+  facts:
+    description: C(ansible_facts) with C(processor_vcpus) and C(memtotal_mb) (MiB).
+    type: dict
+    required: true
+  eviction_memory:
+    description: The kubelet's eviction threshold, a part of the reserve.
+    type: str
+    required: true
 """
 
 EXAMPLES = r"""

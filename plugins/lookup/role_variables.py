@@ -29,7 +29,10 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-_list: {description: "One dictionary, role name to C(options) and C(values).", type: list, elements: dict}
+_list:
+  description: One dictionary, role name to C(options) and C(values).
+  type: list
+  elements: dict
 """
 
 from collections.abc import Mapping

@@ -131,8 +131,7 @@ attributes:
     description: YAML before and after of each changed object; values of Secrets as short digests.
 requirements:
   - urllib3 and PyYAML on the server (they come with the Kubernetes client), in the module's own interpreter or in O(python)
-author:
-  - The shaka.platform founders (@shaka)
+author: The shaka.platform founders (@shaka-platform)
 """
 
 EXAMPLES = r"""

@@ -6,7 +6,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: artifact_files
 short_description: Many pinned files on the server, each known by its sha256
-version_added: 0.1.0
+version_added: "0.1.0"
 author: The shaka.platform founders (@shaka-platform)
 description:
   - Puts files from the controller (I(src)) or from a URL (I(url)) on the server; each is verified against its sha256 before it gets its name.

@@ -16,20 +16,40 @@ description:
   - Files in C(bin), C(images), C(manifests) and C(wheels) that the bundle no longer needs are removed; a directory with other things is refused.
   - The passwords of registries are read from C(platform_secrets.registries), and are in no argument and no file.
 options:
-  path: {description: "The bundle's directory, an absolute path on the controller.", type: path, required: true}
-  architecture: {description: "The servers' architecture, V(amd64) or V(arm64).", type: str, required: true}
-  lock: {description: The complete lock (RV(shaka.platform.artifacts_lock#module:lock))., type: dict, required: true}
+  path:
+    description: The bundle's directory, an absolute path on the controller.
+    type: path
+    required: true
+  architecture:
+    description: The servers' architecture, V(amd64) or V(arm64).
+    type: str
+    required: true
+  lock:
+    description: The complete lock (RV(shaka.platform.artifacts_lock#module:lock)).
+    type: dict
+    required: true
   images: {description: Logical name to the image's reference., type: dict, required: true}
-  environments: {description: "Environment to the reference of its application's image.", type: dict, default: {}}
+  environments:
+    description: Environment to the reference of its application's image.
+    type: dict
+    default: {}
   registries:
     description: Private registry's host to C(username) and C(password), the name of its password in C(platform_secrets.registries).
     type: dict
     default: {}
-  mirrors: {description: "Host to the address that stands for it, as in M(shaka.platform.artifacts_lock).", type: dict, default: {}}
-  timeout: {description: Seconds without an answer after which an upstream is given up., type: int, default: 30}
+  mirrors:
+    description: Host to the address that stands for it, as in M(shaka.platform.artifacts_lock).
+    type: dict
+    default: {}
+  timeout:
+    description: Seconds without an answer after which an upstream is given up.
+    type: int
+    default: 30
 attributes:
   action: {description: Runs on the controller., support: full}
-  check_mode: {description: "Says what would be fetched and removed; writes nothing.", support: full}
+  check_mode:
+    description: Says what would be fetched and removed; writes nothing.
+    support: full
 """
 
 EXAMPLES = r"""
@@ -42,6 +62,14 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-fetched: {description: Names of the files and archives that were missing., returned: success, type: list, elements: str}
-removed: {description: Files that the bundle no longer needs., returned: success, type: list, elements: str}
+fetched:
+  description: Names of the files and archives that were missing.
+  returned: success
+  type: list
+  elements: str
+removed:
+  description: Files that the bundle no longer needs.
+  returned: success
+  type: list
+  elements: str
 """

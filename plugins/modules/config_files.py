@@ -5,16 +5,18 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: config_files
-short_description: Several whole configuration files in one call
-version_added: 0.1.0
+short_description: Write several whole configuration files in one call
+version_added: "0.1.0"
 author: The shaka.platform founders (@shaka-platform)
 description:
-  - Writes each file whole, by a rename, once all of them are validated; a file that is refused leaves every old one in place. One call for all
-    files of a concern, since each task over SSH costs about half a second.
-  - Then runs the commands that put the changed ones in force. What is still to be run is kept on disk, so a run that was interrupted
-    between writing and applying is completed by the next one.
+  - Validates all files, then replaces each by a rename; if one of them is refused, every old file stays. One call writes all files of a concern,
+    because each task over SSH costs about half a second.
+  - Then runs the commands that put the changed files in force. The commands still to be run are kept on disk, so the next run completes one
+    that was interrupted between writing and applying.
 attributes:
-  check_mode: {support: full, description: "Nothing is written; validation is left out, as the server may not have the tool yet."}
+  check_mode:
+    description: Nothing is written; validation is left out, as the server may not have the tool yet.
+    support: full
   diff_mode: {support: full, description: The text before and after.}
 options:
   files:
@@ -24,12 +26,22 @@ options:
     required: true
     suboptions:
       dest: {description: Absolute path., type: path, required: true}
-      content: {description: The whole text. Not for secrets. Without it only the permissions of what is there are set., type: str}
+      content:
+        description: The whole text. Not for secrets. Without it only the permissions of an existing file are set.
+        type: str
       link: {description: Makes it a symbolic link to this path instead., type: path}
       mode: {description: Octal permissions., type: str, default: "0644"}
-      owner: {description: "User to whom the file, and a directory made for it, belong.", type: str, default: root}
-      directory_mode: {description: Octal permissions of a directory that is made for it., type: str, default: "0755"}
-      validate: {description: "A command that must succeed for the new file; C(%s) is its path.", type: str}
+      owner:
+        description: User to whom the file, and a directory made for it, belong.
+        type: str
+        default: root
+      directory_mode:
+        description: Octal permissions of a directory that is made for it.
+        type: str
+        default: "0755"
+      validate:
+        description: A command that must succeed for the new file; C(%s) is its path.
+        type: str
       apply:
         description: Commands that put a changed file in force, each run once after all files are written.
         type: list
@@ -59,7 +71,7 @@ applied:
   type: list
   elements: str
 absent:
-  description: The files that are still not there after the task, which happens in check mode only; what needs them cannot run yet.
+  description: The files that do not exist after the task. This happens only in check mode; tasks that need these files cannot run then.
   returned: success
   type: list
   elements: str
@@ -114,19 +126,19 @@ def owner_of(uid: int) -> str:
 
 
 def current(path: Path) -> tuple[str, str] | None:
-    """Text (or the target of a link), and who may do what, of a file or directory; None when there is none."""
+    """Text (or a link's target) and permissions of a file or directory; None when there is none."""
     try:
-        found = path.lstat()
+        status = path.lstat()
     except (FileNotFoundError, NotADirectoryError):
         return None
-    if stat.S_ISLNK(found.st_mode):
+    if stat.S_ISLNK(status.st_mode):
         return f"-> {path.readlink()}\n", "link"
-    text = "" if stat.S_ISDIR(found.st_mode) else path.read_text(encoding="utf-8", errors="replace")
-    return text, f"{owner_of(found.st_uid)} {stat.S_IMODE(found.st_mode):04o}"
+    text = "" if stat.S_ISDIR(status.st_mode) else path.read_text(encoding="utf-8", errors="replace")
+    return text, f"{owner_of(status.st_uid)} {stat.S_IMODE(status.st_mode):04o}"
 
 
 def text_and_mode(file: dict[str, Any], before: tuple[str, str] | None) -> tuple[str, str] | None:
-    """The same of what is to be there; None for permissions of something that is not there."""
+    """The desired text and permissions; None when only permissions are set and the file does not exist."""
     if file["link"]:
         return f"-> {file['link']}\n", "link"
     rights = f"{file['owner']} {parse_mode(file['mode']):04o}"
@@ -136,7 +148,7 @@ def text_and_mode(file: dict[str, Any], before: tuple[str, str] | None) -> tuple
 
 
 def stage(file: dict[str, Any], execute: Execute) -> Path | None:
-    """Write a file under another name beside its own and validate it there; FileRefused when that fails. None for what has no text."""
+    """Write a candidate beside the file and validate it; raises FileRefused when that fails. None when the file gets no text."""
     if file["content"] is None:
         return None
     dest = Path(file["dest"])
@@ -148,7 +160,7 @@ def stage(file: dict[str, Any], execute: Execute) -> Path | None:
         code, out, err = execute(command)
         if code != 0:
             candidate.unlink()
-            raise FileRefused(f"{dest}: '{' '.join(command)}' refused the new file, the old one stays: {(err or out).strip()}")
+            raise FileRefused(f"{dest}: '{' '.join(command)}' refused the new file, so the old one stays: {(err or out).strip()}")
     return candidate
 
 
@@ -170,12 +182,12 @@ def settle(file: dict[str, Any], candidate: Path | None) -> None:
 
 
 def debt(command: str, owed: Path) -> Path:
-    """Where it is kept that a command is still to be run."""
+    """The file that records a command still to be run."""
     return owed / hashlib.sha256(command.encode()).hexdigest()[:16]
 
 
 def write(files: list[dict[str, Any]], execute: Execute, owed: Path) -> None:
-    """Validate all, note what must follow, then put all in place."""
+    """Validate all files, record the commands that must follow, then put all files in place."""
     staged: list[tuple[dict[str, Any], Path | None]] = []
     try:
         staged.extend((file, stage(file, execute)) for file in files)
@@ -209,7 +221,7 @@ def run(files: list[dict[str, Any]], check_mode: bool, execute: Execute, owed: P
     for command in [] if check_mode else commands:
         code, out, err = execute(shlex.split(command))
         if code != 0:
-            raise FileRefused(f"'{command}' failed after its files were written, the next run repeats it: {(err or out).strip()}")
+            raise FileRefused(f"'{command}' failed after its files were written; the next run repeats it: {(err or out).strip()}")
         debt(command, owed).unlink()
     absent = [file["dest"] for file in files if file["content"] is not None and not Path(file["dest"]).exists()]
     return {

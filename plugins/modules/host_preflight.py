@@ -5,12 +5,12 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: host_preflight
-short_description: What role host has to know of a server before it changes anything
-version_added: 0.1.0
+short_description: Look at a server before the role host changes anything
+version_added: "0.1.0"
 author: The shaka.platform founders (@shaka-platform)
 description:
-  - One question for the packages that are installed, other packet filters that would drop the platform's traffic, and whether the user of this
-    connection could still log in with keys only.
+  - Finds out in one call which packages are installed, which other packet filters would drop the platform's traffic, and whether the user of this
+    connection could still log in when only keys are accepted.
 attributes:
   check_mode: {support: full, description: It only reads.}
   diff_mode: {support: none, description: It changes nothing.}
@@ -33,7 +33,7 @@ installed:
   type: list
   elements: str
 problems:
-  description: What has to change first, each with the way out.
+  description: What has to change first, and how.
   returned: success
   type: list
   elements: str
@@ -54,27 +54,27 @@ from ansible_collections.shaka.platform.plugins.module_utils.server.access impor
 
 
 def installed(packages: list[str], execute: Execute) -> list[str]:
-    """Those that dpkg has, in the order of the question. It exits 1 when it does not know one."""
+    """The installed ones of these packages. dpkg-query exits 1 when it does not know one, which is no failure here."""
     if not packages:
         return []
     _code, out, _err = execute(["dpkg-query", "--show", "--showformat=${Package} ${db:Status-Status}\n", *packages])
-    there = {line.split()[0] for line in out.splitlines() if line.endswith(" installed")}
-    return [package for package in packages if package in there]
+    present = {line.split()[0] for line in out.splitlines() if line.endswith(" installed")}
+    return [package for package in packages if package in present]
 
 
 def dropping_chains(chains: str) -> list[str]:
-    """'table ip filter, chain FORWARD (forward)' for each base chain of others that drops what it does not know, from `nft --json list chains`."""
-    found = []
+    """'table ip filter, chain FORWARD (forward)' for each base chain of others that drops by default, from `nft --json list chains`."""
+    result = []
     for entry in json.loads(chains)["nftables"]:
         chain = entry.get("chain", {})
         ours = f"{chain.get('family')} {chain.get('table')}" == TABLE
         if not ours and chain.get("policy") == "drop" and chain.get("hook") in ("prerouting", "input", "forward", "output"):
-            found.append(f"table {chain['family']} {chain['table']}, chain {chain['name']} ({chain['hook']})")
-    return found
+            result.append(f"table {chain['family']} {chain['table']}, chain {chain['name']} ({chain['hook']})")
+    return result
 
 
 def other_filters(root: Path, execute: Execute) -> Iterator[str]:
-    """Packet filters that would work against the platform's."""
+    """Packet filters that would interfere with the platform's."""
     ufw = root / "etc/ufw/ufw.conf"
     if ufw.exists() and re.search(r"^ENABLED=[\"']?yes", ufw.read_text(), re.MULTILINE):
         yield "ufw is enabled and drops pods' traffic; run 'ufw disable' on the server, or set host_manage_firewall to false and open them in ufw"

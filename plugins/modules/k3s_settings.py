@@ -6,7 +6,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: k3s_settings
 short_description: The rest of what a start of K3s reads, and why K3s is to be restarted
-version_added: 0.1.0
+version_added: "0.1.0"
 author: The shaka.platform founders (@shaka-platform)
 description:
   - Writes the files that hold secrets, takes drop-ins that someone else added out of K3s's sight (C(NAME) becomes C(NAME.disabled)), and compares

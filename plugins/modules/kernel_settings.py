@@ -5,24 +5,31 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: kernel_settings
-short_description: Modules, sysctls and swap of the running kernel
-version_added: 0.1.0
+short_description: Set modules, sysctls and swap of the running kernel
+version_added: "0.1.0"
 author: The shaka.platform founders (@shaka-platform)
 description:
-  - Loads what is not loaded and sets what differs, in the running kernel. The files that do so at boot are written by M(shaka.platform.config_files).
+  - Loads missing modules and sets differing values in the running kernel. M(shaka.platform.config_files) writes the files that do the same at boot.
   - A module that is built in, or that a container's host has loaded, needs no modprobe.
-  - Hardening that a kernel does not offer, or that a container may not change, is left out and said in RV(skipped_settings); anything else that is
-    missing is an error.
+  - Hardening that a kernel does not offer, or that a container may not change, is left out and listed in RV(skipped_settings); anything else that
+    is missing is an error.
 attributes:
   check_mode: {support: full, description: Compares only.}
   diff_mode: {support: full, description: Values before and after.}
 options:
-  modules: {description: Kernel modules that must be there., type: list, elements: str, default: []}
-  sysctls: {description: "Name to value, each of them needed.", type: dict, default: {}}
-  hardening: {description: "Name to value, left out where the kernel does not have it.", type: dict, default: {}}
+  modules:
+    description: Kernel modules that must be loaded.
+    type: list
+    elements: str
+    default: []
+  sysctls: {description: "Name to value; each is required.", type: dict, default: {}}
+  hardening:
+    description: Name to value, left out where the kernel does not have it.
+    type: dict
+    default: {}
   swap_off:
     description:
-      - Switches swap off, in fstab, as zram and as a systemd unit too. In a container nothing is done, as the swap is its host's.
+      - Switches swap off, whether it comes from fstab, zram or a systemd unit. In a container nothing is done, as the swap belongs to its host.
       - Refused while more is swapped out than there is memory available.
     type: bool
     default: false
@@ -57,7 +64,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.shaka.platform.plugins.module_utils.server.swap import SwapError, is_container, steps
 
-# Where the kernel shows that a feature is there, whether its module was loaded, built in or belongs to a container's host.
+# Module -> file that exists when the kernel has its feature, whether it was loaded, is built in, or was loaded by a container's host.
 SHOWN_AT = {
     "br_netfilter": "proc/sys/net/bridge/bridge-nf-call-iptables",
     "nf_conntrack": "proc/sys/net/netfilter/nf_conntrack_max",
@@ -65,11 +72,11 @@ SHOWN_AT = {
 
 
 class KernelError(Exception):
-    """The kernel has not, or does not accept, a setting; the text names it."""
+    """The kernel lacks a setting or does not accept its value; the text names it."""
 
 
 def is_there(module: str, root: Path) -> bool:
-    """Whether the kernel already offers what a module brings."""
+    """Whether the kernel already has a module's feature."""
     if (root / "sys/module" / module).is_dir() or (module in SHOWN_AT and (root / SHOWN_AT[module]).exists()):
         return True
     return module in (root / "proc/filesystems").read_text(encoding="ascii").split()
@@ -81,7 +88,7 @@ def sysctl_path(name: str, root: Path) -> Path:
 
 
 def read_sysctl(name: str, root: Path) -> str | None:
-    """The running value, with single blanks; None when the kernel has no such setting."""
+    """The running value, with single spaces; None when the kernel has no such setting."""
     try:
         return " ".join(sysctl_path(name, root).read_text(encoding="ascii").split())
     except FileNotFoundError:
@@ -97,7 +104,7 @@ def write_sysctl(name: str, value: str, root: Path) -> None:
 
 
 class Settings:
-    """One comparison of the kernel with what is wanted, and what it took to make them equal."""
+    """Compares the kernel with the desired settings, changes it, and records what differed."""
 
     def __init__(self, check_mode: bool, execute: Callable[[list[str]], tuple[int, str, str]], root: Path) -> None:
         self.check_mode, self.execute, self.root = check_mode, execute, root
@@ -114,12 +121,12 @@ class Settings:
                 raise KernelError(f"kernel module {name}: neither loaded, built in nor loadable: {(err or out).strip()}")
         self._differs(f"{name}: not loaded", f"{name}: loaded")
 
-    def sysctl(self, name: str, wanted: Any, *, needed: bool) -> None:
-        value, running = " ".join(str(wanted).split()), read_sysctl(name, self.root)
+    def sysctl(self, name: str, desired: Any, *, needed: bool) -> None:
+        value, running = " ".join(str(desired).split()), read_sysctl(name, self.root)
         if running == value:
             return
         try:
-            # a check comes before the module that brings the setting is loaded
+            # in check mode the module that brings the setting is not loaded yet
             if running is None and not (needed and self.check_mode):
                 raise KernelError(f"sysctl {name}: this kernel has no such setting")
             if not self.check_mode:
@@ -133,7 +140,7 @@ class Settings:
 
     def swap_off(self) -> None:
         if is_container(self.root):
-            self.left_out.append("swap: this is a container, whose swap is its host's")
+            self.left_out.append("swap: this is a container, whose swap belongs to its host")
             return
         for step in steps(self.root, self.execute):
             if not self.check_mode:

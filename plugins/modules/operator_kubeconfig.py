@@ -5,21 +5,26 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: operator_kubeconfig
-short_description: A user's own kubeconfig, with a token that is renewed in time
-version_added: 0.1.0
+short_description: Give a user a kubeconfig with a token of its own, renewed in time
+version_added: "0.1.0"
 author: The shaka.platform founders (@shaka-platform)
 description:
   - Gives a user of the server a kubeconfig (0600) with a token of a ServiceAccount, made by the TokenRequest API. Renews it when less than a third
-    of its time is left, when the ServiceAccount was made anew, or when the cluster's address or authority changed.
-  - The token is in no result and no diff.
+    of its time is left, when the ServiceAccount was replaced, or when the cluster's address or authority changed.
+  - No result and no diff contains the token.
   - A renewed token does not end the earlier one, which stays valid until it expires; deleting the ServiceAccount ends all.
 attributes:
-  check_mode: {support: full, description: "Compares only; without a cluster or a user the file counts as made."}
+  check_mode:
+    description: Compares only; without a cluster or a user the file counts as changed.
+    support: full
   diff_mode: {support: full, description: The reason and the expiry.}
 options:
   user: {description: Who owns the file., type: str, required: true}
   path: {description: The file., type: path, required: true}
-  service_account: {description: "The ServiceAccount, as C(namespace/name).", type: str, required: true}
+  service_account:
+    description: The ServiceAccount, as C(namespace/name).
+    type: str
+    required: true
   days: {description: Days that a new token is valid., type: int, default: 90}
   administrator:
     description: The administrator's kubeconfig, from which address and authority are taken.
@@ -42,7 +47,7 @@ expires:
   returned: success
   type: str
 reason:
-  description: Why the file was made anew; empty when it was not.
+  description: Why the file was replaced; empty when it was not.
   returned: success
   type: str
 """
@@ -68,23 +73,23 @@ class KubeconfigError(Exception):
 
 
 class Cluster(NamedTuple):
-    """How the API server is reached and known."""
+    """The API server's address, and the authority that signs its certificate."""
 
     server: str
     authority: str
 
 
 def cluster_of(administrator: str) -> Cluster:
-    """From the text of K3s's own kubeconfig, which is flat YAML with one cluster."""
-    found = [re.search(rf"^\s*{key}:\s*(\S+)\s*$", administrator, re.MULTILINE) for key in ("server", "certificate-authority-data")]
-    if not all(found):
+    """Address and authority from the text of K3s's own kubeconfig, which is flat YAML with one cluster."""
+    matches = [re.search(rf"^\s*{key}:\s*(\S+)\s*$", administrator, re.MULTILINE) for key in ("server", "certificate-authority-data")]
+    if not all(matches):
         raise KubeconfigError("the administrator's kubeconfig names no server or no authority")
-    server, authority = (str(match[1]).strip("\"'") for match in found if match)
+    server, authority = (str(match[1]).strip("\"'") for match in matches if match)
     return Cluster(server, authority)
 
 
 def claims(token: str) -> dict[str, Any]:
-    """What a token says of itself; nothing when it is none."""
+    """The claims of a token; empty when the text is not a token."""
     try:
         body = token.split(".")[1]
         decoded: dict[str, Any] = json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))
@@ -94,7 +99,7 @@ def claims(token: str) -> dict[str, Any]:
 
 
 def render(cluster: Cluster, namespace: str, user: str, token: str) -> str:
-    """The kubeconfig; JSON is YAML."""
+    """The kubeconfig as JSON, which is also YAML."""
     document = {
         "apiVersion": "v1",
         "kind": "Config",
@@ -107,23 +112,23 @@ def render(cluster: Cluster, namespace: str, user: str, token: str) -> str:
 
 
 def why(text: str, cluster: Cluster, uid: str, now: float) -> str:
-    """Why a kubeconfig has to be made anew; empty when it is right."""
+    """Why a kubeconfig has to be replaced; empty when it is right."""
     try:
         document = json.loads(text)
         known, token = document["clusters"][0]["cluster"], document["users"][0]["user"]["token"]
     except (ValueError, KeyError, IndexError, TypeError):
         return "it is not the platform's"
-    said = claims(token)
+    content = claims(token)
     if (known.get("server"), known.get("certificate-authority-data")) != cluster:
         return "the cluster's address or authority changed"
-    if said.get("kubernetes.io", {}).get("serviceaccount", {}).get("uid") != uid:
-        return "the ServiceAccount is another"
-    left, whole = said.get("exp", 0) - now, said.get("exp", 0) - said.get("iat", 0)
+    if content.get("kubernetes.io", {}).get("serviceaccount", {}).get("uid") != uid:
+        return "the ServiceAccount was replaced"
+    left, whole = content.get("exp", 0) - now, content.get("exp", 0) - content.get("iat", 0)
     return "its token expires soon" if left * 3 < whole else ""
 
 
 def answer(execute: Execute, command: list[str]) -> str:
-    """What kubectl prints."""
+    """The output of kubectl; raises KubeconfigError."""
     code, out, err = execute(command)
     if code != 0:
         raise KubeconfigError(f"kubectl {command[-1]}: {err.strip()}")
@@ -160,7 +165,7 @@ def run(params: dict[str, Any], check_mode: bool, execute: Execute, now: float) 
 
 
 def result(reason: str, token: str) -> dict[str, Any]:
-    """What Ansible gets; nothing of the token but its expiry."""
+    """The module's result, which has nothing of the token but its expiry."""
     expires = time.strftime("%Y-%m-%d %H:%M", time.gmtime(claims(token)["exp"])) if token else ""
     diff = {"before": f"{reason}\n", "after": f"valid until {expires or 'its expiry'}\n"} if reason else {}
     return {"changed": bool(reason), "reason": reason, "expires": expires, "diff": diff}

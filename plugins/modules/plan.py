@@ -45,7 +45,18 @@ EXAMPLES = r"""
 
 RETURN = r"""
 text: {description: The table., returned: success, type: str}
-fit: {description: "Rows, totals, findings and notes; CPU in millicores, memory and disk in bytes.", returned: success, type: dict}
-objects: {description: "What would be applied: C(set), C(kind), C(namespace), C(name).", returned: success, type: list, elements: dict}
-platform_findings: {description: The findings., returned: with O(findings=true), type: list, elements: str}
+fit:
+  description: Rows, totals, findings and notes; CPU in millicores, memory and disk in bytes.
+  returned: success
+  type: dict
+objects:
+  description: "What would be applied: C(set), C(kind), C(namespace), C(name)."
+  returned: success
+  type: list
+  elements: dict
+platform_findings:
+  description: The findings.
+  returned: with O(findings=true)
+  type: list
+  elements: str
 """

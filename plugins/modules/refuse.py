@@ -5,19 +5,19 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: refuse
-short_description: End the run with one readable list of what to change
+short_description: End the run with one readable list of problems
 version_added: "0.1.0"
 author: The shaka.platform founders (@shaka-platform)
 description:
-  - Fails when there is something in the list, and prints O(message) once as plain text. Runs on the controller and contacts nothing.
+  - Fails when the list is not empty, and prints O(message) once as plain text. Runs on the controller and contacts no server.
 options:
   problems:
-    description: What to change, as C(path) and C(reason) joined by a colon. Empty means that nothing happens.
+    description: What to change, as C(path) and C(reason) joined by a colon. Nothing happens when it is empty.
     type: list
     elements: str
     required: true
   message:
-    description: The same as one text for the screen; without it the problems are the error message.
+    description: The problems as one text for the screen; without it they are joined to the error message.
     type: str
     default: ""
   findings:
@@ -30,7 +30,7 @@ attributes:
 """
 
 EXAMPLES = r"""
-- name: Refuse an inventory that cannot be built
+- name: Check the inventory
   shaka.platform.refuse:
     problems: ["platform_acme.email: is not filled in"]
 """

@@ -5,17 +5,18 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: remote_access
-short_description: Packet filter and sshd, changed without locking the operator out
-version_added: 0.1.0
+short_description: Change packet filter and sshd without locking the operator out
+version_added: "0.1.0"
 author: The shaka.platform founders (@shaka-platform)
 description:
-  - Validates the new rules of the nftables table C(inet shaka) and the new settings of sshd, keeps what is active now, starts a timer on the
-    server that brings it back, activates the new ones, and then makes a second connection to the server while the first is still open. Only if
-    that gets in is the timer stopped; if not, the previous rules and settings come back over the first connection at once, and by the timer where
-    that is cut off too.
-  - Compares what runs, not only files; so rules that were changed by hand, and a run that was interrupted, are found. When nothing
-    differs it is one question to the server and no second connection.
-  - What sshd makes of all its files (C(sshd -T)) must be what the settings say, else they are taken back and the message names what wins.
+  - Validates the new rules of the nftables table C(inet shaka) and the new settings of sshd, saves the active ones, starts a timer on the
+    server that would restore them, and activates the new ones. Then it makes a second connection to the server while the first is still open.
+    When the second connection gets in, the timer is stopped. When it does not, the previous rules and settings are restored at once over the
+    first connection; where that is cut off too, the timer restores them.
+  - Compares the running state, not only files; so it finds rules that were changed by hand, and a run that was interrupted. When nothing
+    differs, it makes one call to the server and no second connection.
+  - The settings must be in force after sshd has read all its files (C(sshd -T)). If they are not, they are undone, and the message names the
+    setting that wins.
   - A restart of the server within O(confirm_seconds) of a change ends the timer; the change then stays, and the next run confirms it.
 attributes:
   action: {description: The second connection is made by the controller., support: full}
@@ -23,21 +24,30 @@ attributes:
   diff_mode: {support: full, description: Texts before and after.}
 options:
   firewall:
-    description: The packet filter; without it nothing about it is touched.
+    description: The packet filter; left as it is when this is not set.
     type: dict
     suboptions:
-      rules: {description: "The whole file of rules, which replaces its own table in one transaction.", type: str, required: true}
+      rules:
+        description: The whole file of rules, which replaces its own table in one transaction.
+        type: str
+        required: true
       rules_file: {description: Where the rules are kept., type: path, required: true}
       unit: {description: "The unit that loads them, as text.", type: str, required: true}
       unit_file: {description: Where the unit is kept., type: path, required: true}
   sshd:
-    description: sshd; without it nothing about it is touched.
+    description: sshd; left as it is when this is not set.
     type: dict
     suboptions:
-      settings: {description: "The whole file; what stands before its first Match must be effective.", type: str, required: true}
-      settings_file: {description: "Its place, under a directory that sshd_config includes first.", type: path, required: true}
+      settings:
+        description: The whole file; the settings before its first Match must be in force.
+        type: str
+        required: true
+      settings_file:
+        description: Its place, under a directory that sshd_config includes first.
+        type: path
+        required: true
   confirm_seconds:
-    description: Seconds after which an unconfirmed change takes itself back.
+    description: Seconds after which an unconfirmed change is undone.
     type: int
     default: 120
   phase:
@@ -91,14 +101,14 @@ ARGUMENT_SPEC: dict[str, Any] = {
 
 
 def parts(params: dict[str, Any], user: str) -> list[Part]:
-    """What the arguments are about."""
-    found: list[Part] = []
+    """The parts that the arguments name."""
+    result: list[Part] = []
     if firewall := params["firewall"]:
         rules = File(Path(firewall["rules_file"]), firewall["rules"], 0o600, "nft --check --file %s")
-        found.append(Firewall(rules, File(Path(firewall["unit_file"]), firewall["unit"], 0o644)))
+        result.append(Firewall(rules, File(Path(firewall["unit_file"]), firewall["unit"], 0o644)))
     if sshd := params["sshd"]:
-        found.append(Sshd(File(Path(sshd["settings_file"]), sshd["settings"], 0o600, "/usr/sbin/sshd -t -f %s"), user))
-    return found
+        result.append(Sshd(File(Path(sshd["settings_file"]), sshd["settings"], 0o600, "/usr/sbin/sshd -t -f %s"), user))
+    return result
 
 
 def main() -> None:

@@ -5,42 +5,50 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: reset_server
-short_description: Takes the platform off a server
-version_added: 0.1.0
+short_description: Remove the platform from a server
+version_added: "0.1.0"
 author: The shaka.platform founders (@shaka-platform)
 description:
   - Ends K3s and its containers and removes their mounts, interfaces, packet filter rules, control groups, directories and volumes; then
-    brings every file that the platform wrote elsewhere back to what was there before.
-  - Which files those are is read from the list that the platform's modules keep on the server, so it also holds what an earlier version wrote.
+    restores every file that the platform wrote elsewhere to its earlier state.
+  - These files are read from the list that the platform's modules keep on the server, so files that an earlier version wrote are included.
   - An interrupted run is completed by the next one. A bare server is left as it is.
   - Packages stay, and so do running sysctl values and loaded kernel modules until the next boot. Backups in S3 are never touched.
 attributes:
   check_mode: {support: full, description: Lists only.}
-  diff_mode: {support: full, description: What would go.}
+  diff_mode: {support: full, description: What would be removed.}
 options:
   list_only:
-    description: Find out, remove nothing. The return values are those of a removal.
+    description: Only list what would be removed. The return values are those of a removal.
     type: bool
     default: false
-  names: {description: The names by which the server may be confirmed., type: list, elements: str, default: []}
+  names:
+    description: The names by which the server may be confirmed.
+    type: list
+    elements: str
+    default: []
   confirm:
     description: The server's name, one of I(names) or its host name. Several are separated by commas. Nothing is removed without it.
     type: str
     default: ""
   keep_data: {description: Leave the local volumes on the disk., type: bool, default: false}
   keep_ssh: {description: Leave the platform's settings of sshd., type: bool, default: true}
-  users: {description: "Accounts to remove with their homes. The one that Ansible connects as is refused.", type: list, elements: str, default: []}
+  users:
+    description: Accounts to remove with their homes. The one that Ansible connects as is refused.
+    type: list
+    elements: str
+    default: []
 """
 
 EXAMPLES = r"""
-- name: Take the platform off the server
+- name: Remove the platform from the server
   shaka.platform.reset_server:
     confirm: microsaas-server
 """
 
 RETURN = r"""
 found:
-  description: Kind -> what would go, or went.
+  description: Kind -> names of what would be removed, or was removed.
   returned: success
   type: dict
 hostname:
@@ -48,7 +56,7 @@ hostname:
   returned: success
   type: str
 question:
-  description: Whether a user has to be asked; not in check mode, and not where there is nothing to remove.
+  description: Whether a user has to be asked; false in check mode, and when there is nothing to remove.
   returned: success
   type: bool
 platform_table:
@@ -81,10 +89,10 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "users": {"type": "list", "elements": "str", "default": []},
 }
 LOCKED = Path("/var/lib")  # a directory that every server has
-PATIENCE = 180.0  # seconds that another reset gets to end: that of a run whose controller was killed goes on here
+PATIENCE = 180.0  # seconds to wait for another reset: one whose controller was killed goes on running here
 BUSY = f"another reset has been running on this server for {PATIENCE:.0f} s; run it again when that has ended"
-SHOWN = 5  # names of a kind on the screen
-WIDTH = 36  # their characters
+SHOWN = 5  # names per kind on the screen
+WIDTH = 36  # characters per name
 KUBECTL = ["/usr/local/bin/k3s", "kubectl", "get", "cronjobs,jobs", "--all-namespaces", "--output=json", "--request-timeout=10s"]
 
 
@@ -99,7 +107,7 @@ def last_backups(execute: Execute) -> dict[str, str] | None:
 
 
 def shown(names: list[str]) -> str:
-    """The names on one line, long ones cut, the equal ones counted."""
+    """The names on one line; long names are cut, equal ones counted."""
     names = [name if len(name) <= WIDTH else f"{name[: WIDTH - 3]}..." for name in names]
     counts = {name: names.count(name) for name in names}
     words = [name if number == 1 else f"{number} x {name}" for name, number in counts.items()]
@@ -107,7 +115,7 @@ def shown(names: list[str]) -> str:
 
 
 def loss(volume: str, backups: Mapping[str, str] | None) -> str:
-    """What is known of a volume's backup, in words."""
+    """What is known about a volume's backup, in words."""
     if backups is None:
         return "last backup: not known, the cluster does not answer"
     namespace = volume.split("/", 1)[0]
@@ -117,7 +125,7 @@ def loss(volume: str, backups: Mapping[str, str] | None) -> str:
 
 
 def tables(found: Mapping[str, list[str]], kept: Kept, backups: Mapping[str, str] | None) -> list[dict[str, Any]]:
-    """What goes and what is lost, for the screen."""
+    """What is removed, what data is lost and what stays, for the screen."""
     rows = [[kind, str(len(names)), shown(names)] for kind, names in found.items() if names and kind != "volumes"]
     lost = [[volume, loss(volume, backups)] for volume in found["volumes"]]
     stays = ["packages", "backups in S3", "sysctl values in force until the next boot"]
@@ -132,16 +140,16 @@ def tables(found: Mapping[str, list[str]], kept: Kept, backups: Mapping[str, str
 
 
 def own_account() -> str:
-    """The account that this connection came in with."""
+    """The account that this connection logged in as."""
     return os.environ.get("SUDO_USER") or pwd.getpwuid(os.getuid()).pw_name
 
 
 def refuse_own_account(account: str, users: list[str]) -> None:
-    """Never take away the account, or the keys, of the connection that the reset runs over."""
+    """Refuse to remove the account, or the keys, of the connection that the reset runs over."""
     if account in users:
         raise ResetRefused(f"reset_users has {account}, the account that Ansible connects as: connect as another one, or take it out of reset_users")
     if f"/home/{account}/.ssh/authorized_keys" in ledger.load():
-        raise ResetRefused(f"Ansible connects as {account}, whose keys the platform brought and a reset removes: connect as another account")
+        raise ResetRefused(f"Ansible connects as {account}, whose keys the platform installed and a reset removes: connect as another account")
 
 
 def run(params: dict[str, Any], check_mode: bool, execute: Execute) -> dict[str, Any]:
@@ -157,17 +165,17 @@ def run(params: dict[str, Any], check_mode: bool, execute: Execute) -> dict[str,
     if params["list_only"]:
         shows = {"platform_table": tables(found, kept, last_backups(execute) if found["volumes"] else {})} if anything else {}
         return {**result, **shows, "changed": False}
-    given = {name.strip() for name in params["confirm"].split(",")} - {""}
+    typed = {name.strip() for name in params["confirm"].split(",")} - {""}
     if anything and not check_mode:
         names = [*dict.fromkeys([*params["names"], hostname])]
-        if not given & {*names}:
+        if not typed & {*names}:
             raise ResetRefused(
                 f"nothing was removed: '{params['confirm']}' is not the name of this server; type, or give as reset_confirm, {' or '.join(names)}"
             )
         server.remove()
-        if left := {kind: names for kind, names in server.listing().items() if names}:
+        if remaining := {kind: names for kind, names in server.listing().items() if names}:
             raise ResetRefused(
-                f"the reset ended, but there is still: {'; '.join(f'{kind}: {shown(names)}' for kind, names in left.items())}; run it again"
+                f"the reset ended, but there is still: {'; '.join(f'{kind}: {shown(names)}' for kind, names in remaining.items())}; run it again"
             )
     before = "".join(f"{kind}: {name}\n" for kind, names in found.items() for name in names)
     return {**result, "changed": anything, "diff": {"before": before, "after": ""}}

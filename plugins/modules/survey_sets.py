@@ -9,8 +9,7 @@ DOCUMENTATION = r"""
 module: survey_sets
 short_description: Ask the cluster once which roles of the site would change nothing
 version_added: "0.1.0"
-author:
-  - The shaka.platform founders (@shaka-platform)
+author: The shaka.platform founders (@shaka-platform)
 description:
   - Renders the objects of every role of C(playbooks/site.yml) and compares all of them with the cluster, by server-side dry runs in one process.
     Nothing is changed.

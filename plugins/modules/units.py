@@ -5,15 +5,17 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: units
-short_description: State of several systemd units in one call
-version_added: 0.1.0
+short_description: Enable and start several systemd units in one call
+version_added: "0.1.0"
 author: The shaka.platform founders (@shaka-platform)
 description:
-  - Enables and starts what is not, with one question for all units, since each task over SSH costs about half a second.
-  - A unit whose own conditions are not met on the server (systemd-timesyncd in a container, which may not set the clock) is left as it is and said
-    in RV(skipped_units).
+  - Enables and starts the units that are not running. One call handles all units, because each task over SSH costs about half a second.
+  - A unit whose own conditions are not met on the server (systemd-timesyncd in a container, which may not set the clock) is left as it is and
+    listed in RV(skipped_units).
 attributes:
-  check_mode: {support: full, description: Compares only; a unit that is not installed yet would be started.}
+  check_mode:
+    description: Compares only; a unit that is not installed yet would be started.
+    support: full
   diff_mode: {support: full, description: States before and after.}
 options:
   units:
@@ -24,7 +26,7 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Ensure the clock is set and security updates come
+- name: Ensure time synchronisation and security updates are on
   shaka.platform.units:
     units: [systemd-timesyncd.service, apt-daily-upgrade.timer]
 """
@@ -55,11 +57,11 @@ PROPERTIES = "Id,LoadState,UnitFileState,ActiveState,ConditionResult,ConditionTi
 
 
 class UnitError(Exception):
-    """A unit is not there or does not start; the text names it."""
+    """A unit is not installed or does not start; the text names it."""
 
 
 def show(units: list[str], execute: Execute) -> dict[str, dict[str, str]]:
-    """Unit -> its properties. systemctl answers in the order of the question, one block each."""
+    """Unit -> its properties. systemctl prints one block per unit, in the order of its arguments."""
     code, out, err = execute(["systemctl", "show", f"--property={PROPERTIES}", *units])
     if code != 0:
         raise UnitError(f"systemctl show: {err.strip()}")
@@ -73,12 +75,12 @@ def refused(properties: dict[str, str]) -> bool:
 
 
 def state(properties: dict[str, str]) -> str:
-    """What a person compares: 'enabled, active'."""
+    """The state for a diff: 'enabled, active'."""
     return f"{properties['UnitFileState'] or properties['LoadState']}, {properties['ActiveState']}"
 
 
 def is_right(properties: dict[str, str]) -> bool:
-    """Whether a unit is enabled, where it can be, and active, where its conditions let it."""
+    """Whether a unit is enabled (where it can be) and active (where its conditions allow it)."""
     enabled = properties["UnitFileState"] in ("enabled", "static", "alias", "indirect", "generated")
     return enabled and (properties["ActiveState"] in ("active", "activating") or refused(properties))
 
@@ -101,7 +103,7 @@ def run(units: list[str], check_mode: bool, execute: Execute) -> dict[str, Any]:
         failed = [f"{unit}: {state(after[unit])}" for unit in wrong if not is_right(after[unit])]
         if failed:
             raise UnitError(f"not running after its start: {'; '.join(failed)}; journalctl --unit on the server says why")
-    told = {unit: "enabled, active" if check_mode else state(after[unit]) for unit in wrong}
+    reached = {unit: "enabled, active" if check_mode else state(after[unit]) for unit in wrong}
     return {
         "changed": bool(wrong),
         "started": wrong,
@@ -109,7 +111,7 @@ def run(units: list[str], check_mode: bool, execute: Execute) -> dict[str, Any]:
         "next": {unit: after[unit]["NextElapseUSecRealtime"] for unit in units if after[unit].get("NextElapseUSecRealtime")},
         "diff": {
             "before": "".join(f"{unit}: {state(before[unit])}\n" for unit in wrong),
-            "after": "".join(f"{unit}: {text}\n" for unit, text in told.items()),
+            "after": "".join(f"{unit}: {text}\n" for unit, text in reached.items()),
         },
     }
 

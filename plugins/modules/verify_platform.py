@@ -6,20 +6,20 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: verify_platform
-short_description: Looks whether the platform works, and changes nothing
-version_added: 0.1.0
+short_description: Check whether the platform works, without changing anything
+version_added: "0.1.0"
 author: The shaka.platform founders (@shaka-platform)
 description:
   - Asks each environment's Postgres (C(SELECT 1)) and Redis (C(PING), as the environment's user) in their pods, requests each API by host name
     over HTTPS at the server's address, and reads pods, certificates, backups, the node and the memory in use from the Kubernetes API.
     All at once, in one or two seconds.
-  - Never fails because of what it finds; the caller decides. It goes through kubectl, not through the client that builds the platform.
+  - Never fails because of its findings; the caller decides. It uses kubectl, not the client that builds the platform.
 attributes:
-  check_mode: {support: full, description: It only looks; then it does not wait.}
+  check_mode: {support: full, description: Looks once, without waiting.}
   diff_mode: {support: none, description: It changes nothing.}
 options:
   model:
-    description: What should be there, the fact C(platform_model).
+    description: The platform as it should be, the fact C(platform_model).
     type: dict
     required: true
   ca_bundle:
@@ -47,19 +47,19 @@ options:
     type: int
     default: 10
   wait_timeout:
-    description: Seconds to go on asking while a check fails.
+    description: Seconds to keep asking while a check fails.
     type: int
     default: 0
 extends_documentation_fragment: shaka.platform.kubectl
 """
 
 EXAMPLES = r"""
-- name: Look whether the platform works
+- name: Check whether the platform works
   shaka.platform.verify_platform:
     model: "{{ platform_model }}"
   register: result
 
-- name: Every check passed
+- name: Ensure every check passed
   ansible.builtin.assert:
     that: result.platform_findings | length == 0
 """
@@ -71,7 +71,9 @@ checks:
   type: list
   elements: dict
   contains:
-    name: {description: "One of C(cluster), C(postgres), C(redis), C(https), C(certificate), C(pods), C(backup), C(node), C(requests).", type: str}
+    name:
+      description: One of C(cluster), C(postgres), C(redis), C(https), C(certificate), C(pods), C(backup), C(node), C(requests).
+      type: str
     scope: {description: The environment; namespace or node., type: str}
     ok: {description: Whether it passed., type: bool}
     detail: {description: What was seen., type: str}

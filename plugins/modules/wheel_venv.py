@@ -6,7 +6,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: wheel_venv
 short_description: A Python environment made of pinned wheels, without a package index
-version_added: 0.1.0
+version_added: "0.1.0"
 author: The shaka.platform founders (@shaka-platform)
 description:
   - Makes a virtual environment without pip (Debian's python3 can, without python3-venv) and installs exactly the given wheels with the pip

@@ -69,7 +69,7 @@ def test_another_cluster_another_account_and_open_permissions_are_seen(params: d
     cluster, path = Cluster(), Path(params["path"])
     run(params, cluster)
     cluster.uid = "u2"
-    assert run(params, cluster) == "the ServiceAccount is another"
+    assert run(params, cluster) == "the ServiceAccount was replaced"
     Path(params["administrator"]).write_text(ADMINISTRATOR.format(authority="Qg=="))
     assert run(params, cluster) == "the cluster's address or authority changed"
     path.chmod(0o644)
