@@ -1,5 +1,6 @@
 # make sandbox    a practice server in this machine, and the whole platform on it
 # make test       everything that CI runs
+# make matrix     the unit and sanity tests with every supported ansible-core and Python that is on this machine
 # make prove      the long proofs: kills, twenty runs with nothing to do, secrets, reset (hours)
 # make bench      the collection beside what one would otherwise write
 SHELL := /bin/bash
@@ -12,7 +13,7 @@ VENV_READY := $(VENV)/.ready-$(shell cat requirements.txt lab/kubernetes_core.* 
 export PATH := $(BIN):$(PATH)
 export PYTHONPATH := $(CURDIR)
 
-.PHONY: help doctor prepare venv sandbox sandbox-down test test-fast lint types unit sanity molecule prove bench requirements
+.PHONY: help doctor prepare venv sandbox sandbox-down test test-fast lint types unit sanity newest matrix molecule prove bench requirements
 help:
 	@sed -n 's/^# make/make/p' Makefile
 
@@ -42,7 +43,7 @@ sandbox-down:
 
 # --- tests ------------------------------------------------------------------------------------------------------------
 test: prepare
-	@$(MAKE) --no-print-directory test-fast sanity molecule
+	@$(MAKE) --no-print-directory test-fast sanity newest molecule
 
 test-fast: $(VENV_READY)
 	@$(MAKE) --no-print-directory lint types unit
@@ -65,6 +66,12 @@ unit: $(VENV_READY)
 
 sanity: $(VENV_READY)
 	@tests/sanity.sh
+
+newest:
+	python3 -m tests.matrix --newest unit
+
+matrix:
+	python3 -m tests.matrix unit sanity
 
 molecule: $(VENV_READY)
 	molecule test --all

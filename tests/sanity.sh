@@ -14,14 +14,14 @@ done | tar -cf - -T - | tar -C "$place" -xf -
 # ansible-test fetches pip's installer for its own environments; this gives it one that takes the same pip from the package index.
 seed=${HOME:?}/.ansible/test/cache
 mkdir -p "$seed"
-if [ ! -e "$seed/get_pip_24_2.py" ]; then
-  cat > "$seed/get_pip_24_2.py" <<'PYTHON'
+for pip in 24.2 25.2; do # of ansible-core 2.19; of 2.20 and 2.21
+  [ -e "$seed/get_pip_${pip/./_}.py" ] || cat > "$seed/get_pip_${pip/./_}.py" <<PYTHON
 import subprocess, sys, venv, tempfile, pathlib
 place = pathlib.Path(tempfile.mkdtemp())
 venv.create(place, with_pip=True)
-subprocess.run([place / "bin/pip", "install", "-q", "--target", sys.prefix + f"/lib/python{sys.version_info[0]}.{sys.version_info[1]}/site-packages", "pip==24.2"], check=True)
+subprocess.run([place / "bin/pip", "install", "-q", "--target", sys.prefix + f"/lib/python{sys.version_info[0]}.{sys.version_info[1]}/site-packages", "pip==$pip"], check=True)
 PYTHON
-fi
+done
 cd "$place"
 git init -q . # ansible-test lists files with git
 git add -A .

@@ -43,6 +43,7 @@ class Kubectl:
     def run(self, *arguments: str, text: str | None = None) -> tuple[bool, str]:
         """(True, output) or (False, last line of the error)."""
         try:
+            # pylint: disable-next=ansible-bad-function  # run_command has no timeout, and would tie this to a module
             done = subprocess.run([*self.command, *arguments], input=text or "", capture_output=True, text=True, timeout=self.timeout, check=False)
         except subprocess.TimeoutExpired:
             return False, f"no answer within {self.timeout:.0f} s"
