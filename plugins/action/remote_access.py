@@ -14,7 +14,7 @@ NOT_SHARED = "-o ControlMaster=no -o ControlPath=none"
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core has no type information
-    """The module does what happens on the server; here are the two connections."""
+    """Makes the two connections; the module does everything on the server."""
 
     _supports_check_mode = True
     _supports_async = False
@@ -26,7 +26,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core has no typ
         if self._task.args.get("sshd") and self._password():
             result["failed"] = True
             result["msg"] = (
-                "this connection uses a password, and sshd is to accept keys only, so the next run could not connect. "
+                "this connection uses a password, but sshd shall accept only keys, so the next run could not connect. "
                 "Install a key for the user, leave out ansible_password and --ask-pass, or set host_manage_sshd to false."
             )
             return result
@@ -45,7 +45,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core has no typ
             self._connection = first
         result["unconfirmed"] = why is not None
         if why is not None:
-            result.update(failed=True, msg=self._taken_back(why, variables))
+            result.update(failed=True, msg=self._undone(why, variables))
         return result
 
     def _phase(self, phase: str, variables: dict[str, Any]) -> dict[str, Any]:
@@ -62,7 +62,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core has no typ
 
     @staticmethod
     def _second(first: Any) -> Any:
-        """A connection with the same options that is not made yet, nor shared."""
+        """A connection with the same options, not made yet and not shared."""
         second = copy.copy(first)
         second._options = dict(first._options)
         second._connected = False
@@ -70,7 +70,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core has no typ
             second.set_option("ssh_args", NOT_SHARED)
         return second
 
-    def _taken_back(self, why: str, variables: dict[str, Any]) -> str:
+    def _undone(self, why: str, variables: dict[str, Any]) -> str:
         seconds = self._task.args.get("confirm_seconds", 120)
         try:
             undone = self._phase("undo", variables)
@@ -79,6 +79,6 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core has no typ
             back = ""
         return (
             f"a new connection to the server did not get in with the new packet filter and sshd settings: {why.strip()} "
-            + (back or f"The first connection is cut off too; the server brings the previous ones back within {seconds} seconds.")
+            + (back or f"The first connection is cut off too; the server restores the previous ones within {seconds} seconds.")
             + " Look at host_firewall_ssh_sources, host_ssh_port and host_sshd_*."
         )

@@ -28,7 +28,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
 
 
 class ActionModule(ControllerAction):
-    """Runs on the controller alone. No value is in the result."""
+    """Runs on the controller alone. The result contains no value."""
 
     argument_spec = ARGUMENT_SPEC
 
@@ -61,26 +61,26 @@ class ActionModule(ControllerAction):
         }
 
     def _file(self, path: Path) -> SecretsFile:
-        """The file as what it is, or is to be; one that the vault encrypts is refused beside one that SOPS does."""
-        found = self._loader.load_from_file(str(path), cache="none") if path.exists() else {}
-        if not isinstance(found, Mapping):
+        """The file, by the way it is encrypted or will be. A file for the vault is refused beside one for SOPS."""
+        content = self._loader.load_from_file(str(path), cache="none") if path.exists() else {}
+        if not isinstance(content, Mapping):
             raise AnsibleActionFail(f"{path} is not 'platform_secrets: {{...}}'")
-        if sops.is_sops(path, found):
-            return SopsFile(path, found)
+        if sops.is_sops(path, content):
+            return SopsFile(path, content)
         for other in (path.with_name(path.stem + suffix) for suffix in sops.SUFFIXES):
             if other.exists():
-                raise AnsibleActionFail(f"{other.name} lies beside {path}: two files with the same variable; keep one (-e secrets_file={other})")
-        return VaultFile(path, found)
+                raise AnsibleActionFail(f"{other.name} is beside {path}: two files set the same variable; keep one (-e secrets_file={other})")
+        return VaultFile(path, content)
 
 
 class SecretsFile:
     """A file of variables, one of which is `platform_secrets`."""
 
-    def __init__(self, path: Path, found: Mapping[str, Any]) -> None:
-        self.path, self.content, self.encrypted = path, found, False
+    def __init__(self, path: Path, content: Mapping[str, Any]) -> None:
+        self.path, self.content, self.encrypted = path, content, False
 
     def write(self, secrets: Mapping[str, Any], new: Collection[str]) -> None:
-        """Write it, encrypted in memory, by a rename: the plain text is on no disk. `new`: GROUP/NAME of what differs."""
+        """Encrypt in memory and replace the file by a rename: no disk gets the plain text. `new`: GROUP/NAME of each new value."""
         raise NotImplementedError
 
     def _whole(self, secrets: Mapping[str, Any]) -> dict[str, Any]:
@@ -88,7 +88,7 @@ class SecretsFile:
 
 
 def _plain(value: Any) -> Any:
-    """Without what Ansible notes on texts (their file and line), which YAML's writer does not know."""
+    """The value without Ansible's tags on texts (their file and line), which YAML's writer does not know."""
     if isinstance(value, Mapping):
         return {_plain(key): _plain(item) for key, item in value.items()}
     if isinstance(value, str):
@@ -99,8 +99,8 @@ def _plain(value: Any) -> Any:
 class VaultFile(SecretsFile):
     """Encrypted with the vault password of this run."""
 
-    def __init__(self, path: Path, found: Mapping[str, Any]) -> None:
-        super().__init__(path, found)
+    def __init__(self, path: Path, content: Mapping[str, Any]) -> None:
+        super().__init__(path, content)
         self.encrypted = path.exists() and is_encrypted(path.read_bytes())
 
     def write(self, secrets: Mapping[str, Any], new: Collection[str]) -> None:
@@ -117,11 +117,11 @@ class VaultFile(SecretsFile):
 
 
 class SopsFile(SecretsFile):
-    """Encrypted by SOPS, for those that it names already, or that `.sops.yaml` does."""
+    """Encrypted by SOPS, for the file's present recipients or those of `.sops.yaml`."""
 
-    def __init__(self, path: Path, found: Mapping[str, Any]) -> None:
-        self.encrypted = sops.encrypted(found)
-        self.path, self.content = path, sops.decrypt(path) if self.encrypted else found
+    def __init__(self, path: Path, content: Mapping[str, Any]) -> None:
+        self.encrypted = sops.encrypted(content)
+        self.path, self.content = path, sops.decrypt(path) if self.encrypted else content
 
     def write(self, secrets: Mapping[str, Any], new: Collection[str]) -> None:
         if self.encrypted:

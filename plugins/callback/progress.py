@@ -8,7 +8,7 @@ DOCUMENTATION = r"""
 name: progress
 type: notification
 author: The shaka.platform founders (@shaka-platform)
-short_description: Says what is still running, and shows tables
+short_description: Show what is still running, and tables
 version_added: "0.1.0"
 description:
   - When nothing was printed for 4 seconds, prints one line that names the task, the hosts it still runs on, how long it has been running and, for
@@ -41,31 +41,31 @@ PROMPTING = frozenset({"pause"})
 
 
 class Heartbeat:
-    """The line of what is running. Pure but for the clock it is given; the thread asks for a line, the callback says what happens."""
+    """The line about what is running. Pure: the callback reports events, the thread asks for a line, and both pass the time."""
 
     def __init__(self, now: float) -> None:
-        self.spoken = now
+        self.last_output = now
         self.begun = now
         self.task = ""
-        self.known = ""
+        self.limit = ""
         self.attempt = ""
         self.hosts: list[str] = []
         self.quiet = False
 
-    def start(self, task: str, known: str, quiet: bool, now: float) -> None:
-        self.task, self.known, self.attempt, self.hosts, self.quiet, self.begun = task, known, "", [], quiet, now
+    def start(self, task: str, limit: str, quiet: bool, now: float) -> None:
+        self.task, self.limit, self.attempt, self.hosts, self.quiet, self.begun = task, limit, "", [], quiet, now
 
     def line(self, now: float, each: float = SILENCE) -> str | None:
         """The line to print now; None while the silence is short or a prompt owns the terminal."""
-        if self.quiet or now - self.spoken < each:
+        if self.quiet or now - self.last_output < each:
             return None
-        facts = [", ".join(self.hosts[:3]) + (f" and {len(self.hosts) - 3} more" if len(self.hosts) > 3 else ""), self.attempt, self.known]
+        facts = [", ".join(self.hosts[:3]) + (f" and {len(self.hosts) - 3} more" if len(self.hosts) > 3 else ""), self.attempt, self.limit]
         detail = "; ".join(fact for fact in facts if fact)
         return f"  ... {now - self.begun:3.0f} s  {self.task or 'preparing'}" + (f" ({detail})" if detail else "")
 
 
 class CallbackModule(CallbackBase):  # type: ignore[misc]
-    """Watches the display to know how long it has been silent; a daemon thread speaks up."""
+    """Watches the display to know how long it has been silent; a daemon thread then prints a line."""
 
     CALLBACK_VERSION = 2.0
     CALLBACK_TYPE = "notification"
@@ -100,7 +100,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
 
     def v2_runner_retry(self, result: Any) -> None:
         attempts, retries = result.result.get("attempts"), result.result.get("retries")
-        self.heartbeat.attempt = f"attempt {attempts} of {retries} was not it" if attempts and retries else ""
+        self.heartbeat.attempt = f"attempt {attempts} of {retries} failed" if attempts and retries else ""
 
     def v2_runner_on_ok(self, result: Any) -> None:
         self._over(result)
@@ -136,7 +136,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
                     self._display.display(f"  {line}", color=constants.COLOR_ERROR if position in failed else None)
 
     def _watch(self) -> None:
-        """Know of everything that is printed. A worker inherits this by fork, where printing goes over a queue: there it does nothing."""
+        """Wrap the display, to know when it prints. Workers inherit the wrapper by fork, but print through a queue: in them it does nothing."""
         display, owner = self._display, os.getpid()
         original = display.display
 
@@ -148,7 +148,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
                 self._erase()
                 original(msg, *args, **kwargs)
                 if not kwargs.get("log_only"):
-                    self.heartbeat.spoken = time.monotonic()
+                    self.heartbeat.last_output = time.monotonic()
 
         display.display = watched
 
@@ -163,7 +163,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
         while not self.ended.wait(TICK):
             with self._display._lock:
                 now = time.monotonic()
-                # in place, the elapsed seconds may as well be current
+                # a line that is rewritten in place shows the current seconds
                 each = SILENCE if not self.drawn else 0.0
                 line = self.heartbeat.line(now, each) if now - drawn_at >= 1.0 or not self.drawn else None
                 try:
@@ -173,14 +173,14 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
                         self.drawn, drawn_at = True, now
                     elif line:
                         sys.stdout.write(f"{line}\n")
-                        self.heartbeat.spoken = now
+                        self.heartbeat.last_output = now
                     sys.stdout.flush()
                 except (OSError, ValueError):
                     return  # nobody reads any more
 
 
 def bound(arguments: Mapping[str, Any]) -> str:
-    """How long the task may wait, where its arguments say so plainly."""
+    """How long the task may wait, where its arguments say so."""
     for name in BOUNDS:
         value = str(arguments.get(name) or "")
         if value.isdigit():

@@ -10,12 +10,12 @@ from ansible_collections.shaka.platform.plugins.plugin_utils.model import host
 
 DOCUMENTATION = r"""
 name: host_problems
-short_description: Values of role host that would not work
+short_description: Find wrong values of the role host
 version_added: "0.1.0"
 author: The shaka.platform founders (@shaka-platform)
 description:
-  - Says of each value what its type alone does not refuse (networks, times, sizes, keys, names), of values that contradict each other, and of a
-    system that the role is not made for.
+  - Checks each value beyond its type (networks, times, sizes, keys, names), values that contradict each other, and whether the role supports
+    the operating system.
 positional: supported, values
 options:
   _input:
@@ -23,7 +23,7 @@ options:
     type: str
     required: true
   supported:
-    description: Systems that the role is made for.
+    description: Systems that the role supports.
     type: list
     elements: str
     required: true
@@ -31,7 +31,7 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Show what would be refused
+- name: Show the wrong values
   ansible.builtin.debug:
     msg: "{{ 'Debian 12' | shaka.platform.host_problems(['Debian 12'], {'host_updates_time': '3:30'}) }}"
 """

@@ -10,20 +10,20 @@ from typing import Any
 
 DOCUMENTATION = r"""
 name: k3s_config_problems
-short_description: What K3s would skip, or not start with, in the user's part of config.yaml
+short_description: Find mistakes in the user's part of K3s's config.yaml
 version_added: "0.1.0"
 author: The shaka.platform founders (@shaka-platform)
 description:
-  - K3s skips an unknown key with a line in its log (U(https://docs.k3s.io/installation/configuration)), so that a mistyped C(secrets-encryption) is
-    silently off; an unknown flag of a component ends it at its start. This names both, with the nearest known one, and values of the wrong kind or
-    shape, a component's flag given twice, keys that would put a secret into the file, and keys that the role itself sets.
+  - K3s only logs an unknown key (U(https://docs.k3s.io/installation/configuration)), so that a mistyped C(secrets-encryption) is silently off;
+    with an unknown flag, a component does not start. This filter finds both and names the nearest known one. It also finds values of the wrong
+    kind or shape, a flag that is set twice, keys that would put a secret into the file, and keys that the role itself sets.
 positional: rules
 options:
   _input: {description: The configuration as the user gives it., type: dict, required: true}
   rules:
     description:
       - C(keys), the known keys by kind (C(flag), C(number), C(value), C(list), C(secret)).
-      - C(choices), key to the values that it takes. C(shapes), key to C(pattern), a regular expression, and C(says), the same in words.
+      - C(choices), key to the values that it takes. C(shapes), key to C(pattern), a regular expression, and C(says), its meaning in words.
       - C(flags), the key of a component's arguments to the flags that it knows.
       - C(fixed), a key, or C(KEY FLAG) for a component's flag, to what to do instead of setting it.
     type: dict
@@ -31,7 +31,7 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Refuse an unknown key
+- name: Ensure every key is known
   ansible.builtin.assert:
     that: "{{ {'secret-encryption': true} | shaka.platform.k3s_config_problems({'keys': {'flag': ['secrets-encryption']}}) == [] }}"
 """
@@ -71,28 +71,28 @@ def _arguments(key: str, arguments: list[Any], rules: Mapping[str, Any]) -> Iter
             continue
         name = match[1]
         if instead := rules.get("fixed", {}).get(f"{key} {name}"):
-            yield f"'{name}' is the role's: {instead}"
+            yield f"'{name}' is set by the role: {instead}"
         elif known and name not in known:
             yield f"the component has no flag '{name}' and would not start{_near(name, known)}"
         elif name in seen:
-            yield f"'{name}' is given twice: give it once, with its values joined by commas where it takes several"
+            yield f"'{name}' is set twice: set it once, with its values joined by commas where it takes several"
         seen.add(name)
 
 
 def _problems(key: str, value: Any, kind: str, rules: Mapping[str, Any]) -> Iterator[str]:
     """What is wrong with the value of a known key."""
     if kind == "secret":
-        yield "holds a secret, which would show in this run's output: use a key that takes a file, or leave it out"
+        yield "contains a secret, which this run's output would show: use a key that takes a file, or leave it out"
     elif instead := rules.get("fixed", {}).get(key):
-        yield f"is the role's: {instead}"
+        yield f"is set by the role: {instead}"
     elif not _fits(kind, value):
-        yield f"takes {KINDS[kind]}, not {value!r}"
+        yield f"must be {KINDS[kind]}, not {value!r}"
     else:
         items = value if isinstance(value, list) else [value]
         if choices := rules.get("choices", {}).get(key):
-            yield from (f"takes {', '.join(choices)}, not '{item}'" for item in items if item not in choices)
+            yield from (f"must be one of {', '.join(choices)}, not '{item}'" for item in items if item not in choices)
         if shape := rules.get("shapes", {}).get(key):
-            yield from (f"takes {shape['says']}, not '{item}'" for item in items if not re.fullmatch(shape["pattern"], str(item)))
+            yield from (f"must be {shape['says']}, not '{item}'" for item in items if not re.fullmatch(shape["pattern"], str(item)))
         if key.endswith("-arg"):
             yield from _arguments(key, items, rules)
 
@@ -103,7 +103,7 @@ def k3s_config_problems(config: Mapping[str, Any], rules: Mapping[str, Any]) -> 
     problems = []
     for key, value in config.items():
         if key not in kinds:
-            problems.append(f"k3s_config.{key}: K3s has no such key and would skip it{_near(key, list(kinds))}")
+            problems.append(f"k3s_config.{key}: K3s has no such key and would ignore it{_near(key, list(kinds))}")
         else:
             problems += [f"k3s_config.{key}: {problem}" for problem in _problems(key, value, kinds[key], rules)]
     return problems

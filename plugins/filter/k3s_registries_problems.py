@@ -9,18 +9,18 @@ from typing import Any
 
 DOCUMENTATION = r"""
 name: k3s_registries_problems
-short_description: What K3s would skip or misread in registries.yaml
+short_description: Find mistakes in K3s's registries.yaml
 version_added: "0.1.0"
 author: The shaka.platform founders (@shaka-platform)
 description:
-  - K3s takes C(mirrors) and C(configs) by registry (U(https://docs.k3s.io/installation/private-registry)) and says nothing about other keys.
-    No value of C(auth) is ever repeated.
+  - K3s reads C(mirrors) and C(configs) by registry (U(https://docs.k3s.io/installation/private-registry)) and silently ignores other keys.
+    No message repeats a value of C(auth).
 options:
   _input: {description: The content of registries.yaml., type: dict, required: true}
 """
 
 EXAMPLES = r"""
-- name: Refuse a mistyped key
+- name: Ensure every key is known
   ansible.builtin.assert:
     that: "{{ {'mirror': {}} | shaka.platform.k3s_registries_problems == [] }}"
 """
@@ -46,18 +46,18 @@ ENDPOINT = re.compile(r"https?://[^\s/]+(/\S*)?")
 def _part(path: str, kind: str, part: Any) -> Iterator[str]:
     """Wrong keys and types of one mapping, its parts included."""
     if not isinstance(part, Mapping):
-        yield f"{path}: takes a mapping with {', '.join(KEYS[kind])}"
+        yield f"{path}: must be a mapping with {', '.join(KEYS[kind])}"
         return
     for key, value in part.items():
-        wanted = KEYS[kind].get(str(key))
-        if wanted is None:
-            yield f"{path}.{key}: K3s takes {', '.join(KEYS[kind])} here and would skip it"
-        elif not isinstance(value, wanted):
-            yield f"{path}.{key}: takes {WORDS[wanted]}"
+        expected = KEYS[kind].get(str(key))
+        if expected is None:
+            yield f"{path}.{key}: K3s knows {', '.join(KEYS[kind])} here and would ignore it"
+        elif not isinstance(value, expected):
+            yield f"{path}.{key}: must be {WORDS[expected]}"
         elif key in ("auth", "tls") and kind == "configs":
             yield from _part(f"{path}.{key}", key, value)
         elif isinstance(value, list):
-            yield from (f"{path}.endpoint: '{url}' is no http:// or https:// URL" for url in value if not ENDPOINT.fullmatch(str(url)))
+            yield from (f"{path}.endpoint: '{url}' is not an http:// or https:// URL" for url in value if not ENDPOINT.fullmatch(str(url)))
 
 
 def k3s_registries_problems(registries: Mapping[str, Any]) -> list[str]:
@@ -66,13 +66,13 @@ def k3s_registries_problems(registries: Mapping[str, Any]) -> list[str]:
     for key, entries in registries.items():
         path = f"k3s_registries.{key}"
         if key not in ("mirrors", "configs"):
-            problems.append(f"{path}: K3s takes mirrors and configs here and would skip it")
+            problems.append(f"{path}: K3s knows mirrors and configs here and would ignore it")
         elif not isinstance(entries, Mapping):
-            problems.append(f"{path}: takes a mapping by registry")
+            problems.append(f"{path}: must be a mapping by registry")
         else:
             for name, part in entries.items():
                 if not NAME.fullmatch(str(name)):
-                    problems.append(f"{path}: '{name}' is no registry; use its host name, with a port where it has one, or '*'")
+                    problems.append(f"{path}: '{name}' is not a registry; use its host name, with a port where it has one, or '*'")
                 problems += _part(f"{path}.{name}", key, part)
     return problems
 

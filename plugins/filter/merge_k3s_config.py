@@ -8,12 +8,12 @@ from typing import Any
 
 DOCUMENTATION = r"""
 name: merge_k3s_config
-short_description: K3s's config.yaml from the role's part and the user's
+short_description: Merge the role's and the user's parts of K3s's config.yaml
 version_added: "0.1.0"
 author: The shaka.platform founders (@shaka-platform)
 description:
   - The user's value of a key replaces the role's; a list is appended to the role's; a flag in a component's arguments (C(kubelet-arg) and the like)
-    replaces the role's same flag, as K3s itself lets it replace its own (U(https://docs.k3s.io/cli/server)).
+    replaces the role's flag of the same name, just as it would replace one of K3s's own (U(https://docs.k3s.io/cli/server)).
 positional: user
 options:
   _input: {description: The role's part., type: dict, required: true}
@@ -43,8 +43,8 @@ def merge_k3s_config(role: Mapping[str, Any], user: Mapping[str, Any]) -> dict[s
         if not isinstance(own, list) or not isinstance(value, list):
             merged[key] = value
         elif key.endswith("-arg"):
-            given = {_name(argument) for argument in value}
-            merged[key] = [argument for argument in own if _name(argument) not in given] + value
+            replaced = {_name(argument) for argument in value}
+            merged[key] = [argument for argument in own if _name(argument) not in replaced] + value
         else:
             merged[key] = own + [item for item in value if item not in own]
     return merged

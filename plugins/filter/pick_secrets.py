@@ -8,23 +8,23 @@ from typing import Any
 
 DOCUMENTATION = r"""
 name: pick_secrets
-short_description: The secrets of some names, per environment
+short_description: Pick some secrets by name, per environment
 version_added: "0.1.0"
 author: The shaka.platform founders (@shaka-platform)
-description: Takes out of C(platform_secrets) what a module needs. For an argument with C(no_log) alone.
+description: Picks from C(platform_secrets) what a module needs. Use the result only for an argument with C(no_log).
 positional: environments, names
 options:
   _input: {description: C(platform_secrets)., type: dict, required: true}
   environments: {description: Names of environments., type: list, elements: str, required: true}
   names:
-    description: Names of secrets; one that an environment has not is left out.
+    description: Names of secrets; one that an environment does not have is left out.
     type: list
     elements: str
     required: true
 """
 
 EXAMPLES = r"""
-- name: Send the database passwords alone
+- name: Ensure the databases, with only the database passwords sent
   shaka.platform.postgres_databases:
     environments: "{{ platform_model.environments }}"
     passwords: "{{ platform_secrets | shaka.platform.pick_secrets(platform_model.environments, ['DB_PASSWORD']) }}"
@@ -37,9 +37,9 @@ _value: {description: Environment to secret name to value., type: dict}
 
 
 def pick_secrets(secrets: Mapping[str, Any], environments: Iterable[str], names: Iterable[str]) -> dict[str, dict[str, str]]:
-    wanted = list(names)
-    found = {name: secrets.get(name) or {} for name in environments}
-    return {name: {key: str(own[key]) for key in wanted if own.get(key)} for name, own in found.items()}
+    picked = list(names)
+    groups = {name: secrets.get(name) or {} for name in environments}
+    return {name: {key: str(own[key]) for key in picked if own.get(key)} for name, own in groups.items()}
 
 
 class FilterModule:

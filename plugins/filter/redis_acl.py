@@ -10,11 +10,11 @@ from ansible_collections.shaka.platform.plugins.plugin_utils.model import redis_
 
 DOCUMENTATION = r"""
 name: redis_acl
-short_description: An environment's Redis user as a line of an ACL file
+short_description: Write an environment's Redis user as a line of an ACL file
 version_added: "0.1.0"
 author: The shaka.platform founders (@shaka-platform)
 description:
-  - An allow list of commands, on the keys and channels of the environment's prefix. An instance of its own has no prefix.
+  - The user may run an allow list of commands, on the keys and channels with the environment's prefix. In a dedicated instance there is no prefix.
 positional: digests
 options:
   _input:

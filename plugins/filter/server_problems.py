@@ -10,11 +10,11 @@ from ansible_collections.shaka.platform.plugins.plugin_utils.model import server
 
 DOCUMENTATION = r"""
 name: server_problems
-short_description: What keeps the platform from a server
+short_description: Find out why the platform cannot run on a server
 version_added: "0.1.0"
 author: The shaka.platform founders (@shaka-platform)
 description:
-  - Compares the server's facts with what the platform needs and what the inventory says of its size.
+  - Compares the server's facts with what the platform needs, and with the size that the inventory says.
 options:
   _input: {description: The server's C(ansible_facts)., type: dict, required: true}
   server: {description: C(platform_model.server)., type: dict, required: true}
@@ -24,15 +24,15 @@ options:
     required: true
   python: {description: Least version of the server's Python., type: str, required: true}
   listening:
-    description: Lines of C(ss -Hltnp) for the ports that the platform answers on.
+    description: Lines of C(ss -Hltnp) for the platform's ports.
     type: list
     elements: str
     required: true
-  ours: {description: Programs that may hold them., type: list, elements: str, required: true}
+  ours: {description: Programs that may use these ports., type: list, elements: str, required: true}
 """
 
 EXAMPLES = r"""
-- name: Show what keeps the platform from this server
+- name: Show why the platform cannot run on this server
   ansible.builtin.debug:
     msg: "{{ ansible_facts | shaka.platform.server_problems(platform_model.server, {'Debian': 12}, '3.9', [], []) }}"
 """

@@ -11,14 +11,14 @@ from ansible_collections.shaka.platform.plugins.module_utils.quantities import Q
 
 DOCUMENTATION = r"""
 name: system_reserved
-short_description: The kubelet's system-reserved for a declared server size
+short_description: Compute the kubelet's system-reserved for a declared server size
 version_added: "0.1.0"
 author: The shaka.platform founders (@shaka-platform)
 description:
   - The kubelet computes allocatable = capacity - system-reserved - eviction threshold
-    (U(https://kubernetes.io/docs/tasks/administer-cluster/reserve-compute-resources/)). This returns the system-reserved that makes allocatable
-    the declared size minus the reserve, also where the machine shows more than the server may use (a container, a shared host).
-  - A machine a little smaller than declared (the kernel keeps some memory) counts with what it has.
+    (U(https://kubernetes.io/docs/tasks/administer-cluster/reserve-compute-resources/)). This returns the system-reserved with which allocatable
+    is the declared size minus the reserve, also where the machine shows more than the server may use (a container, a shared host).
+  - For a machine a little smaller than declared (the kernel keeps some memory), its real size counts.
 positional: server, facts, eviction_memory
 options:
   _input:

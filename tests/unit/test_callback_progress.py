@@ -28,7 +28,7 @@ class Printer:
 def test_silent_while_others_speak() -> None:
     heartbeat = Heartbeat(0)
     heartbeat.start("redis : Wait", "", False, 1)
-    heartbeat.spoken = 8
+    heartbeat.last_output = 8
     assert heartbeat.line(11.9) is None
     assert heartbeat.line(12) == "  ...  11 s  redis : Wait"
 
@@ -36,8 +36,8 @@ def test_silent_while_others_speak() -> None:
 def test_says_what_is_known() -> None:
     heartbeat = Heartbeat(0)
     heartbeat.start("Wait", bound({"wait_timeout": 300}), False, 0)
-    heartbeat.hosts, heartbeat.attempt = ["a", "b", "c", "d"], "attempt 2 of 9 was not it"
-    assert heartbeat.line(5) == "  ...   5 s  Wait (a, b, c and 1 more; attempt 2 of 9 was not it; waits up to 300 s)"
+    heartbeat.hosts, heartbeat.attempt = ["a", "b", "c", "d"], "attempt 2 of 9 failed"
+    assert heartbeat.line(5) == "  ...   5 s  Wait (a, b, c and 1 more; attempt 2 of 9 failed; waits up to 300 s)"
 
 
 def test_leaves_prompts_alone() -> None:

@@ -163,4 +163,4 @@ def test_without_the_plugin_encrypted_text_is_no_password(encrypted: Inventory) 
 def test_two_files_with_secrets_are_refused(encrypted: Inventory) -> None:
     other = encrypted.file.with_name("secrets.yml")
     done = encrypted.playbook("secrets", "-e", f"secrets_file={other}")
-    assert done.returncode == 2 and "two files with the same variable" in done.stdout and not other.exists()
+    assert done.returncode == 2 and "two files set the same variable" in done.stdout and not other.exists()

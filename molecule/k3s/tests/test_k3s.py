@@ -130,10 +130,10 @@ def test_bad_input_is_refused_before_the_server_is_asked(server: Server) -> None
     done = server.playbook("site.yml", "--tags", "k3s", "-e", json.dumps(bad))
     assert done.returncode == 2, done.stdout + done.stderr
     for words in (
-        "k3s_config.secret-encryption: K3s has no such key and would skip it; did you mean 'secrets-encryption'?",
+        "k3s_config.secret-encryption: K3s has no such key and would ignore it; did you mean 'secrets-encryption'?",
         "k3s_config.kubelet-arg: the component has no flag 'container-log-max-file' and would not start; did you mean 'container-log-max-files'?",
-        "k3s_registries.configs.mirror.lan.auth.pasword: K3s takes username, password, auth, identity_token here and would skip it",
-        "k3s_environment.K3S_TOKEN: use a name of letters, digits and _; the K3S_ ones belong into k3s_config",
+        "k3s_registries.configs.mirror.lan.auth.pasword: K3s knows username, password, auth, identity_token here and would ignore it",
+        "k3s_environment.K3S_TOKEN: use a name of letters, digits and _; the K3S_ ones belong in k3s_config",
     ):
         assert words in " ".join(done.stdout.split()), done.stdout
     assert "hunter2" not in done.stdout and "Gathering Facts" not in done.stdout

@@ -1,5 +1,5 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The fit plan: what the rendered objects ask for, against what one server has. Pure; no cluster is asked.
+"""The fit plan: compares what the rendered objects request with what one server has. Pure; it asks no cluster.
 
 It counts as the scheduler does (https://kubernetes.io/docs/concepts/configuration/manage-resources-containers/): requests, not use. Its peak is the
 moment when all Deployments of one role roll out (the site applies one role after the other) while every scheduled job runs.
@@ -32,7 +32,7 @@ from ansible_collections.shaka.platform.plugins.plugin_utils.report.tables impor
 
 ANNOTATION = "shaka.platform/inventory"
 
-# What K3s runs itself: requests and limits of its packaged manifests (https://github.com/k3s-io/k3s/tree/master/manifests).
+# What K3s itself runs: requests and limits of its packaged manifests (https://github.com/k3s-io/k3s/tree/master/manifests).
 PACKAGED = {"coredns": ("100m", "70Mi", "170Mi"), "metrics-server": ("100m", "70Mi", ""), "local-path-provisioner": ("0", "0", "")}
 
 
@@ -152,7 +152,7 @@ def _number(values: Object, name: str, default: int) -> int:
 
 
 def _container(container: Object, defaults: Mapping[str, Mapping[str, int]]) -> Amounts:
-    """Requests and limits of one container as admission leaves them: a request defaults to the limit, both to the LimitRange."""
+    """Requests and limits of one container after admission: a missing request is the limit, and both default to the LimitRange."""
     resources = container.get("resources") or {}
     requests, limits = resources.get("requests") or {}, resources.get("limits") or {}
     numbers: dict[str, int] = {}
@@ -232,12 +232,12 @@ def _mounted_claims(rendered: Rendered) -> dict[str, Object]:
     return {name: claim for name, claim in claims.items() if any(_mounts(item, claim) for item in rendered.objects)}
 
 
-# --- all of it ------------------------------------------------------------------------------------------------------------------------------
+# --- the whole plan -------------------------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class _Space:
-    """A namespace's LimitRange and quota in numbers, and where the inventory has them."""
+    """A namespace's LimitRange and quota in numbers, and their path in the inventory."""
 
     path: str
     limits: Mapping[str, Mapping[str, int]]
@@ -260,7 +260,7 @@ def _spaces(model: Object) -> dict[str, _Space]:
 
 
 def variable(item: Object, rendered: Rendered) -> str:
-    """The inventory's dictionary that sizes a workload, as near as its annotation and its role tell."""
+    """The inventory's dictionary that sizes a workload, as far as its annotation and its role tell."""
     path = str(((item.get("metadata") or {}).get("annotations") or {}).get(ANNOTATION, ""))
     if rendered.environment and path in ("", f"platform_environments.{rendered.environment}"):
         return f"platform_environments.{rendered.environment}.{rendered.role}"
@@ -435,7 +435,9 @@ def make_plan(sets: Sequence[Rendered], model: Object, server_name: str = "") ->
             plan.findings.append(f"{space.path}.quota.{name} {text}")
         for name, hard, needed in quota_shortfalls(space.quota, need + Amounts.total(row.by_hand for row in own)):
             if needed > hard and not any(f"{space.path}.quota.{name} " in finding for finding in plan.findings):
-                text = f"leaves no room for a job by hand during a rollout ({format_resource(name, needed)}, it is {format_resource(name, hard)})"
+                text = (
+                    f"leaves no room for a manual job during a rollout (which needs {format_resource(name, needed)} of {format_resource(name, hard)})"
+                )
                 plan.notes.append(f"{space.path}.quota.{name} {text}")
     plan.findings += _object_findings(sets, spaces)
     plan.notes += _notes(plan, spaces)

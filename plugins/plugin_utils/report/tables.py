@@ -30,7 +30,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], right: str = "") -
 
 
 def grouped(groups: Sequence[tuple[str, Sequence[str]]], width: int = 118) -> str:
-    """One line per group, its items wrapped beside the name."""
+    """The groups, each with its items wrapped beside its name."""
     margin = max((len(name) for name, _items in groups), default=0) + 2
     lines: list[str] = []
     for name, items in groups:

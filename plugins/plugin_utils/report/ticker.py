@@ -1,5 +1,5 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""A line every few seconds while something long goes on in an action, so that the user sees that it does."""
+"""Prints a line every few seconds while an action does something long, so that the user sees progress."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TypeVar
 from ansible.utils.display import Display
 
 Own = TypeVar("Own", bound="Ticker")
-SILENCE = 5.0  # seconds after which the user hears again
+SILENCE = 5.0  # seconds between two lines
 
 
 class Ticker:
