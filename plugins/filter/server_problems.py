@@ -24,9 +24,14 @@ options:
     required: true
   python: {description: Least version of the server's Python., type: str, required: true}
   listening:
-    description: Lines of C(ss -Hltnp) for the platform's ports.
+    description: Lines of C(ss -Hltnp).
     type: list
     elements: str
+    required: true
+  ports:
+    description: TCP ports that the platform answers on.
+    type: list
+    elements: int
     required: true
   ours: {description: Programs that may use these ports., type: list, elements: str, required: true}
 """
@@ -34,7 +39,7 @@ options:
 EXAMPLES = r"""
 - name: Show why the platform cannot run on this server
   ansible.builtin.debug:
-    msg: "{{ ansible_facts | shaka.platform.server_problems(platform_model.server, {'Debian': 12}, '3.9', [], []) }}"
+    msg: "{{ ansible_facts | shaka.platform.server_problems(platform_model.server, {'Debian': 12}, '3.9', [], [], []) }}"
 """
 
 RETURN = r"""
@@ -43,10 +48,16 @@ _value: {description: Problems; empty when there are none., type: list, elements
 
 
 def server_problems(
-    facts: Mapping[str, Any], size: Mapping[str, Any], distributions: Mapping[str, int], python: str, listening: Sequence[str], ours: Sequence[str]
+    facts: Mapping[str, Any],
+    size: Mapping[str, Any],
+    distributions: Mapping[str, int],
+    python: str,
+    listening: Sequence[str],
+    ports: Sequence[int],
+    ours: Sequence[str],
 ) -> list[str]:
     """The filter."""
-    return list(server.server_problems(facts, size, distributions, python, server.listeners(listening, ours), size.get("networks")))
+    return list(server.server_problems(facts, size, distributions, python, server.listeners(listening, ports, ours), size.get("networks")))
 
 
 class FilterModule:

@@ -47,7 +47,7 @@ def test_a_foreign_listener() -> None:
         'LISTEN 0 511 *:443 *:* users:(("k3s",pid=7,fd=6))',
         "LISTEN 0 511 [::]:80 [::]:*",
     ]
-    held = listeners(lines, ["k3s"])
+    held = listeners([*lines, 'LISTEN 0 9 *:22 *:* users:(("sshd",pid=1,fd=3))'], [80, 443], ["k3s"])
     assert held == {80: ["an unknown program", "nginx (pid 5)", "nginx (pid 6)"]}
     assert "port 80: in use by an unknown program, nginx (pid 5), nginx (pid 6)" in problems(held)[0]
 

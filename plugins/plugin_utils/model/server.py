@@ -72,14 +72,16 @@ def _sizes(facts: Mapping[str, Any], required: Mapping[str, str]) -> Iterator[st
         yield f"memory: {show_memory(memory)}, less than platform_server.memory ({required['memory']}); correct the inventory or resize the server"
 
 
-def listeners(lines: Sequence[str], ours: Sequence[str]) -> dict[int, list[str]]:
-    """Port -> programs that are not ours, from the lines of `ss -Hltnp`."""
+def listeners(lines: Sequence[str], ports: Sequence[int], ours: Sequence[str]) -> dict[int, list[str]]:
+    """Those of the ports that programs listen on that are not ours -> these programs, from the lines of `ss -Hltnp`."""
     held: dict[int, list[str]] = {}
     for line in lines:
         columns = line.split()
         if len(columns) < 5:
             continue
         port = int(columns[3].rsplit(":", 1)[-1])
+        if port not in ports:
+            continue
         programs = re.findall(r'\("([^"]+)",pid=(\d+)', line) or [("an unknown program", "")]
         others = sorted({f"{name} (pid {pid})" if pid else name for name, pid in programs if name not in ours})
         if others:

@@ -1,0 +1,187 @@
+#!/usr/bin/python
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The facts of a server that the site reads, and no others."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: server_facts
+short_description: The facts of a server that the site reads
+version_added: "0.1.0"
+author:
+  - The shaka.platform founders (@shaka-platform)
+description:
+  - Takes the place of M(ansible.builtin.setup) in the site. On a server with pods that module asks about hundreds of mounts, devices and network
+    interfaces, of which the site reads none, and takes a second of each run.
+  - The facts have the names that M(ansible.builtin.setup) gives them, and there are two more, the TCP listeners and the disk's size.
+  - It is set as the variable C(ansible_facts_modules) of a play that gathers facts.
+attributes:
+  check_mode:
+    support: full
+    description: It only reads.
+  diff_mode:
+    support: none
+    description: It changes nothing.
+  facts:
+    support: full
+    description: Returned as C(ansible_facts).
+"""
+
+EXAMPLES = r"""
+- name: Gather what the roles read
+  hosts: k3s_servers
+  vars:
+    ansible_facts_modules: [shaka.platform.server_facts]
+  roles:
+    - shaka.platform.host
+"""
+
+RETURN = r"""
+ansible_facts:
+  description: The facts.
+  returned: success
+  type: dict
+  contains:
+    distribution:
+      description: Name of the distribution, with C(distribution_version), C(distribution_major_version) and C(distribution_release).
+      type: str
+      sample: Debian
+    hostname:
+      description: The host's name up to the first dot.
+      type: str
+    architecture:
+      description: The machine's name.
+      type: str
+      sample: x86_64
+    python_version:
+      description: Version of the Python that runs the modules.
+      type: str
+    service_mgr:
+      description: The program that manages services.
+      type: str
+      sample: systemd
+    user_id:
+      description: Name of the user that the modules run as; its number is C(effective_user_id).
+      type: str
+    env:
+      description: Of the environment, C(SSH_CONNECTION).
+      type: dict
+    processor_vcpus:
+      description: Number of CPUs.
+      type: int
+    memtotal_mb:
+      description: Memory in MiB.
+      type: int
+    disk_total:
+      description: Bytes of the file system that holds C(/var/lib/rancher).
+      type: int
+    interfaces:
+      description: Names of the network interfaces with an IPv4 address; each has a fact of its name, C(-) as C(_), with C(ipv4).
+      type: list
+      elements: str
+    default_ipv4:
+      description: The C(address) that leads to other networks.
+      type: dict
+    tcp_listeners:
+      description: Lines of C(ss -Hltnp), one for each TCP port that a program listens on.
+      type: list
+      elements: str
+"""
+
+import getpass
+import ipaddress
+import json
+import os
+import platform
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.facts.system.distribution import DistributionFactCollector
+from ansible_collections.shaka.platform.plugins.module_utils.conventions import Execute
+
+DATA = "/var/lib/rancher"  # where images and volumes are
+
+
+def service_manager(root: Path = Path("/")) -> str:
+    """systemd where it is the init system that runs (as sd_booted(3) tells), else the name of process 1."""
+    if (root / "run/systemd/system").is_dir():
+        return "systemd"
+    try:
+        return (root / "proc/1/comm").read_text().strip()
+    except OSError:
+        return "unknown"
+
+
+def memory(meminfo: str) -> int:
+    """MemTotal of /proc/meminfo in MiB."""
+    match = re.search(r"^MemTotal:\s+(\d+) kB", meminfo, re.MULTILINE)
+    return int(match[1]) // 1024 if match else 0
+
+
+def disk(path: Path) -> int:
+    """Size in bytes of the file system that holds a path, or its nearest parent that is there."""
+    while not path.exists():
+        path = path.parent
+    state = os.statvfs(path)
+    return state.f_blocks * state.f_frsize
+
+
+def networks(addresses: str) -> dict[str, Any]:
+    """Interface facts from `ip -json -4 address show`, named as setup names them."""
+    facts: dict[str, Any] = {"interfaces": []}
+    for entry in json.loads(addresses or "[]"):
+        for address in entry.get("addr_info", [])[:1]:
+            network = ipaddress.ip_interface(f"{address['local']}/{address['prefixlen']}").network
+            facts["interfaces"].append(entry["ifname"])
+            facts[entry["ifname"].replace("-", "_")] = {
+                "ipv4": {"address": address["local"], "network": str(network.network_address), "prefix": str(network.prefixlen)}
+            }
+    return facts
+
+
+def default_address(routes: str) -> dict[str, str]:
+    """The source address of a route, from `ip -json route get`."""
+    found = [route["prefsrc"] for route in json.loads(routes or "[]") if route.get("prefsrc")]
+    return {"address": found[0]} if found else {}
+
+
+def gather(execute: Execute, distribution: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """All of them."""
+
+    def output(*command: str) -> str:
+        code, out, _err = execute(list(command))
+        return str(out) if code == 0 else ""
+
+    connection = os.environ.get("SSH_CONNECTION")
+    return {
+        **networks(output("ip", "-json", "-4", "address", "show")),
+        **distribution(),
+        "hostname": platform.node().partition(".")[0],
+        "architecture": platform.machine(),
+        "python_version": platform.python_version(),
+        "service_mgr": service_manager(),
+        "user_id": getpass.getuser(),
+        "effective_user_id": os.geteuid(),
+        "env": {"SSH_CONNECTION": connection} if connection else {},
+        "processor_vcpus": os.cpu_count() or 0,
+        "memtotal_mb": memory(Path("/proc/meminfo").read_text()),
+        "disk_total": disk(Path(DATA)),
+        # No packet is sent: the kernel says by which address it would.
+        "default_ipv4": default_address(output("ip", "-json", "route", "get", "192.0.2.1")),
+        "tcp_listeners": output("ss", "-Hltnp").splitlines(),
+    }
+
+
+def main() -> None:
+    module = AnsibleModule(argument_spec={}, supports_check_mode=True)
+    module.run_command_environ_update = {"LANG": "C", "LC_ALL": "C"}
+    facts = gather(module.run_command, lambda: dict(DistributionFactCollector().collect(module=module)))
+    module.exit_json(changed=False, ansible_facts=facts)
+
+
+if __name__ == "__main__":
+    main()
