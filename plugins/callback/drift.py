@@ -71,8 +71,8 @@ WEBHOOK_SECONDS = 5.0
 READING = frozenset({
     "add_host", "assemble_facts", "assert", "async_status", "command", "debug", "fail", "find", "gather_facts", "getent", "group_by",
     "import_playbook", "import_role", "import_tasks", "include_role", "include_tasks", "include_vars", "meta", "mount_facts", "package_facts",
-    "pause", "ping", "plan", "raw", "refuse", "script", "server_facts", "service_facts", "set_fact", "set_stats", "setup", "shell", "slurp", "stat", "tempfile",
-    "survey_sets", "uri",
+    "pause", "ping", "plan", "raw", "refuse", "script", "service_facts", "set_fact", "set_stats", "setup", "shell", "slurp", "stat", "tempfile",
+    "server_facts", "survey_sets", "uri",
     "validate_argument_spec", "wait_for", "wait_for_connection", "verify_platform",
 })
 # fmt: on
