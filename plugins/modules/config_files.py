@@ -75,6 +75,10 @@ absent:
   returned: success
   type: list
   elements: str
+sums:
+  description: The sha256 of each given content, by file.
+  returned: success
+  type: dict
 """
 
 import hashlib
@@ -229,6 +233,7 @@ def run(files: list[dict[str, Any]], check_mode: bool, execute: Execute, owed: P
         "written": [file["dest"] for file in changed],
         "applied": list(commands),
         "absent": absent,
+        "sums": {file["dest"]: hashlib.sha256(file["content"].encode()).hexdigest() for file in files if file["content"] is not None},
         "diff": diff,
     }
 

@@ -18,6 +18,10 @@ options:
   packages: {description: Packages to look for., type: list, elements: str, default: []}
   firewall: {description: Whether to look for other packet filters., type: bool, default: true}
   sshd: {description: Whether to look for the user's keys., type: bool, default: true}
+  operator:
+    description: Name of the account that C(operator_is_ready) speaks of; empty for none.
+    type: str
+    default: ""
 """
 
 EXAMPLES = r"""
@@ -32,6 +36,10 @@ installed:
   returned: success
   type: list
   elements: str
+operator_is_ready:
+  description: Whether the account of O(operator) is there with its own home, C(/bin/bash), and no password.
+  returned: success
+  type: bool
 problems:
   description: What has to change first, and how.
   returned: success
@@ -91,6 +99,14 @@ def other_filters(root: Path, execute: Execute) -> Iterator[str]:
         )
 
 
+def is_ready(operator: str, root: Path) -> bool:
+    """Whether an account is as role host makes it: its own home, bash, and a password that nobody can type."""
+    entries = [line.split(":") for line in (root / "etc/passwd").read_text().splitlines()]
+    shadow = [line.split(":") for line in (root / "etc/shadow").read_text().splitlines()]
+    home, hidden = f"/home/{operator}", [entry[1] for entry in shadow if entry[0] == operator] == ["*"]
+    return hidden and [entry[5:7] for entry in entries if entry[0] == operator] == [[home, "/bin/bash"]] and (root / home[1:]).is_dir()
+
+
 def run(params: dict[str, Any], user: str, home: Path, execute: Execute, root: Path = Path("/")) -> dict[str, Any]:
     """The result of the module."""
     problems = list(other_filters(root, execute)) if params["firewall"] else []
@@ -99,7 +115,12 @@ def run(params: dict[str, Any], user: str, home: Path, execute: Execute, root: P
             f"SSH by key only would lock out {user}, who has no key on the server; "
             f"put one into {home}/.ssh/authorized_keys (ssh-copy-id), or set host_manage_sshd to false"
         )
-    return {"changed": False, "installed": installed(params["packages"], execute), "problems": problems}
+    return {
+        "changed": False,
+        "installed": installed(params["packages"], execute),
+        "operator_is_ready": bool(params["operator"]) and is_ready(params["operator"], root),
+        "problems": problems,
+    }
 
 
 def main() -> None:
@@ -107,6 +128,7 @@ def main() -> None:
         "packages": {"type": "list", "elements": "str", "default": []},
         "firewall": {"type": "bool", "default": True},
         "sshd": {"type": "bool", "default": True},
+        "operator": {"type": "str", "default": ""},
     }
     module = AnsibleModule(argument_spec=spec, supports_check_mode=True)
     # the user of the connection, not the one that it became

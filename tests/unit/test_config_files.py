@@ -33,6 +33,11 @@ def test_a_file_is_written_once_with_its_mode(tmp_path: Path) -> None:
     assert [path.name for path in dest.parent.iterdir()] == ["x.conf"]
 
 
+def test_the_sum_of_each_content_is_told(tmp_path: Path) -> None:
+    sums = config_files.run([file(tmp_path / "a"), file(tmp_path / "b", None, mode="0700")], True, succeed)["sums"]
+    assert sums == {str(tmp_path / "a"): "87428fc522803d31065e7bce3cf03fe475096631e5e07bbd7a0fde60c4cf25c7"}
+
+
 def test_a_directory_made_for_a_file_has_its_mode(tmp_path: Path) -> None:
     config_files.run([file(tmp_path / "home/.ssh/authorized_keys", directory_mode="0700")], False, succeed)
     assert (tmp_path / "home/.ssh").stat().st_mode & 0o777 == 0o700
