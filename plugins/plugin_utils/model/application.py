@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ansible_collections.shaka.platform.plugins.plugin_utils.model import rules
-from ansible_collections.shaka.platform.plugins.plugin_utils.model.json_schema import flaws, schema_flaws
+from ansible_collections.shaka.platform.plugins.plugin_utils.model.json_schema import MISSING, SchemaLibraryMissing, flaws, schema_flaws
 from ansible_collections.shaka.platform.plugins.plugin_utils.model.problems import Problems, nearest
 from ansible_collections.shaka.platform.plugins.plugin_utils.model.schema import complete
 
@@ -29,7 +29,11 @@ def check_schemas(schemas: Mapping[str, Any], environments: Mapping[str, Raw], p
     """Each configuration value that has a schema must be JSON that satisfies it, in every environment."""
     for name, schema in schemas.items():
         path = f"platform_config_schemas.{name}"
-        mistakes = list(schema_flaws(schema))
+        try:
+            mistakes = list(schema_flaws(schema))
+        except SchemaLibraryMissing:
+            problems.add("platform_config_schemas", MISSING)
+            return
         for where, text in mistakes:
             problems.add(f"{path}{where}", text)
         if not any(name in env["config"] for env in environments.values()):
