@@ -1,0 +1,238 @@
+"""What the plugins use of Ansible beyond its documented interface: each use is listed here and tried on Ansible's own objects.
+
+`make matrix` runs this with every supported ansible-core, so that a release which moves one of them is found here and not on a server.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from ansible.executor.process.worker import WorkerProcess
+from ansible.parsing.dataloader import DataLoader
+from ansible.playbook.play_context import PlayContext
+from ansible.playbook.task import Task
+from ansible.plugins.action import ActionBase
+from ansible.plugins.loader import become_loader, connection_loader
+from ansible.template import Templar
+from ansible.utils.display import Display
+from ansible_collections.shaka.platform.plugins.action import artifact_files, remote_access
+from ansible_collections.shaka.platform.plugins.callback import progress
+from ansible_collections.shaka.platform.plugins.plugin_utils.model.problems import Problems
+from ansible_collections.shaka.platform.plugins.plugin_utils.model.schema import complete
+
+ROOT = Path(__file__).parents[2]
+PLUGINS = ROOT / "plugins"
+# What Ansible's base classes give a plugin to work with, as its developer guide shows it.
+GIVEN = {"_connection", "_diff", "_display", "_execute_module", "_loader", "_play_context", "_task", "_templar"}
+# What nobody promises, and the test below that tries it.
+PRIVATE = {
+    "_connected": "test_a_second_connection_has_options_of_its_own",
+    "_options": "test_a_second_connection_has_options_of_its_own",
+    "_get_remote_user": "test_a_file_is_sent_beside_its_place_or_to_a_directory_of_the_user",
+    "_make_tmp_path": "test_a_file_is_sent_beside_its_place_or_to_a_directory_of_the_user",
+    "_shell": "test_a_file_is_sent_beside_its_place_or_to_a_directory_of_the_user",
+    "_lock": "test_the_heartbeat_and_ansible_take_turns",
+    "_ansible_item_label": "test_a_report_is_made_of_what_ansible_hands_to_callbacks",
+    "_ansible_no_log": "test_a_report_is_made_of_what_ansible_hands_to_callbacks",
+    "_file_name": "test_a_report_is_made_of_what_ansible_hands_to_callbacks",
+    "_inventory": "test_a_report_is_made_of_what_ansible_hands_to_callbacks",
+    "_role": "test_a_report_is_made_of_what_ansible_hands_to_callbacks",
+}
+NAMED_TUPLES = {"_asdict", "_replace"}
+
+
+def private_names(path: Path) -> set[str]:
+    """The names with a leading underscore that a file uses of others: attributes, and those that getattr and result keys name."""
+    own: set[str] = set()
+    used: set[str] = set()
+    named: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            own.add(node.name)
+        elif isinstance(node, ast.Attribute):
+            mine = isinstance(node.value, ast.Name) and node.value.id == "self" and isinstance(node.ctx, ast.Store) and node.attr not in GIVEN
+            (own if mine else used).add(node.attr)
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) == "getattr" and isinstance(node.args[1], ast.Constant):
+            named.add(str(node.args[1].value))
+        elif isinstance(node, ast.Constant) and str(node.value).startswith("_ansible_"):
+            named.add(str(node.value))
+    return {name for name in (used - own) | named if name.startswith("_") and not name.startswith("__")}
+
+
+def test_every_private_name_is_listed_and_tried() -> None:
+    used = set().union(*(private_names(path) for path in PLUGINS.rglob("*.py")))
+    assert used - GIVEN - NAMED_TUPLES == set(PRIVATE)
+    assert set(PRIVATE.values()) <= {name for name in globals() if name.startswith("test_")}
+
+
+# --- connections --------------------------------------------------------------------------------------------------------
+
+
+def action(kind: type[ActionBase], connection: str) -> Any:
+    """An action plugin as Ansible makes one, over a connection that is not made."""
+    context, loader = PlayContext(), DataLoader()
+    plugin = connection_loader.get(connection, context)
+    plugin.set_options(direct={"ssh_args": "-o ControlMaster=auto"} if connection == "ssh" else {})
+    task = Task.load({"name": "a task", "action": {"module": "ansible.builtin.ping"}})
+    return kind(task=task, connection=plugin, play_context=context, loader=loader, templar=Templar(loader=loader), shared_loader_obj=None)
+
+
+def run_here(command: str, in_data: bytes | None = None, sudoable: bool = True) -> tuple[int, bytes, bytes]:
+    done = subprocess.run(["/bin/sh", "-c", command], input=in_data, capture_output=True, check=False)
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_a_second_connection_has_options_of_its_own() -> None:
+    first = action(remote_access.ActionModule, "ssh")._connection
+    first._connected = True
+    second = remote_access.ActionModule._second(first)
+    assert second.get_option("ssh_args") == remote_access.NOT_SHARED and not second.connected
+    assert first.get_option("ssh_args") == "-o ControlMaster=auto" and first.connected
+    assert second.get_option("host_key_checking") == first.get_option("host_key_checking")
+
+
+@pytest.mark.parametrize("becomes", [False, True])
+def test_a_file_is_sent_beside_its_place_or_to_a_directory_of_the_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, becomes: bool) -> None:
+    monkeypatch.setattr(Display(), "display", lambda *_text, **_how: None)
+    sender = action(artifact_files.ActionModule, "local")
+    if becomes:  # as if to another user; the commands run as this one
+        become = become_loader.get("ansible.builtin.sudo")
+        become.set_options(direct={"become_user": "somebody-else"})
+        sender._connection.set_become_plugin(become)
+        monkeypatch.setattr(sender._connection, "exec_command", run_here)
+    (tmp_path / "source").write_text("content")
+    file = {"name": "a file", "src": str(tmp_path / "source"), "size": 7, "sha256": hashlib.sha256(b"content").hexdigest()}
+    sent = Path(sender._send(file, str(tmp_path / ".partial"), {}))
+    assert sent.read_text() == "content"
+    assert (sent == tmp_path / ".partial") is not becomes
+    if becomes:
+        assert sent.parent.name.startswith("ansible-tmp-")
+        shutil.rmtree(sent.parent)
+
+
+# --- what is printed ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def heartbeat(monkeypatch: pytest.MonkeyPatch) -> Iterator[progress.CallbackModule]:
+    """The callback on Ansible's own display, and quick."""
+    monkeypatch.setattr(progress, "TICK", 0.02)
+    monkeypatch.setattr(progress, "SILENCE", 0.1)
+    callback = progress.CallbackModule()
+    yield callback
+    callback.ended.set()
+    if callback.thread:
+        callback.thread.join(5)
+    vars(Display()).pop("display", None)
+
+
+def test_the_heartbeat_sees_what_ansible_prints(heartbeat: progress.CallbackModule, capsys: pytest.CaptureFixture[str]) -> None:
+    heartbeat.v2_playbook_on_start(None)
+    heartbeat.v2_playbook_on_task_start(SimpleNamespace(get_name=lambda: "Slow", args={}, action="command"), False)
+    heartbeat.heartbeat.quiet = True  # not a word but Ansible's
+    before = heartbeat.heartbeat.last_output
+    Display().display("ok: [server]")
+    assert capsys.readouterr().out == "ok: [server]\n" and heartbeat.heartbeat.last_output > before
+    heartbeat.heartbeat.quiet = False
+    said, deadline = "", time.monotonic() + 10
+    while "Slow" not in said and time.monotonic() < deadline:
+        said += capsys.readouterr().out
+    assert "s  Slow\n" in said
+
+
+def test_the_heartbeat_and_ansible_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The lock that the heartbeat holds while it prints is held by Ansible around a fork: no worker is born in the middle of a line."""
+    held: list[bool] = []
+
+    def start(_worker: WorkerProcess) -> None:
+        taken: list[bool] = []
+        other = threading.Thread(target=lambda: taken.append(Display()._lock.acquire(blocking=False)))
+        other.start()
+        other.join()
+        held.append(taken == [False])
+
+    monkeypatch.setattr(WorkerProcess.__mro__[1], "start", start)
+    WorkerProcess.start(WorkerProcess.__new__(WorkerProcess))
+    assert held == [True]
+
+
+# --- what a validator says ----------------------------------------------------------------------------------------------
+
+OPTIONS: dict[str, Any] = {
+    "flag": {"type": "bool"},
+    "colour": {"type": "str", "choices": ["red", "green"]},
+    "many": {"type": "list", "elements": "dict", "options": {"name": {"type": "str", "required": True}, "flag": {"type": "bool"}}},
+}
+OPTIONS["inner"] = {"type": "dict", "options": dict(OPTIONS)}
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        ({"flag": "maybe"}, {"x.flag": "'maybe' must be true or false"}),
+        ({"colour": "blue"}, {"x.colour": "'blue' is unknown; known: red, green"}),
+        ({"inner": {"flag": "maybe"}}, {"x.inner.flag": "'maybe' must be true or false"}),
+        ({"inner": {"colour": "blue"}}, {"x.inner.colour": "'blue' is unknown; known: red, green"}),
+        ({"many": [{"flag": True}]}, {"x.many": "lacks name"}),
+        ({"many": [{"name": "n", "flag": "maybe"}]}, {"x.many.flag": "must be true or false"}),
+        ({"inner": {"many": [{"flag": True}]}}, {"x.inner.many": "lacks name"}),
+        (
+            {"colour": "blue", "inner": {"flag": "maybe"}},
+            {"x.colour": "'blue' is unknown; known: red, green", "x.inner.flag": "'maybe' must be true or false"},
+        ),
+    ],
+)
+def test_each_complaint_of_the_validator_is_understood(data: dict[str, Any], said: dict[str, str]) -> None:
+    problems = Problems()
+    complete(data, OPTIONS, "x", problems)
+    assert {problem.path: problem.text for problem in problems} == said
+
+
+# --- what callbacks are given -------------------------------------------------------------------------------------------
+
+TASKS = """
+- name: Write
+  ansible.builtin.copy: {dest: "{{ inventory_dir }}/{{ item }}", content: x, mode: "0644"}
+  loop: [one, two]
+- name: Write unseen
+  ansible.builtin.copy: {dest: "{{ inventory_dir }}/{{ item }}", content: x, mode: "0644"}
+  loop: [hidden]
+  no_log: true
+"""
+PLAY = "- {hosts: servers, gather_facts: false, check_mode: true, roles: [parts]}\n"
+CFG = "[defaults]\ncallbacks_enabled = shaka.platform.drift, shaka.platform.progress\nroles_path = roles\n"
+
+
+def test_a_report_is_made_of_what_ansible_hands_to_callbacks(tmp_path: Path) -> None:
+    """Its kind by the playbook's name, its place by a variable of the inventory, its entries by role, task and label; no label of a secret."""
+    files = {
+        "drift.yml": PLAY,
+        "roles/parts/tasks/main.yml": TASKS,
+        "ansible.cfg": CFG + f"collections_path = {ROOT / '.ansible/collections'}\n",
+        "inventory/hosts.yml": "servers: {hosts: {server: {ansible_connection: local}}}\n",
+        "inventory/group_vars/all/report.yml": f"platform_report_dir: {tmp_path / 'reported'}\nansible_python_interpreter: {sys.executable}\n",
+    }
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    command = [str(Path(sys.executable).parent / "ansible-playbook"), "drift.yml", "-i", "inventory/hosts.yml"]
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("ANSIBLE_")} | {"ANSIBLE_HOME": str(tmp_path / "home")}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 3, done.stdout + done.stderr
+    report = json.loads((tmp_path / "reported/drift.json").read_text())
+    drifted = [(item["role"], item["task"]) for item in report["hosts"]["server"]["items"]["drifted"]]
+    assert drifted == [("parts", "Write (one)"), ("parts", "Write (two)"), ("parts", "Write unseen (#1)")]
+    assert "hidden" not in json.dumps(report)
