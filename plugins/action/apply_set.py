@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Any
 
 from ansible.errors import AnsibleActionFail
@@ -28,8 +29,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         if not model:
             raise AnsibleActionFail("the fact platform_model is missing: role platform makes it, add it to the dependencies in meta/main.yml")
         started = time.monotonic()
-        role = str(scope["role_path"]).rstrip("/").rpartition("/")[2]
-        sets = render_role(str(scope["role_path"]), self._templar, scope, model)
+        path = Path(scope["role_path"])
+        role, sets = path.name, render_role(path, self._templar, scope, model)
         request = request_of(role, sets, variables, model, self._task.args)
         self._display.vvv(f"apply_set: {sum(len(part.objects) for part in sets)} objects of {role} rendered in {time.monotonic() - started:.2f} s")
         surveyed = ((scope.get("survey_result") or {}).get("unchanged") or {}).get(role)

@@ -11,7 +11,6 @@ from typing import Any
 from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.utils.display import Display
 from ansible_collections.shaka.platform.plugins.module_utils.quantities import QuantityError
-from ansible_collections.shaka.platform.plugins.plugin_utils.collection import ROLES
 from ansible_collections.shaka.platform.plugins.plugin_utils.controller_action import ControllerAction
 from ansible_collections.shaka.platform.plugins.plugin_utils.plan.fit import FitPlan, make_plan
 from ansible_collections.shaka.platform.plugins.plugin_utils.plan.rendering import RenderedSet, render_site
@@ -22,7 +21,6 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "show": {"type": "str", "choices": ["all", "verdict"], "default": "all"},
     "findings": {"type": "bool", "default": False},
     "report": {"type": "path", "default": ""},
-    "roles": {"type": "path", "default": ""},
 }
 
 
@@ -56,7 +54,7 @@ class ActionModule(ControllerAction):
     def answer(self, arguments: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
         model = self._templar.template(variables["platform_model"])
         model = {**model, "environments": model["all_environments"], "complete": True}
-        rendered = render_site(self._loader, self._templar, variables, model, Path(arguments["roles"] or ROLES))
+        rendered = render_site(self._loader, self._templar, variables, model)
         sets = [part for role in rendered for part in role.sets]
         try:
             plan = make_plan(sets, model, str(variables["inventory_hostname"]))

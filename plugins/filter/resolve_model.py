@@ -4,12 +4,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
-import yaml
 from ansible.errors import AnsibleFilterError
+from ansible_collections.shaka.platform.plugins.plugin_utils.collection import argument_specs
 from ansible_collections.shaka.platform.plugins.plugin_utils.model.resolve import resolve
 
 DOCUMENTATION = r"""
@@ -49,13 +47,6 @@ _value:
 """
 
 
-@lru_cache(maxsize=1)
-def _specs() -> dict[str, Any]:
-    path = Path(__file__).resolve().parents[2] / "roles/platform/meta/argument_specs.yml"
-    specs: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))["argument_specs"]
-    return specs
-
-
 def plain(value: Any) -> Any:
     """A copy in Python's own types: no lazy templates, tags or undecrypted vault text."""
     if isinstance(value, Mapping):
@@ -73,7 +64,7 @@ def resolve_model(variables: Any, images: Any, facts: Any = None) -> dict[str, A
     """The filter: plain data to the pure function, its result as a dictionary."""
     if not isinstance(variables, Mapping) or not isinstance(images, Mapping):
         raise AnsibleFilterError("resolve_model takes the variables and the lock's images, both dictionaries")
-    result = resolve(plain(variables), _specs(), plain(images), plain(facts or {}))
+    result = resolve(plain(variables), argument_specs()["platform"], plain(images), plain(facts or {}))
     return {
         "model": result.model,
         "images": result.images,

@@ -36,20 +36,11 @@ _list:
 """
 
 from collections.abc import Mapping
-from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
-import yaml
 from ansible.errors import AnsibleError
 from ansible.plugins.lookup import LookupBase
-
-
-@lru_cache(maxsize=1)
-def _options() -> dict[str, Mapping[str, Any]]:
-    roles = Path(__file__).resolve().parents[2] / "roles"
-    found = {path.parents[1].name: yaml.safe_load(path.read_text(encoding="utf-8")) for path in roles.glob("*/meta/argument_specs.yml")}
-    return {role: (specs["argument_specs"].get("inventory") or specs["argument_specs"]["main"]).get("options") or {} for role, specs in found.items()}
+from ansible_collections.shaka.platform.plugins.plugin_utils import collection
 
 
 class LookupModule(LookupBase):  # type: ignore[misc]  # ansible-core has no type information
@@ -57,7 +48,7 @@ class LookupModule(LookupBase):  # type: ignore[misc]  # ansible-core has no typ
 
     def run(self, terms: list[str], variables: Mapping[str, Any] | None = None, **kwargs: Any) -> list[Any]:
         self.set_options(var_options=variables, direct=kwargs)
-        roles = {role: options for role, options in _options().items() if role not in self.get_option("except")}
+        roles = {role: collection.variables_of(role) for role in collection.argument_specs() if role not in self.get_option("except")}
         return [{role: {"options": options, "values": self._values(role, variables or {})} for role, options in roles.items()}]
 
     def _values(self, role: str, variables: Mapping[str, Any]) -> dict[str, Any]:

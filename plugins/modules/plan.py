@@ -28,10 +28,6 @@ options:
     description: File on the controller for the plan as JSON (CPU in millicores, memory and disk in bytes); empty for none.
     type: path
     default: ""
-  roles:
-    description: Directory of the roles; empty for the collection's own.
-    type: path
-    default: ""
 attributes:
   action: {description: Runs on the controller., support: full}
   check_mode: {description: Changes nothing but its report., support: full}

@@ -8,20 +8,37 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import yaml
+from ansible.module_utils.common.yaml import yaml_load
 from ansible.parsing.dataloader import DataLoader
 
 ROOT = Path(__file__).resolve().parents[2]
 ROLES = ROOT / "roles"
+SHARED = "platform"  # the role whose templates those of the others may import
+KINDS = ("cluster", "environment", "namespace")  # folders of templates: rendered once, per environment, per namespace
+
+Options = Mapping[str, Mapping[str, Any]]
+EntryPoints = Mapping[str, Mapping[str, Any]]
 
 
 @lru_cache(maxsize=1)
 def site_roles() -> tuple[str, ...]:
     """The roles of playbooks/site.yml, each once, in the order of their first run."""
-    plays = yaml.safe_load((ROOT / "playbooks/site.yml").read_text(encoding="utf-8"))
+    plays = _yaml(ROOT / "playbooks/site.yml")
     entries = [entry for play in plays for entry in play.get("roles", [])]
     names = [str(entry["role"] if isinstance(entry, Mapping) else entry).rsplit(".", 1)[-1] for entry in entries]
     return tuple(dict.fromkeys(names))
+
+
+@lru_cache(maxsize=1)
+def argument_specs() -> Mapping[str, EntryPoints]:
+    """Role -> entry point -> what its argument_specs.yml says."""
+    return {path.parents[1].name: _yaml(path)["argument_specs"] for path in sorted(ROLES.glob("*/meta/argument_specs.yml"))}
+
+
+def variables_of(role: str) -> Options:
+    """The options of the entry point that lists a role's variables: `inventory`, or `main` where Ansible checks them."""
+    entries = argument_specs()[role]
+    return dict((entries.get("inventory") or entries.get("main") or {}).get("options") or {})
 
 
 def role_variables(loader: DataLoader, role: Path, kind: str) -> dict[str, Any]:
@@ -32,6 +49,20 @@ def role_variables(loader: DataLoader, role: Path, kind: str) -> dict[str, Any]:
     return found
 
 
+def templates(role: Path, kind: str) -> list[Path]:
+    """A role's templates of one of KINDS."""
+    return sorted((role / "templates" / kind).glob("*.yaml.j2"))
+
+
+def search_path(role: Path, kind: str) -> list[str]:
+    """Where a role's templates find what they import or include."""
+    return [str(folder) for folder in (role / "templates" / kind, role / "templates", role.parent / SHARED / "templates")]
+
+
 def _files(folder: Path) -> Iterable[Path]:
     whole = folder / "main.yml"
     return [whole] if whole.is_file() else sorted((folder / "main").glob("*.yml"))
+
+
+def _yaml(path: Path) -> Any:
+    return yaml_load(path.read_text(encoding="utf-8"))  # by libyaml, ten times as fast

@@ -24,7 +24,7 @@ def render(tmp_path: Path, files: dict[str, str], **variables: Any) -> dict[str,
         path = tmp_path / "demo" / "templates" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
-    return {part.name: part for part in render_role(str(tmp_path / "demo"), Templar(loader=DataLoader()), variables, MODEL)}
+    return {part.name: part for part in render_role(tmp_path / "demo", Templar(loader=DataLoader()), variables, MODEL)}
 
 
 def test_each_directory_has_its_sets(tmp_path: Path) -> None:

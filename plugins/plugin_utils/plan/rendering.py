@@ -13,11 +13,9 @@ from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
 from ansible_collections.shaka.platform.plugins.module_utils.engine.identity import stamp
 from ansible_collections.shaka.platform.plugins.module_utils.engine.yamlio import YamlError, read_objects
-from ansible_collections.shaka.platform.plugins.plugin_utils.collection import ROLES, role_variables, site_roles
+from ansible_collections.shaka.platform.plugins.plugin_utils.collection import KINDS, ROLES, role_variables, search_path, site_roles, templates
 
-KINDS = ("cluster", "environment", "namespace")  # directories of templates: rendered once, per environment, per namespace
-SUFFIX = ".yaml.j2"
-PATCHES = "patches" + SUFFIX
+PATCHES = "patches.yaml.j2"
 OVERRIDES = {"trim_blocks": True, "lstrip_blocks": True}
 HIDDEN = ("platform_secrets",)  # a template refers to a secret as @{scope/NAME}; its value must not get into an object
 
@@ -62,11 +60,6 @@ def _subjects(kind: str, model: Mapping[str, Any]) -> Iterator[tuple[str | None,
         yield name, {"ns": value}, f"platform_namespaces.{name}"
 
 
-def has_objects(role: Path) -> bool:
-    """Whether a role has templates of Kubernetes objects."""
-    return any((role / "templates" / kind).is_dir() for kind in KINDS)
-
-
 @dataclass(frozen=True)
 class RenderedRole:
     """One role of the site: its sets, and the variables and templar with which they were rendered."""
@@ -77,15 +70,13 @@ class RenderedRole:
     templar: Templar
 
 
-def render_site(
-    loader: DataLoader, templar: Templar, variables: Mapping[str, Any], model: Mapping[str, Any], roles: Path = ROLES
-) -> Iterator[RenderedRole]:
+def render_site(loader: DataLoader, templar: Templar, variables: Mapping[str, Any], model: Mapping[str, Any]) -> Iterator[RenderedRole]:
     """The roles of the site that have objects, in the site's order. Raises AnsibleError."""
-    for name in site_roles():
-        if has_objects(roles / name):
-            scope = scope_of(roles / name, loader, variables, model)
+    for role in (ROLES / name for name in site_roles()):
+        if any(templates(role, kind) for kind in KINDS):
+            scope = scope_of(role, loader, variables, model)
             scoped = templar.copy_with_new_env(available_variables=scope)
-            yield RenderedRole(name, render_role(str(roles / name), scoped, scope, model), scope, scoped)
+            yield RenderedRole(role.name, render_role(role, scoped, scope, model), scope, scoped)
 
 
 def scope_of(role: Path, loader: DataLoader, variables: Mapping[str, Any], model: Mapping[str, Any]) -> dict[str, Any]:
@@ -94,25 +85,21 @@ def scope_of(role: Path, loader: DataLoader, variables: Mapping[str, Any], model
     return scope | {"platform_model": model, "role_path": str(role), "role_name": role.name, "ansible_search_path": [str(role)]}
 
 
-def render_role(role_path: str, templar: Templar, variables: Mapping[str, Any], model: Mapping[str, Any]) -> list[RenderedSet]:
+def render_role(role: Path, templar: Templar, variables: Mapping[str, Any], model: Mapping[str, Any]) -> list[RenderedSet]:
     """Every set of a role, also the empty ones (their objects are pruned). Raises AnsibleError."""
-    role, templates = Path(role_path).name, Path(role_path) / "templates"
-    shared = Path(role_path).parent / "platform/templates"  # what several roles' templates import
     visible = {name: value for name, value in variables.items() if name not in HIDDEN}
     sets: dict[str, RenderedSet] = {}
     for kind in KINDS:
-        files = sorted((templates / kind).glob("*" + SUFFIX))
+        files = templates(role, kind)
         for subject, extra, inventory in _subjects(kind, model) if files else ():
-            name = f"{role}.{subject}" if subject else role
-            rendered = sets.setdefault(name, RenderedSet(name, role, subject, [], []))
-            scoped = templar.copy_with_new_env(
-                searchpath=[str(templates / kind), str(templates), str(shared)], available_variables={**visible, **extra}
-            )
+            name = f"{role.name}.{subject}" if subject else role.name
+            rendered = sets.setdefault(name, RenderedSet(name, role.name, subject, [], []))
+            scoped = templar.copy_with_new_env(searchpath=search_path(role, kind), available_variables={**visible, **extra})
             for path in files:
                 objects = _render(str(path), scoped, f" (for {subject})" if subject else "")
                 if kind == "cluster" and path.name == PATCHES:
                     rendered.patches.extend(objects)
                     continue
-                rendered.objects.extend(stamp(obj, str(model["name"]), role, name, inventory) for obj in objects)
-                rendered.sources.extend([f"{role}/templates/{kind}/{path.name}"] * len(objects))
+                rendered.objects.extend(stamp(obj, str(model["name"]), role.name, name, inventory) for obj in objects)
+                rendered.sources.extend([f"{role.name}/templates/{kind}/{path.name}"] * len(objects))
     return list(sets.values())
