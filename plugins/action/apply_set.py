@@ -4,13 +4,16 @@
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
+from ansible_collections.shaka.platform.plugins.plugin_utils.field_query import QueryError
 from ansible_collections.shaka.platform.plugins.plugin_utils.plan.rendering import render_role
 from ansible_collections.shaka.platform.plugins.plugin_utils.plan.request import Variables, digest_of, request_of
+from ansible_collections.shaka.platform.plugins.plugin_utils.report.ignore_rules import VARIABLE, IgnoreRule, holding, mark, read_rules
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]
@@ -28,6 +31,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         model = variables.value("platform_model")
         if not model:
             raise AnsibleActionFail("the fact platform_model is missing: role platform makes it, add it to the dependencies in meta/main.yml")
+        rules = self._ignore_rules(variables)
         started = time.monotonic()
         path = Path(scope["role_path"])
         role, sets = path.name, render_role(path, self._templar, scope, model)
@@ -36,5 +40,16 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         surveyed = ((scope.get("survey_result") or {}).get("unchanged") or {}).get(role)
         if surveyed and surveyed["digest"] == digest_of(request):
             return {**surveyed["result"], "surveyed": True}
+        request["states"] = bool(rules)
         result: dict[str, Any] = self._execute_module(module_name="shaka.platform.apply_set", module_args=request, task_vars=scope)
+        try:
+            for entry in result.get("objects") or [] if rules else []:
+                mark(entry, rules)
+        except QueryError as error:
+            raise AnsibleActionFail(str(error)) from None
         return result
+
+    def _ignore_rules(self, variables: Variables) -> list[IgnoreRule]:
+        """What the inventory ignores; in check mode alone, as a real run puts everything right."""
+        entries = variables.value(VARIABLE) if self._task.check_mode else None
+        return holding(read_rules(entries), datetime.now(UTC).date())

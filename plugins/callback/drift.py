@@ -15,6 +15,8 @@ description:
     Every other playbook is left alone, unless its plays set O(ignore:platform_report).
   - Drift counts the objects of each RV(shaka.platform.apply_set#module:objects) result and, as host items, every other task (each round of
     a loop) that looks after something on the host. One that reports a change in check mode differs from the inventory.
+  - Fields that C(platform_drift_ignore) names are shown with the reason and not counted. An entry of it without a reason or past its date is a
+    finding, one that had nothing to ignore a note. See U(https://jmespath.org) and C(docs/drift.md).
   - In any of the three kinds, the texts in C(platform_findings) of a task's result (or of C(set_fact)) are findings, and the mappings in C(checks)
     (C(name), C(scope), C(ok), C(detail)) are its checks. A verify or preflight run needs at least one C(platform_findings), even an empty
     one, of each host. In these two a failed task that carries findings is a finding, not an error.
@@ -50,6 +52,7 @@ from ansible import constants
 from ansible.module_utils.urls import open_url
 from ansible.plugins.callback import CallbackBase
 from ansible.template import Templar, trust_as_template
+from ansible_collections.shaka.platform.plugins.plugin_utils.report.ignore_rules import VARIABLE, read_rules
 from ansible_collections.shaka.platform.plugins.plugin_utils.report.run_report import (
     CLEAN,
     ERROR,
@@ -153,6 +156,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
                 # a rescued failure is none; one whose findings are the result is none in verify and preflight
                 host.failed = bool(stats.failures.get(name)) and (bool(host.failures) or not host.findings or self.report.kind == "drift")
                 host.failures = host.failures if host.failed else []
+            self.report.judge_rules()
         except Exception as error:
             self.broke(error)
         self._end(self.report)
@@ -178,6 +182,8 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
             self.directory = Path(variables.text("platform_report_dir") or f"reports/{Path(variables.text('inventory_dir')).name or 'default'}")
             self.textfile = Path(path) if (path := variables.text("platform_report_textfile")) else None
             self.webhook = variables.text("platform_report_webhook")
+            if self.report.kind == "drift":
+                self.report.rules = {host: read_rules(_Variables(play, host).variable(VARIABLE)) for host in variables.hosts}
             self._write(self.report, UNFINISHED)
         except Exception as error:
             self.broke(error)
@@ -207,7 +213,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
             states = [ObjectState.read(entry) for entry in objects if isinstance(entry, Mapping)]
             for state in states:
                 host.add_object(state)
-            differs = any(state.differs for state in states)
+            differs = any(state.differs or state.ignored for state in states)
         role, task = _role(result.task), str(result.task.name or action)
         for name, changed in _rounds(task, data) if result.task.loop is not None else [(task, data.get("changed") is True)]:
             if changed and result.task_fields.get("check_mode") is False:
@@ -274,18 +280,23 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
 
 
 class _Variables:
-    """Variables as the play's first host has them; no host is needed."""
+    """Variables as one of the play's hosts has them, by default the first; no host is needed."""
 
-    def __init__(self, play: Any) -> None:
+    def __init__(self, play: Any, name: str = "") -> None:
         manager = play.get_variable_manager()
-        hosts = manager._inventory.get_hosts(play.hosts)
-        self._templar = Templar(loader=play.get_loader(), variables=manager.get_vars(play=play, host=hosts[0] if hosts else None))
+        hosts = {host.get_name(): host for host in manager._inventory.get_hosts(play.hosts)}
+        self.hosts = list(hosts)
+        host = hosts[name] if name else next(iter(hosts.values()), None)
+        self._templar = Templar(loader=play.get_loader(), variables=manager.get_vars(play=play, host=host))
 
     def value(self, written: Any) -> Any:
         return self._templar.template(written)
 
+    def variable(self, name: str) -> Any:
+        return self._templar.evaluate_expression(trust_as_template(f"{name} | default('', true)"))
+
     def text(self, name: str) -> str:
-        return str(self._templar.evaluate_expression(trust_as_template(f"{name} | default('', true)")) or "")
+        return str(self.variable(name) or "")
 
 
 def _findings(data: Mapping[str, Any]) -> list[str] | None:

@@ -75,6 +75,12 @@ options:
     description: Whether all environments were rendered. Filled in by the action plugin.
     type: bool
     default: false
+  states:
+    description:
+      - Whether each object that differs comes with its content before and after, Secrets' values as short digests.
+      - Filled in by the action plugin, which needs it for the rules of C(platform_drift_ignore) and does not pass it on.
+    type: bool
+    default: false
   secrets:
     description:
       - Secrets of this task alone, C(scope/NAME) to value, beside those of C(platform_secrets).
@@ -166,6 +172,13 @@ objects:
     name: {description: Name, type: str, sample: postgres}
     action: {description: "created, changed, unchanged, pruned, or kept (no longer rendered, but holding data)", type: str, sample: changed}
     fields: {description: The paths that changed, type: list, elements: str, sample: ["spec.hard.pods"]}
+    ignored:
+      description:
+        - In check mode, which of the paths the rules of C(platform_drift_ignore) cover, with each rule's number, C(reason) and C(until).
+        - The drift report shows them and does not count them; a real run puts them right like all others.
+      type: list
+      elements: dict
+      returned: when a rule covers one
 counts:
   description: Number of objects by action.
   type: dict
@@ -203,6 +216,7 @@ ARGUMENTS = {
     "role": {"type": "str"},
     "part_of": {"type": "str"},
     "complete": {"type": "bool", "default": False},
+    "states": {"type": "bool", "default": False},
     "secrets": {"type": "dict", "default": {}, "no_log": True},
     "kubeconfig": {"type": "path", "default": "/etc/rancher/k3s/k3s.yaml"},
     "python": {"type": "path", "default": "/var/lib/shaka/venv/bin/python"},

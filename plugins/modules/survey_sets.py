@@ -66,6 +66,7 @@ from ansible_collections.shaka.platform.plugins.module_utils.engine.worker impor
 # The options of apply_set that a request may leave out, as apply_set has them.
 DEFAULTS: dict[str, Any] = {
     "manifests": [],
+    "states": False,
     "kubeconfig": "/etc/rancher/k3s/k3s.yaml",
     "wait": True,
     "wait_timeout": 300,

@@ -128,6 +128,17 @@ def test_created_in_order_then_unchanged_then_changed(server: Server) -> None:
     assert len(changed["diff"]) == 1 and "k: '2'" in changed["diff"][0]["after"]
 
 
+def test_states_come_with_what_differs_when_asked_for(server: Server) -> None:
+    first, second = (named("ConfigMap", "a", "dev", data={"x": value}) for value in "12")
+    sets = {"r": [named("Namespace", "dev"), first]}
+    applier.run(params(sets), False, False)
+    sets["r"][1] = second
+    asked = {each["name"]: each for each in applier.run(params(sets, states=True), True, False)["objects"]}
+    assert [asked["a"][state]["data"]["x"] for state in ("before", "after")] == ["1", "2"]
+    assert "before" not in asked["dev"]
+    assert all("before" not in each for each in applier.run(params(sets), True, False)["objects"])
+
+
 def test_check_mode_changes_nothing_and_forgives_a_missing_namespace(server: Server) -> None:
     result = applier.run(params({"r.dev": DEV}), True, False)
     assert set(actions(result).values()) == {"created"} and not server.objects

@@ -28,6 +28,7 @@ class Run:
         self.directory = directory
         self.kind = kind
         self.variables = {"platform_report_dir": str(directory), **variables}
+        self.inventory = SimpleNamespace(get_hosts=lambda _hosts: [])
         self.printed: list[str] = []
         self.warned: list[str] = []
         self.callback = CallbackModule()
@@ -42,8 +43,7 @@ class Run:
         return self
 
     def play(self, check_mode: Any = True) -> None:
-        inventory = SimpleNamespace(get_hosts=lambda _hosts: [])
-        manager = SimpleNamespace(_inventory=inventory, get_vars=lambda play, host: self.variables)
+        manager = SimpleNamespace(_inventory=self.inventory, get_vars=lambda play, host: self.variables)
         self.callback.v2_playbook_on_play_start(
             SimpleNamespace(
                 vars={}, check_mode=check_mode, hosts=["all"], get_name=lambda: "a play", get_loader=DataLoader, get_variable_manager=lambda: manager
@@ -110,6 +110,70 @@ def test_findings_name_objects_fields_and_items(run: Run) -> None:
     assert run.report["exit_code"] == 3
     assert run.report["hosts"]["server"]["objects"]["differing"][0]["fields"] == ["spec.hard.pods"]
     assert run.report["counts"]["items"] == {"checked": 2, "drifted": 1}
+
+
+KNOWN = {"rule": 0, "fields": ["spec.hard.pods"], "reason": "load test", "until": "2999-12-31"}
+RULE = {"kind": "ResourceQuota", "namespace": "shaka-*", "query": "spec.hard.pods", "reason": "load test", "until": "2999-12-31"}
+
+
+def with_rules(tmp_path: Path, *rules: dict[str, Any]) -> Run:
+    inventory = SimpleNamespace(get_hosts=lambda _hosts: [SimpleNamespace(get_name=lambda: "server")])
+    run = Run(tmp_path / "reports", platform_drift_ignore=list(rules))
+    run.inventory = inventory
+    return run.start()
+
+
+def test_what_is_ignored_is_shown_and_not_counted(tmp_path: Path) -> None:
+    run = with_rules(tmp_path, RULE)
+    run.ok("shaka.platform.apply_set", changed=True, objects=[SAME, {**QUOTA, "ignored": [KNOWN]}])
+    assert run.end() == 0
+    assert run.printed[-1] == "drift: 0 of 2 objects and 0 of 0 host items differ, 1 with ignored fields"
+    assert "spec.hard.pods: load test (until 2999-12-31)" in "\n".join(run.printed)
+    assert run.report["status"] == "clean"
+    assert run.report["counts"]["objects"] == {"total": 2, "differing": 0, "ignored": 1}
+    objects = run.report["hosts"]["server"]["objects"]
+    assert objects["differing"] == []
+    assert [(each["name"], each["fields"], each["reason"], each["until"]) for each in objects["ignored"]] == [
+        ("quota", ["spec.hard.pods"], "load test", "2999-12-31")
+    ]
+    case = ElementTree.parse(run.directory / "drift.junit.xml").getroot().find(".//testcase/skipped")
+    assert case is not None and "load test" in case.attrib["message"]
+    assert 'shaka_drift_objects{host="server",state="ignored"} 1' in (run.directory / "drift.prom").read_text()
+
+
+def test_the_rest_of_an_object_still_counts(tmp_path: Path) -> None:
+    run = with_rules(tmp_path, RULE)
+    run.ok("shaka.platform.apply_set", changed=True, objects=[{**QUOTA, "fields": ["spec.hard.pods", "spec.hard.secrets"], "ignored": [KNOWN]}])
+    assert run.end() == 3
+    objects = run.report["hosts"]["server"]["objects"]
+    assert [each["fields"] for each in objects["differing"]] == [["spec.hard.secrets"]]
+    assert [each["fields"] for each in objects["ignored"]] == [["spec.hard.pods"]]
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"), [({"until": "2026-01-31"}, "ended on 2026-01-31"), ({"reason": ""}, "has no reason"), ({"reason": None}, "has no reason")]
+)
+def test_a_rule_that_no_longer_holds_is_a_finding(tmp_path: Path, changes: dict[str, Any], says: str) -> None:
+    run = with_rules(tmp_path, {**RULE, **changes})
+    run.ok("shaka.platform.apply_set", changed=False, objects=[SAME, {**QUOTA, "action": "unchanged", "fields": []}])
+    assert run.end() == 3
+    assert any("platform_drift_ignore[0] (ResourceQuota shaka-*/*: spec.hard.pods)" in line and says in line for line in run.printed)
+    assert run.report["counts"]["findings"] == 1
+
+
+@pytest.mark.parametrize(("changes", "says"), [({}, "had nothing to ignore"), ({"name": "other"}, "names no object of this run")])
+def test_a_rule_that_ignored_nothing_is_a_note(tmp_path: Path, changes: dict[str, Any], says: str) -> None:
+    run = with_rules(tmp_path, {**RULE, **changes})
+    run.ok("shaka.platform.apply_set", changed=False, objects=[SAME, {**QUOTA, "action": "unchanged", "fields": []}])
+    assert run.end() == 0
+    assert [says in note for note in run.report["notes"]] == [True]
+    assert f"note: {run.report['notes'][0]}" in run.printed
+
+
+def test_an_object_that_is_missing_is_not_ignored(tmp_path: Path) -> None:
+    run = with_rules(tmp_path, RULE)
+    run.ok("shaka.platform.apply_set", changed=True, objects=[{**QUOTA, "action": "created", "ignored": [KNOWN]}])
+    assert run.end() == 3
 
 
 def test_other_files(run: Run) -> None:

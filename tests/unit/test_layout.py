@@ -13,7 +13,7 @@ MAY_IMPORT = {
     "module_utils/server": set(),
     "module_utils/verify": set(),
     "module_utils/data": {"module_utils/engine"},
-    "plugin_utils/report": set(),
+    "plugin_utils/report": {"module_utils/engine"},
     "plugin_utils/artifacts": {"plugin_utils/report"},
     "plugin_utils/model": {"module_utils/engine"},
     "plugin_utils/plan": {"module_utils/engine", "plugin_utils/report"},

@@ -1,4 +1,4 @@
-"""Ten edits by hand, four and more of them additions: one drift run names all of them, one site run puts all of them back."""
+"""Ten edits by hand, four and more of them additions: one drift run names all of them, one site run puts all of them back. And what may differ."""
 
 from __future__ import annotations
 
@@ -132,6 +132,37 @@ def test_ten_edits_are_named_by_one_run_and_put_back_by_one(server: Server, edit
 
     clean = server.playbook("playbooks/drift.yml")
     assert clean.returncode == 0, clean.stdout
+
+
+IGNORED = {"kind": "Deployment", "namespace": "shaka-p*", "name": "shaka-api", "query": "spec.replicas", "reason": "scaled for the launch"}
+
+
+@pytest.fixture
+def scaled(server: Server) -> Iterator[None]:
+    """The API of prod with another number of pods than the inventory's."""
+    scale = "kubectl scale deployment shaka-api -n shaka-prod --replicas={}"
+    replicas = server.run("kubectl get deployment shaka-api -n shaka-prod -o jsonpath='{.spec.replicas}'")
+    server.run(scale.format(1))
+    yield
+    server.run(scale.format(replicas) + "; kubectl rollout status deployment shaka-api -n shaka-prod --timeout=120s")
+
+
+@pytest.mark.usefixtures("scaled")
+@pytest.mark.parametrize(("until", "code"), [("2999-12-31", 0), ("2026-01-31", 3)])
+def test_a_field_that_may_differ_is_shown_and_not_counted_until_its_last_day(server: Server, until: str, code: int) -> None:
+    rules = json.dumps({"platform_drift_ignore": [{**IGNORED, "until": until}]})
+    done = server.playbook("playbooks/drift.yml", "-e", rules)
+    assert done.returncode == code, done.stdout
+    report = json.loads((Path(server.lab["reports"]) / "drift.json").read_text())
+    ignored = [obj for host in report["hosts"].values() for obj in host["objects"]["ignored"]]
+    if code == 0:
+        assert named(report) == {}
+        assert [(obj["name"], obj["fields"], obj["reason"]) for obj in ignored] == [("shaka-api", ["spec.replicas"], "scaled for the launch")]
+        assert "scaled for the launch (until 2999-12-31)" in done.stdout
+    else:
+        assert named(report) == {"Deployment shaka-prod/shaka-api": ["spec.replicas"]}
+        assert ignored == []
+        assert "platform_drift_ignore[0] (Deployment shaka-p*/shaka-api: spec.replicas) ended on 2026-01-31" in done.stdout
 
 
 def named(report: dict[str, Any]) -> dict[str, list[str]]:

@@ -53,7 +53,8 @@ def run(params: Mapping[str, Any], check: bool, show_diff: bool) -> dict[str, An
         problems = [str(error)]
     except ApiError as error:  # of a request that concerns no single object
         problems = [f"the API server refused a request: {error}"]
-    return scrubber.all(result([*plan.items, *extra], plan.notes, problems, check, show_diff))  # type: ignore[no-any-return]
+    answer = result([*plan.items, *extra], plan.notes, problems, check, show_diff, bool(params.get("states")))
+    return scrubber.all(answer)  # type: ignore[no-any-return]
 
 
 def reach(kubeconfig: str, check: bool) -> tuple[Api, Discovery]:

@@ -23,8 +23,14 @@ def content(obj: dict[str, Any]) -> dict[str, Any]:
     return kept
 
 
-def _step(path: str, key: str) -> str:
+def step(path: str, key: str) -> str:
+    """The path of a mapping's field; what has a dot or slash of its own stands in brackets."""
     return f"{path}[{key}]" if any(c in key for c in "./") else (f"{path}.{key}" if path else key)
+
+
+def is_named(items: list[Any]) -> bool:
+    """Whether all items of a list are mappings with a name, which then says which is which."""
+    return all(isinstance(item, dict) and "name" in item for item in items)
 
 
 def differing(before: Any, after: Any, path: str = "") -> Iterator[str]:
@@ -34,10 +40,10 @@ def differing(before: Any, after: Any, path: str = "") -> Iterator[str]:
     if isinstance(before, dict) and isinstance(after, dict):
         for key in sorted({*before, *after}):
             if key in before and key in after:
-                yield from differing(before[key], after[key], _step(path, key))
+                yield from differing(before[key], after[key], step(path, key))
             else:
-                yield _step(path, key)
-    elif isinstance(before, list) and isinstance(after, list) and all(isinstance(i, dict) and "name" in i for i in before + after):
+                yield step(path, key)
+    elif isinstance(before, list) and isinstance(after, list) and is_named(before + after):
         old, new = ({item["name"]: item for item in items} for items in (before, after))
         if list(old) != list(new) and set(old) == set(new):
             yield path

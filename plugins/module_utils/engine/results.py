@@ -6,22 +6,22 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from .content import diff
+from .content import diff, masked
 from .item import Item
 
 ACTIONS = ("created", "changed", "unchanged", "pruned", "kept")
 CHANGES = ("created", "changed", "pruned")
 
 
-def result(items: Iterable[Item], notes: list[str], problems: list[str], check: bool, show_diff: bool) -> dict[str, Any]:
-    """The module's result; `failed` when there are problems."""
+def result(items: Iterable[Item], notes: list[str], problems: list[str], check: bool, show_diff: bool, states: bool = False) -> dict[str, Any]:
+    """The module's result; `failed` when there are problems. With `states`, what differs comes with how it is and how it should be."""
     done = [item for item in items if item.action]
     changed = [item for item in done if item.action in CHANGES]
     counts = {action: sum(item.action == action for item in done) for action in ACTIONS}
     message = _message(counts, notes)
     answer: dict[str, Any] = {
         "changed": bool(changed),
-        "objects": [{"set": i.set, **_named(i), "action": i.action, "fields": i.fields} for i in done],
+        "objects": [{"set": i.set, **_named(i), "action": i.action, "fields": i.fields, **(_states(i) if states else {})} for i in done],
         "counts": counts,
         "notes": notes,
         "msg": message,
@@ -36,6 +36,10 @@ def result(items: Iterable[Item], notes: list[str], problems: list[str], check: 
 
 def _named(item: Item) -> dict[str, str]:
     return {"kind": item.key.kind, "namespace": item.key.namespace, "name": item.key.name}
+
+
+def _states(item: Item) -> dict[str, Any]:
+    return {"before": masked(item.before), "after": masked(item.after)} if item.action == "changed" else {}
 
 
 def _message(counts: dict[str, int], notes: list[str]) -> str:

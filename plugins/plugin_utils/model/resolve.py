@@ -16,7 +16,16 @@ from typing import Any
 
 from ansible_collections.shaka.platform.plugins.module_utils.engine.pruning import RULE, malformed
 from ansible_collections.shaka.platform.plugins.module_utils.quantities import format_resource, parse_resource
-from ansible_collections.shaka.platform.plugins.plugin_utils.model import application, credentials, data_layer, grants, networks, rules, schema
+from ansible_collections.shaka.platform.plugins.plugin_utils.model import (
+    application,
+    credentials,
+    data_layer,
+    drift_ignore,
+    grants,
+    networks,
+    rules,
+    schema,
+)
 from ansible_collections.shaka.platform.plugins.plugin_utils.model.problems import Problem, Problems, nearest
 from ansible_collections.shaka.platform.plugins.plugin_utils.model.sizes import amounts, check_quota, check_sizes, check_space, check_storage
 
@@ -352,6 +361,7 @@ def resolve(variables: Mapping[str, Any], specs: Specs, images: Mapping[str, Any
     raw = _with_profile(raw, problems)
     for name in malformed(raw["platform_delete"]):
         problems.add("platform_delete", RULE, name)
+    drift_ignore.check(raw["platform_drift_ignore"], problems)
     problems.check("platform_name", rules.label(raw["platform_name"]), raw["platform_name"])
 
     references = _references(images, raw, problems)

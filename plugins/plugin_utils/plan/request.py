@@ -14,9 +14,9 @@ from ansible_collections.shaka.platform.plugins.module_utils.engine.identity imp
 from ansible_collections.shaka.platform.plugins.module_utils.engine.references import references_in
 from ansible_collections.shaka.platform.plugins.plugin_utils.plan.rendering import RenderedSet
 
-FILLED_IN = ("sets", "role", "part_of", "complete")
+FILLED_IN = ("sets", "role", "part_of", "complete", "states")
 # What a surveyed role and its own task must agree on: everything that decides what is compared and pruned.
-COMPARED = (*FILLED_IN, "manifests", "secrets", "kubeconfig", "prune", "delete", "controllers")
+COMPARED = ("sets", "role", "part_of", "complete", "manifests", "secrets", "kubeconfig", "prune", "delete", "controllers")
 
 
 class Variables:

@@ -14,12 +14,14 @@ from datetime import datetime
 from typing import Any
 from xml.etree import ElementTree
 
+from ansible_collections.shaka.platform.plugins.plugin_utils.report.ignore_rules import IgnoredFields, IgnoreRule
 from ansible_collections.shaka.platform.plugins.plugin_utils.report.tables import table
 
 KINDS = ("drift", "verify", "preflight")
 CLEAN, FINDINGS, ERROR = "clean", "findings", "error"
 # apply_set's actions that leave an object as it is; any other is a difference, so that a new action is never taken for clean
 SAME = frozenset({"unchanged", "kept"})
+CHANGED = "changed"  # the one of which rules of the inventory may ignore fields
 
 
 @dataclass(frozen=True)
@@ -32,16 +34,24 @@ class ObjectState:
     name: str
     action: str
     fields: tuple[str, ...] = ()
+    ignored: tuple[IgnoredFields, ...] = ()
 
     @classmethod
     def read(cls, entry: Mapping[str, Any]) -> ObjectState:
-        """From apply_set's return value; takes the named keys only."""
+        """From apply_set's return value; takes the named keys only. What is ignored is not among the fields."""
         texts = {key: str(entry.get(key) or "") for key in ("set", "kind", "namespace", "name", "action")}
-        return cls(fields=tuple(str(path) for path in entry.get("fields") or ()), **texts)
+        ignored = tuple(IgnoredFields.read(each) for each in entry.get("ignored") or ())
+        left_out = {path for each in ignored for path in each.fields}
+        return cls(fields=tuple(str(path) for path in entry.get("fields") or () if path not in left_out), ignored=ignored, **texts)
 
     @property
     def differs(self) -> bool:
-        return self.action not in SAME
+        """Whether it counts: a change all of whose fields are ignored does not."""
+        return self.action not in SAME and not (self.action == CHANGED and self.ignored and not self.fields)
+
+    @property
+    def difference(self) -> dict[str, Any]:
+        return {key: value for key, value in asdict(self).items() if key != "ignored"}
 
     @property
     def title(self) -> str:
@@ -91,12 +101,17 @@ class HostReport:
     def add_object(self, state: ObjectState) -> None:
         """A difference once seen stays, also when a later call finds the object as it should be."""
         key = (state.set, state.kind, state.namespace, state.name)
-        if key not in self.objects or not self.objects[key].differs:
+        known = self.objects.get(key)
+        if known is None or not (known.differs or (known.ignored and not state.differs)):
             self.objects[key] = state
 
     @property
     def differing(self) -> list[ObjectState]:
         return [state for state in self.objects.values() if state.differs]
+
+    @property
+    def ignoring(self) -> list[ObjectState]:
+        return [state for state in self.objects.values() if state.ignored]
 
     @property
     def drifted(self) -> list[HostItem]:
@@ -122,10 +137,24 @@ class Report:
     kind: str
     started: datetime
     hosts: dict[str, HostReport] = field(default_factory=dict)
+    rules: dict[str, list[IgnoreRule]] = field(default_factory=dict)  # what a host's inventory ignores
+    notes: list[str] = field(default_factory=list)  # what does not count, but is worth a look
     errors: list[str] = field(default_factory=list)  # of the run as a whole: of the callback, of a play that would have changed the server
 
     def host(self, name: str) -> HostReport:
         return self.hosts.setdefault(name, HostReport())
+
+    def judge_rules(self) -> None:
+        """At the end of the run: a rule that no longer holds is a finding, one that had nothing to ignore a note."""
+        for name, host in self.hosts.items():
+            used = {each.rule for state in host.ignoring for each in state.ignored}
+            for rule in self.rules.get(name, ()):
+                if lapsed := rule.lapsed(self.started.date()):
+                    host.findings.append(f"{rule} {lapsed}")
+                elif not any(rule.concerns(state.kind, state.namespace, state.name) for state in host.objects.values()):
+                    self.notes.append(f"{rule} names no object of this run")
+                elif rule.number not in used:
+                    self.notes.append(f"{rule} had nothing to ignore; remove the entry once nobody changes this any more")
 
     def outcome(self) -> Outcome:
         """Errors first: what was not looked at to the end is never clean. Codes as ansible-playbook has them where it has them."""
@@ -155,7 +184,11 @@ class Report:
     def counts(self) -> dict[str, Any]:
         hosts = self.hosts.values()
         return {
-            "objects": {"total": sum(len(h.objects) for h in hosts), "differing": sum(len(h.differing) for h in hosts)},
+            "objects": {
+                "total": sum(len(h.objects) for h in hosts),
+                "differing": sum(len(h.differing) for h in hosts),
+                "ignored": sum(len(h.ignoring) for h in hosts),
+            },
             "items": {"checked": sum(len(h.items) for h in hosts), "drifted": sum(len(h.drifted) for h in hosts)},
             "checks": {"total": sum(len(h.checks) for h in hosts), "failed": sum(not c.ok for h in hosts for c in h.checks)},
             "findings": sum(len(h.findings) for h in hosts),
@@ -174,9 +207,14 @@ class Report:
             "finished": finished.isoformat(timespec="seconds"),
             "duration_s": round((finished - self.started).total_seconds(), 1),
             "counts": self.counts(),
+            "notes": self.notes,
             "hosts": {
                 name: {
-                    "objects": {"total": len(host.objects), "differing": [asdict(state) for state in host.differing]},
+                    "objects": {
+                        "total": len(host.objects),
+                        "differing": [state.difference for state in host.differing],
+                        "ignored": [{**state.difference, **asdict(each)} for state in host.ignoring for each in state.ignored],
+                    },
                     "items": {"checked": len(host.items), "drifted": [{"role": item.role, "task": item.task} for item in host.drifted]},
                     "checks": [asdict(check) for check in host.checks],
                     "findings": host.findings,
@@ -214,8 +252,9 @@ class Report:
             items: list[tuple[str, float]] = []
             for name, host in self.hosts.items():
                 objects += [(_labels(host=name, state="checked"), len(host.objects)), (_labels(host=name, state="differing"), len(host.differing))]
+                objects += [(_labels(host=name, state="ignored"), len(host.ignoring))]
                 items += [(_labels(host=name, state="checked"), len(host.items)), (_labels(host=name, state="differing"), len(host.drifted))]
-            lines += _metric(f"{prefix}_objects", "Kubernetes objects checked against the inventory, and those that differ.", objects)
+            lines += _metric(f"{prefix}_objects", "Kubernetes objects checked, those that differ, and those of which fields are ignored.", objects)
             lines += _metric(f"{prefix}_host_items", "Host items checked against the inventory, and those that differ.", items)
         else:
             checks = [(_labels(host=name, check=c.name, scope=c.scope), float(c.ok)) for name, host in self.hosts.items() for c in host.checks]
@@ -224,7 +263,7 @@ class Report:
 
     def lines(self, outcome: Outcome) -> list[str]:
         """What the run prints at its end; the last line is the verdict."""
-        lines = [*self._table(), *self._findings()]
+        lines = [*self._table(), *self._findings(), *(f"note: {note}" for note in self.notes)]
         if outcome.status == ERROR:
             lines += [f"{self.kind}: {reason}" for reason in outcome.reasons]
         lines.append(f"{self.kind}: {'ERROR, this is no verdict; until then ' if outcome.status == ERROR else ''}{self._verdict()}")
@@ -237,6 +276,7 @@ class Report:
         if self.kind == "drift":
             objects, items = counts["objects"], counts["items"]
             differ = f"{objects['differing']} of {objects['total']} objects and {items['drifted']} of {items['checked']} host items differ"
+            differ += f", {objects['ignored']} with ignored fields" if objects["ignored"] else ""
             return differ + (f", {failed if counts['checks']['failed'] else other}" if counts["findings"] else "")
         return failed if counts["checks"]["total"] else other
 
@@ -246,6 +286,7 @@ class Report:
         rows = []
         for name, host in self.hosts.items():
             rows += [(name, state.set, state.title, state.action, ", ".join(state.fields)) for state in host.differing]
+            rows += [(name, state.set, state.title, "ignored", str(each)) for state in host.ignoring for each in state.ignored]
             rows += [(name, "host", item.title, "changed", "") for item in host.drifted]
         return ["", *table(("host", "set", "what differs", "action", "fields"), rows).splitlines(), ""] if rows else []
 
@@ -256,10 +297,13 @@ class Report:
 
 
 def _cases(host: HostReport, kind: str) -> Iterator[tuple[str, str, str, str]]:
-    """(class, name, '' | 'failure' | 'error', message) of each thing that was looked at on a host."""
+    """(class, name, '' | 'failure' | 'skipped' | 'error', message) of each thing that was looked at on a host."""
     for state in host.objects.values():
         detail = f"{state.action}: {', '.join(state.fields)}" if state.fields else state.action
-        yield f"objects.{state.set}", state.title, "failure" if state.differs else "", detail
+        if state.ignored and not state.differs:
+            yield f"objects.{state.set}", state.title, "skipped", "; ".join(f"ignored: {each}" for each in state.ignored)
+        else:
+            yield f"objects.{state.set}", state.title, "failure" if state.differs else "", detail
     for item in host.items if kind == "drift" else ():
         yield f"host.{item.role}", item.task, "failure" if item.changed else "", "not as the inventory says"
     for check in host.checks:
