@@ -47,6 +47,7 @@ def test_a_dropped_table_is_back_after_the_restore(server: Server, environment: 
     rows = server.run(query.format("select count(*), max(id) from visits"))
     backup = server.playbook("playbooks/backup.yml", "-e", f"platform_only={environment}")
     assert backup.returncode == 0, backup.stdout
+    assert "k8srcp" not in server.run("ls /tmp"), "what root's client knows of the API would lie where any user can put it"
     server.run(query.format("drop table visits"))
     restore = server.playbook("playbooks/restore.yml", "-e", f"restore_environment={environment}")
     assert restore.returncode == 0, restore.stdout
