@@ -16,7 +16,7 @@ import yaml
 
 from lab import bundle, paths
 
-LOCK = paths.ROOT / "roles/platform/vars/wheels.yml"
+LOCK = paths.ROOT / "roles/artifacts/files/wheels.yml"
 ARCHITECTURES = {"amd64": "x86_64", "arm64": "aarch64"}
 HEADER = """\
 ---
@@ -75,7 +75,7 @@ def wheels(work: Path) -> dict[str, dict[str, Any]]:
 def main() -> None:
     with tempfile.TemporaryDirectory() as work:
         files = wheels(Path(work))
-    LOCK.write_text(HEADER + yaml.safe_dump({"platform_wheels": files}, sort_keys=True, width=200), encoding="utf-8")
+    LOCK.write_text(HEADER + yaml.safe_dump({"platform_artifacts": {"files": files}}, sort_keys=True, width=200), encoding="utf-8")
     print(f"{len(files)} wheels in {LOCK}")
 
 

@@ -3,13 +3,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 import tempfile
 from pathlib import Path
 from typing import Any
 
-import yaml
 from ansible.utils.display import Display
 from ansible_collections.shaka.platform.plugins.plugin_utils.artifacts.lock import (
     LockError,
@@ -17,37 +15,28 @@ from ansible_collections.shaka.platform.plugins.plugin_utils.artifacts.lock impo
     additions,
     merged,
     missing,
+    read,
+    references,
     text,
     with_sum,
+    with_wheels,
 )
 from ansible_collections.shaka.platform.plugins.plugin_utils.artifacts.registry import Registry
-from ansible_collections.shaka.platform.plugins.plugin_utils.artifacts.upstream import Upstream, UpstreamError, each, mirrored
+from ansible_collections.shaka.platform.plugins.plugin_utils.artifacts.upstream import Upstream, UpstreamError, each
 from ansible_collections.shaka.platform.plugins.plugin_utils.controller_action import ControllerAction
 
 display = Display()
 ARGUMENT_SPEC: dict[str, Any] = {
-    "lock": {"type": "dict", "required": True},
+    "shipped": {"type": "path", "required": True},
     "path": {"type": "path", "required": True},
+    "images": {"type": "list", "elements": "str", "default": []},
+    "overrides": {"type": "dict", "default": {}},
     "mirrors": {"type": "dict", "default": {}},
-    "skip": {"type": "list", "elements": "str", "default": []},
     "locked": {"type": "bool", "default": False},
     "bundled": {"type": "bool", "default": False},
     "architecture": {"type": "str", "default": ""},
     "timeout": {"type": "int", "default": 30},
 }
-
-
-def read_lock(path: Path) -> dict[str, Any]:
-    """What the inventory's file holds; empty when there is none yet."""
-    try:
-        held = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    except (OSError, yaml.YAMLError) as error:
-        raise LockError(f"{path} cannot be read: {error}; bring it back from your version control, or delete it to resolve anew") from error
-    if not isinstance(held, dict) or not isinstance(held.get("platform_artifacts"), dict):
-        raise LockError(f"{path} holds no platform_artifacts; bring it back from your version control, or delete it to resolve anew")
-    return dict(held["platform_artifacts"])
 
 
 def write(path: Path, content: str) -> None:
@@ -91,9 +80,9 @@ class ActionModule(ControllerAction):
 
     def _complete(self, arguments: dict[str, Any]) -> dict[str, Any]:
         path, mirrors = Path(arguments["path"]), arguments["mirrors"]
-        shipped = json.loads(json.dumps(arguments["lock"]))  # without Ansible's tags, which YAML cannot write
-        lock = merged(shipped, read_lock(path), str(path))
-        wanted = missing(lock, arguments["skip"], arguments["bundled"], arguments["architecture"])
+        shipped = with_wheels(Path(arguments["shipped"]))
+        lock = merged(shipped, read(path), str(path))
+        wanted = missing(lock, arguments["overrides"], arguments["bundled"], arguments["architecture"])
         names = [item.label for item in wanted]
         if wanted and arguments["locked"]:
             raise LockError(
@@ -110,7 +99,10 @@ class ActionModule(ControllerAction):
             done = "would be resolved and written" if self._task.check_mode else "were resolved and written"
             message = f"{len(wanted)} artifacts {done} to {path}: commit it"
             display.display(f"  {message}")
-        for entry in lock["files"].values():
-            source = entry["source"]
-            entry["source"] = {key: mirrored(url, mirrors) for key, url in source.items()} if isinstance(source, dict) else mirrored(source, mirrors)
-        return {"changed": bool(wanted), "msg": message, "resolved": names, "lock": lock}
+        return {
+            "changed": bool(wanted),
+            "msg": message,
+            "resolved": names,
+            "lock": lock,
+            "references": references(lock, arguments["overrides"], arguments["images"]),
+        }

@@ -10,13 +10,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
 from ansible.utils.display import Display
 from ansible_collections.shaka.platform.plugins.action.artifacts_lock import write
 from ansible_collections.shaka.platform.plugins.module_utils.server.files import sha256_of
 from ansible_collections.shaka.platform.plugins.module_utils.server.lock import Busy, alone
 from ansible_collections.shaka.platform.plugins.plugin_utils.artifacts import bundle, oci_archive
 from ansible_collections.shaka.platform.plugins.plugin_utils.artifacts.bundle import Archive, BundleError, PackedFile
+from ansible_collections.shaka.platform.plugins.plugin_utils.artifacts.lock import NAME, LockError, read
 from ansible_collections.shaka.platform.plugins.plugin_utils.artifacts.oci_archive import Image
 from ansible_collections.shaka.platform.plugins.plugin_utils.artifacts.registry import INDEXES, Reference, Registry, media_type, parse
 from ansible_collections.shaka.platform.plugins.plugin_utils.artifacts.upstream import Upstream, UpstreamError, each
@@ -46,7 +46,7 @@ def place_problem(path: str) -> str | None:
         return f"bundle_path: {path} is a file; name a directory of the bundle's own"
     if not place.exists() or (place / bundle.STAGING).is_dir() or not any(place.iterdir()):
         return None
-    lock = place / bundle.LOCK
+    lock = place / NAME
     if not lock.is_file() or not lock.read_text(encoding="utf-8", errors="replace").startswith(bundle.HEADER):
         return f"bundle_path: {path} holds other things, which could be lost; name an empty directory, or one that bundle.yml made"
     return None
@@ -54,13 +54,7 @@ def place_problem(path: str) -> str | None:
 
 def previous_lock(place: Path) -> dict[str, Any]:
     """The lock of the bundle that is there; empty when there is none."""
-    try:
-        held = yaml.safe_load((place / bundle.LOCK).read_text(encoding="utf-8"))
-        return dict(held["platform_artifacts"])
-    except FileNotFoundError:
-        return {}
-    except (OSError, yaml.YAMLError, TypeError, KeyError) as error:
-        raise BundleError(f"{place / bundle.LOCK} cannot be read ({error}); delete it, and what is missing is fetched again") from error
+    return read(place / NAME, "delete it, and what is missing is fetched again")
 
 
 class Downloads(Ticker):
@@ -164,7 +158,7 @@ def pack(arguments: Mapping[str, Any], logins: Mapping[str, tuple[str, str]], ch
     fetched = [*(file.name for file in missing), *(archive.entry for archive in lacking)]
     packed = [(archive, *known) for archive in archives if (known := there[archive.entry])]
     if check_mode:
-        future = bundle.lock_of(architecture, lock, arguments["mirrors"], files, [*packed, *((archive, "", "") for archive in lacking)])
+        future = bundle.lock_of(architecture, lock, files, [*packed, *((archive, "", "") for archive in lacking)])
         pruned = packer.surplus(future)
         changed = bool(fetched or pruned or future != packer.previous)
         return summary(changed, f"would fetch {', '.join(fetched) or 'nothing'}, remove {len(pruned)}", fetched, pruned)
@@ -179,14 +173,14 @@ def pack(arguments: Mapping[str, Any], logins: Mapping[str, tuple[str, str]], ch
                 target = packer.staging / Path(archive.path).name
                 oci_archive.write(images[archive.entry], packer.staging, target)
                 packed.append((archive, images[archive.entry].digest, sha256_of(target)))
-        own = bundle.lock_of(architecture, lock, arguments["mirrors"], files, packed)
+        own = bundle.lock_of(architecture, lock, files, packed)
         for file in missing:
             packer.put(packer.staging / file.sha256, file.path)
         for archive in lacking:
             packer.put(packer.staging / Path(archive.path).name, archive.path)
         changed = bool(fetched or own != packer.previous)
         if changed:
-            write(place / bundle.LOCK, bundle.text(own))
+            write(place / NAME, bundle.text(own))
         pruned = packer.surplus(own)
         for path in pruned:
             path.unlink()
@@ -208,7 +202,7 @@ class ActionModule(ControllerAction):
             if problem := place_problem(arguments["path"]):
                 raise BundleError(problem)
             return pack(arguments, self._logins(arguments["registries"], variables), self._task.check_mode)
-        except (Busy, BundleError, UpstreamError, OSError) as error:
+        except (Busy, BundleError, LockError, UpstreamError, OSError) as error:
             return {"failed": True, "msg": str(error)}
 
     def _logins(self, registries: Mapping[str, Any], variables: Mapping[str, Any]) -> dict[str, tuple[str, str]]:

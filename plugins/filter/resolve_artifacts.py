@@ -9,6 +9,7 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 from ansible_collections.shaka.platform.plugins.plugin_utils.artifacts.lock import of_architecture
+from ansible_collections.shaka.platform.plugins.plugin_utils.artifacts.upstream import mirrored
 
 DOCUMENTATION = r"""
 name: resolve_artifacts
@@ -18,7 +19,7 @@ author: The shaka.platform founders (@shaka-platform)
 description:
   - Takes the lock (C(platform_artifacts)) and a list of places, and returns the list I(files) of M(shaka.platform.artifact_files).
   - A file comes from the bundle when there is one, else from its public source.
-positional: places, bundle, architecture, python
+positional: places, bundle, architecture, python, mirrors
 options:
   _input: {description: The lock, type: dict, required: true}
   places:
@@ -40,6 +41,10 @@ options:
     description: The server's Python version, such as V(3.11.2); wheels for other versions are left out.
     type: str
     default: ""
+  mirrors:
+    description: "Host to the address that stands for it, such as C({github.com: https://mirror.example/github})."
+    type: dict
+    default: {}
 """
 
 EXAMPLES = r"""
@@ -84,7 +89,12 @@ def _refuse_unknown_python(lock: Mapping[str, Any], match: str, machine: str, py
 
 
 def resolve_artifacts(
-    lock: Mapping[str, Any], places: Sequence[Mapping[str, Any]], bundle: str, architecture: str, python: str = ""
+    lock: Mapping[str, Any],
+    places: Sequence[Mapping[str, Any]],
+    bundle: str,
+    architecture: str,
+    python: str = "",
+    mirrors: Mapping[str, str] | None = None,
 ) -> list[dict[str, Any]]:
     """The files of the lock that match the places, in the order of the places."""
     if architecture not in ARCHITECTURES:
@@ -114,7 +124,7 @@ def resolve_artifacts(
             if bundle:
                 file["src"] = f"{bundle.rstrip('/')}/{entry['path']}"
             elif address.startswith(("https://", "http://")):
-                file["url"] = address
+                file["url"] = mirrored(address, mirrors or {})
             else:
                 raise AnsibleFilterError(f"artifact '{name}' has no public source ('{address}'): it comes in a bundle only; set platform_bundle")
             files.append(file)

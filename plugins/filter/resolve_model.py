@@ -18,14 +18,14 @@ author: The shaka.platform founders (@shaka-platform)
 description:
   - Applies the role platform's argument_specs to the inventory's dictionaries, checks the rules across them, and fills in what follows from names.
   - Collects every problem instead of stopping at the first. A secret's value is in none of them.
-positional: images
+positional: lock
 options:
   _input:
-    description: The variables of the role platform's entry point C(inventory), with C(hosts), C(names) and C(image_pending).
+    description: The variables of the role platform's entry point C(inventory), with C(hosts), C(names) and C(roles).
     type: dict
     required: true
-  images:
-    description: The lock's images, logical name to a dictionary with C(reference).
+  lock:
+    description: What P(shaka.platform.artifacts_lock#lookup) knows of the lock; C(images), C(lacks), C(pending) and C(flaws) are read.
     type: dict
     required: true
   facts:
@@ -37,12 +37,12 @@ options:
 EXAMPLES = r"""
 - name: Show what an inventory leaves to do
   ansible.builtin.debug:
-    msg: "{{ (variables | shaka.platform.resolve_model(images)).problems }}"
+    msg: "{{ (variables | shaka.platform.resolve_model(lock)).problems }}"
 """
 
 RETURN = r"""
 _value:
-  description: C(model), C(images), C(settings), C(problems) (list of text) and C(message) (all of them for the screen).
+  description: C(model), C(problems) (list of text) and C(message) (all of them for the screen).
   type: dict
 """
 
@@ -60,15 +60,14 @@ def plain(value: Any) -> Any:
     return "".join(str(value))
 
 
-def resolve_model(variables: Any, images: Any, facts: Any = None) -> dict[str, Any]:
+def resolve_model(variables: Any, lock: Any, facts: Any = None) -> dict[str, Any]:
     """The filter: plain data to the pure function, its result as a dictionary."""
-    if not isinstance(variables, Mapping) or not isinstance(images, Mapping):
-        raise AnsibleFilterError("resolve_model takes the variables and the lock's images, both dictionaries")
-    result = resolve(plain(variables), argument_specs()["platform"], plain(images), plain(facts or {}))
+    if not isinstance(variables, Mapping) or not isinstance(lock, Mapping):
+        raise AnsibleFilterError("resolve_model takes the variables and what is known of the lock, both dictionaries")
+    known = {"bundle_lacks": lock["lacks"], "image_pending": lock["pending"], "lock_flaws": lock["flaws"]}
+    result = resolve({**plain(variables), **plain(known)}, argument_specs()["platform"], plain(lock["images"]), plain(facts or {}))
     return {
         "model": result.model,
-        "images": result.images,
-        "settings": result.settings,
         "problems": [f"{problem.path}: {problem.text}" for problem in result.problems],
         "message": result.message(),
     }

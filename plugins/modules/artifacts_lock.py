@@ -13,9 +13,9 @@ description:
   - A file's sum is the upstream's published one where there is one, else that of its content; an image's is the digest of its index.
   - Runs on the controller, before a server is contacted. It fails with every problem at once, and then has written nothing.
 options:
-  lock:
-    description: The collection's lock (C(roles/platform/vars/artifacts.yml)).
-    type: dict
+  shipped:
+    description: The collection's lock (C(roles/artifacts/files/artifacts.lock.yml)).
+    type: path
     required: true
   path:
     description: The inventory's file. An entry of another version is left out of it when it is next written.
@@ -25,11 +25,15 @@ options:
     description: "Host to the address that stands for it, such as C({github.com: https://mirror.example/github})."
     type: dict
     default: {}
-  skip:
-    description: Images that are not needed, because the inventory names its own.
+  images:
+    description: Logical names of the images that the platform uses; one that is still to be named gets a stand-in.
     type: list
     elements: str
     default: []
+  overrides:
+    description: Logical name to the reference that the inventory names in place of the lock's, of which then no digest is needed.
+    type: dict
+    default: {}
   locked:
     description: Refuse what is missing instead of resolving it.
     type: bool
@@ -54,13 +58,17 @@ attributes:
 EXAMPLES = r"""
 - name: Ensure the lock is complete
   shaka.platform.artifacts_lock:
-    lock: "{{ platform_artifacts }}"
+    shipped: "{{ role_path }}/files/artifacts.lock.yml"
     path: "{{ inventory_dir }}/artifacts.lock.yml"
 """
 
 RETURN = r"""
 lock:
-  description: The complete lock; its sources are the mirrors' addresses.
+  description: The complete lock.
+  returned: success
+  type: dict
+references:
+  description: Logical name to the reference of every image.
   returned: success
   type: dict
 resolved:

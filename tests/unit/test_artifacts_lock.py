@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.shaka.platform.plugins.action import artifacts_lock
 from ansible_collections.shaka.platform.plugins.modules import artifact_files
 from ansible_collections.shaka.platform.plugins.plugin_utils.artifacts import lock as artifact_lock
 from ansible_collections.shaka.platform.plugins.plugin_utils.artifacts import registry, upstream
@@ -22,6 +21,7 @@ from ansible_collections.shaka.platform.plugins.plugin_utils.artifacts.upstream 
 from upstreams import serving, sha256
 
 ROOT = Path(__file__).parents[2]
+SHIPPED = ROOT / "roles/artifacts/files/artifacts.lock.yml"
 K3S = b"\x7fELF k3s\n" * 1000
 RBAC = b"kind: ClusterRole\n"
 INDEX = json.dumps({"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": []}).encode()
@@ -71,7 +71,15 @@ MANIFEST_PATH = "/hub/v2/library/postgres/manifests/15-alpine"
 
 def run_task(tmp_path: Path, server: Any, *arguments: str, **options: Any) -> tuple[int, str]:
     """The action as a user runs it; what it returned is in result.json."""
-    task = {"lock": LOCK, "path": str(tmp_path / "artifacts.lock.yml"), "mirrors": mirrors(server), "timeout": 1, **options}
+    (tmp_path / "shipped.yml").write_text(yaml.safe_dump({"platform_artifacts": LOCK}))
+    task = {
+        "shipped": str(tmp_path / "shipped.yml"),
+        "images": ["postgres", "backup"],
+        "path": str(tmp_path / "artifacts.lock.yml"),
+        "mirrors": mirrors(server),
+        "timeout": 1,
+        **options,
+    }
     report = {"dest": str(tmp_path / "result.json"), "content": "{{ done | to_json }}", "mode": "0600"}
     play = {
         "hosts": "localhost",
@@ -100,8 +108,10 @@ def test_what_is_missing_is_resolved_once_and_kept(tmp_path: Path, server: Any) 
     assert held["files"]["rbac"]["sha256"] == {"any": sha256(RBAC)}
     assert held["images"] == {"postgres": {"reference": "docker.io/library/postgres:15-alpine", "digest": f"sha256:{sha256(INDEX)}"}}
     assert set(held["files"]) == {"k3s", "rbac"} and kept.stat().st_mode & 0o777 == 0o644
-    lock = json.loads((tmp_path / "result.json").read_text())["lock"]
-    assert lock["files"]["k3s"]["source"]["amd64"].startswith("http://127.0.0.1:")
+    result = json.loads((tmp_path / "result.json").read_text())
+    assert result["lock"]["files"]["k3s"]["source"] == {"amd64": f"{RELEASE}/k3s"}
+    assert result["references"]["postgres"] == f"docker.io/library/postgres:15-alpine@sha256:{sha256(INDEX)}"
+    assert result["references"]["backup"] == "pending/backup"
     asked = len(server.RequestHandlerClass.asked)
     server.RequestHandlerClass.bodies[MANIFEST_PATH] = INDEX + b" "
     code, out = run_task(tmp_path, server, locked=True)
@@ -118,7 +128,7 @@ def test_check_mode_reads_and_does_not_write(tmp_path: Path, server: Any) -> Non
 
 
 def test_locked_refuses_all_at_once_and_asks_nobody(tmp_path: Path, server: Any) -> None:
-    code, out = run_task(tmp_path, server, locked=True, skip=["postgres"])
+    code, out = run_task(tmp_path, server, locked=True, overrides={"postgres": "registry.test/postgres:15"})
     assert code == 2 and "no sum of: k3s (amd64), rbac" in " ".join(out.split()) and "postgres" not in out.split("no sum of")[1].split(".")[0]
     assert server.RequestHandlerClass.asked == [] and not (tmp_path / "artifacts.lock.yml").exists()
 
@@ -140,8 +150,8 @@ def test_a_damaged_file_is_refused(tmp_path: Path, content: str, message: str) -
     kept = tmp_path / "artifacts.lock.yml"
     kept.write_text(content)
     with pytest.raises(LockError, match=f"(?s){message}.*version control"):
-        artifacts_lock.read_lock(kept)
-    assert artifacts_lock.read_lock(tmp_path / "none.yml") == {}
+        artifact_lock.read(kept)
+    assert artifact_lock.read(tmp_path / "none.yml") == {}
 
 
 def test_a_missing_release_and_a_list_without_the_file(server: Any) -> None:
@@ -224,8 +234,36 @@ def test_an_entry_of_another_version_is_out_of_date_and_a_contradiction_is_refus
 
 
 def shipped() -> dict[str, Any]:
-    held: dict[str, Any] = yaml.safe_load((ROOT / "roles/platform/vars/artifacts.yml").read_text())["platform_artifacts"]
-    return held
+    return artifact_lock.read(SHIPPED)
+
+
+def write_lock(path: Path, lock: dict[str, Any]) -> None:
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(yaml.safe_dump({"platform_artifacts": lock}))
+
+
+def test_the_lock_that_is_given_is_the_bundles_or_the_shipped_one_with_the_inventorys(tmp_path: Path) -> None:
+    shipped_file, inventory, bundle = tmp_path / "shipped.yml", tmp_path / "inventory", tmp_path / "bundle"
+    write_lock(shipped_file, LOCK)
+    write_lock(inventory / "artifacts.lock.yml", {"images": {"postgres": {**LOCK["images"]["postgres"], "digest": f"sha256:{'f' * 64}"}}})
+    connected = artifact_lock.given(shipped_file, inventory, None)
+    assert connected.lock["images"]["postgres"]["digest"] == f"sha256:{'f' * 64}" and not connected.pending
+    assert artifact_lock.given(shipped_file, inventory, bundle) == dataclasses.replace(connected, pending=True)
+    write_lock(bundle / "artifacts.lock.yml", {"files": {"k3s": {"path": "bin/k3s"}, "crds": {"path": "crds.yaml"}}, "images": {}})
+    (bundle / "crds.yaml").touch()
+    packed = artifact_lock.given(shipped_file, inventory, bundle)
+    assert (packed.lock["images"], packed.lacks, packed.pending, packed.flaws) == ({}, ["bin/k3s"], False, {})
+
+
+def test_a_lock_that_cannot_be_used_is_left_out_and_said(tmp_path: Path) -> None:
+    shipped_file, inventory, bundle = tmp_path / "shipped.yml", tmp_path / "inventory", tmp_path / "bundle"
+    write_lock(shipped_file, LOCK)
+    write_lock(inventory / "artifacts.lock.yml", {"files": {"known": {"source": "https://github.com/known", "sha256": {"any": "d" * 64}}}})
+    found = artifact_lock.given(shipped_file, inventory, None)
+    assert found.lock == LOCK and "the collection's lock says aaaa" in found.flaws["artifacts.lock.yml"]
+    bundle.mkdir()
+    (bundle / "artifacts.lock.yml").write_text("[]")
+    assert "make the bundle anew" in artifact_lock.given(shipped_file, inventory, bundle).flaws["platform_bundle"]
 
 
 def test_every_shipped_sum_names_two_sources() -> None:
@@ -236,7 +274,7 @@ def test_every_shipped_sum_names_two_sources() -> None:
 
 def test_the_locks_wheels_are_those_of_the_requirements() -> None:
     requirements = (ROOT / "roles/platform/files/requirements-server.txt").read_text()
-    wheels = yaml.safe_load((ROOT / "roles/platform/vars/wheels.yml").read_text())["platform_wheels"]
+    wheels = yaml.safe_load((ROOT / "roles/artifacts/files/wheels.yml").read_text())["platform_artifacts"]["files"]
     assert {value for entry in wheels.values() for value in entry["sha256"].values()} <= set(re.findall(r"sha256:([0-9a-f]{64})", requirements))
     pinned = {(name.replace("-", "_"), version) for name, version in re.findall(r"^([\w-]+)==(\S+)", requirements, re.MULTILINE)}
     for python in ("3.10", "3.11", "3.12", "3.13"):

@@ -31,7 +31,7 @@ def test_variables_are_checked_once() -> None:
     """By the role platform, before a server is contacted; Ansible checks an entry point called main, and only that of a role that runs without it."""
     for role in WITH_SPECS:
         needs = [dependency["role"] for dependency in load(role, "meta/main.yml").get("dependencies") or []]
-        alone = role != "platform" and "shaka.platform.platform" not in needs
+        alone = role not in ("platform", "artifacts") and "shaka.platform.platform" not in needs
         specs = load(role, "meta/argument_specs.yml")["argument_specs"]
         assert ("main" in specs, "inventory" in specs) == (alone, not alone), role
 
@@ -71,3 +71,11 @@ def test_the_model_is_given_every_variable() -> None:
 
 def test_the_page_of_variables_is_current() -> None:
     assert PAGE.read_text() == page(), "run: python3 -m tests.variables"
+
+
+def test_no_fact_overwrites_a_variable_of_the_inventory() -> None:
+    """What a run makes of a variable has a name of its own, so that resolving the inventory anew starts from what the user wrote."""
+    for file in ROLES.glob("*/tasks/*.yml"):
+        for task in yaml.safe_load(file.read_text()) or []:
+            facts = set(task.get("ansible.builtin.set_fact") or {})
+            assert not facts & {name for role in WITH_SPECS for name in options(role)}, file

@@ -85,7 +85,7 @@ def test_what_follows_from_names() -> None:
     assert prod["config"]["DB_PORT"] == "6432", "the inventory wins over a derived value"
     assert prod["config"]["PLANS"] == '{"pro":1}'
     assert prod["config"]["DEBUG"] == "false"
-    assert prod["api"]["image"] == "registry.test/api:1"
+    assert prod["api"]["image"] == "", "the image of the lock"
     assert prod["api"]["requests"] == {"cpu": "50m", "memory": "32Mi"}
 
 
@@ -126,7 +126,9 @@ def test_profile_is_laid_over_key_by_key() -> None:
 
 def test_resolving_twice_gives_the_same() -> None:
     first = run(inventory())
-    assert run({**inventory(), **first.settings}).settings == first.settings
+    completed = {f"platform_{part}": first.model[part] for part in ("redis", "acme", "s3")}
+    assert run({**inventory(), **completed}).model == first.model
+    assert completed["platform_s3"]["prefix"] == "acme" and completed["platform_redis"]["namespace"] == "shared"
 
 
 ENV = "platform_environments"
@@ -267,7 +269,7 @@ def test_an_odd_value_anywhere_is_no_traceback(odd: Any) -> None:
 def test_no_message_holds_a_secret(value: str) -> None:
     result = run(change("platform_secrets/prod/DB_PASSWORD", value))
     assert result.problems
-    for text in (result.message(), str(result.model), str(result.settings)):
+    for text in (result.message(), str(result.model)):
         assert value not in text
 
 
@@ -284,7 +286,12 @@ def test_missing_image_is_a_problem_unless_a_bundle_will_bring_it() -> None:
     assert {problem.path for problem in resolve(awaited, SPECS, lock, {}).problems} == {"platform_bundle"}
     pending = resolve({**awaited, "platform_preflight_only": True}, SPECS, lock, {})
     assert pending.problems == []
-    assert pending.model["environments"]["prod"]["api"]["image"] == "pending/api"
+    assert {"api", "backup"} <= set(pending.model["images"])
+
+
+def test_a_lock_that_was_left_out_is_a_problem() -> None:
+    flawed = {**inventory(), "lock_flaws": {"artifacts.lock.yml": "cannot be read"}}
+    assert [(problem.path, problem.text) for problem in run(flawed).problems] == [("artifacts.lock.yml", "cannot be read")]
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ import registry as registries
 import yaml
 from conftest import ROOT, Server
 
-SHIPPED = yaml.safe_load((ROOT / "roles/platform/vars/artifacts.yml").read_text())["platform_artifacts"]
+SHIPPED = yaml.safe_load((ROOT / "roles/artifacts/files/artifacts.lock.yml").read_text())["platform_artifacts"]
 LOGICAL = sorted({*SHIPPED["images"], "api", "backup"})
 
 
@@ -50,7 +50,9 @@ class Upstream:
         """Run a playbook with an inventory of its own, into which the resolved lock goes; how much changed, and what it said."""
         inventory = self.work / "sandbox"
         shutil.copytree(ROOT / "inventories/sandbox", inventory, dirs_exist_ok=True)
-        connected = {"__platform_lock_given": self.lock, "__platform_wheels": {}, "platform_artifact_mirrors": self.mirrors}
+        shipped = self.work / "shipped.yml"
+        shipped.write_text(json.dumps({"platform_artifacts": self.lock}))
+        connected = {"__platform_shipped_lock": str(shipped), "__artifacts_shipped": str(shipped), "platform_artifact_mirrors": self.mirrors}
         own = {} if variables.get("platform_bundle") else connected  # a bundle has its own lock
         (self.work / "variables.json").write_text(json.dumps({"lab_name": server.name, **own, **variables}))
         environment = {**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_FORCE_COLOR": "false", "ANSIBLE_NOCOLOR": "true"}

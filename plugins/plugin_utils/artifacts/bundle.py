@@ -8,15 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import yaml
-from ansible_collections.shaka.platform.plugins.plugin_utils.artifacts.lock import of_architecture
+from ansible_collections.shaka.platform.plugins.plugin_utils.artifacts.lock import PENDING, of_architecture
 from ansible_collections.shaka.platform.plugins.plugin_utils.artifacts.registry import parse
-from ansible_collections.shaka.platform.plugins.plugin_utils.artifacts.upstream import original
 from ansible_collections.shaka.platform.plugins.plugin_utils.report.tables import table
 
 FOLDERS = ("bin", "images", "manifests", "wheels")  # what the bundle's files lie in; nothing else in its directory is touched
-LOCK = "artifacts.lock.yml"
 STAGING = ".partial"
-PENDING = "pending/"
 HEADER = "---\n# Made by playbooks/bundle.yml; it is written last, so that a bundle with it is whole. Do not edit.\n"
 
 
@@ -65,23 +62,21 @@ def archives(images: Mapping[str, str], environments: Mapping[str, str]) -> list
     names: dict[str, list[str]] = {}
     wanted = {**images, **{f"api_{name}": reference for name, reference in environments.items()}}
     for name, reference in wanted.items():
-        if not reference.startswith(PENDING):
+        if reference and not reference.startswith(PENDING):
             names.setdefault(reference, []).append(name)
     return [
         Archive(known, reference, f"images/{known[0].replace('_', '-')}.tar") for reference, known in sorted(names.items(), key=lambda item: item[1])
     ]
 
 
-def lock_of(
-    architecture: str, lock: Mapping[str, Any], mirrors: Mapping[str, str], chosen: list[PackedFile], packed: list[tuple[Archive, str, str]]
-) -> dict[str, Any]:
+def lock_of(architecture: str, lock: Mapping[str, Any], chosen: list[PackedFile], packed: list[tuple[Archive, str, str]]) -> dict[str, Any]:
     """The bundle's own lock, of the shape of the collection's; `packed` has each archive with its image's digest and its own sum."""
     entries: dict[str, Any] = {}
     for file in chosen:
         entry = lock["files"][file.name]
         key = "any" if "any" in entry["sha256"] else architecture
         kept = {part: entry[part] for part in ("version", "path", "python", "arch") if part in entry}
-        entries[file.name] = {**kept, "source": original(file.url, mirrors), "sha256": {key: file.sha256}}
+        entries[file.name] = {**kept, "source": file.url, "sha256": {key: file.sha256}}
     images: dict[str, Any] = {}
     for archive, digest, sha256 in packed:
         entries[archive.entry] = {"path": archive.path, "source": archive.reference, "sha256": {architecture: sha256}}

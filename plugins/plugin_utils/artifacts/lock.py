@@ -1,14 +1,18 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The artifacts lock: what it lacks, what an inventory has added to it, and the inventory's file as text. Pure."""
+"""The artifacts lock: which one is given, what it lacks, what an inventory has added to it, and the inventory's file as text."""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import yaml
+
+NAME = "artifacts.lock.yml"  # of an inventory's file and of a bundle's
+PENDING = "pending/"  # begins the reference of an image that is still to be named
 
 HEADER = """\
 ---
@@ -18,7 +22,7 @@ HEADER = """\
 
 
 class LockError(Exception):
-    """Two locks that contradict each other; the text says which, where and what to do."""
+    """A lock that cannot be read, or two that contradict each other; the text says which, where and what to do."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,53 @@ class Missing:
     @property
     def label(self) -> str:
         return f"{self.name} ({self.architecture})" if self.architecture not in ("", "any") else self.name
+
+
+@dataclass(frozen=True)
+class GivenLock:
+    """The lock that a run begins with. `flaws`: name of the inventory's part -> what is wrong with its lock, which then was left out."""
+
+    lock: dict[str, Any]
+    lacks: list[str] = field(default_factory=list)  # the bundle's missing files
+    pending: bool = False  # there is a bundle's name, but no bundle yet
+    flaws: dict[str, str] = field(default_factory=dict)
+
+
+def read(path: Path, remedy: str = "bring it back from your version control, or delete it to resolve anew") -> dict[str, Any]:
+    """What a lock's file holds; empty when there is none yet."""
+    try:
+        held = yaml.load(path.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    except FileNotFoundError:
+        return {}
+    except (OSError, yaml.YAMLError) as error:
+        raise LockError(f"{path} cannot be read: {error}; {remedy}") from error
+    if not isinstance(held, dict) or not isinstance(held.get("platform_artifacts"), dict):
+        raise LockError(f"{path} holds no platform_artifacts; {remedy}")
+    return dict(held["platform_artifacts"])
+
+
+def with_wheels(path: Path) -> dict[str, Any]:
+    """The collection's lock, with the wheels that lie beside it."""
+    lock, wheels = read(path), path.with_name("wheels.yml")
+    return {**lock, "files": {**lock["files"], **(read(wheels)["files"] if wheels.exists() else {})}}
+
+
+def given(shipped: Path, inventory: Path, bundle: Path | None) -> GivenLock:
+    """The bundle's own lock; without a bundle the collection's, with what the inventory's file adds to it."""
+    pending = bundle is not None and not (bundle / NAME).is_file()
+    try:
+        if bundle is not None and not pending:
+            lock = read(bundle / NAME, "make the bundle anew with playbooks/bundle.yml")
+            return GivenLock(lock, [entry["path"] for entry in lock["files"].values() if not (bundle / entry["path"]).is_file()])
+        return GivenLock(merged(with_wheels(shipped), read(inventory / NAME), str(inventory / NAME)), pending=pending)
+    except LockError as error:
+        return GivenLock(with_wheels(shipped), flaws={NAME if bundle is None or pending else "platform_bundle": str(error)})
+
+
+def references(lock: Mapping[str, Any], overrides: Mapping[str, str], names: Iterable[str]) -> dict[str, str]:
+    """Logical name -> reference of every image of the lock, of the inventory, and of `names`, which has stand-ins for what is still to be named."""
+    known = {name: "@".join(part for part in (image["reference"], image.get("digest")) if part) for name, image in lock.get("images", {}).items()}
+    return {**{name: f"{PENDING}{name}" for name in names}, **known, **overrides}
 
 
 def of_architecture(value: Any, architecture: str) -> str:

@@ -51,14 +51,6 @@ def mirrored(url: str, mirrors: Mapping[str, str]) -> str:
     return url if mirror is None else mirror.rstrip("/") + url.split(parts.netloc, 1)[1]
 
 
-def original(url: str, mirrors: Mapping[str, str]) -> str:
-    """The upstream's own URL of one at its mirror."""
-    for host, mirror in mirrors.items():
-        if url.startswith(mirror.rstrip("/") + "/"):
-            return f"https://{host}{url.removeprefix(mirror.rstrip('/'))}"
-    return url
-
-
 class Upstream:
     """Reads over HTTP, through the mirrors; `timeout` is the seconds without an answer after which it gives up."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
@@ -40,11 +40,9 @@ IMAGES = [
 
 @dataclass
 class Resolution:
-    """The model, the completed top-level dictionaries, and the problems."""
+    """The model, and the problems."""
 
     model: Raw
-    images: dict[str, str]
-    settings: Raw
     problems: list[Problem] = field(default_factory=list)
 
     def message(self) -> str:
@@ -72,7 +70,7 @@ def _check_space(space: Raw, path: str, nets: Mapping[str, list[networks.Network
 # --- one environment ------------------------------------------------------------------------------------------------------------------------
 
 
-def _environment(name: str, env: Raw, raw: Raw, default_image: str, nets: Mapping[str, list[networks.Network]], problems: Problems) -> Raw:
+def _environment(name: str, env: Raw, raw: Raw, own_image: bool, nets: Mapping[str, list[networks.Network]], problems: Problems) -> Raw:
     """Check the environment, and fill in what depends on its name."""
     path = f"platform_environments.{name}"
     platform = raw["platform_name"]
@@ -90,7 +88,7 @@ def _environment(name: str, env: Raw, raw: Raw, default_image: str, nets: Mappin
     env["secrets"] = list(dict.fromkeys(["DB_PASSWORD", "REDIS_PASSWORD", *env["secrets"]]))
     release = raw["platform_releases"].get(name)
     released = release.get("image") if isinstance(release, Mapping) else None
-    api["image"] = str(released or api["image"] or default_image)
+    api["image"] = str(released or api["image"])  # empty: the platform's image of that name
 
     _check_name(name, path, problems)
     limit_range = _check_space(env, path, nets, problems)
@@ -113,11 +111,10 @@ def _environment(name: str, env: Raw, raw: Raw, default_image: str, nets: Mappin
         problems.add(f"{path}.api.replicas", "must be at least 1; leave the environment out to have none", api["replicas"])
     if not 0 < api["port"] < 65536:
         problems.add(f"{path}.api.port", "is not a TCP port number; use 1 to 65535", api["port"])
-    if not api["image"]:
-        problems.add(f"{path}.api.image", "is not filled in; set the image of your application")
-        api["image"] = "pending/api"
-    elif api["image"] != default_image:
+    if api["image"]:
         problems.check(f"platform_releases.{name}.image" if released else f"{path}.api.image", rules.image(api["image"]), api["image"])
+    elif not own_image:
+        problems.add(f"{path}.api.image", "is not filled in; set the image of your application")
     for probe in ("liveness", "readiness"):
         problems.check(f"{path}.api.{probe}", rules.url_path(api[probe]), api[probe])
     problems.check(f"{path}.api.host", rules.host(api["host"]), api["host"])
@@ -245,11 +242,10 @@ def _check_redis(redis: Raw, namespaces: Mapping[str, Raw], limit_ranges: Mappin
     data_layer.check_redis_sizes(redis, "platform_redis", problems)
 
 
-def _check_edges(raw: Raw, settings: Raw, with_backup: bool, problems: Problems) -> None:
+def _check_edges(raw: Raw, acme: Raw, s3: Raw, with_backup: bool, problems: Problems) -> None:
     """Check the server's address, the certificate authority and the bucket."""
     for host, address in raw.get("hosts", {}).items():
         problems.check(f"ansible_host of {host}", rules.address(address), address)
-    acme, s3 = settings["platform_acme"], settings["platform_s3"]
     problems.check("platform_acme.email", rules.email(acme["email"]), acme["email"])
     problems.check("platform_acme.server", rules.secure_url(acme["server"]), acme["server"])
     problems.check("platform_acme.ca_bundle", rules.certificates(acme["ca_bundle"]))
@@ -261,25 +257,21 @@ def _check_edges(raw: Raw, settings: Raw, with_backup: bool, problems: Problems)
         problems.check("platform_backup_recipient", rules.age_recipient(recipient), None if rules.is_age_identity(recipient) else recipient)
 
 
-def _references(images: Mapping[str, Any], raw: Raw, problems: Problems) -> dict[str, str]:
-    """Logical name -> reference, from the lock and the inventory. A missing one is `pending/NAME`: a fit plan works before a bundle is made."""
-    references = {name: "@".join(part for part in (image["reference"], image.get("digest")) if part) for name, image in images.items()}
-    references |= {name: str(reference) for name, reference in raw["platform_image_overrides"].items()}
-    for name in raw["platform_image_overrides"]:
+def _images(known: Collection[str], raw: Raw, problems: Problems) -> list[str]:
+    """The images that the platform uses. Each is the lock's or the inventory's, unless a bundle that is still to be made will bring it."""
+    overrides = raw["platform_image_overrides"]
+    for name, reference in overrides.items():
         if name not in IMAGES:
             problems.add(f"platform_image_overrides.{name}", f"is not an image of the platform; {nearest(name, IMAGES)}")
-        problems.check(f"platform_image_overrides.{name}", rules.image(references[name]), references[name])
+        problems.check(f"platform_image_overrides.{name}", rules.image(str(reference)), reference)
     environments = [env for env in raw["platform_environments"].values() if isinstance(env, Mapping)]
     pooled = any(data_layer.POOLER_SECRET in data_layer.own_secrets(env.get("postgres") or {}) for env in environments)
-    for name in IMAGES:
-        if name in references or (name == "api" and not raw.get("image_pending")):  # each environment then needs an image of its own
-            continue
-        if name == "pgbouncer" and not pooled:
-            continue
-        references[name] = f"pending/{name}"
-        if not raw.get("image_pending"):
+    used = [name for name in IMAGES if name != "pgbouncer" or pooled]
+    for name in used:
+        # without an image called api, each environment needs one of its own
+        if name != "api" and name not in known and name not in overrides and not raw.get("image_pending"):
             problems.add(f"platform_image_overrides.{name}", "is not set, and the lock has no such image; build and push it, or use a bundle")
-    return references
+    return used
 
 
 def _with_profile(raw: Raw, problems: Problems) -> Raw:
@@ -339,14 +331,14 @@ def _check_names(names: list[str], specs: Specs, problems: Problems) -> None:
             problems.add(name, f"is unknown; did you mean {close[0]}?")
 
 
-def resolve(variables: Mapping[str, Any], specs: Specs, images: Mapping[str, Any], facts: Mapping[str, Any]) -> Resolution:
+def resolve(variables: Mapping[str, Any], specs: Specs, images: Collection[str], facts: Mapping[str, Any]) -> Resolution:
     """The model of an inventory.
 
     :arg variables: every `platform_*` variable of the entry point `inventory`; also `hosts` (host -> address), `names` (all `platform_*` names
         that are set), `roles` (role -> its options, and the values that the inventory sets), `image_pending` (True while a bundle's lock is still
-        to be made) and `bundle_lacks` (files of the lock that are not in the bundle).
+        to be made), `bundle_lacks` (files of the lock that are not in the bundle) and `lock_flaws` (what is wrong with a lock, by whose it is).
     :arg specs: the entry points of the role platform's argument_specs.yml.
-    :arg images: the lock's images, logical name -> {reference, ...}.
+    :arg images: logical names of the lock's images.
     :arg facts: what is known of the server: cpu, memory, disk as quantities.
     """
     problems = Problems()
@@ -357,6 +349,8 @@ def resolve(variables: Mapping[str, Any], specs: Specs, images: Mapping[str, Any
     k3s_config = _check_roles(raw.get("roles") or {}, problems)
     nets = networks.cluster_networks(k3s_config, problems)
     networks.check_server(nets, raw.get("hosts") or {}, problems)
+    for path, text in (raw.get("lock_flaws") or {}).items():
+        problems.add(path, text)
     _check_bundle(raw, problems)
     raw = _with_profile(raw, problems)
     for name in malformed(raw["platform_delete"]):
@@ -364,12 +358,12 @@ def resolve(variables: Mapping[str, Any], specs: Specs, images: Mapping[str, Any
     drift_ignore.check(raw["platform_drift_ignore"], problems)
     problems.check("platform_name", rules.label(raw["platform_name"]), raw["platform_name"])
 
-    references = _references(images, raw, problems)
-    settings = {
-        f"platform_{part}": schema.complete(raw[f"platform_{part}"], specs[part]["options"], f"platform_{part}", problems)
-        for part in ("redis", "acme", "s3")
-    }
-    settings["platform_s3"]["prefix"] = settings["platform_s3"]["prefix"] or raw["platform_name"]
+    used = _images(images, raw, problems)
+    own_image = bool("api" in images or "api" in raw["platform_image_overrides"] or raw.get("image_pending"))
+    redis, acme, s3 = (
+        schema.complete(raw[f"platform_{part}"], specs[part]["options"], f"platform_{part}", problems) for part in ("redis", "acme", "s3")
+    )
+    s3["prefix"] = s3["prefix"] or raw["platform_name"]
     server = _server(schema.complete(raw["platform_server"], specs["server"]["options"], "platform_server", problems), facts, problems)
 
     namespaces: dict[str, Raw] = {}
@@ -384,13 +378,13 @@ def resolve(variables: Mapping[str, Any], specs: Specs, images: Mapping[str, Any
     environments: dict[str, Raw] = {}
     for name, entry in raw["platform_environments"].items():
         filled = schema.complete(entry, specs["environment"]["options"], f"platform_environments.{name}", problems)
-        environments[name] = _environment(name, filled, raw, references.get("api", ""), nets, problems)
+        environments[name] = _environment(name, filled, raw, own_image, nets, problems)
     if not environments:
         problems.add("platform_environments", "is empty; describe at least one environment")
 
     spaces = {**{f"platform_environments.{n}": e for n, e in environments.items()}, **{f"platform_namespaces.{n}": s for n, s in namespaces.items()}}
     _check_unique(((f"{p}.namespace", s["namespace"]) for p, s in spaces.items()), "each has a namespace of its own", problems)
-    grants.settle(spaces, problems, raw["platform_name"], settings["platform_redis"]["namespace"])
+    grants.settle(spaces, problems, raw["platform_name"], redis["namespace"])
     application.check_schemas(raw["platform_config_schemas"], environments, problems)
     registries = application.registries(raw, specs["registry"]["options"], problems)
     _check_unique(
@@ -411,13 +405,13 @@ def resolve(variables: Mapping[str, Any], specs: Specs, images: Mapping[str, Any
     _check_unique(
         ((f"platform_environments.{n}.api.host", e["api"]["host"]) for n, e in every if e["api"]["host"]), "each has a name of its own", problems
     )
-    _check_redis(settings["platform_redis"], namespaces, limit_ranges, problems)
-    with_backup = bool(settings["platform_s3"]["endpoint"]) or any(env["backup"]["schedule"] for env in environments.values())
-    _check_edges(raw, settings, with_backup, problems)
+    _check_redis(redis, namespaces, limit_ranges, problems)
+    with_backup = bool(s3["endpoint"]) or any(env["backup"]["schedule"] for env in environments.values())
+    _check_edges(raw, acme, s3, with_backup, problems)
     credentials.check(raw, environments, with_backup, problems)
 
     secrets = credentials.flat(raw["platform_secrets"])
-    shared_redis = namespaces.get(settings["platform_redis"]["namespace"], {}).get("namespace", "")
+    shared_redis = namespaces.get(redis["namespace"], {}).get("namespace", "")
     for name, env in environments.items():
         env["redis"]["namespace"] = env["namespace"] if env["redis"]["dedicated"] else shared_redis
         own = secrets.get(name, {})
@@ -433,6 +427,10 @@ def resolve(variables: Mapping[str, Any], specs: Specs, images: Mapping[str, Any
         "all_environments": environments,
         "namespaces": namespaces,
         "registries": registries,
+        "images": used,
+        "redis": redis,
+        "acme": acme,
+        "s3": s3,
         "redis_hash": _hash(secrets.get("shared", {}).get("REDIS_ADMIN_PASSWORD", "")),
     }
-    return Resolution(model, references, settings, list(dict.fromkeys(problems)))
+    return Resolution(model, list(dict.fromkeys(problems)))
