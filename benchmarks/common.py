@@ -54,10 +54,10 @@ class Server:
         version = self.run("k3s --version").splitlines()[0]
         return f"{today}, {os.cpu_count()} CPUs ({platform.machine()}), load {load:.1f} before the run; lab: {version}"
 
-    def site(self, tags: str, *options: str) -> None:
-        """A part of the site; says how it failed."""
-        command = ["ansible-playbook", "site.yml", "-i", "inventories/sandbox", "-e", f"lab_name={self.name}", "--tags", tags, *options]
-        print(f"site.yml --tags {tags}", flush=True)
+    def site(self, tags: str, *options: str, playbook: str = "site.yml") -> None:
+        """A part of the site, or of a playbook with some of its roles; says how it failed."""
+        command = ["ansible-playbook", playbook, "-i", "inventories/sandbox", "-e", f"lab_name={self.name}", "--tags", tags, *options]
+        print(f"{playbook} --tags {tags}", flush=True)
         with tempfile.TemporaryFile() as log:
             if subprocess.run(command, cwd=ROOT, stdout=log, stderr=log, check=False).returncode:
                 log.seek(0)

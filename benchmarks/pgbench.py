@@ -151,7 +151,7 @@ def chart(found: Measured, about: str) -> str:
 
 def bench(server: common.Server, tags: str, seconds: int, rounds: int) -> None:
     profile = {"platform_profile": "bench", "platform_profiles": {"bench": {"environments": {"staging": {"postgres": SIZES}}}}}
-    server.site(tags, "-e", json.dumps(profile), "-e", "platform_only=staging")
+    server.site(tags, "-e", json.dumps(profile), "-e", "platform_only=staging", playbook="molecule/environments/converge.yml")
     both, load = Both(server), os.getloadavg()[0]
     both.clean()
     try:

@@ -14,8 +14,9 @@ short_description: The Redis servers of a platform with their ACL users
 version_added: "0.1.0"
 author: The shaka.platform founders (@shaka-platform)
 description:
-  - For the module M(shaka.platform.redis_users). The shared Redis has the users of all environments, also in a run of some;
-    an environment's own Redis is in it when the environment is part of the run.
+  - For the modules M(shaka.platform.redis_users) and M(shaka.platform.application_logins).
+  - The shared Redis has the users of all environments, also in a run of some; an environment's own Redis is in it when the environment is part of
+    the run.
 options:
   _input: {description: The fact C(platform_model)., type: dict, required: true}
 """
@@ -41,7 +42,8 @@ def redis_servers(model: Mapping[str, Any]) -> list[dict[str, Any]]:
         redis = env["redis"]
         if not redis["dedicated"] or name in model["environments"]:
             application = {"namespace": env["namespace"], "api": {"name": env["api"]["name"]}, "config_hash": env["config_hash"]}
-            servers.setdefault(redis["namespace"], []).append({"environment": name, "name": redis["user"], "application": application, **user(redis)})
+            whose = {"environment": name, "in_run": name in model["environments"], "application": application}
+            servers.setdefault(redis["namespace"], []).append({**whose, "name": redis["user"], **user(redis)})
     return [{"namespace": namespace, "users": users} for namespace, users in servers.items()]
 
 

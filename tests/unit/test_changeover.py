@@ -128,8 +128,8 @@ def test_an_application_that_does_not_follow_gets_its_user_back() -> None:
 def test_the_application_s_role_is_the_one_that_is_looked_at() -> None:
     wanted = Wanted("own", {"app": "one", "own": "two"}, ("shop",), (), "app")
     roles = {"app": {"password": verifier("one")}, "own": {"password": verifier("other")}}
-    assert not outdated(wanted, roles) and outdated(wanted, {"app": {"password": verifier("other")}})
-    assert not outdated(wanted, {}), "a role that is not there has no clients"
+    assert not outdated(wanted, roles, wanted.client) and outdated(wanted, {"app": {"password": verifier("other")}}, wanted.client)
+    assert not outdated(wanted, {}, wanted.client), "a role that is not there has no clients"
 
 
 def test_no_statement_holds_the_stand_in_s_password_and_what_it_made_is_handed_over_before_it_goes() -> None:

@@ -63,6 +63,19 @@ def test_names_carry_their_role(role: str) -> None:
     assert [name for name in private if not name.startswith(f"__{role}_")] == []
 
 
+def test_no_template_and_no_other_role_reads_what_a_role_keeps_to_itself() -> None:
+    """What the fit plan renders is what is applied: a template reads no result of a task; between roles go public variables alone."""
+    for path in sorted(ROLES.glob("*/*/**/*")):
+        if path.is_file() and path.suffix in (".yml", ".j2") and "meta" not in path.parts:
+            role, text = path.relative_to(ROLES).parts[0], path.read_text()
+            others = [name for name in re.findall(r"\b__([a-z0-9]+(?:_[a-z0-9]+)*)", text) if not f"{name}_".startswith(f"{role}_")]
+            assert others == [], path
+    registered = {name for path in ROLES.glob("*/tasks/*.yml") for name in re.findall(r"^\s+register: (\w+)", path.read_text(), re.MULTILINE)}
+    assert "rotation_found" in registered
+    for path in ROLES.glob("*/templates/**/*.j2"):
+        assert not registered & set(re.findall(r"\w+", path.read_text())), path
+
+
 def test_the_model_is_given_every_variable() -> None:
     text = (ROLES / "platform/vars/main.yml").read_text()
     given = set(re.findall(r"^  (platform_\w+):", text, re.MULTILINE))

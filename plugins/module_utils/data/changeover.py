@@ -22,6 +22,10 @@ HASH = "shaka.platform/config-hash"
 STAND_IN = "-stand-in"  # ends the names of the ConfigMap and the Secret that pods read while their database user's password is changed
 
 
+# Of a secret's path, where a module leaves a changed password for another run
+NOT_IN_FORCE = "{} was changed in the inventory and is not in force yet: run the whole site, or --tags rotation"
+
+
 class Held(enum.Enum):
     """Which password the application's pods hold."""
 

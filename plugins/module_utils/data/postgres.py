@@ -9,7 +9,8 @@ dump (only a superuser could put it back).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import enum
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -42,6 +43,20 @@ class Wanted:
     def client(self) -> str:
         """The role that the application connects as."""
         return self.app_user or self.owner
+
+
+class Passwords(enum.Enum):
+    """Whose changed passwords a call puts in force: those whose holders follow in the same run."""
+
+    APPLICATION = "application"  # what the application's pods connect with
+    OTHERS = "others"
+    ALL = "all"
+
+
+def left_alone(wanted: Wanted, passwords: Passwords) -> frozenset[str]:
+    """The roles whose password stays as it is, if they are there with another one."""
+    client = frozenset({wanted.client})
+    return {Passwords.APPLICATION: frozenset(wanted.passwords) - client, Passwords.OTHERS: client, Passwords.ALL: frozenset()}[passwords]
 
 
 @dataclass
@@ -110,9 +125,11 @@ def question(wanted: Wanted) -> str:
 # --- the answer -----------------------------------------------------------------------------------------------------------------------------
 
 
-def role_changes(wanted: Wanted, cluster: Mapping[str, Any], databases: Mapping[str, Mapping[str, Any]]) -> list[SqlChange]:
-    """What to do, in order: roles, databases, then what is inside each database."""
-    changes = list(_roles(wanted, cluster["roles"]))
+def role_changes(
+    wanted: Wanted, cluster: Mapping[str, Any], databases: Mapping[str, Mapping[str, Any]], left: Collection[str] = ()
+) -> list[SqlChange]:
+    """What to do, in order: roles, databases, then what is inside each database. `left`: the roles whose password stays as it is."""
+    changes = list(_roles(wanted, cluster["roles"], left))
     if wanted.pooled and not cluster.get("lookup"):
         changes.append(SqlChange(ADMIN, f"the look-up of verifiers by {POOLER}", list(_lookup())))
     for name in wanted.databases:
@@ -142,7 +159,7 @@ def _create_extension(extension: str, wanted: Wanted, database: str) -> str:
     )
 
 
-def _roles(wanted: Wanted, found: Mapping[str, Mapping[str, Any]]) -> Iterator[SqlChange]:
+def _roles(wanted: Wanted, found: Mapping[str, Mapping[str, Any]], left: Collection[str]) -> Iterator[SqlChange]:
     if (found.get(ADMIN) or {}).get("password") is not None:
         yield SqlChange(ADMIN, f"no password of {ADMIN}: it connects inside the pod only", [f"alter role {identifier(ADMIN)} password null"])
     for name, password in wanted.passwords.items():
@@ -152,7 +169,7 @@ def _roles(wanted: Wanted, found: Mapping[str, Mapping[str, Any]]) -> Iterator[S
             continue
         if not role["plain"]:
             yield SqlChange(ADMIN, f"role {name} is no superuser and can log in", [f"alter role {quoted} {ROLE}"])
-        if not matches(role["password"], password):
+        if name not in left and outdated(wanted, found, name):
             yield SqlChange(ADMIN, f"password of {name}", [f"alter role {quoted} password {literal(verifier(password))}"])
         if role.get("expires") not in (None, "infinity"):
             yield SqlChange(ADMIN, f"password of {name} does not expire", [f"alter role {quoted} valid until 'infinity'"])
@@ -173,10 +190,10 @@ def _lookup() -> Iterable[str]:
 # --- the stand-in of the application's role -------------------------------------------------------------------------------------------------
 
 
-def outdated(wanted: Wanted, found: Mapping[str, Mapping[str, Any]]) -> bool:
-    """Whether the role that the application connects as is there with another password than it should have."""
-    role = found.get(wanted.client)
-    return role is not None and not matches(role["password"], wanted.passwords[wanted.client])
+def outdated(wanted: Wanted, found: Mapping[str, Mapping[str, Any]], name: str) -> bool:
+    """Whether a role is there with another password than it should have."""
+    role = found.get(name)
+    return role is not None and not matches(role["password"], wanted.passwords[name])
 
 
 # A parameter that is a list of names is kept with its quotes: pg_dump knows the same ones (variable_is_guc_list_quote).

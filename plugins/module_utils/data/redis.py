@@ -71,14 +71,22 @@ def others(user: User, found: Mapping[str, Mapping[str, Any]]) -> list[str]:
 
 
 def differences(
-    wanted: Sequence[User], found: Mapping[str, Mapping[str, Any]], categories: Categories, kept: Container[str] = ()
+    wanted: Sequence[User],
+    found: Mapping[str, Mapping[str, Any]],
+    categories: Categories,
+    kept: Container[str] = (),
+    left: Container[str] = (),
 ) -> list[tuple[str, str]]:
-    """(what is done in words, the command for redis-cli). `kept`: the users whose other passwords stay valid beside their own."""
+    """(what is done in words, the command for redis-cli).
+
+    :arg kept: the users whose other passwords stay valid beside their own.
+    :arg left: the users whose passwords stay as they are.
+    """
     changes: list[tuple[str, str]] = []
     for user in wanted:
         is_now = found.get(user.name)
         old = set(is_now["passwords"]) if is_now else set()
-        passwords = {user.password, *old} if user.name in kept else {user.password}
+        passwords = old if user.name in left else {user.password, *old} if user.name in kept else {user.password}
         parts = [] if is_now else ["all"]
         if is_now:
             flags = set(is_now["flags"])

@@ -1,0 +1,191 @@
+#!/usr/bin/python
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The logins of every environment's application at its Postgres and its Redis."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: application_logins
+short_description: The logins of every environment's application at its Postgres and its Redis
+version_added: "0.1.0"
+author: The shaka.platform founders (@shaka-platform)
+description:
+  - Called before the application's pods are given a changed password, it makes Postgres and Redis accept it, and no running pod need the old one.
+    Called after they have it, it makes Postgres and Redis refuse the old one. All environments at once, in one task.
+  - In Redis a user has both passwords meanwhile, until every pod of the application holds the new one.
+  - In Postgres, which keeps one password per role, the application's pods are rolled to a login that stands in for the role before its password is
+    changed. They have their role back with the next change of their template, and the stand-in is removed by the first call that finds it unused.
+    An application of the strategy C(recreate) has a gap anyway, and no stand-in.
+  - Where a login, or the database that it is for, is not there yet, it is made, as by M(shaka.platform.postgres_databases) and
+    M(shaka.platform.redis_users). Passwords that other pods than the application's hold stay as they are; they are in C(left).
+  - What to do is read from Postgres, Redis and the cluster alone, so a run that was killed anywhere is gone on with by the next.
+  - First it refuses what a volume cannot follow, a smaller size or another major version of Postgres, with the commands that do it.
+attributes:
+  check_mode: {support: full, description: "It only asks. A Postgres or a Redis that is not there yet is pending."}
+  diff_mode: {support: full, description: "What is changed, one line each, without values."}
+options:
+  environments:
+    description: Environment name to environment, C(environments) of the fact C(platform_model).
+    type: dict
+    required: true
+  servers:
+    description: The Redis servers, as the filter C(shaka.platform.redis_servers) makes them of the fact C(platform_model).
+    type: list
+    elements: dict
+    required: true
+    suboptions:
+      namespace: {description: Namespace of its pod C(redis-0)., type: str, required: true}
+      users: {description: Its users; see M(shaka.platform.redis_users)., type: list, elements: dict, required: true}
+  passwords:
+    description:
+      - Environment name to C(REDIS_PASSWORD), for every environment that has a user in one of the servers; for those of C(environments) with what
+        M(shaka.platform.postgres_databases) needs besides.
+    type: dict
+    required: true
+  image:
+    description: The reference of the Postgres image that is to run.
+    type: str
+    required: true
+  wait_timeout:
+    description:
+      - Seconds to wait for pods that end with a password that was replaced, and for a Postgres or a Redis that does not answer.
+      - With 0 they are listed in C(unfinished) instead. With more, what does not answer is a failure, and pods that still run are a warning.
+    type: int
+    default: 0
+  rollout_timeout:
+    description: Seconds that the application may take to change over to a stand-in. After that it has its role back, and nothing was changed.
+    type: int
+    default: 300
+extends_documentation_fragment: shaka.platform.kubectl
+"""
+
+EXAMPLES = r"""
+- name: Ensure Postgres and Redis accept what the application's pods are about to be given
+  shaka.platform.application_logins:
+    environments: "{{ platform_model.environments }}"
+    servers: "{{ platform_model | shaka.platform.redis_servers }}"
+    passwords: "{{ platform_secrets | shaka.platform.pick_secrets(platform_model.all_environments, ['DB_PASSWORD', 'REDIS_PASSWORD']) }}"
+    image: "{{ platform_images.postgres }}"
+"""
+
+RETURN = r"""
+changes:
+  description: What was changed, one line each.
+  returned: success
+  type: list
+  elements: str
+  sample: ["prod: password of shaka_production", "shaka-shared: user prod: password"]
+unfinished:
+  description:
+    - What a call after the pods have changed over has to see to, one line each - a stand-in, a password that was replaced and is still good, a
+      Postgres or a Redis that did not answer. Empty in check mode, where nothing was begun.
+  returned: success
+  type: list
+  elements: str
+postgres:
+  description: C(pending), the environments whose Postgres did not answer, with the reason; C(left), those where other roles have other passwords.
+  returned: success
+  type: dict
+redis:
+  description: C(pending), the namespaces whose Redis did not answer, with the reason.
+  returned: success
+  type: dict
+"""
+
+import time
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.shaka.platform.plugins.module_utils.conventions import WORKERS
+from ansible_collections.shaka.platform.plugins.module_utils.data.postgres import Passwords
+from ansible_collections.shaka.platform.plugins.module_utils.data.postgres_instance import (
+    Failed,
+    PostgresInstance,
+    PostgresState,
+    desired,
+    refuse_volumes,
+)
+from ansible_collections.shaka.platform.plugins.module_utils.data.redis_instance import RedisInstance, RedisState
+from ansible_collections.shaka.platform.plugins.module_utils.kubectl import ARGUMENTS, Kubectl
+
+ARGUMENT_SPEC: dict[str, Any] = {
+    "environments": {"type": "dict", "required": True},
+    "servers": {
+        "type": "list",
+        "elements": "dict",
+        "required": True,
+        "options": {"namespace": {"type": "str", "required": True}, "users": {"type": "list", "elements": "dict", "required": True}},
+    },
+    "passwords": {"type": "dict", "required": True, "no_log": True},
+    "image": {"type": "str", "required": True},
+    "wait_timeout": {"type": "int", "default": 0},
+    "rollout_timeout": {"type": "int", "default": 300},
+    **ARGUMENTS,
+}
+# State of each Postgres by environment, of each Redis by namespace
+States = tuple[Mapping[str, PostgresState], Mapping[str, RedisState]]
+
+
+def unfinished(postgres: Mapping[str, PostgresState], redis: Mapping[str, RedisState]) -> Iterable[str]:
+    """What is to be seen to once the pods have changed over."""
+    for environment, database in postgres.items():
+        if database.stand_in:
+            yield f"{environment}: its pods may still use the stand-in for its database user"
+        if database.pending:
+            yield f"{environment}: Postgres does not answer: {database.pending}"
+    for namespace, server in redis.items():
+        yield from (f"{environment}: its pods may still hold a REDIS_PASSWORD that was replaced" for environment in server.kept)
+        if server.pending:
+            yield f"{namespace}: Redis does not answer: {server.pending}"
+
+
+def ask_all(params: Mapping[str, Any], check: bool) -> States:
+    """Bring all of them to what is wanted; raises Failed."""
+    kubectl, passwords = Kubectl(params["kubectl"], 30), params["passwords"]
+    deadline = time.monotonic() + params["wait_timeout"]
+    environments = params["environments"]
+    wanted = {name: desired(env, passwords[name]) for name, env in environments.items()}
+    servers = {given["namespace"]: RedisInstance(kubectl, given, passwords, True, check) for given in params["servers"]}
+    with ThreadPoolExecutor(WORKERS) as pool:
+        refuse_volumes(kubectl, environments, params["image"], pool)
+        users = {namespace: pool.submit(server.in_time, deadline) for namespace, server in servers.items()}
+        instances = {name: PostgresInstance(kubectl, env, wanted[name], Passwords.APPLICATION, check) for name, env in environments.items()}
+        databases = {name: pool.submit(instance.in_time, deadline, params["rollout_timeout"]) for name, instance in instances.items()}
+        return {name: answer.result() for name, answer in databases.items()}, {name: answer.result() for name, answer in users.items()}
+
+
+def run(params: Mapping[str, Any], check: bool) -> dict[str, Any]:
+    """The module's result; raises Failed."""
+    postgres, redis = ask_all(params, check)
+    changes = [line for made in (*(state.made for state in postgres.values()), *(state.made for state in redis.values())) for line in made]
+    silent = {name: state.pending for name, state in postgres.items() if state.pending}
+    silent_redis = {name: state.pending for name, state in redis.items() if state.pending}
+    lines = [] if check else list(unfinished(postgres, redis))
+    if params["wait_timeout"] and (silent or silent_redis) and not check:
+        raise Failed("\n".join(lines))
+    return {
+        "changed": bool(changes),
+        "changes": changes,
+        "unfinished": lines,
+        "postgres": {"pending": silent, "left": [name for name, state in postgres.items() if state.left]},
+        "redis": {"pending": silent_redis},
+        "diff": {"before": "", "after": "".join(f"{line}\n" for line in changes)},
+    }
+
+
+def main() -> None:
+    module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
+    try:
+        result = run(module.params, module.check_mode)
+    except Failed as error:
+        module.fail_json(msg=str(error))
+    if module.params["wait_timeout"]:
+        for line in result["unfinished"]:
+            module.warn(f"{line}; the next run goes on with it")
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()
