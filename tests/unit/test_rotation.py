@@ -29,7 +29,8 @@ CHAIN = ["rotation before", "config", "api", "rotation after"]
 
 def site(only: Iterable[str] = ("all",), skip: Iterable[str] = ()) -> list[str]:
     """The roles of the site in a run with these tags, in their order, by Ansible's rule of tags."""
-    entries = [entry for play in yaml.safe_load(SITE.read_text()) for entry in play.get("roles", [])]
+    plays = [play for play in yaml.safe_load(SITE.read_text()) if play.get("tags") != ["always"]]
+    entries = [entry for play in plays for entry in play.get("roles", [])]
     chosen = [entry for entry in entries if {"all", *entry["tags"]} & {*only} and not {*entry["tags"]} & {*skip}]
     return [f"{entry['role'].rpartition('.')[2]} {entry.get('rotation_step', '')}".strip() for entry in chosen]
 
