@@ -12,7 +12,7 @@ from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.utils.display import Display
 from ansible_collections.shaka.platform.plugins.module_utils.quantities import QuantityError
 from ansible_collections.shaka.platform.plugins.plugin_utils.controller_action import ControllerAction
-from ansible_collections.shaka.platform.plugins.plugin_utils.plan.fit import FitPlan, make_plan
+from ansible_collections.shaka.platform.plugins.plugin_utils.plan.fit import FitPlan, counted_size, make_plan
 from ansible_collections.shaka.platform.plugins.plugin_utils.plan.rendering import RenderedSet, render_site
 from ansible_collections.shaka.platform.plugins.plugin_utils.report.tables import grouped
 
@@ -53,7 +53,8 @@ class ActionModule(ControllerAction):
 
     def answer(self, arguments: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
         model = self._templar.template(variables["platform_model"])
-        model = {**model, "environments": model["all_environments"], "complete": True}
+        server = counted_size(model["server"], variables.get("ansible_facts") or {})
+        model = {**model, "environments": model["all_environments"], "complete": True, "server": server}
         rendered = render_site(self._loader, self._templar, variables, model)
         sets = [part for role in rendered for part in role.sets]
         try:

@@ -28,10 +28,6 @@ options:
     description: What P(shaka.platform.artifacts_lock#lookup) knows of the lock; C(images), C(lacks), C(pending) and C(flaws) are read.
     type: dict
     required: true
-  facts:
-    description: What is known of the server as quantities, C(cpu), C(memory), C(disk).
-    type: dict
-    default: {}
 """
 
 EXAMPLES = r"""
@@ -60,12 +56,12 @@ def plain(value: Any) -> Any:
     return "".join(str(value))
 
 
-def resolve_model(variables: Any, lock: Any, facts: Any = None) -> dict[str, Any]:
+def resolve_model(variables: Any, lock: Any) -> dict[str, Any]:
     """The filter: plain data to the pure function, its result as a dictionary."""
     if not isinstance(variables, Mapping) or not isinstance(lock, Mapping):
         raise AnsibleFilterError("resolve_model takes the variables and what is known of the lock, both dictionaries")
     known = {"bundle_lacks": lock["lacks"], "image_pending": lock["pending"], "lock_flaws": lock["flaws"]}
-    result = resolve({**plain(variables), **plain(known)}, argument_specs()["platform"], plain(lock["images"]), plain(facts or {}))
+    result = resolve({**plain(variables), **plain(known)}, argument_specs()["platform"], plain(lock["images"]))
     return {
         "model": result.model,
         "problems": [f"{problem.path}: {problem.text}" for problem in result.problems],

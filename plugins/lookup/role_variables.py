@@ -30,7 +30,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 _list:
-  description: One dictionary, role name to C(options) and C(values).
+  description: One dictionary, role name to C(options), C(values), and C(unknown), the names whose values cannot be known yet.
   type: list
   elements: dict
 """
@@ -49,14 +49,15 @@ class LookupModule(LookupBase):  # type: ignore[misc]  # ansible-core has no typ
     def run(self, terms: list[str], variables: Mapping[str, Any] | None = None, **kwargs: Any) -> list[Any]:
         self.set_options(var_options=variables, direct=kwargs)
         roles = {role: collection.variables_of(role) for role in collection.argument_specs() if role not in self.get_option("except")}
-        return [{role: {"options": options, "values": self._values(role, variables or {})} for role, options in roles.items()}]
+        return [{role: {"options": options, **self._values(role, variables or {})} for role, options in roles.items()}]
 
     def _values(self, role: str, variables: Mapping[str, Any]) -> dict[str, Any]:
         values: dict[str, Any] = {}
+        unknown: list[str] = []
         for name in variables:
             if name.startswith(f"{role}_"):
                 try:
                     values[name] = self._templar.template(variables[name])
                 except AnsibleError:
-                    continue  # not known yet
-        return values
+                    unknown.append(name)  # it needs the server's facts, or another role's
+        return {"values": values, "unknown": unknown}

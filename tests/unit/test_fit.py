@@ -9,7 +9,7 @@ import pytest
 import yaml
 from ansible_collections.shaka.platform.plugins.module_utils.quantities import QuantityError
 from ansible_collections.shaka.platform.plugins.plugin_utils.amounts import Amounts
-from ansible_collections.shaka.platform.plugins.plugin_utils.plan.fit import FitPlan, Row, make_plan
+from ansible_collections.shaka.platform.plugins.plugin_utils.plan.fit import FitPlan, Row, counted_size, make_plan
 
 MI = 1 << 20
 
@@ -229,3 +229,16 @@ def test_amounts_are_counted_exactly() -> None:
     one = Amounts(50, 100, 32 * MI, 64 * MI, 1, 0, 0)
     assert one * 3 == one + one + one
     assert Amounts.total([]) == Amounts()
+
+
+@pytest.mark.parametrize(
+    ("facts", "counts"),
+    [
+        ({"processor_vcpus": 4, "memtotal_mb": 1967, "disk_total": (40 << 30) + 9}, ("2", "1967Mi", "40Gi")),
+        ({"processor_vcpus": 1}, ("1", "2Gi", "")),
+        ({}, ("2", "2Gi", "")),
+    ],
+)
+def test_a_server_counts_with_the_smaller_of_inventory_and_facts(facts: dict[str, int], counts: tuple[str, str, str]) -> None:
+    size = counted_size({"cpu": "2", "memory": "2Gi", "disk": "", "pods": 110}, facts)
+    assert (size["cpu"], size["memory"], size["disk"]) == counts and size["pods"] == 110

@@ -65,8 +65,8 @@ def change(path: str, value: Any) -> dict[str, Any]:
     return data
 
 
-def run(data: dict[str, Any], **facts: str) -> Resolution:
-    return resolve(data, SPECS, LOCK, facts)
+def run(data: dict[str, Any]) -> Resolution:
+    return resolve(data, SPECS, LOCK)
 
 
 def test_complete_inventory_has_no_problems() -> None:
@@ -112,9 +112,10 @@ def test_only_narrows_and_says_so() -> None:
     assert run({**inventory(), "platform_only": ["dev", "prod"]}).model["complete"] is True
 
 
-def test_server_counts_with_the_smaller_of_inventory_and_facts() -> None:
-    server = run(inventory(), cpu="4", memory="1967Mi", disk="40Gi").model["server"]
-    assert (server["cpu"], server["memory"], server["disk"]) == ("2", "1967Mi", "40Gi")
+def test_values_that_wait_for_the_servers_facts_are_named() -> None:
+    interface = {"options": {}, "values": {}, "unknown": ["host_updates_delay"]}
+    assert run({**inventory(), "roles": {"host": interface}}).model["awaits_facts"] == ["host_updates_delay"]
+    assert run(inventory()).model["awaits_facts"] == []
 
 
 def test_profile_is_laid_over_key_by_key() -> None:
@@ -280,11 +281,11 @@ def test_the_model_holds_no_secret() -> None:
 
 def test_missing_image_is_a_problem_unless_a_bundle_will_bring_it() -> None:
     lock = {name: image for name, image in LOCK.items() if name not in ("api", "backup")}
-    paths = {problem.path for problem in resolve(inventory(), SPECS, lock, {}).problems}
+    paths = {problem.path for problem in resolve(inventory(), SPECS, lock).problems}
     assert paths == {"platform_image_overrides.backup", f"{ENV}.dev.api.image", f"{ENV}.prod.api.image"}
     awaited = {**inventory(), "image_pending": True}
-    assert {problem.path for problem in resolve(awaited, SPECS, lock, {}).problems} == {"platform_bundle"}
-    pending = resolve({**awaited, "platform_preflight_only": True}, SPECS, lock, {})
+    assert {problem.path for problem in resolve(awaited, SPECS, lock).problems} == {"platform_bundle"}
+    pending = resolve({**awaited, "platform_preflight_only": True}, SPECS, lock)
     assert pending.problems == []
     assert {"api", "backup"} <= set(pending.model["images"])
 
@@ -341,10 +342,10 @@ def test_a_pool_is_what_the_application_connects_to_and_takes_what_postgres_has_
 
 def test_an_image_that_nothing_uses_may_be_missing() -> None:
     lock = {name: image for name, image in LOCK.items() if name != "pgbouncer"}
-    assert resolve(inventory(), SPECS, lock, {}).problems == []
+    assert resolve(inventory(), SPECS, lock).problems == []
     data = change(f"{ENV}/prod/postgres", {"pgbouncer": {"enabled": True}})
     data["platform_secrets"]["prod"]["PGBOUNCER_PASSWORD"] = secret("pool")
-    assert [problem.path for problem in resolve(data, SPECS, lock, {}).problems] == ["platform_image_overrides.pgbouncer"]
+    assert [problem.path for problem in resolve(data, SPECS, lock).problems] == ["platform_image_overrides.pgbouncer"]
 
 
 def test_the_api_rolls_for_what_its_pods_read_and_for_nothing_else() -> None:

@@ -102,7 +102,7 @@ def model_of(server: Server) -> dict[str, Any]:
     inventory = yaml.safe_load((ROOT / "inventories/sandbox/group_vars/all/platform.yml").read_text())
     redis = inventory["platform_redis"].get("namespace", "shared")
     address, _colon, port = server.lab["s3"]["endpoint"].removeprefix("http://").partition(":")
-    return {**resolve(inventory, specs, {}, {}).model, "redis_namespace": redis, "s3": (address, int(port))}
+    return {**resolve(inventory, specs, {}).model, "redis_namespace": redis, "s3": (address, int(port))}
 
 
 def processes(server: Server, pods: Mapping[str, Any], spaces: Mapping[str, str]) -> dict[Client, int]:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.shaka.platform.plugins.module_utils.engine.pruning import RULE, malformed
-from ansible_collections.shaka.platform.plugins.module_utils.quantities import format_resource, parse_resource
+from ansible_collections.shaka.platform.plugins.module_utils.quantities import format_resource
 from ansible_collections.shaka.platform.plugins.plugin_utils.model import (
     application,
     credentials,
@@ -214,20 +214,19 @@ def _selection(only: Any, known: list[str], problems: Problems) -> list[str]:
     return [name for name in known if not names or name in names]
 
 
-def _server(described: Raw, facts: Mapping[str, Any], problems: Problems) -> Raw:
-    """Sizes as canonical text. Of the inventory's and the facts' the smaller counts, since a plan for more than the server has would not fit."""
+def _server(described: Raw, problems: Problems) -> Raw:
+    """Sizes as canonical text."""
     names = {"cpu": "cpu", "memory": "memory", "disk": "requests.storage"}
     server = dict(described)
     own: dict[str, int] = {}
     for path, part in (("platform_server", server), ("platform_server.reserved", server["reserved"])):
         for name, resource in names.items():
-            sizes = list(amounts({resource: part[name]}, path, problems).values()) if part[name] else []
-            known = [parse_resource(resource, str(facts[name]))] if part is server and facts.get(name) else []
-            if part is not server and sizes and own.get(name, sizes[0] + 1) <= sizes[0]:
+            size = amounts({resource: part[name]}, path, problems).get(resource) if part[name] else None
+            if part is not server and size is not None and own.get(name, size + 1) <= size:
                 text = f"is all of platform_server.{name} ({server[name]}), and leaves nothing for pods; lower it"
                 problems.add(f"{path}.{name}", text, part[name])
-            own |= {name: min([*sizes, *known])} if part is server and (sizes or known) else {}
-            part[name] = format_resource(resource, min([*sizes, *known])) if sizes or known else ""
+            own |= {name: size} if part is server and size is not None else {}
+            part[name] = "" if size is None else format_resource(resource, size)
     if server["pods"] < 1:
         problems.add("platform_server.pods", "must be 1 or more; the kubelet's own default is 110", server["pods"])
     return server
@@ -331,15 +330,15 @@ def _check_names(names: list[str], specs: Specs, problems: Problems) -> None:
             problems.add(name, f"is unknown; did you mean {close[0]}?")
 
 
-def resolve(variables: Mapping[str, Any], specs: Specs, images: Collection[str], facts: Mapping[str, Any]) -> Resolution:
+def resolve(variables: Mapping[str, Any], specs: Specs, images: Collection[str]) -> Resolution:
     """The model of an inventory.
 
     :arg variables: every `platform_*` variable of the entry point `inventory`; also `hosts` (host -> address), `names` (all `platform_*` names
-        that are set), `roles` (role -> its options, and the values that the inventory sets), `image_pending` (True while a bundle's lock is still
-        to be made), `bundle_lacks` (files of the lock that are not in the bundle) and `lock_flaws` (what is wrong with a lock, by whose it is).
+        that are set), `roles` (role -> its `options`, the `values` that the inventory sets, and the names that are `unknown` until the server's facts
+        are there), `image_pending` (True while a bundle's lock is still to be made), `bundle_lacks` (files of the lock that are not in the bundle)
+        and `lock_flaws` (what is wrong with a lock, by whose it is).
     :arg specs: the entry points of the role platform's argument_specs.yml.
     :arg images: logical names of the lock's images.
-    :arg facts: what is known of the server: cpu, memory, disk as quantities.
     """
     problems = Problems()
     options = specs["inventory"]["options"]
@@ -364,7 +363,7 @@ def resolve(variables: Mapping[str, Any], specs: Specs, images: Collection[str],
         schema.complete(raw[f"platform_{part}"], specs[part]["options"], f"platform_{part}", problems) for part in ("redis", "acme", "s3")
     )
     s3["prefix"] = s3["prefix"] or raw["platform_name"]
-    server = _server(schema.complete(raw["platform_server"], specs["server"]["options"], "platform_server", problems), facts, problems)
+    server = _server(schema.complete(raw["platform_server"], specs["server"]["options"], "platform_server", problems), problems)
 
     namespaces: dict[str, Raw] = {}
     limit_ranges: dict[str, dict[str, Raw]] = {}
@@ -422,6 +421,7 @@ def resolve(variables: Mapping[str, Any], specs: Specs, images: Collection[str],
     model = {
         "name": raw["platform_name"],
         "complete": len(selected) == len(environments),
+        "awaits_facts": sorted(name for interface in (raw.get("roles") or {}).values() for name in interface["unknown"]),
         "server": {**server, "networks": {key: [str(net) for net in parts] for key, parts in nets.items()}},
         "environments": {name: environments[name] for name in selected},
         "all_environments": environments,

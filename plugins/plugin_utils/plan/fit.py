@@ -396,6 +396,24 @@ def _object_findings(sets: Sequence[Rendered], spaces: Mapping[str, _Space]) -> 
                 yield f"{space.path}.quota.{kind} {space.quota[kind]} is less than the {count} that the platform has there; raise it"
 
 
+def counted_size(size: Object, facts: Object) -> dict[str, Any]:
+    """The model's server as the plan counts it: of each size the smaller of the inventory's and the server's own, where its facts are known.
+
+    A server with less than it should have counts with what it has. Disk counts in whole GiB.
+    """
+    own = {
+        "cpu": int(facts.get("processor_vcpus") or 0) * 1000,
+        "memory": int(facts.get("memtotal_mb") or 0) << 20,
+        "disk": int(facts.get("disk_total") or 0) >> 30 << 30,
+    }
+    result = dict(size)
+    for name, found in own.items():
+        described = (parse_cpu if name == "cpu" else parse_memory)(str(size[name])) if size[name] else 0
+        counts = min(value for value in (described, found) if value) if described or found else 0
+        result[name] = (show_cpu if name == "cpu" else format_memory)(counts) if counts else ""
+    return result
+
+
 def make_plan(sets: Sequence[Rendered], model: Object, server_name: str = "") -> FitPlan:
     """The plan of everything the roles render, for all environments, on the model's server.
 
