@@ -3,6 +3,7 @@
 # make matrix     the unit and sanity tests with every supported ansible-core and Python that is on this machine
 # make prove      the long proofs: kills, twenty runs with nothing to do, secrets, reset (hours)
 # make bench      the collection beside what one would otherwise write
+# make release    changelog, tarball and checksums of the version in galaxy.yml
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
@@ -13,7 +14,7 @@ VENV_READY := $(VENV)/.ready-$(shell cat requirements.txt lab/kubernetes_core.* 
 export PATH := $(BIN):$(PATH)
 export PYTHONPATH := $(CURDIR)
 
-.PHONY: help doctor prepare venv sandbox sandbox-down test test-fast lint types unit sanity newest matrix molecule prove bench requirements
+.PHONY: help doctor prepare venv sandbox sandbox-down test test-fast lint types unit sanity newest matrix molecule prove bench requirements release
 help:
 	@sed -n 's/^# make/make/p' Makefile
 
@@ -51,6 +52,7 @@ test-fast: $(VENV_READY)
 lint: $(VENV_READY)
 	ruff check . && ruff format --check .
 	yamllint --strict .
+	antsibull-changelog lint
 	ANSIBLE_HOME=$$(mktemp -d) ansible-lint --offline --profile production  # it puts a copy of the collection there: not one that another checkout shares
 
 types: $(VENV_READY)
@@ -83,6 +85,17 @@ prove: $(VENV_READY)
 
 bench: $(VENV_READY)
 	for comparison in apply_set pgbench noop; do python3 benchmarks/$$comparison.py; done
+
+# --- a release --------------------------------------------------------------------------------------------------------
+# The tarball has the changelog in it, so it equals the commit that is made afterwards.
+release: test-fast
+	@git diff --quiet HEAD || { echo "commit or stash your changes first: the tarball is made of the files here"; exit 1; }
+	version=$$(sed -n 's/^version: //p' galaxy.yml)
+	antsibull-changelog release --update-existing
+	rm -rf dist
+	ansible-galaxy collection build --output-path dist
+	(cd dist && sha256sum ./*.tar.gz >SHA256SUMS && cat SHA256SUMS)
+	echo "next: git add --all changelogs CHANGELOG.md && git commit -m 'Release $$version' && git tag v$$version"
 
 requirements:
 	uv pip compile --generate-hashes --python-version 3.11 --no-emit-index-url --custom-compile-command 'make requirements' requirements.in -o requirements.txt
