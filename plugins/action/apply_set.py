@@ -10,6 +10,7 @@ from typing import Any
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
+from ansible_collections.shaka.platform.plugins.plugin_utils.ansible_settings import connection_flaw
 from ansible_collections.shaka.platform.plugins.plugin_utils.field_query import QueryError
 from ansible_collections.shaka.platform.plugins.plugin_utils.plan.rendering import render_role
 from ansible_collections.shaka.platform.plugins.plugin_utils.plan.request import Variables, digest_of, request_of
@@ -36,6 +37,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         path = Path(scope["role_path"])
         role, sets = path.name, render_role(path, self._templar, scope, model)
         request = request_of(role, sets, variables, model, self._task.args)
+        if request["secrets"] and (flaw := connection_flaw(self._connection)):
+            raise AnsibleActionFail(flaw)
         self._display.vvv(f"apply_set: {sum(len(part.objects) for part in sets)} objects of {role} rendered in {time.monotonic() - started:.2f} s")
         surveyed = ((scope.get("survey_result") or {}).get("unchanged") or {}).get(role)
         if surveyed and surveyed["digest"] == digest_of(request):

@@ -6,7 +6,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
+from ansible_collections.shaka.platform.plugins.plugin_utils.ansible_settings import connection_flaw
 from ansible_collections.shaka.platform.plugins.plugin_utils.plan.rendering import render_site
 from ansible_collections.shaka.platform.plugins.plugin_utils.plan.request import Variables, digest_of, request_of
 
@@ -38,6 +40,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core has no typ
             "requests": [{name: value for name, value in request.items() if name != "secrets"} for request in requests.values()],
             "secrets": {role: request["secrets"] for role, request in requests.items()},
         }
+        if any(request["secrets"] for request in requests.values()) and (flaw := connection_flaw(self._connection)):
+            raise AnsibleActionFail(flaw)
         result: dict[str, Any] = self._execute_module(module_name="shaka.platform.survey_sets", module_args=arguments, task_vars=scope)
         if result.get("failed"):
             return result

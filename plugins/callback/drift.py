@@ -26,7 +26,7 @@ description:
   - The JSON report says C(error) from the start of the run until its end, so a run that is killed leaves no old verdict behind.
   - Task results are never written out; names, field paths, counts and the texts of findings and checks are.
 notes:
-  - Must be enabled in C(ansible.cfg) (C(callbacks_enabled)); C(playbooks/reported.yml) asserts that it was loaded.
+  - Must be enabled in C(ansible.cfg) (C(callbacks_enabled)); C(playbooks/settings.yml) checks that it was loaded.
   - "Variables, of the inventory or the play:"
   - "C(platform_report): the kind of report, V(drift), V(verify) or V(preflight); by default the playbook's name, when it is one of them."
   - "C(platform_report_dir): the directory for C(<kind>.json), C(<kind>.junit.xml) and C(<kind>.prom); by default C(reports/) and the name of
@@ -66,17 +66,17 @@ from ansible_collections.shaka.platform.plugins.plugin_utils.report.run_report i
     Report,
 )
 
-# What playbooks/reported.yml looks for: enabling a callback in ansible.cfg does not mean that it could be loaded.
+# What the action ansible_settings looks for: enabling a callback in ansible.cfg does not mean that it could be loaded.
 LOADED = "SHAKA_PLATFORM_REPORT"
 WEBHOOK_SECONDS = 5.0
 # Tasks that look after nothing: they read, compute, wait or arrange other tasks. They count only when they report a change.
 # fmt: off
 READING = frozenset({
-    "add_host", "assemble_facts", "assert", "async_status", "command", "debug", "fail", "find", "gather_facts", "getent", "group_by",
-    "import_playbook", "import_role", "import_tasks", "include_role", "include_tasks", "include_vars", "meta", "mount_facts", "package_facts",
-    "pause", "ping", "plan", "raw", "refuse", "script", "service_facts", "set_fact", "set_stats", "setup", "shell", "slurp", "stat", "tempfile",
-    "server_facts", "survey_sets", "uri",
-    "validate_argument_spec", "wait_for", "wait_for_connection", "verify_platform",
+    "add_host", "ansible_settings", "assemble_facts", "assert", "async_status", "command", "debug", "fail", "find", "gather_facts",
+    "getent", "group_by", "import_playbook", "import_role", "import_tasks", "include_role", "include_tasks", "include_vars", "meta",
+    "mount_facts", "package_facts", "pause", "ping", "plan", "raw", "refuse", "script", "server_facts", "service_facts", "set_fact",
+    "set_stats", "setup", "shell", "slurp", "stat", "survey_sets", "tempfile", "uri", "validate_argument_spec", "verify_platform",
+    "wait_for", "wait_for_connection",
 })
 # fmt: on
 APPLY_SET = "apply_set"

@@ -20,13 +20,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from actions import action
 from ansible.executor.process.worker import WorkerProcess
-from ansible.parsing.dataloader import DataLoader
-from ansible.playbook.play_context import PlayContext
-from ansible.playbook.task import Task
-from ansible.plugins.action import ActionBase
-from ansible.plugins.loader import become_loader, connection_loader
-from ansible.template import Templar
 from ansible.utils.display import Display
 from ansible_collections.shaka.platform.plugins.action import artifact_files, remote_access
 from ansible_collections.shaka.platform.plugins.callback import progress
@@ -81,22 +76,13 @@ def test_every_private_name_is_listed_and_tried() -> None:
 # --- connections --------------------------------------------------------------------------------------------------------
 
 
-def action(kind: type[ActionBase], connection: str) -> Any:
-    """An action plugin as Ansible makes one, over a connection that is not made."""
-    context, loader = PlayContext(), DataLoader()
-    plugin = connection_loader.get(connection, context)
-    plugin.set_options(direct={"ssh_args": "-o ControlMaster=auto"} if connection == "ssh" else {})
-    task = Task.load({"name": "a task", "action": {"module": "ansible.builtin.ping"}})
-    return kind(task=task, connection=plugin, play_context=context, loader=loader, templar=Templar(loader=loader), shared_loader_obj=None)
-
-
 def run_here(command: str, in_data: bytes | None = None, sudoable: bool = True) -> tuple[int, bytes, bytes]:
     done = subprocess.run(["/bin/sh", "-c", command], input=in_data, capture_output=True, check=False)
     return done.returncode, done.stdout, done.stderr
 
 
 def test_a_second_connection_has_options_of_its_own() -> None:
-    first = action(remote_access.ActionModule, "ssh")._connection
+    first = action(remote_access.ActionModule, "ssh", ssh_args="-o ControlMaster=auto")._connection
     first._connected = True
     second = remote_access.ActionModule._second(first)
     assert second.get_option("ssh_args") == remote_access.NOT_SHARED and not second.connected
@@ -107,11 +93,8 @@ def test_a_second_connection_has_options_of_its_own() -> None:
 @pytest.mark.parametrize("becomes", [False, True])
 def test_a_file_is_sent_beside_its_place_or_to_a_directory_of_the_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, becomes: bool) -> None:
     monkeypatch.setattr(Display(), "display", lambda *_text, **_how: None)
-    sender = action(artifact_files.ActionModule, "local")
-    if becomes:  # as if to another user; the commands run as this one
-        become = become_loader.get("ansible.builtin.sudo")
-        become.set_options(direct={"become_user": "somebody-else"})
-        sender._connection.set_become_plugin(become)
+    sender = action(artifact_files.ActionModule, "local", become="sudo" if becomes else "", become_user="somebody-else")
+    if becomes:  # the commands run as this user all the same
         monkeypatch.setattr(sender._connection, "exec_command", run_here)
     (tmp_path / "source").write_text("content")
     file = {"name": "a file", "src": str(tmp_path / "source"), "size": 7, "sha256": hashlib.sha256(b"content").hexdigest()}
