@@ -33,7 +33,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core has no typ
         super().run(tmp, task_vars)
         scope: dict[str, Any] = task_vars or {}
         model = Variables(self._templar, scope).value("platform_model")
-        requests = {}
+        requests: dict[str, dict[str, Any]] = {}
         for role in render_site(self._loader, self._templar, scope, model):
             requests[role.name] = request_of(role.name, role.sets, Variables(role.templar, role.scope), model, {})
         arguments = {
