@@ -31,7 +31,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         variables = Variables(self._templar, scope)
         model = variables.value("platform_model")
         if not model:
-            raise AnsibleActionFail("the fact platform_model is missing: role platform makes it, add it to the dependencies in meta/main.yml")
+            raise AnsibleActionFail("the fact platform_model is missing: list the role shaka.platform.platform, which makes it, before this one")
         rules = self._ignore_rules(variables)
         started = time.monotonic()
         path = Path(scope["role_path"])

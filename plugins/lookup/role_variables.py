@@ -54,10 +54,12 @@ class LookupModule(LookupBase):  # type: ignore[misc]  # ansible-core has no typ
     def _values(self, role: str, variables: Mapping[str, Any]) -> dict[str, Any]:
         values: dict[str, Any] = {}
         unknown: list[str] = []
+        defaults = collection.role_variables(self._loader, collection.ROLES / role, "defaults")
         for name in variables:
             if name.startswith(f"{role}_"):
                 try:
                     values[name] = self._templar.template(variables[name])
                 except AnsibleError:
-                    unknown.append(name)  # it needs the server's facts, or another role's
+                    if variables[name] != defaults.get(name):  # a default of the role itself needs no check
+                        unknown.append(name)
         return {"values": values, "unknown": unknown}

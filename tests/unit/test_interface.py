@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +28,25 @@ def options(role: str) -> dict[str, Any]:
     return dict((specs.get("inventory") or specs.get("main") or {}).get("options") or {})
 
 
+def after_platform() -> Iterator[list[str]]:
+    """The roles of each playbook that has the role platform, which is the first of them."""
+    for path in sorted((ROLES.parent / "playbooks").glob("*.yml")):
+        plays = [play for play in yaml.safe_load(path.read_text()) if "hosts" in play]
+        entries = [entry for play in plays for entry in [*play.get("roles", []), *play.get("tasks", [])]]
+        named = [
+            entry.get("role") or (entry.get("ansible.builtin.import_role") or entry.get("ansible.builtin.include_role") or {}).get("name")
+            for entry in entries
+        ]
+        roles = [str(name).rpartition(".")[2] for name in named if name]
+        if "platform" in roles:
+            assert roles[0] == "platform", path
+            yield roles
+
+
 def test_variables_are_checked_once() -> None:
     """By the role platform, before a server is contacted; Ansible checks an entry point called main, and only that of a role that runs without it."""
     for role in WITH_SPECS:
-        needs = [dependency["role"] for dependency in load(role, "meta/main.yml").get("dependencies") or []]
-        alone = role not in ("platform", "artifacts") and "shaka.platform.platform" not in needs
+        alone = not any(role in roles for roles in after_platform())
         specs = load(role, "meta/argument_specs.yml")["argument_specs"]
         assert ("main" in specs, "inventory" in specs) == (alone, not alone), role
 
