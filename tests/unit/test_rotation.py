@@ -16,7 +16,7 @@ from ansible_collections.shaka.platform.plugins.module_utils.data.postgres impor
 from ansible_collections.shaka.platform.plugins.module_utils.data.postgres_instance import Failed, PostgresInstance, desired
 from ansible_collections.shaka.platform.plugins.module_utils.data.redis import digest
 from ansible_collections.shaka.platform.plugins.module_utils.data.redis_instance import RedisInstance
-from ansible_collections.shaka.platform.plugins.module_utils.data.scram import verifier
+from ansible_collections.shaka.platform.plugins.module_utils.data.scram import matches, verifier
 from ansible_collections.shaka.platform.plugins.module_utils.kubectl import Kubectl
 from ansible_collections.shaka.platform.plugins.modules import application_logins, postgres_databases, redis_users
 
@@ -181,6 +181,14 @@ def test_a_password_that_no_application_holds_is_changed_by_whoever_meets_it() -
     assert server.did('alter role "own" password') and not server.did("patch")
 
 
+@pytest.mark.parametrize(("passwords", "made_with"), [(Passwords.OTHERS, "db-old"), (Passwords.APPLICATION, "db-new"), (Passwords.ALL, "db-new")])
+def test_a_new_volume_gets_the_password_that_pods_are_given_in_this_run(passwords: Passwords, made_with: str) -> None:
+    server = Server(OLD_API, pgbouncer="pool-new")
+    assert list(postgres(server, passwords).made) == ["prod: role own"]
+    (made,) = (line for line in server.sent if line.startswith('create role "own"'))
+    assert matches(made.split("'")[1], made_with)
+
+
 def test_the_rotation_changes_the_password_once_the_pods_use_the_stand_in_and_leaves_the_pool_s() -> None:
     server = Server(OLD_API, own="db-old", pgbouncer="pool-old")
     state = postgres(server, Passwords.APPLICATION)
@@ -231,6 +239,13 @@ def test_what_a_killed_rotation_left_stays_until_a_run_with_the_rotation() -> No
     server.redis["prod"] = [digest("redis-old"), digest("redis-new")]
     assert redis(server, rotate=False) == ([], [], [], "") and server.sent == []
     assert list(redis(server, rotate=True).made) == ["shared: user prod: password"] and not server.did(digest("redis-old"))
+
+
+@pytest.mark.parametrize(("rotate", "in_run", "made_with"), [(True, True, "redis-new"), (False, True, "redis-old"), (True, False, "redis-old")])
+def test_a_new_volume_of_redis_gets_the_password_that_pods_are_given_in_this_run(rotate: bool, in_run: bool, made_with: str) -> None:
+    server = Server(OLD_API)
+    del server.redis["prod"]
+    assert list(redis(server, rotate, in_run).made) == ["shared: user prod: all"] and server.did(f"ACL SETUSER prod reset on #{digest(made_with)} ~")
 
 
 def test_without_an_application_the_password_of_redis_is_set_at_once() -> None:

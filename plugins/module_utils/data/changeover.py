@@ -54,12 +54,16 @@ class Application:
         found: dict[str, Any] | None = self.kubectl.find(f"/api/v1/namespaces/{self.namespace}/{kind}/{self.reads[kind]}{suffix}")
         return found
 
+    def given(self, name: str) -> str | None:
+        """The secret's value that a pod which starts now is given; None when there is none yet."""
+        return secret_value(self.object("secrets") or {}, name)
+
     def held(self, name: str, password: str) -> Held:
         """Which password of this name its pods hold; raises Unanswered."""
         deployment = self.deployment()
         if deployment is None:
             return Held.NEW
-        if secret_value(self.object("secrets") or {}, name) != password:
+        if self.given(name) != password:
             return Held.OLD
         return held(deployment["spec"]["template"], self.pods(), self.hash)
 

@@ -5,8 +5,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from concurrent.futures import Executor
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from ..kubectl import Kubectl, Unanswered, until_answered
@@ -71,7 +72,8 @@ def refuse_volumes(kubectl: Kubectl, environments: Mapping[str, Mapping[str, Any
 class PostgresInstance:
     """One environment's Postgres.
 
-    :arg passwords: whose changed passwords are put in force. The application's is, too, where no application runs that could have the old one.
+    :arg passwords: whose changed passwords are put in force. The application's is, too, where no application runs that could have the old one. Else its
+        role keeps its password, and a new one has that of the Secret that the application reads.
     :arg check: only ask.
     """
 
@@ -96,7 +98,7 @@ class PostgresInstance:
         """
         cluster, databases = self.look()
         left = self._left_alone(cluster["roles"])
-        changes = role_changes(self.what, cluster, databases, left)
+        changes = role_changes(self._wanted(cluster["roles"]), cluster, databases, left)
         has_stand_in = LOGIN in cluster["roles"]
         if not self.check:
             if self.what.client not in left and outdated(self.what, cluster["roles"], self.what.client):
@@ -129,6 +131,12 @@ class PostgresInstance:
         ok, said = self.kubectl.execute(self.env["namespace"], POD, *PSQL, text=script(changes)) if changes else (True, "")
         if not ok:
             raise Failed(f"{self.env['namespace']}: Postgres refused one of: {'; '.join(change.said for change in changes)}: {said}")
+
+    def _wanted(self, roles: Container[str]) -> Wanted:
+        """A new role has the password that the application is given: the one of its Secret, where that is not changed in this run."""
+        client = self.what.client
+        given = self.application.given("DB_PASSWORD") if self.passwords is Passwords.OTHERS and client not in roles else None
+        return self.what if given is None else replace(self.what, passwords={**self.what.passwords, client: given})
 
     def _left_alone(self, roles: Mapping[str, Mapping[str, Any]]) -> frozenset[str]:
         left = left_alone(self.what, self.passwords)

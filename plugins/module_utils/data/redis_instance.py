@@ -42,7 +42,7 @@ class RedisInstance:
     :arg given: its namespace and its users, as the filter redis_servers makes them.
     :arg passwords: environment -> REDIS_PASSWORD.
     :arg rotate: whether changed passwords are put in force, for the environments of this run. They are, too, where no application runs that could
-        have the old one.
+        have the old one. Else a user keeps its passwords, and a new one has that of the Secret that the application reads.
     :arg check: only ask.
     """
 
@@ -73,7 +73,7 @@ class RedisInstance:
         found = dict(zip(names, self.ask(question_users(names)), strict=True))
         left = {one.user.name for one in self.users if self._left_alone(one, found)}
         kept = {one.user.name for one in self.users if one.user.name not in left and self._keeps(one, found, deadline)}
-        changes = differences([one.user for one in self.users], found, categories, kept, left)
+        changes = differences([self._wanted(one, found) for one in self.users], found, categories, kept, left)
         if changes and not self.check:
             self.ask("".join(f"{command}\n" for _said, command in [*changes, ("", "ACL SAVE")]))
         return RedisState(
@@ -85,6 +85,12 @@ class RedisInstance:
     @staticmethod
     def _has_its_own(one: RedisUser, found: Found) -> bool:
         return one.user.password in found[one.user.name]["passwords"]
+
+    @staticmethod
+    def _wanted(one: RedisUser, found: Found) -> User:
+        """A new user has the password that its pods are given: the one of their Secret, where that is not changed in this run."""
+        given = None if one.follows or one.user.name in found else one.application.given("REDIS_PASSWORD")
+        return one.user if given is None else one.user._replace(password=digest(given))
 
     @staticmethod
     def _left_alone(one: RedisUser, found: Found) -> bool:

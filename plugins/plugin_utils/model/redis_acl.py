@@ -7,7 +7,7 @@ prefixes but no database numbers. So the prefix isolates the environments, and n
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 # Commands that name all their keys in their arguments, so that Redis can check each against the prefix.
@@ -40,10 +40,3 @@ def user(redis: Mapping[str, Any]) -> dict[str, Any]:
     """What a user may do: keys, channels and commands."""
     pattern = "*" if redis["dedicated"] else f"{redis['prefix']}*"
     return {"keys": f"~{pattern}", "channels": f"&{pattern}", "commands": commands(redis)}
-
-
-def line(redis: Mapping[str, Any], digests: Iterable[str]) -> str:
-    """The user as a line of an ACL file. `digests`: the SHA-256 of each password, or a reference to it."""
-    rules = user(redis)
-    passwords = [f"#{digest}" for digest in digests]
-    return " ".join(["user", redis["user"], "reset", "on", *passwords, rules["keys"], rules["channels"], *rules["commands"]])
