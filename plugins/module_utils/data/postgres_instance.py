@@ -72,8 +72,8 @@ def refuse_volumes(kubectl: Kubectl, environments: Mapping[str, Mapping[str, Any
 class PostgresInstance:
     """One environment's Postgres.
 
-    :arg passwords: whose changed passwords are put in force. The application's is, too, where no application runs that could have the old one. Else its
-        role keeps its password, and a new one has that of the Secret that the application reads.
+    :arg passwords: whose changed passwords are put in force. The application's is, too, where no application runs that could have the old one.
+        Else its role keeps its password, and a new one has that of the Secret that the application reads.
     :arg check: only ask.
     """
 
