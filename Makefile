@@ -58,7 +58,7 @@ lint: $(VENV_READY)
 types: $(VENV_READY)
 	strict="mypy --strict --namespace-packages --explicit-package-bases"
 	mypy --strict lab benchmarks
-	for part in tests/unit tests/contract tests/integration molecule; do MYPYPATH=.ansible/collections:$$part $$strict $$part; done
+	for part in tests/unit tests/packaging tests/contract tests/integration molecule; do MYPYPATH=.ansible/collections:$$part $$strict $$part; done
 	MYPYPATH=.ansible/collections:tests $$strict tests/prove
 	cd .ansible/collections
 	$$strict ansible_collections/shaka/platform/plugins
@@ -69,8 +69,9 @@ unit: $(VENV_READY)
 sanity: $(VENV_READY)
 	@tests/sanity.sh
 
+# the unit tests, and the built tarball as a user installs it, with the newest ansible-core and Python
 newest:
-	python3 -m tests.matrix --newest unit
+	python3 -m tests.matrix --newest unit packaging
 
 matrix:
 	python3 -m tests.matrix unit sanity

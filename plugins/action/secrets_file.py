@@ -16,7 +16,7 @@ from ansible_collections.shaka.platform.plugins.plugin_utils.model import sops
 from ansible_collections.shaka.platform.plugins.plugin_utils.model.credentials import flat
 from ansible_collections.shaka.platform.plugins.plugin_utils.model.generation import generate_missing, needed_names
 
-HEAD = "---\n# Made by playbooks/secrets.yml. To read or change: ansible-vault edit\n"
+HEAD = "---\n# Made by the playbook shaka.platform.secrets. To read or change: ansible-vault edit\n"
 NO_PASSWORD = "there is no vault password to encrypt with: give --vault-password-file or --ask-vault-pass (or set vault_password_file in ansible.cfg)"
 ARGUMENT_SPEC: dict[str, Any] = {
     "path": {"type": "path", "required": True},

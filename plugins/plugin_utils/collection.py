@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -57,6 +58,29 @@ def templates(role: Path, kind: str) -> list[Path]:
 def search_path(role: Path, kind: str) -> list[str]:
     """Where a role's templates find what they import or include."""
     return [str(folder) for folder in (role / "templates" / kind, role / "templates", role.parent / SHARED / "templates")]
+
+
+def project_sources() -> dict[str, Path]:
+    """The files of a new project, by their names in it: its own, and the inventory that the collection ships, which is the template."""
+    project, inventory = ROOT / "playbooks/files/project", ROOT / "inventories/prod"
+    # the names that begin with a dot do not here, so that tools take them for what they are
+    own = {re.sub(r"^(gitignore|github)\b", r".\1", str(path.relative_to(project))): path for path in _below(project)}
+    return own | {f"inventories/prod/{path.relative_to(inventory)}": path for path in _below(inventory)}
+
+
+def project_values() -> dict[str, str]:
+    """What the files of a new project say of this collection, by the words that stand for it."""
+    manifest = ROOT / "MANIFEST.json"  # of the installed collection; a checkout has the file that it is made from
+    described = _yaml(manifest)["collection_info"] if manifest.exists() else _yaml(ROOT / "galaxy.yml")
+    return {
+        "@VERSION@": str(described["version"]),
+        "@ANSIBLE_CORE@": str(_yaml(ROOT / "meta/runtime.yml")["requires_ansible"]),
+        "@PYTHON_REQUIREMENTS@": (ROOT / "meta/requirements.txt").read_text(encoding="utf-8").strip(),
+    }
+
+
+def _below(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
 def _files(folder: Path) -> Iterable[Path]:

@@ -136,5 +136,6 @@ def test_a_callback_that_is_enabled_and_was_not_loaded_is_named(monkeypatch: pyt
     assert result["failed"] and "did not load it" in result["msg"]
 
 
-def test_the_checkouts_own_settings_lack_nothing() -> None:
-    assert missing_lines(of_file((Path(__file__).parents[2] / "ansible.cfg").read_text()), "drift") == []
+@pytest.mark.parametrize("file", ["ansible.cfg", "playbooks/files/project/ansible.cfg"])
+def test_the_settings_of_the_checkout_and_of_a_new_project_lack_nothing(file: str) -> None:
+    assert missing_lines(of_file((Path(__file__).parents[2] / file).read_text()), "drift") == []

@@ -114,4 +114,4 @@ def test_a_volume_refuses_what_it_cannot_follow(tmp_path: Path, storage: str, da
     found = volumes([claim], [{"metadata": {"name": "pv1"}, "spec": {"local": {"path": str(tmp_path)}}}])
     said = refusals("prod", {"namespace": "shaka-prod", "postgres": {"storage": storage}}, found["shaka-prod"], image)
     assert bool(said) == bool(says)
-    assert all(says in text and "playbooks/restore.yml" in text and "platform_only=prod" in text for text in said)
+    assert all(says in text and "shaka.platform.restore" in text and "platform_only=prod" in text for text in said)

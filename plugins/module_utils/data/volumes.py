@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 from ..quantities import parse_memory
 
 WAY = """To do it, move to a new volume (the old one is kept, and named by: kubectl get pv):
-    ansible-playbook playbooks/backup.yml -i INVENTORY -e platform_only={env}
+    ansible-playbook shaka.platform.backup -i INVENTORY -e platform_only={env}
     kubectl -n {namespace} delete statefulset/postgres pvc/postgres-pvc
-    ansible-playbook site.yml -i INVENTORY -e platform_only={env}
-    ansible-playbook playbooks/restore.yml -i INVENTORY -e restore_environment={env}"""
+    ansible-playbook shaka.platform.site -i INVENTORY -e platform_only={env}
+    ansible-playbook shaka.platform.restore -i INVENTORY -e restore_environment={env}"""
 
 
 class BoundVolume(NamedTuple):

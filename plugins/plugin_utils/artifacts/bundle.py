@@ -14,7 +14,7 @@ from ansible_collections.shaka.platform.plugins.plugin_utils.report.tables impor
 
 FOLDERS = ("bin", "images", "manifests", "wheels")  # what the bundle's files lie in; nothing else in its directory is touched
 STAGING = ".partial"
-HEADER = "---\n# Made by playbooks/bundle.yml; it is written last, so that a bundle with it is whole. Do not edit.\n"
+HEADER = "---\n# Made by the playbook shaka.platform.bundle; it is written last, so that a bundle with it is whole. Do not edit.\n"
 
 
 class BundleError(Exception):

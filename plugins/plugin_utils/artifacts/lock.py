@@ -74,7 +74,7 @@ def given(shipped: Path, inventory: Path, bundle: Path | None) -> GivenLock:
     pending = bundle is not None and not (bundle / NAME).is_file()
     try:
         if bundle is not None and not pending:
-            lock = read(bundle / NAME, "make the bundle anew with playbooks/bundle.yml")
+            lock = read(bundle / NAME, "make the bundle anew with `ansible-playbook shaka.platform.bundle`")
             return GivenLock(lock, [entry["path"] for entry in lock["files"].values() if not (bundle / entry["path"]).is_file()])
         return GivenLock(merged(with_wheels(shipped), read(inventory / NAME), str(inventory / NAME)), pending=pending)
     except LockError as error:

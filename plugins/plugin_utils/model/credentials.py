@@ -93,7 +93,7 @@ def _check_missing(group: str, missing: list[str], minimum: Mapping[str, int], p
     if missing:
         least = " or ".join(map(str, sorted({_least(group, name, minimum) for name in missing})))
         issued = ISSUED.get(group)
-        random = f"playbooks/secrets.yml generates what is missing (by hand: at least {least} characters of openssl rand -hex 32)"
+        random = f"`ansible-playbook shaka.platform.secrets` generates what is missing (by hand: at least {least} characters of openssl rand -hex 32)"
         remedy = f"fill in group_vars/all/secrets.yml with {issued}, encrypted with ansible-vault" if issued else random
         problems.add(f"platform_secrets.{group}", f"{', '.join(missing)} missing; {remedy}")
 
