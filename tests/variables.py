@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from ansible_collections.shaka.platform.plugins.plugin_utils.collection import ITEMS, EntryPoints, Options, argument_specs, variables_of
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs/variables.md"
@@ -16,11 +17,6 @@ INTRO = """# Every variable
 Made from `roles/*/meta/argument_specs.yml` by `python3 -m tests.variables`; a unit test refuses a page that is behind. Quantities are
 Kubernetes quantities (`250m`, `512Mi`). A name in an inventory that is nearly one of these is refused.
 """
-# What the dictionaries of the entry point `inventory` hold.
-PLACES = {
-    "server": "platform_server", "environment": "platform_environments.NAME", "namespace": "platform_namespaces.NAME", "redis": "platform_redis",
-    "acme": "platform_acme", "s3": "platform_s3",
-}  # fmt: skip
 
 
 def text(value: Any) -> str:
@@ -38,7 +34,7 @@ def shown(option: dict[str, Any]) -> str:
     return f"`{yaml.safe_dump(option['default'], default_flow_style=True, width=10_000).strip().removesuffix('...').strip()}`".replace("|", "\\|")
 
 
-def rows(options: dict[str, Any], path: str) -> Iterator[str]:
+def rows(options: Options, path: str) -> Iterator[str]:
     """A row per option, those of a dictionary below it."""
     for name, option in options.items():
         here = f"{path}.{name}" if path else name
@@ -48,13 +44,19 @@ def rows(options: dict[str, Any], path: str) -> Iterator[str]:
         yield from rows(option.get("options") or {}, here + ("[]" if option["type"] == "list" else ""))
 
 
+def lists(role: str, entries: EntryPoints) -> Iterator[tuple[str, Options]]:
+    """What a role describes: its variables, then the keys of the inventory's dictionaries, each with the path that they have there."""
+    yield "", variables_of(role)
+    for name, spec in entries.items():
+        if path := f"{ITEMS[name]}.NAME" if name in ITEMS else name if name.startswith("platform_") else "":
+            yield path, spec["options"]
+
+
 def page() -> str:
-    """All of it."""
+    """All of it, the role platform first."""
     parts = [INTRO]
-    for file in sorted(ROOT.glob("roles/*/meta/argument_specs.yml"), key=lambda path: (path.parents[1].name != "platform", path)):
-        role, entries = file.parents[1].name, yaml.safe_load(file.read_text(encoding="utf-8"))["argument_specs"]
-        wanted = {"inventory": "", **PLACES} if role == "platform" else {"inventory": "", "main": ""}
-        lines = [row for entry, path in wanted.items() if entry in entries for row in rows(entries[entry].get("options") or {}, path)]
+    for role, entries in sorted(argument_specs().items(), key=lambda item: (item[0] != "platform", item[0])):
+        lines = [row for path, options in lists(role, entries) for row in rows(options, path)]
         if lines:
             parts.append("\n".join([f"## {role}", "", "| variable | type | default | meaning |", "|---|---|---|---|", *lines, ""]))
     return "\n".join(parts)

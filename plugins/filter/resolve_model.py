@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.shaka.platform.plugins.plugin_utils.collection import argument_specs
+from ansible_collections.shaka.platform.plugins.plugin_utils.collection import inventory_specs
 from ansible_collections.shaka.platform.plugins.plugin_utils.model.resolve import resolve
 
 DOCUMENTATION = r"""
@@ -61,7 +61,7 @@ def resolve_model(variables: Any, lock: Any) -> dict[str, Any]:
     if not isinstance(variables, Mapping) or not isinstance(lock, Mapping):
         raise AnsibleFilterError("resolve_model takes the variables and what is known of the lock, both dictionaries")
     known = {"bundle_lacks": lock["lacks"], "image_pending": lock["pending"], "lock_flaws": lock["flaws"]}
-    result = resolve({**plain(variables), **plain(known)}, argument_specs()["platform"], plain(lock["images"]))
+    result = resolve({**plain(variables), **plain(known)}, inventory_specs(), plain(lock["images"]))
     return {
         "model": result.model,
         "problems": [f"{problem.path}: {problem.text}" for problem in result.problems],

@@ -17,6 +17,9 @@ ROLES = ROOT / "roles"
 SHARED = "platform"  # the role whose templates those of the others may import
 KINDS = ("cluster", "environment", "namespace")  # folders of templates: rendered once, per environment, per namespace
 
+# Entry points that describe what each item of a dictionary with free names holds; one called platform_* describes the variable of its name.
+ITEMS = {"environment": "platform_environments", "namespace": "platform_namespaces", "registry": "platform_registries"}
+
 Options = Mapping[str, Mapping[str, Any]]
 EntryPoints = Mapping[str, Mapping[str, Any]]
 
@@ -40,6 +43,19 @@ def variables_of(role: str) -> Options:
     """The options of the entry point that lists a role's variables: `inventory`, or `main` where Ansible checks them."""
     entries = argument_specs()[role]
     return dict((entries.get("inventory") or entries.get("main") or {}).get("options") or {})
+
+
+def inventory_specs() -> EntryPoints:
+    """The entry points that describe the inventory's dictionaries, each with the options of every role that has a part in it, and `inventory`."""
+    result: dict[str, dict[str, Any]] = {"inventory": {"options": variables_of(SHARED)}}
+    for role, entries in argument_specs().items():
+        for name in entries.keys() & {*ITEMS, *variables_of(SHARED)}:
+            options = result.setdefault(name, {"options": {}})["options"]
+            own = entries[name]["options"]
+            if twice := options.keys() & own.keys():
+                raise ValueError(f"{', '.join(twice)} of {name} is described by the role {role} and by another one")
+            options |= own
+    return result
 
 
 def role_variables(loader: DataLoader, role: Path, kind: str) -> dict[str, Any]:

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
+from ansible_collections.shaka.platform.plugins.plugin_utils import collection
 from ansible_collections.shaka.platform.plugins.plugin_utils.model import rules
 from ansible_collections.shaka.platform.plugins.plugin_utils.model.resolve import IMAGES, Resolution, resolve
 
 ROOT = Path(__file__).parents[2]
-SPECS = yaml.safe_load((ROOT / "roles/platform/meta/argument_specs.yml").read_text())["argument_specs"]
+SPECS = collection.inventory_specs()
 LOCK = {name: {"reference": f"registry.test/{name}:1"} for name in IMAGES}
 
 

@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible_collections.shaka.platform.plugins.plugin_utils.collection import inventory_specs
 from ansible_collections.shaka.platform.plugins.plugin_utils.model.resolve import resolve
 from conftest import ROOT, Server
 from connections import NODE, Client, Target, expected
@@ -98,11 +99,10 @@ class Network:
 
 def model_of(server: Server) -> dict[str, Any]:
     """The model of the sandbox's inventory, with the address that backups go to."""
-    specs = yaml.safe_load((ROOT / "roles/platform/meta/argument_specs.yml").read_text())["argument_specs"]
     inventory = yaml.safe_load((ROOT / "inventories/sandbox/group_vars/all/platform.yml").read_text())
     redis = inventory["platform_redis"].get("namespace", "shared")
     address, _colon, port = server.lab["s3"]["endpoint"].removeprefix("http://").partition(":")
-    return {**resolve(inventory, specs, {}).model, "redis_namespace": redis, "s3": (address, int(port))}
+    return {**resolve(inventory, inventory_specs(), {}).model, "redis_namespace": redis, "s3": (address, int(port))}
 
 
 def processes(server: Server, pods: Mapping[str, Any], spaces: Mapping[str, str]) -> dict[Client, int]:

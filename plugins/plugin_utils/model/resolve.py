@@ -337,7 +337,7 @@ def resolve(variables: Mapping[str, Any], specs: Specs, images: Collection[str])
         that are set), `roles` (role -> its `options`, the `values` that the inventory sets, and the names that are `unknown` until the server's facts
         are there), `image_pending` (True while a bundle's lock is still to be made), `bundle_lacks` (files of the lock that are not in the bundle)
         and `lock_flaws` (what is wrong with a lock, by whose it is).
-    :arg specs: the entry points of the role platform's argument_specs.yml.
+    :arg specs: the entry points that describe the inventory (collection.inventory_specs).
     :arg images: logical names of the lock's images.
     """
     problems = Problems()
@@ -360,10 +360,10 @@ def resolve(variables: Mapping[str, Any], specs: Specs, images: Collection[str])
     used = _images(images, raw, problems)
     own_image = bool("api" in images or "api" in raw["platform_image_overrides"] or raw.get("image_pending"))
     redis, acme, s3 = (
-        schema.complete(raw[f"platform_{part}"], specs[part]["options"], f"platform_{part}", problems) for part in ("redis", "acme", "s3")
+        schema.complete(raw[name], specs[name]["options"], name, problems) for name in ("platform_redis", "platform_acme", "platform_s3")
     )
     s3["prefix"] = s3["prefix"] or raw["platform_name"]
-    server = _server(schema.complete(raw["platform_server"], specs["server"]["options"], "platform_server", problems), problems)
+    server = _server(schema.complete(raw["platform_server"], specs["platform_server"]["options"], "platform_server", problems), problems)
 
     namespaces: dict[str, Raw] = {}
     limit_ranges: dict[str, dict[str, Raw]] = {}
