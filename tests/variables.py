@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ def text(value: Any) -> str:
     return re.sub(r"\b[BCEIMOPUV]\(((?:[^()]|\([^()]*\))*)\)", r"`\1`", " ".join(joined.split())).replace("|", "\\|")
 
 
-def shown(option: dict[str, Any]) -> str:
+def shown(option: Mapping[str, Any]) -> str:
     """The default as it is written in YAML."""
     if option.get("required"):
         return "required"

@@ -16,7 +16,7 @@ author: The shaka.platform founders (@shaka-platform)
 description:
   - Checks each value beyond its type (networks, times, sizes, keys, names), values that contradict each other, and whether the role supports
     the operating system.
-positional: supported, values
+positional: supported, values, needed
 options:
   _input:
     description: Distribution and release of the server, such as C(Debian 12).
@@ -28,12 +28,13 @@ options:
     elements: str
     required: true
   values: {description: The role's public variables., type: dict, required: true}
+  needed: {description: Kernel settings that Kubernetes needs as they are., type: dict, required: true}
 """
 
 EXAMPLES = r"""
 - name: Show the wrong values
   ansible.builtin.debug:
-    msg: "{{ 'Debian 12' | shaka.platform.host_problems(['Debian 12'], {'host_updates_time': '3:30'}) }}"
+    msg: "{{ 'Debian 12' | shaka.platform.host_problems(['Debian 12'], {'host_updates_time': '3:30'}, {}) }}"
 """
 
 RETURN = r"""
@@ -41,9 +42,9 @@ _value: {description: Problems; empty when there are none., type: list, elements
 """
 
 
-def host_problems(system: str, supported: Sequence[str], values: Mapping[str, Any]) -> list[str]:
+def host_problems(system: str, supported: Sequence[str], values: Mapping[str, Any], needed: Mapping[str, str]) -> list[str]:
     """The filter."""
-    return list(host.host_problems(system, supported, values))
+    return list(host.host_problems(system, supported, values, needed))
 
 
 class FilterModule:

@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
+from ansible_collections.shaka.platform.plugins.module_utils.conventions import STATE
 from ansible_collections.shaka.platform.plugins.plugin_utils.artifacts.lock import of_architecture
 from ansible_collections.shaka.platform.plugins.plugin_utils.artifacts.upstream import mirrored
 
@@ -24,7 +25,8 @@ options:
   _input: {description: The lock, type: dict, required: true}
   places:
     description:
-      - "Each has C(match) (a pattern over the lock's C(path)), C(dest) (a directory when it ends in C(/)), and optionally C(mode) and C(links)."
+      - "Each has C(match) (a pattern over the lock's C(path)) and optionally C(dest), C(mode) and C(links)."
+      - C(dest) is a directory when it ends in C(/). Without it a file lies below C(/var/lib/shaka) as in the lock.
       - A match without a wildcard must be in the lock.
     type: list
     elements: dict
@@ -52,7 +54,7 @@ EXAMPLES = r"""
   ansible.builtin.debug:
     msg: "{{ platform_artifacts | shaka.platform.resolve_artifacts(places, platform_bundle, 'x86_64', '3.11') }}"
   vars:
-    places: [{match: "manifests/*", dest: /var/lib/shaka/manifests/}]
+    places: [{match: "manifests/*"}, {match: bin/k3s, dest: /usr/local/bin/k3s, mode: "0755"}]
 """
 
 RETURN = r"""
@@ -112,10 +114,10 @@ def resolve_artifacts(
         for name, entry in found.items():
             if not _fits(entry, bundle, machine, minor):
                 continue
-            folder = place["dest"].endswith("/")
+            dest = place.get("dest", f"{STATE}/{entry['path']}")
             file = {
                 "name": name,
-                "dest": place["dest"] + entry["path"].rsplit("/", 1)[-1] if folder else place["dest"],
+                "dest": dest + entry["path"].rsplit("/", 1)[-1] if dest.endswith("/") else dest,
                 "sha256": _sum_of(name, entry, machine),
                 "mode": place.get("mode", "0644"),
                 "links": list(place.get("links", [])),

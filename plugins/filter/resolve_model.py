@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.shaka.platform.plugins.plugin_utils.collection import inventory_specs
+from ansible_collections.shaka.platform.plugins.plugin_utils.collection import interface
 from ansible_collections.shaka.platform.plugins.plugin_utils.model.resolve import resolve
 
 DOCUMENTATION = r"""
@@ -16,12 +16,13 @@ short_description: The inventory's model, with defaults, checks and derived valu
 version_added: "0.1.0"
 author: The shaka.platform founders (@shaka-platform)
 description:
-  - Applies the role platform's argument_specs to the inventory's dictionaries, checks the rules across them, and fills in what follows from names.
+  - Applies the roles' argument_specs to the inventory's variables and their dictionaries, checks the rules across them, and fills in what follows
+    from names.
   - Collects every problem instead of stopping at the first. A secret's value is in none of them.
 positional: lock
 options:
   _input:
-    description: The variables of the role platform's entry point C(inventory), with C(hosts), C(names) and C(roles).
+    description: What P(shaka.platform.role_variables#lookup) returns, and C(hosts) (host to its address).
     type: dict
     required: true
   lock:
@@ -61,7 +62,7 @@ def resolve_model(variables: Any, lock: Any) -> dict[str, Any]:
     if not isinstance(variables, Mapping) or not isinstance(lock, Mapping):
         raise AnsibleFilterError("resolve_model takes the variables and what is known of the lock, both dictionaries")
     known = {"bundle_lacks": lock["lacks"], "image_pending": lock["pending"], "lock_flaws": lock["flaws"]}
-    result = resolve({**plain(variables), **plain(known)}, inventory_specs(), plain(lock["images"]))
+    result = resolve({**plain(variables), **plain(known)}, interface(), plain(lock["images"]))
     return {
         "model": result.model,
         "problems": [f"{problem.path}: {problem.text}" for problem in result.problems],

@@ -1,36 +1,33 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What an inventory sets of the roles' variables, and what each role takes."""
+"""What an inventory sets of the roles' variables."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: role_variables
-short_description: The variables of the collection's roles, with what the inventory sets of them
+short_description: The values of the roles' variables, as far as they are set
 version_added: "0.1.0"
 author: The shaka.platform founders (@shaka-platform)
 description:
-  - For each role with argument_specs, its options and the values of all variables that carry its name as prefix, so that
-    a mistake is found before the first role changes anything. The entry point is called C(inventory), so that Ansible does not check the same again
-    at each role's start; C(main) where a role runs without the role platform.
+  - The values of the variables that roles declare in their argument_specs, so that all are checked before the first role changes anything. The entry
+    point is called C(inventory), so that Ansible does not check the same again at each role's start; C(main) where a role runs without the role
+    platform.
   - A value that cannot be known yet, because it needs the server's facts, is left out. It is checked when the role platform runs with them, which is
-    before the first role of the play.
-options:
-  except:
-    description: Roles to leave out.
-    type: list
-    elements: str
-    default: []
+    before the first role of the play. The role platform's own variables, C(platform_*), need none.
+options: {}
 """
 
 EXAMPLES = r"""
-- name: Show what is set of the role host
+- name: Show the packages that the inventory asks for
   ansible.builtin.debug:
-    msg: "{{ lookup('shaka.platform.role_variables').host['values'] }}"
+    msg: "{{ lookup('shaka.platform.role_variables').host_packages }}"
 """
 
 RETURN = r"""
 _list:
-  description: One dictionary, role name to C(options), C(values), and C(unknown), the names whose values cannot be known yet.
+  description:
+    - One dictionary, name to value. C(names) lists the names that begin as a role's variables do and that no role declares, C(awaits_facts) the
+      declared ones whose values cannot be known yet.
   type: list
   elements: dict
 """
@@ -47,19 +44,21 @@ class LookupModule(LookupBase):  # type: ignore[misc]  # ansible-core has no typ
     """See the documentation."""
 
     def run(self, terms: list[str], variables: Mapping[str, Any] | None = None, **kwargs: Any) -> list[Any]:
-        self.set_options(var_options=variables, direct=kwargs)
-        roles = {role: collection.variables_of(role) for role in collection.argument_specs() if role not in self.get_option("except")}
-        return [{role: {"options": options, **self._values(role, variables or {})} for role, options in roles.items()}]
-
-    def _values(self, role: str, variables: Mapping[str, Any]) -> dict[str, Any]:
-        values: dict[str, Any] = {}
+        given = variables or {}
+        interface = collection.interface()
+        values = {name: self._templar.template(given[name]) for name in interface.variables if name in given}
         unknown: list[str] = []
-        defaults = collection.role_variables(self._loader, collection.ROLES / role, "defaults")
-        for name in variables:
-            if name.startswith(f"{role}_"):
+        for role, options in interface.roles.items():
+            for name in options.keys() & given.keys():
                 try:
-                    values[name] = self._templar.template(variables[name])
-                except AnsibleError:
-                    if variables[name] != defaults.get(name):  # a default of the role itself needs no check
-                        unknown.append(name)
-        return {"values": values, "unknown": unknown}
+                    values[name] = self._templar.template(given[name])
+                except AnsibleError:  # it needs the server's facts, or another role's
+                    unknown += [] if self._is_default(role, name, given[name]) else [name]
+        declared = {*interface.variables, *(name for options in interface.roles.values() for name in options)}
+        prefixes = tuple(f"{role}_" for role in (collection.SHARED, *interface.roles))
+        undeclared = [name for name in given if name.startswith(prefixes) and name not in declared]
+        return [{**values, "names": undeclared, "awaits_facts": unknown}]
+
+    def _is_default(self, role: str, name: str, value: Any) -> bool:
+        """Whether a value is the role's own, which needs no check."""
+        return bool(value == collection.role_variables(self._loader, collection.ROLES / role, "defaults").get(name))

@@ -1,12 +1,14 @@
 # Copyright: (c) 2026, The shaka.platform founders
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What all modules share: how a command is run, how many requests run at once, how long to pause between two looks."""
+"""What all modules share: how a command is run, how many requests run at once, how long to pause between two looks, where they keep things."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
+# What the platform keeps on a server: upstreams' manifests, wheels and their venv, and its own records
+STATE = "/var/lib/shaka"
 # A Kubernetes object, or a part of one, that is only read
 Object = Mapping[str, Any]
 # AnsibleModule.run_command: the words of a command (and `data` for its stdin) -> (exit code, stdout, stderr)

@@ -61,7 +61,7 @@ options:
         elements: dict
         default: []
   manifests:
-    description: Paths on the server of upstream's YAML manifests, whose objects belong to the set C(<role>).
+    description: Upstream's YAML manifests, paths below C(/var/lib/shaka) on the server, whose objects belong to the set C(<role>).
     type: list
     elements: path
     default: []
@@ -147,7 +147,7 @@ EXAMPLES = r"""
 
 - name: Ensure cert-manager runs, from its upstream manifest
   shaka.platform.apply_set:
-    manifests: [/var/lib/shaka/manifests/cert-manager.yaml]
+    manifests: [manifests/cert-manager.yaml]
 
 - name: Ensure the environments that left the inventory are gone with their data
   shaka.platform.apply_set:

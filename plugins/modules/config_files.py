@@ -90,7 +90,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.shaka.platform.plugins.module_utils.conventions import Execute
+from ansible_collections.shaka.platform.plugins.module_utils.conventions import STATE, Execute
 from ansible_collections.shaka.platform.plugins.module_utils.server.files import parse_mode, place, write_whole
 from ansible_collections.shaka.platform.plugins.module_utils.server.home import make_parent
 from ansible_collections.shaka.platform.plugins.module_utils.server.ledger import remember
@@ -114,7 +114,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
     },
 }
 # Commands that an interrupted run still owes, one file each.
-OWED = Path("/var/lib/shaka/owed")
+OWED = Path(STATE) / "owed"
 
 
 class FileRefused(Exception):

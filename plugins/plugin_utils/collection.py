@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -45,17 +46,41 @@ def variables_of(role: str) -> Options:
     return dict((entries.get("inventory") or entries.get("main") or {}).get("options") or {})
 
 
-def inventory_specs() -> EntryPoints:
-    """The entry points that describe the inventory's dictionaries, each with the options of every role that has a part in it, and `inventory`."""
-    result: dict[str, dict[str, Any]] = {"inventory": {"options": variables_of(SHARED)}}
+@dataclass(frozen=True)
+class Interface:
+    """What an inventory may say, as the roles declare it.
+
+    - variables: those of the role platform, `platform_*`.
+    - dictionaries: the keys of these that are dictionaries, put together from the parts that roles have in them.
+    - roles: the other roles' own variables.
+    - images: logical names of the images that the roles use.
+    """
+
+    variables: Options
+    dictionaries: Mapping[str, Options]
+    roles: Mapping[str, Options]
+    images: tuple[str, ...]
+
+
+@lru_cache(maxsize=1)
+def interface() -> Interface:
+    """Of all roles; raises ValueError where two describe the same key."""
+    variables = variables_of(SHARED)
+    dictionaries: dict[str, dict[str, Any]] = {}
     for role, entries in argument_specs().items():
-        for name in entries.keys() & {*ITEMS, *variables_of(SHARED)}:
-            options = result.setdefault(name, {"options": {}})["options"]
-            own = entries[name]["options"]
-            if twice := options.keys() & own.keys():
+        for name in entries.keys() & {*ITEMS, *variables}:
+            own, known = entries[name]["options"], dictionaries.setdefault(name, {})
+            if twice := known.keys() & own.keys():
                 raise ValueError(f"{', '.join(twice)} of {name} is described by the role {role} and by another one")
-            options |= own
-    return result
+            known |= own
+    images = [image for role in argument_specs() for image in _images(role)]
+    roles = {role: variables_of(role) for role in argument_specs() if role != SHARED}
+    return Interface(variables, dictionaries, roles, tuple(dict.fromkeys(images)))
+
+
+def _images(role: str) -> list[str]:
+    """What a role lists in its variable `__<role>_images`."""
+    return [image for path in _files(ROLES / role / "vars") for image in (_yaml(path) or {}).get(f"__{role}_images", [])]
 
 
 def role_variables(loader: DataLoader, role: Path, kind: str) -> dict[str, Any]:

@@ -20,8 +20,11 @@ SERVED = {
         ("Namespace", "namespaces", "Cluster"),
         ("ConfigMap", "configmaps", "Namespaced"),
         ("PersistentVolumeClaim", "persistentvolumeclaims", "Namespaced"),
-    ]
+        ("ServiceAccount", "serviceaccounts", "Namespaced"),
+    ],
+    "apps/v1": [("Deployment", "deployments", "Namespaced")],
 }
+PLURALS = {kind: plural for kinds in SERVED.values() for kind, plural, _scope in kinds}
 
 
 class Server:
@@ -40,22 +43,22 @@ class Server:
 
     def request(self, method: str, path: str, query: Any = None, body: Any = None, headers: Any = None) -> Any:
         if path in ("/api", "/apis"):
-            resources = [{"resource": p, "responseKind": {"kind": k}, "scope": s, "verbs": VERBS} for k, p, s in SERVED["v1"]]
-            return {"items": [{"metadata": {"name": ""}, "versions": [{"version": "v1", "resources": resources}]}] if path == "/api" else []}
+            served = {version: kinds for version, kinds in SERVED.items() if ("/" in version) == (path == "/apis")}
+            return {"items": [discovered(version, kinds) for version, kinds in served.items()]}
         if method == "DELETE":
             self.log.append(f"DELETE {path}")
             return self.objects.pop(path)
         raise AssertionError(f"{method} {path}")
 
     def get(self, path: str, query: Mapping[str, str] | None = None, headers: Any = None) -> Any:
-        if query or path.rpartition("/")[2] in [plural for _kind, plural, _scope in SERVED["v1"]]:
+        if query or path.rpartition("/")[2] in PLURALS.values():
             selected = (query or {}).get("labelSelector", "")
             self.lists.append(path.rpartition("/")[2])
             plural, labels = path.rpartition("/")[2], dict(pair.split("=") for pair in selected.split(",") if pair)
             matching = [
                 o
                 for p, o in self.objects.items()
-                if f"/{plural}/" in p and p.count("/") in (4, 6) and labels.items() <= o["metadata"].get("labels", {}).items()
+                if f"/{plural}/" in p and p.startswith(path.rpartition("/")[0]) and labels.items() <= o["metadata"].get("labels", {}).items()
             ]
             return {"items": copy.deepcopy([o for o in matching if p_plural(o) == plural])}
         if self.looks_left.get(path) is not None:
@@ -71,7 +74,7 @@ class Server:
         if self.conflicts:
             self.conflicts -= 1
             raise ApiError(409, {"message": "the object has been modified"})
-        if len(spaces) == 7 and f"/api/v1/namespaces/{spaces[4]}" not in self.objects:
+        if len(spaces) == 7 and spaces[1] == "api" and f"/api/v1/namespaces/{spaces[4]}" not in self.objects:
             raise ApiError(404, {"message": f'namespaces "{spaces[4]}" not found'})
         self.version += 1
         stored = copy.deepcopy(obj)
@@ -85,8 +88,15 @@ class Server:
         return copy.deepcopy(stored)
 
 
+def discovered(version: str, kinds: list[tuple[str, str, str]]) -> dict[str, Any]:
+    """An API group of one version, as the aggregated discovery lists it."""
+    resources = [{"resource": plural, "responseKind": {"kind": kind}, "scope": scope, "verbs": VERBS} for kind, plural, scope in kinds]
+    group, _slash, number = version.rpartition("/")
+    return {"metadata": {"name": group}, "versions": [{"version": number, "resources": resources}]}
+
+
 def p_plural(obj: dict[str, Any]) -> str:
-    return {kind: plural for kind, plural, _scope in SERVED["v1"]}[obj["kind"]]
+    return PLURALS[obj["kind"]]
 
 
 @pytest.fixture
@@ -204,6 +214,28 @@ def test_what_is_no_longer_rendered_is_pruned_but_not_volumes_and_namespaces(ser
     named_ones = actions(applier.run(params({"r.prod": PROD}, delete=whole), False, False))
     assert named_ones["PersistentVolumeClaim dev/v"] == named_ones["Namespace /dev"] == "pruned"
     assert set(server.objects) == {"/api/v1/namespaces/prod", "/api/v1/namespaces/prod/configmaps/a"}
+
+
+def test_an_account_moves_to_another_role_without_a_moment_in_which_no_pod_could_start(server: Server) -> None:
+    """As a server's accounts do that were made by the role tenancy and are the workload's own by now."""
+    account, namespace = named("ServiceAccount", "app", "dev"), named("Namespace", "dev")
+    app = {**named("Deployment", "app", "dev", spec={"template": {"spec": {"serviceAccountName": "app"}}}), "apiVersion": "apps/v1"}
+    applier.run(params({"tenancy.dev": [namespace, account]}, role="tenancy", wait=False), False, False)
+    applier.run(params({"app.dev": [app]}, role="app", wait=False), False, False)
+    server.log.clear()
+
+    without = applier.run(params({"tenancy.dev": [namespace]}, role="tenancy", wait=False), False, False)
+    assert actions(without)["ServiceAccount dev/app"] == "kept" and not without["changed"]
+    assert "ServiceAccount dev/app is kept as long as a workload runs as it" in without["notes"]
+    moved = applier.run(params({"app.dev": [app, account]}, role="app", wait=False), False, False)
+    assert actions(moved) == {"ServiceAccount dev/app": "changed", "Deployment dev/app": "unchanged"}
+    for role, objects in (("tenancy", [namespace]), ("app", [app, account])):
+        again = applier.run(params({f"{role}.dev": objects}, role=role, wait=False), False, False)
+        assert not again["changed"] and "kept" not in actions(again).values()
+    assert not any(line.startswith("DELETE") for line in server.log)
+
+    gone = applier.run(params({"app.dev": []}, role="app", wait=False), False, False)
+    assert actions(gone) == {"ServiceAccount dev/app": "pruned", "Deployment dev/app": "pruned"}
 
 
 def test_a_narrowed_run_prunes_only_what_it_rendered(server: Server) -> None:

@@ -147,11 +147,18 @@ LOCK = {
 def test_files_come_from_the_bundle_or_their_public_source() -> None:
     places: list[dict[str, Any]] = [
         {"match": "bin/k3s", "dest": "/usr/local/bin/k3s", "mode": "0755", "links": ["kubectl"]},
-        {"match": "manifests/*", "dest": "/m/"},
+        {"match": "manifests/*"},
     ]
     assert resolve_artifacts(LOCK, places, "/bundle/", "x86_64") == [
         {"name": "k3s", "dest": "/usr/local/bin/k3s", "sha256": SUM, "mode": "0755", "links": ["kubectl"], "src": "/bundle/bin/k3s"},
-        {"name": "crds", "dest": "/m/crds.yaml", "sha256": SUM, "mode": "0644", "links": [], "src": "/bundle/manifests/crds.yaml"},
+        {
+            "name": "crds",
+            "dest": "/var/lib/shaka/manifests/crds.yaml",
+            "sha256": SUM,
+            "mode": "0644",
+            "links": [],
+            "src": "/bundle/manifests/crds.yaml",
+        },
     ]
     assert [file["url"] for file in resolve_artifacts(LOCK, places, "", "x86_64")] == ["https://k3s.example/k3s", "https://crds.example"]
 

@@ -9,16 +9,17 @@ from typing import Any
 import pytest
 import yaml
 from ansible_collections.shaka.platform.plugins.modules import host_preflight
-from ansible_collections.shaka.platform.plugins.plugin_utils.model.host import NEEDED, RULES, host_problems
+from ansible_collections.shaka.platform.plugins.plugin_utils.model.host import RULES, host_problems
 
 ROLE = Path(__file__).parents[2] / "roles/host"
 DEFAULTS: dict[str, Any] = {**yaml.safe_load((ROLE / "defaults/main.yml").read_text()), "host_ssh_port": 22}
+NEEDED: dict[str, str] = yaml.safe_load((ROLE / "vars/main/kernel.yml").read_text())["__host_sysctl_needed"]
 SYSTEMS: dict[str, Any] = yaml.safe_load((ROLE / "vars/main/systems.yml").read_text())
 PUBLIC_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGb0Zr1vT5o3v0m2uYxT9p9nq1c0Yw2m3k4l5n6p7q8r me@home"
 
 
 def problems(system: str = "Debian 12", **values: Any) -> list[str]:
-    return list(host_problems(system, list(SYSTEMS["__host_systems"]), {**DEFAULTS, **values}))
+    return list(host_problems(system, list(SYSTEMS["__host_systems"]), {**DEFAULTS, **values}, NEEDED))
 
 
 def test_the_defaults_are_fine_on_each_supported_system() -> None:
@@ -82,9 +83,10 @@ def test_an_operator_with_a_key_is_fine() -> None:
     assert problems(**operator, host_sshd_root_login="no", host_firewall_ssh_sources=["192.0.2.0/24", "2001:db8::/32", "198.51.100.7"]) == []
 
 
-def test_what_kubernetes_needs_is_what_the_role_sets() -> None:
-    kernel = yaml.safe_load((ROLE / "vars/main/kernel.yml").read_text())
-    assert kernel["__host_sysctl_needed"] == NEEDED
+def test_what_kubernetes_needs_cannot_be_changed() -> None:
+    for name, value in NEEDED.items():
+        assert problems(host_sysctl={name: value}) == []
+        assert problems(host_sysctl={name: "7"}) == [f"host_sysctl.{name}: '7', but Kubernetes needs {value}; leave it out"]
 
 
 def chain(family: str, table: str, name: str, **more: str) -> dict[str, Any]:

@@ -9,6 +9,9 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible_collections.shaka.platform.plugins.plugin_utils.collection import ITEMS, interface
+from ansible_collections.shaka.platform.plugins.plugin_utils.model.problems import Problems
+from ansible_collections.shaka.platform.plugins.plugin_utils.model.schema import check, complete
 
 from tests.variables import PAGE, page
 
@@ -91,12 +94,6 @@ def test_no_template_and_no_other_role_reads_what_a_role_keeps_to_itself() -> No
         assert not registered & set(re.findall(r"\w+", path.read_text())), path
 
 
-def test_the_model_is_given_every_variable() -> None:
-    text = (ROLES / "platform/vars/main.yml").read_text()
-    given = set(re.findall(r"^  (platform_\w+):", text, re.MULTILINE))
-    assert given == set(options("platform"))
-
-
 def test_the_page_of_variables_is_current() -> None:
     assert PAGE.read_text() == page(), "run: python3 -m tests.variables"
 
@@ -107,3 +104,20 @@ def test_no_fact_overwrites_a_variable_of_the_inventory() -> None:
         for task in yaml.safe_load(file.read_text()) or []:
             facts = set(task.get("ansible.builtin.set_fact") or {})
             assert not facts & {name for role in WITH_SPECS for name in options(role)}, file
+
+
+@pytest.mark.parametrize("role", sorted(path.name for path in ROLES.iterdir()))
+def test_every_role_says_what_it_makes_and_its_example_is_right(role: str) -> None:
+    text = (ROLES / role / "README.md").read_text()
+    assert text.startswith(f"# {role}\n") and "**Makes**" in text and "**Needs**" in text
+    for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL):
+        given = yaml.safe_load(block)
+        problems, dictionaries = Problems(), interface().dictionaries
+        described = {name: option for each in WITH_SPECS for name, option in options(each).items()}
+        check(given, described, problems)
+        for name in given.keys() & dictionaries.keys():
+            complete(given[name], dictionaries[name], name, problems)
+        for entry, variable in ITEMS.items():
+            for name, item in (given.get(variable) or {}).items():
+                complete(item, dictionaries[entry], f"{variable}.{name}", problems)
+        assert problems == []

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from ansible_collections.shaka.platform.plugins.plugin_utils import collection
 from ansible_collections.shaka.platform.plugins.plugin_utils.model import rules
-from ansible_collections.shaka.platform.plugins.plugin_utils.model.resolve import IMAGES, Resolution, resolve
+from ansible_collections.shaka.platform.plugins.plugin_utils.model.resolve import Resolution, resolve
 
 ROOT = Path(__file__).parents[2]
-SPECS = collection.inventory_specs()
-LOCK = {name: {"reference": f"registry.test/{name}:1"} for name in IMAGES}
+INTERFACE = collection.interface()
+LOCK = {name: {"reference": f"registry.test/{name}:1"} for name in INTERFACE.images}
 
 
 def secret(seed: str) -> str:
@@ -66,7 +66,7 @@ def change(path: str, value: Any) -> dict[str, Any]:
 
 
 def run(data: dict[str, Any]) -> Resolution:
-    return resolve(data, SPECS, LOCK)
+    return resolve(data, INTERFACE, LOCK)
 
 
 def test_complete_inventory_has_no_problems() -> None:
@@ -113,8 +113,7 @@ def test_only_narrows_and_says_so() -> None:
 
 
 def test_values_that_wait_for_the_servers_facts_are_named() -> None:
-    interface = {"options": {}, "values": {}, "unknown": ["host_updates_delay"]}
-    assert run({**inventory(), "roles": {"host": interface}}).model["awaits_facts"] == ["host_updates_delay"]
+    assert run({**inventory(), "awaits_facts": ["host_updates_delay"]}).model["awaits_facts"] == ["host_updates_delay"]
     assert run(inventory()).model["awaits_facts"] == []
 
 
@@ -243,7 +242,7 @@ def test_every_problem_at_once_and_no_traceback_of_an_empty_inventory() -> None:
 
 
 @pytest.mark.parametrize("value", [None, [], "text", 3])
-@pytest.mark.parametrize("name", [name for name, option in SPECS["inventory"]["options"].items() if option["type"] == "dict"])
+@pytest.mark.parametrize("name", [name for name, option in INTERFACE.variables.items() if option["type"] == "dict"])
 def test_another_shape_is_no_traceback(name: str, value: Any) -> None:
     run({**inventory(), name: value})
 
@@ -281,11 +280,11 @@ def test_the_model_holds_no_secret() -> None:
 
 def test_missing_image_is_a_problem_unless_a_bundle_will_bring_it() -> None:
     lock = {name: image for name, image in LOCK.items() if name not in ("api", "backup")}
-    paths = {problem.path for problem in resolve(inventory(), SPECS, lock).problems}
+    paths = {problem.path for problem in resolve(inventory(), INTERFACE, lock).problems}
     assert paths == {"platform_image_overrides.backup", f"{ENV}.dev.api.image", f"{ENV}.prod.api.image"}
     awaited = {**inventory(), "image_pending": True}
-    assert {problem.path for problem in resolve(awaited, SPECS, lock).problems} == {"platform_bundle"}
-    pending = resolve({**awaited, "platform_preflight_only": True}, SPECS, lock)
+    assert {problem.path for problem in resolve(awaited, INTERFACE, lock).problems} == {"platform_bundle"}
+    pending = resolve({**awaited, "platform_preflight_only": True}, INTERFACE, lock)
     assert pending.problems == []
     assert {"api", "backup"} <= set(pending.model["images"])
 
@@ -335,17 +334,16 @@ def test_a_pool_is_what_the_application_connects_to_and_takes_what_postgres_has_
     assert prod["config"]["DB_HOST"] == "pgbouncer-prod.acme-prod.svc.cluster.local"
     assert dev["config"]["DB_HOST"] == "postgres-dev.acme-dev.svc.cluster.local"
     assert prod["postgres"]["pgbouncer"]["pool_size"] == 10, "two databases, and two pods while it rolls out, in 50 connections less ten"
-    assert "pgbouncer" in prod["accounts"] and "pgbouncer" not in dev["accounts"]
     data[ENV]["prod"]["quota"] = {"pods": 6}
     assert [problem.path for problem in run(data).problems] == [f"{ENV}.prod.quota.pods"]
 
 
 def test_an_image_that_nothing_uses_may_be_missing() -> None:
     lock = {name: image for name, image in LOCK.items() if name != "pgbouncer"}
-    assert resolve(inventory(), SPECS, lock).problems == []
+    assert resolve(inventory(), INTERFACE, lock).problems == []
     data = change(f"{ENV}/prod/postgres", {"pgbouncer": {"enabled": True}})
     data["platform_secrets"]["prod"]["PGBOUNCER_PASSWORD"] = secret("pool")
-    assert [problem.path for problem in resolve(data, SPECS, lock).problems] == ["platform_image_overrides.pgbouncer"]
+    assert [problem.path for problem in resolve(data, INTERFACE, lock).problems] == ["platform_image_overrides.pgbouncer"]
 
 
 def test_the_api_rolls_for_what_its_pods_read_and_for_nothing_else() -> None:
@@ -409,12 +407,6 @@ def test_an_ingress_from_elsewhere_is_the_environment_s_alone() -> None:
     assert not result.problems, result.message()
     assert [rule["namespace"] for rule in result.model["environments"]["prod"]["ingress"]] == ["kube-system", ""]
     assert all(space["reaches"] == [] for space in result.model["namespaces"].values())
-
-
-def test_each_workload_has_an_account_of_its_own() -> None:
-    model = run(grants()).model
-    assert model["environments"]["prod"]["accounts"] == ["acme-api", "postgres", "postgres-backup"]
-    assert model["namespaces"]["shared"]["accounts"] == ["redis"] and model["namespaces"]["monitoring"]["accounts"] == []
 
 
 def test_quotas_may_be_named_as_people_do() -> None:

@@ -9,7 +9,7 @@ from ansible_collections.shaka.platform.plugins.action.survey_sets import truste
 from ansible_collections.shaka.platform.plugins.module_utils.engine import applier, survey
 from ansible_collections.shaka.platform.plugins.module_utils.engine.client import Unreachable
 from ansible_collections.shaka.platform.plugins.plugin_utils.plan.request import digest_of
-from test_apply_set_run import DEV, PROD, Server, named, params, server
+from test_apply_set_run import DEV, PLURALS, PROD, Server, named, params, server
 
 __all__ = ["server"]  # the fixture
 A, B = params({"a.dev": DEV}, role="a"), params({"b.prod": PROD}, role="b")
@@ -62,7 +62,7 @@ def test_each_kind_is_read_once_for_all_roles(server: Server) -> None:
         applier.run(request, False, False)
     server.lists.clear()
     look(A, B)
-    assert sorted(server.lists) == ["configmaps", "namespaces", "persistentvolumeclaims"]
+    assert sorted(server.lists) == sorted(PLURALS.values())
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.shaka.platform.plugins.plugin_utils.collection import inventory_specs
+from ansible_collections.shaka.platform.plugins.plugin_utils.collection import interface
 from ansible_collections.shaka.platform.plugins.plugin_utils.model.resolve import resolve
 from conftest import ROOT, Server
 from connections import NODE, Client, Target, expected
@@ -102,7 +102,7 @@ def model_of(server: Server) -> dict[str, Any]:
     inventory = yaml.safe_load((ROOT / "inventories/sandbox/group_vars/all/platform.yml").read_text())
     redis = inventory["platform_redis"].get("namespace", "shared")
     address, _colon, port = server.lab["s3"]["endpoint"].removeprefix("http://").partition(":")
-    return {**resolve(inventory, inventory_specs(), {}).model, "redis_namespace": redis, "s3": (address, int(port))}
+    return {**resolve(inventory, interface(), {}).model, "redis_namespace": redis, "s3": (address, int(port))}
 
 
 def processes(server: Server, pods: Mapping[str, Any], spaces: Mapping[str, str]) -> dict[Client, int]:

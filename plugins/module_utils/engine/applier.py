@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -15,11 +15,11 @@ from .change import Change
 from .client import RETRIED, Api, ApiError, Unreachable, segment
 from .compose import compose
 from .discovery import Discovery, discover
-from .identity import SET, describe
+from .identity import SET, Key, describe
 from .item import Item, Plan, Refused
 from .ordering import CUSTOM
 from .present import Listed, Reader, locate, read_present, refusals, unserved
-from .pruning import left_over, reference, unnamed, why_kept
+from .pruning import WORKLOADS, account_of, left_over, reference, unnamed, why_kept
 from .readiness import lack
 from .references import Scrubber
 from .results import result
@@ -149,7 +149,8 @@ class Applier:
         delete, wanted = self.params["delete"], {item.key for item in self.plan.items}
         going = [key for key in listed if key.kind == "Namespace" and key not in wanted and reference(key) in delete]
         held = {key.name: names for key in going if (names := unnamed(self._claims(key.name), delete))}
-        for key, action in left_over((obj for obj, _resource in listed.values()), wanted, self.params, held).items():
+        found = left_over((obj for obj, _resource in listed.values()), wanted, self.params, held)
+        for key, action in (found | dict.fromkeys(self._in_use(found), "kept")).items():
             obj, resource = listed[key]
             self.extra.append(Item(obj["metadata"]["labels"].get(SET, ""), obj, resource=resource, before=obj, action=action))
             if action == "kept" and (note := why_kept(key, held)):
@@ -159,6 +160,17 @@ class Applier:
         for number in sorted({item.rank for item in self.extra}, reverse=True):
             list(self.pool.map(self._delete, [item for item in self.extra if item.rank == number and item.action == "pruned"]))
         return [item.error for item in self.extra if item.error]
+
+    def _in_use(self, found: Mapping[Key, str]) -> Iterator[Key]:
+        """The accounts to be pruned that a workload which stays runs as: without one no pod of it could start, until its role applies it anew."""
+        accounts = [key for key, action in found.items() if key.kind == "ServiceAccount" and action == "pruned"]
+        going = {(key.namespace, key.name, f"{key.kind.lower()}s") for key, action in found.items() if action == "pruned"}
+        used = set()
+        for namespace in {key.namespace for key in accounts}:
+            for group, plural in WORKLOADS:
+                items = (self.api.get(f"{group}/namespaces/{segment(namespace)}/{plural}") or {}).get("items") or []
+                used |= {(namespace, account_of(each)) for each in items if (namespace, each["metadata"]["name"], plural) not in going}
+        yield from (key for key in accounts if (key.namespace, key.name) in used)
 
     def _claims(self, namespace: str) -> list[dict[str, Any]]:
         return (self.api.get(f"/api/v1/namespaces/{segment(namespace)}/persistentvolumeclaims") or {}).get("items") or []

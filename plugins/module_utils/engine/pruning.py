@@ -18,6 +18,8 @@ GUARDED = {
 # A namespace that is kept also keeps the objects that protect it, because workloads may still run in it. (Without ours, Kubernetes would make a
 # ServiceAccount `default` whose pods get tokens.)
 SHIELDS = ("NetworkPolicy", "ResourceQuota", "LimitRange", "ServiceAccount/default")
+# What makes pods: the path before and after the namespace. Its pods run as one account.
+WORKLOADS = (("/apis/apps/v1", "deployments"), ("/apis/apps/v1", "statefulsets"), ("/apis/apps/v1", "daemonsets"), ("/apis/batch/v1", "cronjobs"))
 RULE = "must be persistentvolumeclaims/NAMESPACE/NAME, namespaces/NAME or customresourcedefinitions/NAME"
 FORM = re.compile(r"(?:namespaces|customresourcedefinitions)/[^/\s]+|persistentvolumeclaims/[^/\s]+/[^/\s]+")
 
@@ -56,6 +58,13 @@ def left_over(listed: Iterable[dict[str, Any]], wanted: Collection[Key], params:
     return {key: "kept" if _shields(key) and key.namespace in namespaces else action for key, action in result.items()}
 
 
+def account_of(workload: Mapping[str, Any]) -> str:
+    """The ServiceAccount that the pods of a workload run as."""
+    spec = workload.get("spec") or {}
+    template = ((spec.get("jobTemplate") or {}).get("spec") or spec).get("template") or {}
+    return str((template.get("spec") or {}).get("serviceAccountName") or "default")
+
+
 def _shields(key: Key) -> bool:
     return key.kind in SHIELDS or f"{key.kind}/{key.name}" in SHIELDS
 
@@ -64,4 +73,6 @@ def why_kept(key: Key, held: Mapping[str, list[str]]) -> str:
     """What to name so that a kept object is deleted; empty for one that is deleted with its namespace."""
     if key.kind == "Namespace" and held.get(key.name):
         return f"{key} is kept for its volumes: name {', '.join(held[key.name])} in platform_delete as well"
+    if key.kind == "ServiceAccount" and not _shields(key):
+        return f"{key} is kept as long as a workload runs as it"
     return f"{key} is no longer wanted and kept: name {reference(key)} in platform_delete to delete it" if reference(key) else ""

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.shaka.platform.plugins.module_utils.conventions import Execute
+from ansible_collections.shaka.platform.plugins.module_utils.conventions import STATE, Execute
 from ansible_collections.shaka.platform.plugins.module_utils.server.access import AccessError, File, Part, must
 from ansible_collections.shaka.platform.plugins.module_utils.server.files import place, write_whole
 
-KEEP = Path("/var/lib/shaka/rollback")
+KEEP = Path(STATE) / "rollback"
 TIMER = "shaka-access-rollback"
 UNDO = "undo.sh"
 

@@ -14,7 +14,9 @@ import stat
 from pathlib import Path
 from typing import Any
 
-LEDGER = Path("/var/lib/shaka/manifest.json")
+from ansible_collections.shaka.platform.plugins.module_utils.conventions import STATE
+
+LEDGER = Path(STATE) / "manifest.json"
 # Elsewhere (/var/lib/shaka, /var/lib/rancher, /etc/rancher, /run) whole directories belong to the platform.
 SHARED = ("/etc/", "/usr/local/", "/home/", "/root/")
 OWN = ("/etc/rancher/", "/etc/shaka/")

@@ -14,12 +14,11 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ansible_collections.shaka.platform.plugins.module_utils.conventions import Execute
+from ansible_collections.shaka.platform.plugins.module_utils.conventions import STATE, Execute
 from ansible_collections.shaka.platform.plugins.module_utils.server import ledger, traces
 
 Before = dict[str, Any]  # path -> what was there before
 GRACE = 15.0  # seconds that databases have to end by themselves
-STATE = "/var/lib/shaka"
 MOUNTED = Path("/proc/self/mounts")
 FIREWALL = "shaka-firewall.service"
 UNITS = ("k3s.service", FIREWALL)

@@ -10,7 +10,7 @@ from typing import Any
 from ansible_collections.shaka.platform.plugins.module_utils.quantities import QuantityError, parse_cpu, parse_memory
 from ansible_collections.shaka.platform.plugins.plugin_utils.model import postgres_settings, rules
 from ansible_collections.shaka.platform.plugins.plugin_utils.model.problems import Problems
-from ansible_collections.shaka.platform.plugins.plugin_utils.model.sizes import check_sizes, check_storage
+from ansible_collections.shaka.platform.plugins.plugin_utils.model.sizes import check_storage
 
 OWNER_SECRET = "DB_OWNER_PASSWORD"
 POOLER_SECRET = "PGBOUNCER_PASSWORD"
@@ -72,12 +72,11 @@ def _check_pool(postgres: Mapping[str, Any], path: str, problems: Problems) -> N
             problems.add(f"{path.rpartition('.')[0]}.{name}", "is the pool's own role; name another", postgres[name])
 
 
-def check_redis(redis: dict[str, Any], path: str, limit_range: Mapping[str, Any], problems: Problems) -> None:
+def check_redis(redis: dict[str, Any], path: str, problems: Problems) -> None:
     """Checks the additional commands of its user and, for a dedicated Redis, the sizes."""
     for command in redis["allow"]:
         problems.check(f"{path}.allow", _command(command), command)
     if redis["dedicated"]:
-        check_sizes(redis, path, problems, limit_range)
         check_redis_sizes(redis, path, problems)
 
 

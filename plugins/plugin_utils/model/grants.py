@@ -83,20 +83,16 @@ def _other_side(item: Mapping[str, Any], server: Mapping[str, Any]) -> Raw:
     return {"namespace": server["namespace"], "clients": item["clients"], "pods": item["pods"], "ports": item["ports"], "protocol": item["protocol"]}
 
 
-def settle(spaces: Spaces, problems: Problems, platform: str, redis: str) -> None:
+def settle(spaces: Spaces, problems: Problems) -> None:
     """Check each namespace (by its path in the inventory) and fill in what follows.
 
     - `ingress[].namespace`: the name that Kubernetes knows.
     - `reaches`: the egress that belongs to each ingress naming a namespace of the platform.
-    - `accounts`: the ServiceAccounts of the workloads that run there.
     """
     by_name = {str(space["name"]): space for space in spaces.values()}
     for path, space in spaces.items():
         _check_space(space, path, problems)
         space["reaches"] = []
-        space["accounts"] = [f"{platform}-api", "postgres", "postgres-backup"] if "postgres" in space else []
-        space["accounts"] += ["pgbouncer"] if space.get("postgres", {}).get("pgbouncer", {}).get("enabled") else []
-        space["accounts"] += ["redis"] if space["name"] == redis or space.get("redis", {}).get("dedicated") else []
     for space in spaces.values():
         for item in space["ingress"]:
             client = by_name.get(item["namespace"])

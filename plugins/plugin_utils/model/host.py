@@ -12,11 +12,6 @@ from typing import Any
 KEY = re.compile(
     r"(ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp(256|384|521)|sk-(ssh-ed25519|ecdsa-sha2-nistp256)@openssh\.com) [A-Za-z0-9+/]{40,}={0,2}( [^\n]*)?"
 )
-# Settings whose change stops Kubernetes: pods get no network, or the kubelet does not start.
-NEEDED = {
-    "vm.panic_on_oom": "0", "vm.overcommit_memory": "1", "kernel.panic": "10", "kernel.panic_on_oops": "1",
-    "net.ipv4.ip_forward": "1", "net.bridge.bridge-nf-call-iptables": "1",
-}  # fmt: skip
 
 
 def matches(pattern: str) -> Callable[[Any], bool]:
@@ -72,12 +67,13 @@ SYSTEM_ACCOUNTS = frozenset(
 )
 
 
-def host_problems(system: str, supported: Sequence[str], values: Mapping[str, Any]) -> Iterator[str]:
+def host_problems(system: str, supported: Sequence[str], values: Mapping[str, Any], needed: Mapping[str, str]) -> Iterator[str]:
     """Why the role cannot run on this server or with these values: each problem names the variable, its value and the rule.
 
     :arg system: distribution and release of the server, as in `supported`.
     :arg supported: the systems that the role is made for.
     :arg values: the role's public variables.
+    :arg needed: kernel settings whose change stops Kubernetes: pods get no network, or the kubelet does not start.
     """
     if system not in supported:
         known = ", ".join(supported)
@@ -87,15 +83,15 @@ def host_problems(system: str, supported: Sequence[str], values: Mapping[str, An
         for item in value if isinstance(value, list) else [value]:
             if item is not None and not test(item):
                 yield f"{name}: {item!r} is not {rule}"
-    yield from _between_values(values)
+    yield from _between_values(values, needed)
 
 
-def _between_values(values: Mapping[str, Any]) -> Iterator[str]:
+def _between_values(values: Mapping[str, Any], needed: Mapping[str, str]) -> Iterator[str]:
     for name, value in (values.get("host_sysctl") or {}).items():
         if not re.fullmatch(r"[a-z0-9_]+(\.[A-Za-z0-9_-]+)+", str(name)):
             yield f"host_sysctl.{name}: is not a setting's name, such as net.core.somaxconn"
-        elif name in NEEDED and str(value) != NEEDED[name]:
-            yield f"host_sysctl.{name}: {value!r}, but Kubernetes needs {NEEDED[name]}; leave it out"
+        elif name in needed and str(value) != needed[name]:
+            yield f"host_sysctl.{name}: {value!r}, but Kubernetes needs {needed[name]}; leave it out"
     operator = values.get("host_operator_name")
     if operator in SYSTEM_ACCOUNTS:
         yield f"host_operator_name: {operator!r} is an account or group of the system; choose another name"

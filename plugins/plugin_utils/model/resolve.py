@@ -9,13 +9,14 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.shaka.platform.plugins.module_utils.engine.pruning import RULE, malformed
 from ansible_collections.shaka.platform.plugins.module_utils.quantities import format_resource
+from ansible_collections.shaka.platform.plugins.plugin_utils.collection import Interface
 from ansible_collections.shaka.platform.plugins.plugin_utils.model import (
     application,
     credentials,
@@ -27,15 +28,19 @@ from ansible_collections.shaka.platform.plugins.plugin_utils.model import (
     schema,
 )
 from ansible_collections.shaka.platform.plugins.plugin_utils.model.problems import Problem, Problems, nearest
-from ansible_collections.shaka.platform.plugins.plugin_utils.model.sizes import amounts, check_quota, check_sizes, check_space, check_storage
+from ansible_collections.shaka.platform.plugins.plugin_utils.model.sizes import (
+    JOBS,
+    amounts,
+    check_quota,
+    check_sizes,
+    check_space,
+    check_storage,
+    sized,
+    sized_by_roles,
+)
 
 Raw = dict[str, Any]
-Specs = Mapping[str, Mapping[str, Any]]
-
-IMAGES = [
-    "postgres", "pgbouncer", "redis", "traefik", "cert_manager_controller", "cert_manager_webhook", "cert_manager_cainjector", "acmesolver", "api",
-    "backup",
-]  # fmt: skip
+LimitRange = dict[str, Raw]
 
 
 @dataclass
@@ -70,8 +75,8 @@ def _check_space(space: Raw, path: str, nets: Mapping[str, list[networks.Network
 # --- one environment ------------------------------------------------------------------------------------------------------------------------
 
 
-def _environment(name: str, env: Raw, raw: Raw, own_image: bool, nets: Mapping[str, list[networks.Network]], problems: Problems) -> Raw:
-    """Check the environment, and fill in what depends on its name."""
+def _environment(name: str, env: Raw, raw: Raw, own_image: bool, nets: Mapping[str, list[networks.Network]], problems: Problems) -> LimitRange:
+    """Check the environment, and fill in what depends on its name; returns its LimitRange in numbers."""
     path = f"platform_environments.{name}"
     platform = raw["platform_name"]
     env["name"] = name
@@ -92,12 +97,7 @@ def _environment(name: str, env: Raw, raw: Raw, own_image: bool, nets: Mapping[s
 
     _check_name(name, path, problems)
     limit_range = _check_space(env, path, nets, problems)
-    for part in ("postgres", "api"):
-        check_sizes(env[part], f"{path}.{part}", problems, limit_range)
-    if postgres["pgbouncer"]["enabled"]:
-        check_sizes(postgres["pgbouncer"], f"{path}.postgres.pgbouncer", problems, limit_range)
     check_storage(postgres, f"{path}.postgres", problems)
-    check_quota(env, path, problems)
     problems.check(f"{path}.postgres.database", rules.database(postgres["database"]), postgres["database"])
     if postgres["user"] != postgres["database"] or rules.database(postgres["database"]) is None:
         problems.check(f"{path}.postgres.user", rules.role(postgres["user"]), postgres["user"])
@@ -106,7 +106,7 @@ def _environment(name: str, env: Raw, raw: Raw, own_image: bool, nets: Mapping[s
     problems.check(f"{path}.redis.user", rules.redis_user(redis["user"]), redis["user"])
     problems.check(f"{path}.redis.prefix", rules.redis_prefix(redis["prefix"]), redis["prefix"])
     data_layer.check_postgres(postgres, platform, f"{path}.postgres", problems)
-    data_layer.check_redis(redis, f"{path}.redis", limit_range, problems)
+    data_layer.check_redis(redis, f"{path}.redis", problems)
     if api["replicas"] < 1:
         problems.add(f"{path}.api.replicas", "must be at least 1; leave the environment out to have none", api["replicas"])
     if not 0 < api["port"] < 65536:
@@ -130,7 +130,7 @@ def _environment(name: str, env: Raw, raw: Raw, own_image: bool, nets: Mapping[s
     if not any(backup["keep"].values()):
         problems.add(f"{path}.backup.keep", "keeps nothing; at least one of daily, weekly and monthly is more than 0")
     _config(env, path, problems)
-    return env
+    return limit_range
 
 
 def _check_name(name: str, path: str, problems: Problems) -> None:
@@ -237,7 +237,7 @@ def _check_redis(redis: Raw, namespaces: Mapping[str, Raw], limit_ranges: Mappin
         problems.add(
             "platform_redis.namespace", f"is not one of platform_namespaces; {nearest(redis['namespace'], list(namespaces))}", redis["namespace"]
         )
-    check_sizes(redis, "platform_redis", problems, limit_ranges.get(redis["namespace"]))
+    check_sizes(redis, "platform_redis.", problems, limit_ranges.get(redis["namespace"]))
     data_layer.check_redis_sizes(redis, "platform_redis", problems)
 
 
@@ -256,16 +256,16 @@ def _check_edges(raw: Raw, acme: Raw, s3: Raw, with_backup: bool, problems: Prob
         problems.check("platform_backup_recipient", rules.age_recipient(recipient), None if rules.is_age_identity(recipient) else recipient)
 
 
-def _images(known: Collection[str], raw: Raw, problems: Problems) -> list[str]:
-    """The images that the platform uses. Each is the lock's or the inventory's, unless a bundle that is still to be made will bring it."""
+def _images(names: Collection[str], known: Collection[str], raw: Raw, problems: Problems) -> list[str]:
+    """Those of the platform's images that this inventory uses. Each is the lock's or the inventory's, or a bundle that is still to be made has it."""
     overrides = raw["platform_image_overrides"]
     for name, reference in overrides.items():
-        if name not in IMAGES:
-            problems.add(f"platform_image_overrides.{name}", f"is not an image of the platform; {nearest(name, IMAGES)}")
+        if name not in names:
+            problems.add(f"platform_image_overrides.{name}", f"is not an image of the platform; {nearest(name, names)}")
         problems.check(f"platform_image_overrides.{name}", rules.image(str(reference)), reference)
     environments = [env for env in raw["platform_environments"].values() if isinstance(env, Mapping)]
     pooled = any(data_layer.POOLER_SECRET in data_layer.own_secrets(env.get("postgres") or {}) for env in environments)
-    used = [name for name in IMAGES if name != "pgbouncer" or pooled]
+    used = [name for name in names if name != "pgbouncer" or pooled]
     for name in used:
         # without an image called api, each environment needs one of its own
         if name != "api" and name not in known and name not in overrides and not raw.get("image_pending"):
@@ -299,18 +299,14 @@ def _with_profile(raw: Raw, problems: Problems) -> Raw:
     return {**raw, **{f"platform_{part}": merge(raw[f"platform_{part}"], value) for part, value in over.items()}}
 
 
-def _check_roles(roles: Mapping[str, Any], problems: Problems) -> Mapping[str, Any]:
-    """Check the other roles' variables that the inventory sets; returns K3s's configuration, which decides the networks."""
-    for role, interface in roles.items():
-        options, values = interface["options"], interface["values"]
-        known = {name: value for name, value in values.items() if name in options}
-        for name in values.keys() - known.keys():
-            close = difflib.get_close_matches(name, options, n=1, cutoff=0.8)
-            if close:
-                problems.add(name, f"is unknown to the role {role}; did you mean {close[0]}?")
-        schema.check(known, options, problems)
-    config = roles.get("k3s", {}).get("values", {}).get("k3s_config")
-    return config if isinstance(config, Mapping) else {}
+def _check_roles(variables: Raw, interface: Interface, problems: Problems) -> Mapping[str, Any]:
+    """Check the other roles' variables, as far as they are set; returns K3s's configuration, which decides the networks."""
+    right: Raw = {}
+    for options in interface.roles.values():
+        right |= schema.check({name: variables[name] for name in options if name in variables}, options, problems)
+    for start, item in sized_by_roles(interface.roles, right).items():
+        check_sizes(item, start, problems, None)
+    return right
 
 
 def _check_bundle(raw: Raw, problems: Problems) -> None:
@@ -321,32 +317,31 @@ def _check_bundle(raw: Raw, problems: Problems) -> None:
             problems.add("platform_bundle", text, raw["platform_bundle"])
 
 
-def _check_names(names: list[str], specs: Specs, problems: Problems) -> None:
-    """Ansible would ignore a mistyped top-level name: refuse each that is close to a known one."""
-    known = list(specs["inventory"]["options"])
+def _check_names(names: Iterable[str], interface: Interface, problems: Problems) -> None:
+    """Ansible would ignore a mistyped name: refuse each that is close to a known one."""
     for name in names:
-        close = difflib.get_close_matches(name, known, n=1, cutoff=0.88)
-        if name not in known and close:
-            problems.add(name, f"is unknown; did you mean {close[0]}?")
+        for role, options in {"platform": interface.variables, **interface.roles}.items():
+            close = difflib.get_close_matches(name, options, n=1, cutoff=0.88 if role == "platform" else 0.8)
+            if name.startswith(f"{role}_") and close:
+                problems.add(name, f"is unknown; did you mean {close[0]}?")
 
 
-def resolve(variables: Mapping[str, Any], specs: Specs, images: Collection[str]) -> Resolution:
+def resolve(variables: Mapping[str, Any], interface: Interface, images: Collection[str]) -> Resolution:
     """The model of an inventory.
 
-    :arg variables: every `platform_*` variable of the entry point `inventory`; also `hosts` (host -> address), `names` (all `platform_*` names
-        that are set), `roles` (role -> its `options`, the `values` that the inventory sets, and the names that are `unknown` until the server's facts
-        are there), `image_pending` (True while a bundle's lock is still to be made), `bundle_lacks` (files of the lock that are not in the bundle)
-        and `lock_flaws` (what is wrong with a lock, by whose it is).
-    :arg specs: the entry points that describe the inventory (collection.inventory_specs).
+    :arg variables: the values of the roles' variables; also `hosts` (host -> address), `names` (names that are set and that no role declares),
+        `awaits_facts` (names whose values need the server's facts), `image_pending` (True while a bundle's lock is still to be made),
+        `bundle_lacks` (files of the lock that are not in the bundle) and `lock_flaws` (what is wrong with a lock, by whose it is).
+    :arg interface: what the roles declare (collection.interface).
     :arg images: logical names of the lock's images.
     """
     problems = Problems()
-    options = specs["inventory"]["options"]
+    options, dictionaries = interface.variables, interface.dictionaries
     own = {name: value for name, value in variables.items() if name in options and value is not None}
     raw = {**variables, **{name: deepcopy(option["default"]) for name, option in options.items()}, **schema.check(own, options, problems)}
-    _check_names(list(raw.get("names") or []), specs, problems)
-    k3s_config = _check_roles(raw.get("roles") or {}, problems)
-    nets = networks.cluster_networks(k3s_config, problems)
+    _check_names(raw.get("names") or [], interface, problems)
+    of_roles = _check_roles(raw, interface, problems)
+    nets = networks.cluster_networks(of_roles.get("k3s_config") or {}, problems)
     networks.check_server(nets, raw.get("hosts") or {}, problems)
     for path, text in (raw.get("lock_flaws") or {}).items():
         problems.add(path, text)
@@ -357,35 +352,40 @@ def resolve(variables: Mapping[str, Any], specs: Specs, images: Collection[str])
     drift_ignore.check(raw["platform_drift_ignore"], problems)
     problems.check("platform_name", rules.label(raw["platform_name"]), raw["platform_name"])
 
-    used = _images(images, raw, problems)
+    used = _images(interface.images, images, raw, problems)
     own_image = bool("api" in images or "api" in raw["platform_image_overrides"] or raw.get("image_pending"))
-    redis, acme, s3 = (
-        schema.complete(raw[name], specs[name]["options"], name, problems) for name in ("platform_redis", "platform_acme", "platform_s3")
-    )
+    redis, acme, s3 = (schema.complete(raw[name], dictionaries[name], name, problems) for name in ("platform_redis", "platform_acme", "platform_s3"))
     s3["prefix"] = s3["prefix"] or raw["platform_name"]
-    server = _server(schema.complete(raw["platform_server"], specs["platform_server"]["options"], "platform_server", problems), problems)
+    server = _server(schema.complete(raw["platform_server"], dictionaries["platform_server"], "platform_server", problems), problems)
 
     namespaces: dict[str, Raw] = {}
     limit_ranges: dict[str, dict[str, Raw]] = {}
     for name, entry in raw["platform_namespaces"].items():
         path = f"platform_namespaces.{name}"
-        space = schema.complete(entry, specs["namespace"]["options"], path, problems)
+        space = schema.complete(entry, dictionaries["namespace"], path, problems)
         problems.check(path, rules.label(name), name)
         namespaces[name] = {**space, "name": name, "namespace": space["namespace"] or f"{raw['platform_name']}-{name}"}
         limit_ranges[name] = _check_space(namespaces[name], path, nets, problems)
 
+    jobs = {start: item for start, item in sized_by_roles(interface.roles, of_roles).items() if start in JOBS}
     environments: dict[str, Raw] = {}
     for name, entry in raw["platform_environments"].items():
-        filled = schema.complete(entry, specs["environment"]["options"], f"platform_environments.{name}", problems)
-        environments[name] = _environment(name, filled, raw, own_image, nets, problems)
+        path = f"platform_environments.{name}"
+        env = environments[name] = schema.complete(entry, dictionaries["environment"], path, problems)
+        limit_range = _environment(name, env, raw, own_image, nets, problems)
+        for where, part in sized(dictionaries["environment"], env, path):
+            check_sizes(part, f"{where}.", problems, limit_range)
+        for start, job in jobs.items():
+            check_sizes(job, start, problems, limit_range, f"{path}.")
+        check_quota(env, path, jobs.values(), problems)
     if not environments:
         problems.add("platform_environments", "is empty; describe at least one environment")
 
     spaces = {**{f"platform_environments.{n}": e for n, e in environments.items()}, **{f"platform_namespaces.{n}": s for n, s in namespaces.items()}}
     _check_unique(((f"{p}.namespace", s["namespace"]) for p, s in spaces.items()), "each has a namespace of its own", problems)
-    grants.settle(spaces, problems, raw["platform_name"], redis["namespace"])
+    grants.settle(spaces, problems)
     application.check_schemas(raw["platform_config_schemas"], environments, problems)
-    registries = application.registries(raw, specs["registry"]["options"], problems)
+    registries = application.registries(raw, dictionaries["registry"], problems)
     _check_unique(
         ((f"platform_namespaces.{n}", n) for n in [*environments, *namespaces] if n in environments and n in namespaces), "rename one", problems
     )
@@ -398,9 +398,9 @@ def resolve(variables: Mapping[str, Any], specs: Specs, images: Collection[str])
     _check_unique(((f"platform_environments.{n}.redis.user", e["redis"]["user"]) for n, e in every), "each environment has its own", problems)
     _check_unique(((f"platform_environments.{n}.redis.prefix", e["redis"]["prefix"]) for n, e in every), "each environment has its own", problems)
     _check_prefixes(environments, problems)
-    for env in raw["platform_releases"]:
-        if env not in environments:
-            problems.add(f"platform_releases.{env}", f"belongs to no environment; remove it; {nearest(env, environments)}")
+    for name in raw["platform_releases"]:
+        if name not in environments:
+            problems.add(f"platform_releases.{name}", f"belongs to no environment; remove it; {nearest(name, environments)}")
     _check_unique(
         ((f"platform_environments.{n}.api.host", e["api"]["host"]) for n, e in every if e["api"]["host"]), "each has a name of its own", problems
     )
@@ -421,7 +421,7 @@ def resolve(variables: Mapping[str, Any], specs: Specs, images: Collection[str])
     model = {
         "name": raw["platform_name"],
         "complete": len(selected) == len(environments),
-        "awaits_facts": sorted(name for interface in (raw.get("roles") or {}).values() for name in interface["unknown"]),
+        "awaits_facts": sorted(raw.get("awaits_facts") or []),
         "server": {**server, "networks": {key: [str(net) for net in parts] for key, parts in nets.items()}},
         "environments": {name: environments[name] for name in selected},
         "all_environments": environments,

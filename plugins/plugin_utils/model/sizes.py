@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ansible_collections.shaka.platform.plugins.module_utils.quantities import (
@@ -18,10 +18,9 @@ from ansible_collections.shaka.platform.plugins.plugin_utils.model.problems impo
 
 Raw = dict[str, Any]
 
-# What runs in an environment besides Postgres and the API, as large as their roles make it: a backup, and cert-manager's HTTP-01 solver while a
-# certificate is issued. The fit plan counts the rendered objects; this is for a quota that could never work.
-BACKUP = {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"cpu": "200m", "memory": "256Mi"}}
-SOLVER = {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"cpu": "100m", "memory": "64Mi"}}
+# What runs in every environment and is sized by its role's variables, by the beginning of their names: a backup, and cert-manager's HTTP-01 solver
+# while a certificate is issued. The fit plan counts the rendered objects; this is for a quota that could never work.
+JOBS = ("backup_", "cert_manager_solver_")
 # No container or volume is smaller than this: a smaller number lacks its unit.
 LEAST_BYTES = 1 << 20
 QUOTAS = (
@@ -64,23 +63,46 @@ def check_storage(item: Mapping[str, Any], path: str, problems: Problems) -> Non
         problems.add(f"{path}.storage", str(error), item["storage"])
 
 
-def check_sizes(item: Mapping[str, Any], path: str, problems: Problems, limit_range: Mapping[str, Raw] | None) -> None:
-    """Checks request <= limit, and both within the namespace's LimitRange (https://kubernetes.io/docs/concepts/policy/limit-range/)."""
-    requests = amounts(item["requests"], f"{path}.requests", problems)
-    limits = amounts(item["limits"], f"{path}.limits", problems)
+def sized(options: Mapping[str, Any], values: Mapping[str, Any], path: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Every part of an environment that has requests and limits, at any depth, and is not switched off: its path and itself."""
+    for name, option in options.items():
+        inner = option.get("options") or {}
+        if option["type"] == "dict" and inner:
+            part = values[name]
+            if {"requests", "limits"} <= inner.keys() and part.get("enabled", part.get("dedicated", True)):
+                yield f"{path}.{name}", part
+            yield from sized(inner, part, f"{path}.{name}")
+
+
+def sized_by_roles(roles: Mapping[str, Mapping[str, Any]], variables: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """What roles size by variables of their own, by the beginning of these names: for `backup_` the values of backup_requests and backup_limits."""
+    options = {name: option for role in roles.values() for name, option in role.items()}
+    values = {name: variables.get(name, option.get("default")) for name, option in options.items()}
+    starts = [name.removesuffix("requests") for name in options if name.endswith("_requests") and name.removesuffix("requests") + "limits" in options]
+    return {start: {part: values[start + part] for part in ("requests", "limits")} for start in starts}
+
+
+def check_sizes(item: Mapping[str, Any], start: str, problems: Problems, limit_range: Mapping[str, Raw] | None, space: str = "") -> None:
+    """Checks request <= limit, and both within the namespace's LimitRange (https://kubernetes.io/docs/concepts/policy/limit-range/).
+
+    :arg start: of the variables' names, such as `platform_redis.` or `backup_`.
+    :arg space: of the variables' names of the namespace, such as `platform_environments.prod.`, where they are not clear from `start`.
+    """
+    requests = amounts(item["requests"], f"{start}requests", problems)
+    limits = amounts(item["limits"], f"{start}limits", problems)
     for name in ("cpu", "memory"):
         request, limit = requests.get(name), limits.get(name)
         if request is not None and limit is not None and request > limit:
-            text = f"is more than its limit {item['limits'][name]}; lower it, or raise {path}.limits.{name}"
-            problems.add(f"{path}.requests.{name}", text, item["requests"][name])
+            text = f"is more than its limit {item['limits'][name]}; lower it, or raise {start}limits.{name}"
+            problems.add(f"{start}requests.{name}", text, item["requests"][name])
         least, most = (limit_range or {}).get("min", {}).get(name), (limit_range or {}).get("max", {}).get(name)
         if request is not None and least is not None and request < least:
             text = f"is under its namespace's LimitRange minimum {format_resource(name, least)}, which would refuse the pod"
-            text += f"; raise it or lower limits.min.{name}"
-            problems.add(f"{path}.requests.{name}", text, item["requests"][name])
+            text += f"; raise it or lower {space}limits.min.{name}"
+            problems.add(f"{start}requests.{name}", text, item["requests"][name])
         if limit is not None and most is not None and limit > most:
-            text = f"is over the LimitRange maximum {format_resource(name, most)} of its namespace; lower it or raise limits.max.{name}"
-            problems.add(f"{path}.limits.{name}", text, item["limits"][name])
+            text = f"is over the LimitRange maximum {format_resource(name, most)} of its namespace; lower it or raise {space}limits.max.{name}"
+            problems.add(f"{start}limits.{name}", text, item["limits"][name])
 
 
 def check_space(space: Raw, path: str, problems: Problems) -> dict[str, Raw]:
@@ -115,19 +137,21 @@ def _demand(item: Mapping[str, Any], pods: int, storage: str = "0") -> Amounts:
             return 0
 
     disk = number("requests.storage", storage)
+    requests, limits = item["requests"], item["limits"]
     return Amounts(
-        cpu_request=number("cpu", item["requests"]["cpu"]) * pods,
-        cpu_limit=number("cpu", item["limits"]["cpu"]) * pods,
-        memory_request=number("memory", item["requests"]["memory"]) * pods,
-        memory_limit=number("memory", item["limits"]["memory"]) * pods,
+        cpu_request=number("cpu", requests.get("cpu", 0)) * pods,
+        cpu_limit=number("cpu", limits.get("cpu", 0)) * pods,
+        memory_request=number("memory", requests.get("memory", 0)) * pods,
+        memory_limit=number("memory", limits.get("memory", 0)) * pods,
         pods=pods,
         disk=disk,
         claims=1 if disk else 0,
     )
 
 
-def check_quota(env: Raw, path: str, problems: Problems) -> None:
-    """Checks that the quota covers the environment's peak: Postgres, the API with the extra pod of a rolling update, a backup job, an ACME solver."""
+def check_quota(env: Raw, path: str, jobs: Iterable[Mapping[str, Any]], problems: Problems) -> None:
+    """Checks that the quota covers the environment's peak: Postgres, the API with the extra pod of a rolling update, and the jobs (a backup, an ACME
+    solver)."""
     surge = 1 if env["api"]["strategy"] == "rolling" else 0
     need = Amounts.total(
         [
@@ -135,8 +159,7 @@ def check_quota(env: Raw, path: str, problems: Problems) -> None:
             _demand(env["api"], env["api"]["replicas"] + surge),
             _demand(env["redis"], 1, env["redis"]["storage"]) if env["redis"]["dedicated"] else Amounts(),
             _demand(env["postgres"]["pgbouncer"], 2) if env["postgres"]["pgbouncer"]["enabled"] else Amounts(),
-            _demand(BACKUP, 1),
-            _demand(SOLVER, 1),
+            *(_demand(job, 1) for job in jobs),
         ]
     )
     for name, hard, needed in quota_shortfalls(amounts(env["quota"], path, Problems(), zero=True), need):

@@ -6,10 +6,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from ansible.errors import AnsibleActionFail
 from ansible.template import Templar
+from ansible_collections.shaka.platform.plugins.module_utils.conventions import STATE
 from ansible_collections.shaka.platform.plugins.module_utils.engine.identity import describe
 from ansible_collections.shaka.platform.plugins.module_utils.engine.references import references_in
 from ansible_collections.shaka.platform.plugins.plugin_utils.plan.rendering import RenderedSet
@@ -42,8 +44,10 @@ def request_of(role: str, sets: Sequence[RenderedSet], variables: Variables, mod
     given = [name for name in FILLED_IN if name in request]
     if given:
         raise AnsibleActionFail(f"apply_set fills in {', '.join(given)} itself, from the role's templates and the inventory")
-    if request.get("manifests") and not any(part.name == role for part in sets):
-        sets = [RenderedSet(role, role, None, [], []), *sets]
+    if request.get("manifests"):
+        request["manifests"] = [str(Path(STATE) / path) for path in request["manifests"]]
+        if not any(part.name == role for part in sets):
+            sets = [RenderedSet(role, role, None, [], []), *sets]
     request.update(
         sets=[{part: getattr(rendered, part) for part in ("name", "objects", "sources", "patches")} for rendered in sets],
         role=role,
