@@ -57,7 +57,7 @@ lint: $(VENV_READY)
 
 types: $(VENV_READY)
 	strict="mypy --strict --namespace-packages --explicit-package-bases"
-	mypy --strict lab benchmarks
+	MYPYPATH=.ansible/collections mypy --strict lab benchmarks
 	for part in tests/unit tests/packaging tests/contract tests/integration molecule; do MYPYPATH=.ansible/collections:$$part $$strict $$part; done
 	MYPYPATH=.ansible/collections:tests $$strict tests/prove
 	cd .ansible/collections
@@ -100,3 +100,4 @@ release: test-fast
 
 requirements:
 	uv pip compile --generate-hashes --python-version 3.11 --no-emit-index-url --custom-compile-command 'make requirements' requirements.in -o requirements.txt
+	uv pip compile --generate-hashes --python-version 3.10 --no-emit-index-url --custom-compile-command 'make requirements' roles/artifacts/files/requirements-server.in -o roles/artifacts/files/requirements-server.txt

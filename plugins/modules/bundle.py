@@ -28,6 +28,10 @@ options:
     description: The complete lock (RV(shaka.platform.artifacts_lock#module:lock)).
     type: dict
     required: true
+  requirements:
+    description: pip's requirements file of the server's Python environment; its wheels are packed for every Python that a server may have.
+    type: path
+    required: true
   images: {description: Logical name to the image's reference., type: dict, required: true}
   environments:
     description: Environment to the reference of its application's image.
@@ -58,6 +62,7 @@ EXAMPLES = r"""
     path: /srv/shaka-bundle
     architecture: amd64
     lock: "{{ completed.lock }}"
+    requirements: "{{ role_path }}/files/requirements-server.txt"
     images: "{{ platform_images }}"
 """
 

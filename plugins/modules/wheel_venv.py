@@ -5,109 +5,127 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: wheel_venv
-short_description: A Python environment made of pinned wheels, without a package index
+short_description: A Python environment on the server, of packages pinned by hash
 version_added: "0.1.0"
 author: The shaka.platform founders (@shaka-platform)
 description:
-  - Makes a virtual environment without pip (Debian's python3 can, without python3-venv) and installs exactly the given wheels with the pip
-    that is one of them, C(--no-index --require-hashes). It is made anew when the wheels or the Python change.
+  - Makes a virtual environment with the server's Python (Debian's can, without python3-venv) and installs exactly what the requirements file pins.
+    It is made anew when the file or the Python changes; while neither does, one remote call compares a sum, and nothing else is asked.
+  - The controller downloads the wheels with its own pip (C(pip download --require-hashes --only-binary=:all:)), from whatever index that is
+    configured for, or takes them from O(wheels), and sends them. The server reaches no index, and pip does not stay on it.
 attributes:
-  check_mode: {support: full, description: Compares only.}
-  diff_mode: {support: none, description: There is no text to compare.}
+  action: {description: The controller gets the wheels., support: full}
+  check_mode: {description: Compares only., support: full}
+  diff_mode: {description: There is no text to compare., support: none}
 options:
-  path: {description: The environment., type: path, required: true}
-  wheels:
-    description: "The wheels on the server, pip among them: path to sha256."
-    type: dict
+  path:
+    description: The environment.
+    type: path
     required: true
+  requirements:
+    description: pip's requirements file with hashes, on the controller; pip is one of the packages.
+    type: path
+    required: true
+  wheels:
+    description: Directory on the controller with the wheels; without one they are downloaded once, and kept in the user's cache directory.
+    type: path
+    default: ""
+  sum:
+    description: The sum of the requirements file. Internal.
+    type: str
+    default: ""
+  received:
+    description: What the controller has sent. Internal.
+    type: path
+    default: ""
 """
 
 EXAMPLES = r"""
 - name: Ensure the Kubernetes client is there
   shaka.platform.wheel_venv:
     path: /var/lib/shaka/venv
-    wheels:
-      /var/lib/shaka/wheels/pip-25.3-py3-none-any.whl: 9655943313a94722b7774661c21049070f6bbb0a1516bf02f7c8d5d9201514cd
+    requirements: "{{ role_path }}/files/requirements-server.txt"
 """
 
 RETURN = r"""
-requirements:
-  description: What is installed, as pip's requirements lines.
+python:
+  description: The version of the environment's Python, such as V(3.11).
   returned: success
-  type: list
-  elements: str
+  type: str
 """
 
+import platform
+import shutil
 import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.shaka.platform.plugins.module_utils.server.files import write_whole
 
 MARKER = "shaka-requirements.txt"
+REQUIREMENTS = "requirements.txt"
+PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
+ARGUMENT_SPEC: dict[str, Any] = {
+    "path": {"type": "path", "required": True},
+    "requirements": {"type": "path", "required": True},
+    "wheels": {"type": "path", "default": ""},
+    "sum": {"type": "str", "default": ""},
+    "received": {"type": "path", "default": ""},
+}
 
 
 class VenvError(Exception):
     """The environment cannot be made; the text says which step failed and how."""
 
 
-def requirements(wheels: dict[str, str]) -> list[str]:
-    """pip's lines, `name==version --hash=sha256:...`, from the wheels' file names (PEP 427)."""
-    lines = []
-    for path, sha256 in wheels.items():
-        parts = Path(path).name.removesuffix(".whl").split("-")
-        if len(parts) < 5:
-            raise VenvError(f"{path} is not named as a wheel (name-version-python-abi-platform.whl)")
-        lines.append(f"{parts[0].replace('_', '-').lower()}=={parts[1]} --hash=sha256:{sha256}")
-    return sorted(lines)
-
-
-def marker_text(lines: list[str]) -> str:
-    """What the marker of a finished environment says: the interpreter and the wheels."""
-    return f"# Python {sys.version_info.major}.{sys.version_info.minor}\n" + "".join(f"{line}\n" for line in lines)
-
-
-def is_current(path: Path, text: str) -> bool:
-    """Whether the environment was finished with exactly this interpreter and these wheels."""
+def is_current(path: Path, marker: str) -> bool:
+    """Whether the environment was finished, with this Python and these requirements."""
     try:
-        return (path / MARKER).read_text(encoding="utf-8") == text and (path / "bin/python").exists()
+        return (path / MARKER).read_text(encoding="utf-8") == marker and (path / "bin/python").exists()
     except OSError:
         return False
 
 
-def build(path: Path, wheels: dict[str, str], text: str, execute: Callable[[list[str]], tuple[int, str, str]]) -> None:
+def build(path: Path, received: Path, marker: str, execute: Callable[[list[str]], tuple[int, str, str]]) -> None:
     """Make the environment anew; its marker is written last, so that an interrupted run is made again."""
-    pips = [wheel for wheel in wheels if Path(wheel).name.startswith("pip-")]
-    if len(pips) != 1:
-        raise VenvError(f"the wheels hold {len(pips)} files pip-*.whl, but exactly one is needed")
-    listing = path.with_name(f"{path.name}.requirements")
-    write_whole(listing, text, 0o644)
-    folders = sorted({f"--find-links={Path(wheel).parent}" for wheel in wheels})
-    # What is imported is compiled then; compiling all of it doubles the time.
-    options = ["--quiet", "--no-compile", "--disable-pip-version-check", "--no-input", "--no-cache-dir", "--no-index", "--require-hashes"]
-    for step in (
-        ["/usr/bin/python3", "-m", "venv", "--clear", "--without-pip", str(path)],
-        [str(path / "bin/python"), f"{pips[0]}/pip", "install", *options, *folders, "--requirement", str(listing)],
-    ):
-        code, out, err = execute(step)
-        if code != 0:
-            raise VenvError(f"'{' '.join(step)}' failed: {(err or out).strip()}")
-    listing.rename(path / MARKER)
+    wheels = path.with_name(f"{path.name}.wheels")
+    shutil.rmtree(wheels, ignore_errors=True)
+    try:
+        with zipfile.ZipFile(received) as archive:
+            archive.extractall(wheels)
+        pips = list(wheels.glob("pip-*.whl"))
+        if len(pips) != 1:
+            raise VenvError(f"the wheels hold {len(pips)} files pip-*.whl, but exactly one is needed")
+        # What is imported is compiled then; compiling all of it doubles the time.
+        options = ["--quiet", "--no-compile", "--disable-pip-version-check", "--no-input", "--no-cache-dir", "--no-index", "--require-hashes"]
+        for step in (
+            [sys.executable, "-m", "venv", "--clear", "--without-pip", str(path)],
+            [str(path / "bin/python"), f"{pips[0]}/pip", "install", *options, f"--find-links={wheels}", f"--requirement={wheels / REQUIREMENTS}"],
+        ):
+            code, out, err = execute(step)
+            if code != 0:
+                raise VenvError(f"'{' '.join(step)}' failed: {(err or out).strip()}")
+        write_whole(path / MARKER, marker, 0o644)
+    finally:
+        shutil.rmtree(wheels, ignore_errors=True)
 
 
 def main() -> None:
-    spec = {"path": {"type": "path", "required": True}, "wheels": {"type": "dict", "required": True}}
-    module = AnsibleModule(argument_spec=spec, supports_check_mode=True)
-    path, wheels = Path(module.params["path"]), module.params["wheels"]
+    module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
+    path, marker = Path(module.params["path"]), f"# Python {PYTHON}, requirements {module.params['sum']}\n"
     try:
-        lines = requirements(wheels)
-        changed = not is_current(path, marker_text(lines))
-        if changed and not module.check_mode:
-            build(path, wheels, marker_text(lines), module.run_command)
-    except (VenvError, OSError) as error:
+        if is_current(path, marker):
+            module.exit_json(changed=False, python=PYTHON)
+        if not module.check_mode and not module.params["received"]:
+            module.exit_json(changed=False, python=PYTHON, wanted={"python": PYTHON, "machine": platform.machine()})
+        if not module.check_mode:
+            build(path, Path(module.params["received"]), marker, module.run_command)
+    except (VenvError, OSError, zipfile.BadZipFile) as error:
         module.fail_json(msg=str(error))
-    module.exit_json(changed=changed, requirements=lines)
+    module.exit_json(changed=True, python=PYTHON)
 
 
 if __name__ == "__main__":

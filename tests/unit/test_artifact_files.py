@@ -178,14 +178,14 @@ def test_a_lock_that_does_not_serve_is_refused(match: str, bundle: str, architec
         resolve_artifacts(LOCK, [{"match": match, "dest": "/x/"}], bundle, architecture)
 
 
-def test_a_server_gets_the_wheels_of_its_python_and_nothing_that_is_for_bundles_only() -> None:
-    def wheel(python: str, arch: str) -> dict[str, Any]:
-        return {"path": f"wheels/x-1-{python}-{arch}.whl", "python": python, "arch": arch, "source": "https://x.example", "sha256": SUM}
+def test_what_is_for_bundles_only_comes_in_a_bundle_only() -> None:
+    lock = {"files": {"airgap": {"path": "images/k3s.tar.zst", "bundled_only": True, "source": "https://x.example", "sha256": SUM}}}
+    places = [{"match": "images/*", "dest": "/i/"}]
+    assert resolve_artifacts(lock, places, "", "aarch64") == []
+    assert [file["src"] for file in resolve_artifacts(lock, places, "/bundle", "x86_64")] == ["/bundle/images/k3s.tar.zst"]
 
-    files = {f"{python}{arch}": wheel(python, arch) for python in ("3.11", "3.13") for arch in ("amd64", "arm64")}
-    lock = {"files": {**files, "airgap": {"path": "images/k3s.tar.zst", "bundled_only": True, "source": "https://x.example", "sha256": SUM}}}
-    places = [{"match": "wheels/*", "dest": "/w/"}, {"match": "images/*", "dest": "/i/"}]
-    assert [file["dest"] for file in resolve_artifacts(lock, places, "", "aarch64", "3.13.5")] == ["/w/x-1-3.13-arm64.whl"]
-    assert len(resolve_artifacts(lock, places, "/bundle", "x86_64", "3.11.2")) == 2
-    with pytest.raises(AnsibleFilterError, match=r"Python is 3.9; the lock has wheels for 3.11, 3.13 on amd64"):
-        resolve_artifacts(lock, places, "", "x86_64", "3.9")
+
+def test_a_server_downloads_from_the_mirror() -> None:
+    lock = {"files": {"k3s": {"path": "bin/k3s", "source": "https://github.com/k3s", "sha256": SUM}}}
+    (file,) = resolve_artifacts(lock, [{"match": "bin/k3s", "dest": "/x/k3s"}], "", "x86_64", {"github.com": "https://mirror.example/github"})
+    assert file["url"] == "https://mirror.example/github/k3s"

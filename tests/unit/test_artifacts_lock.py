@@ -57,7 +57,6 @@ LOCK: dict[str, Any] = {
         },
         "rbac": {"version": "v3", "path": "manifests/rbac.yaml", "source": "https://raw.githubusercontent.com/traefik/rbac.yml", "sha256": {}},
         "known": {"path": "manifests/known.yaml", "source": "https://github.com/known", "sha256": {"any": "a" * 64}},
-        "wheel": {"path": "wheels/x.whl", "arch": "arm64", "python": "3.13", "source": "https://github.com/x", "sha256": {"arm64": "e" * 64}},
         "airgap": {"path": "images/k3s.tar.zst", "bundled_only": True, "source": "https://github.com/airgap", "sha256": {}},
     },
     "images": {
@@ -270,14 +269,3 @@ def test_every_shipped_sum_names_two_sources() -> None:
     entries = [*shipped()["files"].values(), *shipped()["images"].values()]
     assert all(entry.get("sum_sources") for entry in entries if entry.get("sha256") or entry.get("digest"))
     assert set(shipped()["files"]["k3s"]["sha256"]) == {"amd64", "arm64"}
-
-
-def test_the_locks_wheels_are_those_of_the_requirements() -> None:
-    requirements = (ROOT / "roles/platform/files/requirements-server.txt").read_text()
-    wheels = yaml.safe_load((ROOT / "roles/artifacts/files/wheels.yml").read_text())["platform_artifacts"]["files"]
-    assert {value for entry in wheels.values() for value in entry["sha256"].values()} <= set(re.findall(r"sha256:([0-9a-f]{64})", requirements))
-    pinned = {(name.replace("-", "_"), version) for name, version in re.findall(r"^([\w-]+)==(\S+)", requirements, re.MULTILINE)}
-    for python in ("3.10", "3.11", "3.12", "3.13"):
-        for arch in ("amd64", "arm64"):
-            fit = [entry for entry in wheels.values() if entry.get("python", python) == python and entry.get("arch", arch) == arch]
-            assert sorted(tuple(Path(entry["path"]).name.split("-")[:2]) for entry in fit) == sorted(pinned), (python, arch)

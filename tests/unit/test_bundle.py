@@ -19,7 +19,7 @@ from ansible_collections.shaka.platform.plugins.plugin_utils.artifacts.upstream 
 from upstreams import image, serving, sha256
 
 ROOT = Path(__file__).parents[2]
-K3S, AIRGAP, WHEEL = b"\x7fELF k3s\n" * 1000, b"k3s's own images", b"a wheel"
+K3S, AIRGAP = b"\x7fELF k3s\n" * 1000, b"k3s's own images"
 LAYER = b"a layer that two images share"
 POSTGRES, POSTGRES_DIGEST = image("library/postgres", "15-alpine", LAYER)
 API, API_DIGEST = image("team/api", "1.4.2", LAYER, b"the application")
@@ -38,20 +38,6 @@ LOCK: dict[str, Any] = {
             "source": {"amd64": "https://github.com/airgap", "arm64": "https://github.com/airgap-arm64"},
             "sha256": {"amd64": sha256(AIRGAP), "arm64": "b" * 64},
         },
-        "wheel_py311": {
-            "path": "wheels/x-1-cp311-cp311-y.whl",
-            "python": "3.11",
-            "arch": "amd64",
-            "source": "https://files.pythonhosted.org/x",
-            "sha256": {"amd64": sha256(WHEEL)},
-        },
-        "wheel_py313_arm64": {
-            "path": "wheels/x-1-cp313-cp313-z.whl",
-            "python": "3.13",
-            "arch": "arm64",
-            "source": "https://files.pythonhosted.org/z",
-            "sha256": {"arm64": "c" * 64},
-        },
     }
 }
 IMAGES = {"postgres": f"docker.io/library/postgres:15-alpine@{POSTGRES_DIGEST}", "backup": "pending/backup"}
@@ -60,7 +46,7 @@ PASSWORD = "canary-4f1e9d0c7b6a"
 
 @pytest.fixture
 def server() -> Iterator[Any]:
-    files = {"/github/k3s": K3S, "/github/airgap": AIRGAP, "/pypi/x": WHEEL}
+    files = {"/github/k3s": K3S, "/github/airgap": AIRGAP}
     with serving({**files, **{f"/hub{path}": body for path, body in POSTGRES.items()}, **API}) as listening:
         yield listening
 
@@ -68,8 +54,18 @@ def server() -> Iterator[Any]:
 def task(tmp_path: Path, server: Any, **options: Any) -> dict[str, Any]:
     """The action's arguments."""
     base = f"http://127.0.0.1:{server.server_address[1]}"
-    mirrors = {"github.com": f"{base}/github", "files.pythonhosted.org": f"{base}/pypi", "docker.io": f"{base}/hub", "registry.test": base}
-    given = {"path": str(tmp_path / "bundle"), "architecture": "amd64", "lock": LOCK, "images": IMAGES, "environments": {}, "registries": {}}
+    mirrors = {"github.com": f"{base}/github", "docker.io": f"{base}/hub", "registry.test": base}
+    requirements = tmp_path / "requirements.txt"
+    requirements.touch()
+    given = {
+        "requirements": str(requirements),
+        "path": str(tmp_path / "bundle"),
+        "architecture": "amd64",
+        "lock": LOCK,
+        "images": IMAGES,
+        "environments": {},
+        "registries": {},
+    }
     return {**given, "mirrors": mirrors, "timeout": 20, **options}
 
 
@@ -99,7 +95,7 @@ def test_a_bundle_holds_its_architectures_files_and_images_and_a_second_run_fetc
     environments = {"prod": f"registry.test/team/api@{API_DIGEST}", "dev": f"registry.test/team/api@{API_DIGEST}"}
     assert pack(tmp_path, server, environments=environments)["changed"]
     first = held(tmp_path)
-    expected = {"artifacts.lock.yml", "bin/k3s", "images/k3s.tar.zst", "images/postgres.tar", "images/api-prod.tar", "wheels/x-1-cp311-cp311-y.whl"}
+    expected = {"artifacts.lock.yml", "bin/k3s", "images/k3s.tar.zst", "images/postgres.tar", "images/api-prod.tar"}
     assert set(first) == expected and first["bin/k3s"] == K3S
     lock = lock_of(tmp_path)
     assert {entry["path"]: entry["sha256"] for entry in lock["files"].values()} == {
@@ -132,27 +128,28 @@ def test_an_image_keeps_its_digests_and_its_archive_follows_from_them(tmp_path: 
 
 def test_check_mode_says_what_is_missing_and_touches_nothing(tmp_path: Path, server: Any) -> None:
     result = pack(tmp_path, server, check=True)
-    assert result["changed"] and result["fetched"] == ["images_k3s", "k3s", "wheel_py311", "image_postgres"]
+    assert result["changed"] and result["fetched"] == ["images_k3s", "k3s", "image_postgres"]
     assert not (tmp_path / "bundle").exists() and server.RequestHandlerClass.asked == []
     pack(tmp_path, server)
     assert pack(tmp_path, server, check=True)["changed"] is False
 
 
 def test_a_run_that_failed_keeps_what_came_and_is_no_bundle_yet(tmp_path: Path, server: Any) -> None:
-    server.RequestHandlerClass.fault |= {"/github/k3s": "wrong", "/pypi/x": "truncated"}
-    with pytest.raises(UpstreamError, match=r"(?s)k3s: wrong content.*wheel_py311:.*broke off after 3 of 7 bytes"):
+    server.RequestHandlerClass.fault |= {"/github/k3s": "wrong", "/github/airgap": "truncated"}
+    with pytest.raises(UpstreamError, match=r"(?s)images_k3s:.*broke off after 8 of 16 bytes.*k3s: wrong content"):
         pack(tmp_path, server)
     assert not (tmp_path / "bundle/artifacts.lock.yml").exists()
     server.RequestHandlerClass.fault.clear()
     pack(tmp_path, server)
-    assert not {"/github/airgap", f"/hub/v2/library/postgres/blobs/sha256:{sha256(LAYER + b'amd64')}"} & set(server.RequestHandlerClass.asked)
-    assert {"/github/k3s", "/pypi/x"} <= set(server.RequestHandlerClass.asked) and not (tmp_path / "bundle/.partial").exists()
+    assert not {f"/hub/v2/library/postgres/blobs/sha256:{sha256(LAYER + b'amd64')}"} & set(server.RequestHandlerClass.asked)
+    assert {"/github/k3s", "/github/airgap"} <= set(server.RequestHandlerClass.asked) and not (tmp_path / "bundle/.partial").exists()
 
 
 def test_what_an_older_version_brought_is_removed_and_the_rest_of_the_directory_left(tmp_path: Path, server: Any) -> None:
     pack(tmp_path, server, environments={"prod": f"registry.test/team/api@{API_DIGEST}"})
     place, other = tmp_path / "bundle", f"docker.io/library/postgres@{POSTGRES_DIGEST}"
     (place / "NOTES").write_text("mine")
+    (place / "wheels").mkdir()
     (place / "wheels/old.whl").write_bytes(b"of another version")
     assert pack(tmp_path, server, environments={"prod": other})["removed"] == [str(place / "wheels/old.whl")]
     assert (place / "NOTES").read_text() == "mine"

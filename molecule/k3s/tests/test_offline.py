@@ -56,6 +56,7 @@ class Upstream:
         own = {} if variables.get("platform_bundle") else connected  # a bundle has its own lock
         (self.work / "variables.json").write_text(json.dumps({"lab_name": server.name, **own, **variables}))
         environment = {**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_FORCE_COLOR": "false", "ANSIBLE_NOCOLOR": "true"}
+        environment |= {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(Path(server.lab["bundle"]) / "wheels")}
         command = ["ansible-playbook", name, "-i", str(inventory), "-e", f"@{self.work}/variables.json"]
         if name == "site.yml":
             command += ["-t", "k3s"]
@@ -72,11 +73,13 @@ class Quiet(SimpleHTTPRequestHandler):
 def lock_of(bundle: Path, place: Path) -> dict[str, Any]:
     """The lab's files linked under the shipped lock's addresses; K3s's sum is in the published list only, that of Traefik's roles nowhere."""
     files = json.loads((bundle / "artifacts.lock.yml").read_text())["platform_artifacts"]["files"]
+    for name in [name for name, entry in files.items() if entry["path"].startswith("wheels/")]:  # pip knows where they come from
+        del files[name]
     for large in ("images_data", "images_platform"):  # one archive stands for K3s's own images
         del files[large]
     for name, entry in files.items():
         known = SHIPPED["files"].get(name, {})
-        source = known.get("source", f"https://files.pythonhosted.org/{entry['path']}")
+        source = known.get("source", f"https://github.com/{entry['path']}")
         entry["source"] = source if isinstance(source, str) else {"amd64": source["amd64"]}
         if entry["path"].startswith("images/"):
             entry |= {"bundled_only": True, "source": {"amd64": f"https://github.com/images/{name}.tar.zst"}}
@@ -132,7 +135,7 @@ def upstream(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterat
             digests = {tag: push(bundle, registry, tag) for tag in ("1", "2")}
             digests["2"] = push_index(registry, "2", {"arm64": digests["1"], "amd64": digests["2"]})
             here = f"http://{address}:{web.server_address[1]}"
-            mirrors = {host: f"{here}/{host}" for host in ("github.com", "raw.githubusercontent.com", "files.pythonhosted.org")}
+            mirrors = {host: f"{here}/{host}" for host in ("github.com", "raw.githubusercontent.com")}
             yield Upstream(lock, {**mirrors, "lab.local": f"http://{registry}"}, digests, work)
     finally:
         web.shutdown()

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -23,12 +24,13 @@ class BundleError(Exception):
 
 @dataclass(frozen=True)
 class PackedFile:
-    """A file of the lock: where it comes from and where it goes."""
+    """A file of the bundle: where it comes from, which is a URL or a path on the controller, and where it goes."""
 
     name: str
     path: str
     url: str
     sha256: str
+    local: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -45,16 +47,16 @@ class Archive:
 
 
 def files(lock: Mapping[str, Any], architecture: str) -> list[PackedFile]:
-    """The lock's files for servers of that architecture, whatever their Python."""
-    found = []
-    for name, entry in sorted(lock["files"].items()):
-        if entry.get("arch", architecture) == architecture:
-            found.append(
-                PackedFile(
-                    name, entry["path"], of_architecture(entry["source"], architecture), of_architecture(entry["sha256"], architecture).lower()
-                )
-            )
-    return found
+    """The lock's files for servers of that architecture."""
+    return [
+        PackedFile(name, entry["path"], of_architecture(entry["source"], architecture), of_architecture(entry["sha256"], architecture).lower())
+        for name, entry in sorted(lock["files"].items())
+    ]
+
+
+def wheel_file(wheel: Path, sha256: str) -> PackedFile:
+    """One of the wheels for the server's Python."""
+    return PackedFile(wheel.name, f"wheels/{wheel.name}", "", sha256, wheel)
 
 
 def archives(images: Mapping[str, str], environments: Mapping[str, str]) -> list[Archive]:
@@ -73,9 +75,12 @@ def lock_of(architecture: str, lock: Mapping[str, Any], chosen: list[PackedFile]
     """The bundle's own lock, of the shape of the collection's; `packed` has each archive with its image's digest and its own sum."""
     entries: dict[str, Any] = {}
     for file in chosen:
+        if file.local:
+            entries[file.name] = {"version": file.name.split("-")[1], "path": file.path, "source": "pip", "sha256": {"any": file.sha256}}
+            continue
         entry = lock["files"][file.name]
         key = "any" if "any" in entry["sha256"] else architecture
-        kept = {part: entry[part] for part in ("version", "path", "python", "arch") if part in entry}
+        kept = {part: entry[part] for part in ("version", "path") if part in entry}
         entries[file.name] = {**kept, "source": file.url, "sha256": {key: file.sha256}}
     images: dict[str, Any] = {}
     for archive, digest, sha256 in packed:

@@ -63,12 +63,6 @@ def read(path: Path, remedy: str = "bring it back from your version control, or 
     return dict(held["platform_artifacts"])
 
 
-def with_wheels(path: Path) -> dict[str, Any]:
-    """The collection's lock, with the wheels that lie beside it."""
-    lock, wheels = read(path), path.with_name("wheels.yml")
-    return {**lock, "files": {**lock["files"], **(read(wheels)["files"] if wheels.exists() else {})}}
-
-
 def given(shipped: Path, inventory: Path, bundle: Path | None) -> GivenLock:
     """The bundle's own lock; without a bundle the collection's, with what the inventory's file adds to it."""
     pending = bundle is not None and not (bundle / NAME).is_file()
@@ -76,9 +70,9 @@ def given(shipped: Path, inventory: Path, bundle: Path | None) -> GivenLock:
         if bundle is not None and not pending:
             lock = read(bundle / NAME, "make the bundle anew with `ansible-playbook shaka.platform.bundle`")
             return GivenLock(lock, [entry["path"] for entry in lock["files"].values() if not (bundle / entry["path"]).is_file()])
-        return GivenLock(merged(with_wheels(shipped), read(inventory / NAME), str(inventory / NAME)), pending=pending)
+        return GivenLock(merged(read(shipped), read(inventory / NAME), str(inventory / NAME)), pending=pending)
     except LockError as error:
-        return GivenLock(with_wheels(shipped), flaws={NAME if bundle is None or pending else "platform_bundle": str(error)})
+        return GivenLock(read(shipped), flaws={NAME if bundle is None or pending else "platform_bundle": str(error)})
 
 
 def references(lock: Mapping[str, Any], overrides: Mapping[str, str], names: Iterable[str]) -> dict[str, str]:
@@ -98,7 +92,7 @@ def missing(lock: Mapping[str, Any], skip: Iterable[str] = (), with_bundled: boo
     for name, entry in sorted(lock.get("files", {}).items()):
         if entry.get("bundled_only") and not with_bundled:
             continue
-        architectures = list(entry["source"]) if isinstance(entry["source"], Mapping) else [entry.get("arch", "any")]
+        architectures = list(entry["source"]) if isinstance(entry["source"], Mapping) else ["any"]
         for architecture in architectures:
             if only and architecture not in (only, "any"):
                 continue
