@@ -32,7 +32,6 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         model = variables.value("platform_model")
         if not model:
             raise AnsibleActionFail("the fact platform_model is missing: list the role shaka.platform.platform, which makes it, before this one")
-        rules = self._ignore_rules(variables)
         started = time.monotonic()
         path = Path(scope["role_path"])
         role, sets = path.name, render_role(path, self._templar, scope, model)
@@ -43,6 +42,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         surveyed = ((scope.get("survey_result") or {}).get("unchanged") or {}).get(role)
         if surveyed and surveyed["digest"] == digest_of(request):
             return {**surveyed["result"], "surveyed": True}
+        rules = self._ignore_rules(variables)
         request["states"] = bool(rules)
         result: dict[str, Any] = self._execute_module(module_name="shaka.platform.apply_set", module_args=request, task_vars=scope)
         try:
