@@ -52,7 +52,7 @@ class FieldQuery:
         try:
             self._node: Mapping[str, Any] = Parser().parse(expression).parsed
         except JMESPathError as error:
-            reason = str(error).split("\n")[0].split(": Parse error")[0].rstrip(":")
+            reason = str(error).partition("\n")[0].partition(": Parse error")[0].rstrip(":")
             raise QueryError(f"is not JMESPath ({reason}); a name with other characters than letters, digits and _ needs double quotes") from None
         if makes := set(_kinds(self._node)) - _SELECTS:
             kind = min(makes).replace("_", " ")
