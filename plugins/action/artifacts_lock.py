@@ -58,10 +58,10 @@ def sum_of(item: Missing, upstream: Upstream) -> str:
     return upstream.content_sum(item.label, item.source)
 
 
-def with_sums(lock: dict[str, Any], wanted: list[Missing], upstream: Upstream) -> dict[str, Any]:
-    """The lock with all of `wanted`; one UpstreamError with every problem."""
-    sums = each(lambda item: sum_of(item, upstream), wanted, "nothing was changed; the artifacts lock cannot be completed")
-    for item, value in zip(wanted, sums, strict=True):
+def with_sums(lock: dict[str, Any], lacking: list[Missing], upstream: Upstream) -> dict[str, Any]:
+    """The lock with all of `lacking`; one UpstreamError with every problem."""
+    sums = each(lambda item: sum_of(item, upstream), lacking, "nothing was changed; the artifacts lock cannot be completed")
+    for item, value in zip(lacking, sums, strict=True):
         lock = with_sum(lock, item, value)
     return lock
 
@@ -81,25 +81,25 @@ class ActionModule(ControllerAction):
         path, mirrors = Path(arguments["path"]), arguments["mirrors"]
         shipped = read(Path(arguments["shipped"]))
         lock = merged(shipped, read(path), str(path))
-        wanted = missing(lock, arguments["overrides"], arguments["bundled"], arguments["architecture"])
-        names = [item.label for item in wanted]
-        if wanted and arguments["locked"]:
+        lacking = missing(lock, arguments["overrides"], arguments["bundled"], arguments["architecture"])
+        names = [item.label for item in lacking]
+        if lacking and arguments["locked"]:
             raise LockError(
                 f"refused before anything was changed, as platform_artifacts_locked is true and the lock has no sum of: {', '.join(names)}. "
                 f"Run once without it, from a controller with internet, and commit {path}"
             )
-        if wanted:
-            display.display(f"  asking the upstreams for {len(wanted)} sums that the lock lacks: {', '.join(names)}")
-            lock = with_sums(lock, wanted, Upstream(mirrors, arguments["timeout"]))
+        if lacking:
+            display.display(f"  asking the upstreams for {len(lacking)} sums that the lock lacks: {', '.join(names)}")
+            lock = with_sums(lock, lacking, Upstream(mirrors, arguments["timeout"]))
             if not self._task.check_mode:
                 write(path, text(additions(shipped, lock)))
         message = f"the lock has all sums ({path} adds to it)" if path.exists() else "the lock has all sums"
-        if wanted:
+        if lacking:
             done = "would be resolved and written" if self._task.check_mode else "were resolved and written"
-            message = f"{len(wanted)} artifacts {done} to {path}: commit it"
+            message = f"{len(lacking)} artifacts {done} to {path}: commit it"
             display.display(f"  {message}")
         return {
-            "changed": bool(wanted),
+            "changed": bool(lacking),
             "msg": message,
             "resolved": names,
             "lock": lock,

@@ -8,7 +8,7 @@ DOCUMENTATION = r"""
 name: drift
 type: notification
 author: The shaka.platform founders (@shaka-platform)
-short_description: Reports what a drift, verify or preflight run found
+short_description: Report the findings of a drift, verify or preflight run
 version_added: "0.1.0"
 description:
   - Collects what C(playbooks/drift.yml), C(playbooks/verify.yml) and C(playbooks/preflight.yml) find, writes it as files and sets the exit code.
@@ -69,7 +69,7 @@ from ansible_collections.shaka.platform.plugins.plugin_utils.report.run_report i
 # What the action ansible_settings looks for: enabling a callback in ansible.cfg does not mean that it could be loaded.
 LOADED = "SHAKA_PLATFORM_REPORT"
 WEBHOOK_SECONDS = 5.0
-# Tasks that look after nothing: they read, compute, wait or arrange other tasks. They count only when they report a change.
+# Tasks that manage nothing: they read, compute, wait or run other tasks. They count only when they report a change.
 # fmt: off
 READING = frozenset({
     "add_host", "ansible_settings", "assemble_facts", "assert", "async_status", "command", "debug", "fail", "find", "gather_facts",
@@ -112,7 +112,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
         self.textfile: Path | None = None
         self.webhook = ""
 
-    # what happens, in order
+    # events, in their order
 
     def v2_playbook_on_start(self, playbook: Any) -> None:
         self.playbook = Path(str(getattr(playbook, "_file_name", "") or "")).stem
@@ -153,7 +153,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
             for name in stats.dark:
                 self.report.host(name).unreachable = True
             for name, host in self.report.hosts.items():
-                # a rescued failure is none; one whose findings are the result is none in verify and preflight
+                # a rescued failure does not count, nor, in verify and preflight, one that reports findings
                 host.failed = bool(stats.failures.get(name)) and (bool(host.failures) or not host.findings or self.report.kind == "drift")
                 host.failures = host.failures if host.failed else []
             self.report.judge_rules()
@@ -161,10 +161,10 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
             self.broke(error)
         self._end(self.report)
 
-    # how
+    # details
 
     def broke(self, error: Exception) -> None:
-        """Record an exception of this callback. Its text is left out, it could quote a task's result; but not that of the operating system."""
+        """Record an exception of this callback, without its text, which could quote a task's result; only an operating system's error is quoted."""
         place = traceback.extract_tb(error.__traceback__)[-1]
         what = f"{error.strerror}: {error.filename}" if isinstance(error, OSError) and error.filename else type(error).__name__
         problem = f"the callback failed: {what} ({Path(place.filename).name}:{place.lineno})"
@@ -189,7 +189,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
             self.broke(error)
 
     def _checks(self, play: Any) -> bool:
-        """Whether the play runs in check mode; the keyword arrives here as it was written, maybe as a template."""
+        """Whether the play runs in check mode; the keyword's value may still be a template here."""
         try:
             return _Variables(play).value(play.check_mode) is True
         except Exception as error:
@@ -197,7 +197,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
             return False
 
     def _read(self, report: Report, result: Any) -> None:
-        """Take the named keys out of a task's result."""
+        """Read the known keys of a task's result."""
         host, data = report.host(result.host.get_name()), result.result
         findings = _findings(data)
         if findings is not None:
@@ -218,12 +218,12 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
         for name, changed in _rounds(task, data) if result.task.loop is not None else [(task, data.get("changed") is True)]:
             if changed and result.task_fields.get("check_mode") is False:
                 report.errors.append(f"'{task}' reports a change outside check mode")
-            # a change that no object explains must still show
+            # a change that no object explains must appear, too
             if (action != APPLY_SET and action not in READING) or (changed and not differs):
                 host.items.append(HostItem(role, name, changed))
 
     def _end(self, report: Report) -> None:
-        """Write the report, print it, and leave with its exit code; whatever happens here, not with 0 for an error."""
+        """Write the report, print it, and exit with its code; an exception here must not exit with 0."""
         try:
             self._conclude(report)
         except Exception as error:
@@ -259,7 +259,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
         return finished
 
     def _post(self, body: bytes) -> None:
-        """POST to the webhook. open_url's timeout is per read, so a thread bounds the whole; the URL may hold a token, so only its host is named."""
+        """POST to the webhook. open_url's timeout is per read, so a thread bounds it all; the URL may contain a token, so only its host is named."""
         target = urlsplit(self.webhook)
         problem: list[str] = [f"no answer within {WEBHOOK_SECONDS:.0f} s"]
 
@@ -307,7 +307,7 @@ def _findings(data: Mapping[str, Any]) -> list[str] | None:
 
 
 def _rounds(task: str, data: Mapping[str, Any]) -> Iterator[tuple[str, bool]]:
-    """(name, changed) of each round of a loop that was not skipped."""
+    """(name, changed) of each iteration of a loop that was not skipped."""
     for number, entry in enumerate(data.get("results") or (), start=1):
         if isinstance(entry, Mapping) and not entry.get("skipped"):
             label = entry.get("_ansible_item_label")

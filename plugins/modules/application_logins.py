@@ -6,22 +6,22 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: application_logins
-short_description: The logins of every environment's application at its Postgres and its Redis
+short_description: Change the passwords of applications at Postgres and Redis without a failed request
 version_added: "0.1.0"
 author: The shaka.platform founders (@shaka-platform)
 description:
-  - Called before the application's pods are given a changed password, it makes Postgres and Redis accept it, and no running pod need the old one.
-    Called after they have it, it makes Postgres and Redis refuse the old one. All environments at once, in one task.
-  - In Redis a user has both passwords meanwhile, until every pod of the application holds the new one.
-  - In Postgres, which keeps one password per role, the application's pods are rolled to a login that stands in for the role before its password is
-    changed. They have their role back with the next change of their template, and the stand-in is removed by the first call that finds it unused.
-    An application of the strategy C(recreate) has a gap anyway, and no stand-in.
-  - Where a login, or the database that it is for, is not there yet, it is made, as by M(shaka.platform.postgres_databases) and
-    M(shaka.platform.redis_users). Passwords that other pods than the application's hold stay as they are; they are in C(left).
-  - What to do is read from Postgres, Redis and the cluster alone, so a run that was killed anywhere is gone on with by the next.
-  - First it refuses what a volume cannot follow, a smaller size or another major version of Postgres, with the commands that do it.
+  - Called before the application's pods get a changed password, it makes Postgres and Redis accept the new one, and makes sure that no running pod
+    needs the old one. Called after the pods have it, it makes Postgres and Redis refuse the old one. All environments at once, in one task.
+  - A Redis user has both passwords until every pod of the application holds the new one.
+  - Postgres keeps one password per role. So the application's pods are first rolled to a login that stands in for the role, and then the role's
+    password is changed. The next change of the pods' template returns them to their role, and the first call that finds the stand-in unused removes
+    it. An application with the strategy C(recreate) has a gap anyway, so it gets no stand-in.
+  - Missing logins, and the databases they are for, are made as by M(shaka.platform.postgres_databases) and M(shaka.platform.redis_users). Passwords
+    that other pods than the application's hold stay as they are; they are in C(left).
+  - Everything follows from the state of Postgres, Redis and the cluster, so the next run continues one that was killed anywhere.
+  - First it refuses changes that a volume cannot follow, a smaller size or another major version of Postgres, and names the commands to make them.
 attributes:
-  check_mode: {support: full, description: "It only asks. A Postgres or a Redis that is not there yet is pending."}
+  check_mode: {support: full, description: "Changes nothing. A Postgres or a Redis that does not exist yet is pending."}
   diff_mode: {support: full, description: "What is changed, one line each, without values."}
 options:
   environments:
@@ -48,19 +48,19 @@ options:
     required: true
   wait_timeout:
     description:
-      - Seconds to wait for pods that end with a password that was replaced, and for a Postgres or a Redis that does not answer.
+      - Seconds to wait for pods that still hold a replaced password to end, and for a Postgres or a Redis that does not answer.
       - With 0 they are listed in C(unfinished) instead. With more, what does not answer is a failure, and pods that still run are a warning.
     type: int
     default: 0
   rollout_timeout:
-    description: Seconds that the application may take to change over to a stand-in. After that it has its role back, and nothing was changed.
+    description: Seconds that the application may take to change over to a stand-in. After that it returns to its role, with no password changed.
     type: int
     default: 300
 extends_documentation_fragment: shaka.platform.kubectl
 """
 
 EXAMPLES = r"""
-- name: Ensure Postgres and Redis accept what the application's pods are about to be given
+- name: Ensure Postgres and Redis accept the passwords that the pods will get
   shaka.platform.application_logins:
     environments: "{{ platform_model.environments }}"
     servers: "{{ platform_model | shaka.platform.redis_servers }}"
@@ -77,8 +77,8 @@ changes:
   sample: ["prod: password of shaka_production", "shaka-shared: user prod: password"]
 unfinished:
   description:
-    - What a call after the pods have changed over has to see to, one line each - a stand-in, a password that was replaced and is still good, a
-      Postgres or a Redis that did not answer. Empty in check mode, where nothing was begun.
+    - What the call after the rollout still has to do, one line each - a stand-in, a replaced password that is still accepted, a Postgres or a Redis
+      that did not answer. Empty in check mode, where nothing was begun.
   returned: success
   type: list
   elements: str
@@ -104,7 +104,7 @@ from ansible_collections.shaka.platform.plugins.module_utils.data.postgres_insta
     Failed,
     PostgresInstance,
     PostgresState,
-    desired,
+    desired_postgres,
     refuse_volumes,
 )
 from ansible_collections.shaka.platform.plugins.module_utils.data.redis_instance import RedisInstance, RedisState
@@ -136,22 +136,22 @@ def unfinished(postgres: Mapping[str, PostgresState], redis: Mapping[str, RedisS
         if database.pending:
             yield f"{environment}: Postgres does not answer: {database.pending}"
     for namespace, server in redis.items():
-        yield from (f"{environment}: its pods may still hold a REDIS_PASSWORD that was replaced" for environment in server.kept)
+        yield from (f"{environment}: its pods may still hold a replaced REDIS_PASSWORD" for environment in server.kept)
         if server.pending:
             yield f"{namespace}: Redis does not answer: {server.pending}"
 
 
 def ask_all(params: Mapping[str, Any], check: bool) -> States:
-    """Bring all of them to what is wanted; raises Failed."""
+    """Bring every Postgres and Redis to the desired state; raises Failed."""
     kubectl, passwords = Kubectl(params["kubectl"], 30), params["passwords"]
     deadline = time.monotonic() + params["wait_timeout"]
     environments = params["environments"]
-    wanted = {name: desired(env, passwords[name]) for name, env in environments.items()}
-    servers = {given["namespace"]: RedisInstance(kubectl, given, passwords, True, check) for given in params["servers"]}
+    desired = {name: desired_postgres(env, passwords[name]) for name, env in environments.items()}
+    servers = {entry["namespace"]: RedisInstance(kubectl, entry, passwords, True, check) for entry in params["servers"]}
     with ThreadPoolExecutor(WORKERS) as pool:
         refuse_volumes(kubectl, environments, params["image"], pool)
         users = {namespace: pool.submit(server.in_time, deadline) for namespace, server in servers.items()}
-        instances = {name: PostgresInstance(kubectl, env, wanted[name], Passwords.APPLICATION, check) for name, env in environments.items()}
+        instances = {name: PostgresInstance(kubectl, env, desired[name], Passwords.APPLICATION, check) for name, env in environments.items()}
         databases = {name: pool.submit(instance.in_time, deadline, params["rollout_timeout"]) for name, instance in instances.items()}
         return {name: answer.result() for name, answer in databases.items()}, {name: answer.result() for name, answer in users.items()}
 
@@ -183,7 +183,7 @@ def main() -> None:
         module.fail_json(msg=str(error))
     if module.params["wait_timeout"]:
         for line in result["unfinished"]:
-            module.warn(f"{line}; the next run goes on with it")
+            module.warn(f"{line}; the next run continues")
     module.exit_json(**result)
 
 

@@ -6,17 +6,17 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: postgres_databases
-short_description: Roles, databases and extensions of every environment's Postgres
+short_description: Make the roles, databases and extensions of every environment's Postgres
 version_added: "0.1.0"
 author: The shaka.platform founders (@shaka-platform)
 description:
-  - Asks each Postgres inside its pod, as the superuser C(postgres), what it has, and makes what is missing. All environments at once.
-  - The owner of the databases is no superuser. The superuser has no password, so that it is not reached over the network.
-  - Passwords go to Postgres as SCRAM verifiers (RFC 5803); no statement and no command line holds one.
-  - Nothing is dropped. A role, database or extension that is no longer wanted stays.
-  - First it refuses what a volume cannot follow, a smaller size or another major version, with the commands that do it.
+  - Asks each Postgres inside its pod, as the superuser C(postgres), and makes what is missing, in all environments at once.
+  - The owner of the databases is not a superuser. The superuser has no password, so nobody can log in as it over the network.
+  - Passwords go to Postgres as SCRAM verifiers (RFC 5803); no statement and no command line contains one.
+  - Nothing is dropped. A role, database or extension that the inventory no longer has stays.
+  - First it refuses changes that a volume cannot follow, a smaller size or another major version, and names the commands to make them.
 attributes:
-  check_mode: {support: full, description: "It only asks. Where there is no Postgres yet, everything would be made."}
+  check_mode: {support: full, description: "Changes nothing. Where there is no Postgres yet, everything counts as missing."}
   diff_mode: {support: full, description: "What is made, one line each, without values."}
 options:
   environments:
@@ -34,10 +34,9 @@ options:
     required: true
   rotate:
     description:
-      - Whether a changed C(DB_PASSWORD) is put in force, as the application's pods are given it in the same run; see
+      - Whether a changed C(DB_PASSWORD) is put in force, because the application's pods get it in the same run; see
         M(shaka.platform.application_logins).
-      - Without it the password that the application connects with stays as it is, with a warning, where an application runs. Those of the other roles
-        are changed.
+      - When false, and an application runs, the password that it connects with stays as it is, with a warning. Other roles' passwords are changed.
     type: bool
     default: false
   wait_timeout:
@@ -45,7 +44,7 @@ options:
     type: int
     default: 0
   rollout_timeout:
-    description: Seconds that the application may take to change over to a stand-in. After that it has its role back, and nothing was changed.
+    description: Seconds that the application may take to change over to a stand-in. After that it returns to its role, with no password changed.
     type: int
     default: 300
 extends_documentation_fragment: shaka.platform.kubectl
@@ -82,7 +81,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.shaka.platform.plugins.module_utils.conventions import WORKERS
 from ansible_collections.shaka.platform.plugins.module_utils.data.changeover import NOT_IN_FORCE
 from ansible_collections.shaka.platform.plugins.module_utils.data.postgres import Passwords
-from ansible_collections.shaka.platform.plugins.module_utils.data.postgres_instance import Failed, PostgresInstance, desired, refuse_volumes
+from ansible_collections.shaka.platform.plugins.module_utils.data.postgres_instance import Failed, PostgresInstance, desired_postgres, refuse_volumes
 from ansible_collections.shaka.platform.plugins.module_utils.kubectl import ARGUMENTS, Kubectl
 
 ARGUMENT_SPEC: dict[str, Any] = {
@@ -101,10 +100,10 @@ def run(params: Mapping[str, Any], check: bool) -> dict[str, Any]:
     kubectl = Kubectl(params["kubectl"], 30)
     deadline = time.monotonic() + params["wait_timeout"]
     environments, passwords = params["environments"], Passwords.ALL if params["rotate"] else Passwords.OTHERS
-    wanted = {name: desired(env, params["passwords"][name]) for name, env in environments.items()}
+    desired = {name: desired_postgres(env, params["passwords"][name]) for name, env in environments.items()}
     with ThreadPoolExecutor(WORKERS) as pool:
         refuse_volumes(kubectl, environments, params["image"], pool)
-        instances = {name: PostgresInstance(kubectl, env, wanted[name], passwords, check) for name, env in environments.items()}
+        instances = {name: PostgresInstance(kubectl, env, desired[name], passwords, check) for name, env in environments.items()}
         asked = {name: pool.submit(instance.in_time, deadline, params["rollout_timeout"]) for name, instance in instances.items()}
         states = {name: answer.result() for name, answer in asked.items()}
     changes = [line for state in states.values() for line in state.made]

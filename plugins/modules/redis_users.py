@@ -6,16 +6,16 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: redis_users
-short_description: The ACL users of running Redis servers
+short_description: Set the ACL users of running Redis servers
 version_added: "0.1.0"
 author: The shaka.platform founders (@shaka-platform)
 description:
-  - Brings the ACL users of each Redis to exactly those wanted, while it runs; a user that is not wanted is removed. C(default) is left alone.
-  - What counts is which commands a user may use, not the words in which Redis tells it.
-  - Redis saves its users on its volume, so that it has them when it is started again.
-  - No password is on a command line, and none is sent in clear text - Redis takes the SHA-256.
+  - Makes the ACL users of each Redis exactly the desired ones, while it runs; any other user is removed, except C(default).
+  - Rights are compared by the commands that they allow, not by the words in which Redis lists them.
+  - Redis saves its users on its volume, so they are there after a restart.
+  - No command line contains a password, and none is sent in clear text - Redis gets the SHA-256.
 attributes:
-  check_mode: {support: full, description: It only asks. A Redis that is not there yet is pending.}
+  check_mode: {support: full, description: Changes nothing. A Redis that does not exist yet is pending.}
   diff_mode: {support: full, description: "What is set, one line each, without values."}
 options:
   servers:
@@ -38,9 +38,9 @@ options:
     required: true
   rotate:
     description:
-      - Whether a changed C(REDIS_PASSWORD) is put in force, beside the old one while pods hold that, as the application's pods are given it in the
-        same run; see M(shaka.platform.application_logins). For the environments that are part of the run.
-      - Without it the passwords of a user stay as they are, with a warning, where an application runs.
+      - Whether a changed C(REDIS_PASSWORD) of the run's environments is put in force, besides the old one while pods hold that, because the
+        application's pods get it in the same run; see M(shaka.platform.application_logins).
+      - When false, and an application runs, the passwords of its user stay as they are, with a warning.
     type: bool
     default: false
   wait_timeout:
@@ -96,10 +96,10 @@ ARGUMENT_SPEC: dict[str, Any] = {
 
 
 def run(params: Mapping[str, Any], check: bool) -> dict[str, Any]:
-    """The module's result; `msg` where it is a failure."""
+    """The module's result; it has `msg` when it is a failure."""
     kubectl = Kubectl(params["kubectl"], 30)
     deadline = time.monotonic() + params["wait_timeout"]
-    instances = [RedisInstance(kubectl, given, params["passwords"], params["rotate"], check) for given in params["servers"]]
+    instances = [RedisInstance(kubectl, entry, params["passwords"], params["rotate"], check) for entry in params["servers"]]
     with ThreadPoolExecutor(WORKERS) as pool:
         states = dict(zip((one.namespace for one in instances), pool.map(lambda one: one.in_time(deadline), instances), strict=True))
     changes = [line for state in states.values() for line in state.made]

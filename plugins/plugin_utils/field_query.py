@@ -1,5 +1,5 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""JMESPath expressions (https://jmespath.org) as names of fields: which places of an object does an expression select?
+"""JMESPath expressions (https://jmespath.org) as names of fields: finds the places in an object that an expression selects.
 
 JMESPath itself answers with values. What differs is a place, so this follows the expression's steps: names, `[0]`, `[0:2]`, `[*]`, `*`, `[]`,
 `[?condition]`, `|`, and `[a, b]` for several. A condition may be any expression; outside of one, what makes new values is refused.
@@ -15,7 +15,7 @@ try:
     from jmespath.exceptions import JMESPathError
     from jmespath.functions import Functions
     from jmespath.parser import ParsedResult, Parser
-except ImportError:  # only who names fields needs it
+except ImportError:  # needed only by those who name fields
     JMESPathError, Functions, ParsedResult, Parser = ValueError, None, None, None
 
 Place = tuple["str | int", ...]
@@ -40,7 +40,7 @@ class Spot:
     value: Any
 
 
-Found = Spot | list["Found"]  # a list is what a projection makes of several spots
+Found = Spot | list["Found"]  # a projection of several spots is a list
 
 
 class FieldQuery:
@@ -65,7 +65,7 @@ class FieldQuery:
         try:
             return set(_places(_select(self._node, Spot((), obj))))
         except JMESPathError as error:
-            raise QueryError(f"cannot be answered: {error}") from None
+            raise QueryError(f"cannot be evaluated: {error}") from None
 
 
 def _kinds(node: Mapping[str, Any]) -> Iterator[str]:

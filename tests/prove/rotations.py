@@ -25,10 +25,10 @@ TAGS = ["--tags", "config,postgres,redis,api"]
 USERS = {"prod": "shaka_production", "staging": "shaka_staging"}
 # the task to interrupt, and after how many seconds: while pods move to the stand-in, while the password changes, while they move back, and after that
 POINTS = [
-    ("Ensure Postgres and Redis accept the passwords", 6.0),
+    ("Ensure Postgres and Redis accept the new", 6.0),
     ("Ensure each environment has its configuration and secrets", 0.5),
     ("Ensure each environment serves its API over HTTPS", 5.0),
-    ("Ensure Postgres and Redis refuse the passwords", 1.0),
+    ("Ensure Postgres and Redis refuse the replaced", 1.0),
 ]
 KILLED_WITHIN = 300.0  # seconds
 Passwords = dict[str, tuple[str, str]]

@@ -143,7 +143,7 @@ def test_every_bad_upstream_is_named_and_nothing_is_written(tmp_path: Path, serv
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [("{", "cannot be read"), ("[]", "holds no platform_artifacts")],
+    [("{", "cannot be read"), ("[]", "contains no platform_artifacts")],
 )
 def test_a_damaged_file_is_refused(tmp_path: Path, content: str, message: str) -> None:
     kept = tmp_path / "artifacts.lock.yml"

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from ansible_collections.shaka.platform.plugins.module_utils.data import changeover, stand_in
 from ansible_collections.shaka.platform.plugins.module_utils.data.changeover import HASH, Application, Held, held, redirected, stands_in
-from ansible_collections.shaka.platform.plugins.module_utils.data.postgres import Wanted, login, no_login, outdated, script
+from ansible_collections.shaka.platform.plugins.module_utils.data.postgres import DesiredPostgres, login, no_login, outdated, script
 from ansible_collections.shaka.platform.plugins.module_utils.data.scram import verifier
 from ansible_collections.shaka.platform.plugins.module_utils.kubectl import Kubectl, Unanswered
 
@@ -126,7 +126,7 @@ def test_an_application_that_does_not_follow_gets_its_user_back() -> None:
 
 
 def test_the_application_s_role_is_the_one_that_is_looked_at() -> None:
-    wanted = Wanted("own", {"app": "one", "own": "two"}, ("shop",), (), "app")
+    wanted = DesiredPostgres("own", {"app": "one", "own": "two"}, ("shop",), (), "app")
     roles = {"app": {"password": verifier("one")}, "own": {"password": verifier("other")}}
     assert not outdated(wanted, roles, wanted.client) and outdated(wanted, {"app": {"password": verifier("other")}}, wanted.client)
     assert not outdated(wanted, {}, wanted.client), "a role that is not there has no clients"

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.shaka.platform.plugins.module_utils.data.postgres import Wanted, question, role_changes, script
+from ansible_collections.shaka.platform.plugins.module_utils.data.postgres import DesiredPostgres, question, role_changes, script
 from ansible_collections.shaka.platform.plugins.module_utils.data.scram import matches, verifier
 from ansible_collections.shaka.platform.plugins.module_utils.data.volumes import image_major, refusals, volumes
 
-WANTED = Wanted("own", {"own": "secret-one"}, ("shop", "more"), ("pgcrypto",))
+WANTED = DesiredPostgres("own", {"own": "secret-one"}, ("shop", "more"), ("pgcrypto",))
 PLAIN = {"password": None, "expires": None, "plain": True}
 CLUSTER: dict[str, Any] = {
     "roles": {"postgres": {**PLAIN, "plain": False}, "own": {**PLAIN, "password": verifier("secret-one")}},
@@ -47,7 +47,7 @@ def with_role(name: str, **change: Any) -> dict[str, Any]:
 TABLE = [
     # the cluster, its databases -> what is said
     (with_role("postgres", password="SCRAM..."), INSIDE, ["no password of postgres: it connects inside the pod only"]),
-    (with_role("own", plain=False), INSIDE, ["role own is no superuser and can log in"]),
+    (with_role("own", plain=False), INSIDE, ["role own is not a superuser and can log in"]),
     (with_role("own", password=verifier("other")), INSIDE, ["password of own"]),
     (with_role("own", expires="2026-01-01T00:00:00+00:00"), INSIDE, ["password of own does not expire"]),
     ({**CLUSTER, "databases": {"postgres": "postgres", "shop": "postgres"}}, INSIDE, ["owner of database shop", "database more"]),
@@ -58,13 +58,13 @@ TABLE = [
 
 @pytest.mark.parametrize(("cluster", "inside", "said"), TABLE, ids=[row[2][0] for row in TABLE])
 def test_each_difference_is_named(cluster: dict[str, Any], inside: dict[str, Any], said: list[str]) -> None:
-    assert [change.said for change in role_changes(WANTED, cluster, inside)] == said
+    assert [change.summary for change in role_changes(WANTED, cluster, inside)] == said
 
 
 def test_an_empty_server_gets_everything_in_order_and_without_a_plain_password() -> None:
-    wanted = Wanted("own", {"app": "app-secret", "own": "own-secret"}, ("shop",), ("pgcrypto",), "app")
+    wanted = DesiredPostgres("own", {"app": "app-secret", "own": "own-secret"}, ("shop",), ("pgcrypto",), "app")
     changes = role_changes(wanted, {"roles": {"postgres": PLAIN}, "databases": {"postgres": "postgres"}}, {"postgres": {"extensions": []}})
-    assert [change.said for change in changes] == [
+    assert [change.summary for change in changes] == [
         "role app", "role own", "database shop", "extension pg_stat_statements in postgres", "extension pgcrypto in shop",
         "privileges of app in shop",
     ]  # fmt: skip
@@ -74,15 +74,15 @@ def test_an_empty_server_gets_everything_in_order_and_without_a_plain_password()
 
 
 def test_a_pool_gets_its_role_before_the_look_up_that_it_may_use() -> None:
-    wanted = Wanted("own", {"own": "secret-one", "pgbouncer": "pool-secret"}, ("shop", "more"), ("pgcrypto",), pooled=True)
-    assert [change.said for change in role_changes(wanted, CLUSTER, INSIDE)] == ["role pgbouncer", "the look-up of verifiers by pgbouncer"]
+    wanted = DesiredPostgres("own", {"own": "secret-one", "pgbouncer": "pool-secret"}, ("shop", "more"), ("pgcrypto",), pooled=True)
+    assert [change.summary for change in role_changes(wanted, CLUSTER, INSIDE)] == ["role pgbouncer", "the look-up of verifiers by pgbouncer"]
     there = {**with_role("pgbouncer", password=verifier("pool-secret")), "lookup": True}
     assert role_changes(wanted, there, INSIDE) == []
-    assert [change.said for change in role_changes(wanted, {**there, "lookup": False}, INSIDE)] == ["the look-up of verifiers by pgbouncer"]
+    assert [change.summary for change in role_changes(wanted, {**there, "lookup": False}, INSIDE)] == ["the look-up of verifiers by pgbouncer"]
 
 
 def test_names_cannot_leave_their_quotes() -> None:
-    wanted = Wanted('o"wn', {'o"wn': "secret"}, ("sh'op",))
+    wanted = DesiredPostgres('o"wn', {'o"wn': "secret"}, ("sh'op",))
     text = question(wanted) + script(role_changes(wanted, {"roles": {}, "databases": {}}, {}))
     assert '"o""wn"' in text and "'sh''op'" in text
 

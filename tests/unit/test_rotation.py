@@ -12,8 +12,8 @@ import pytest
 import yaml
 from ansible_collections.shaka.platform.plugins.filter.redis_servers import redis_servers
 from ansible_collections.shaka.platform.plugins.module_utils.data.changeover import HASH, STAND_IN
-from ansible_collections.shaka.platform.plugins.module_utils.data.postgres import LOGIN, Passwords, Wanted, left_alone, role_changes
-from ansible_collections.shaka.platform.plugins.module_utils.data.postgres_instance import Failed, PostgresInstance, desired
+from ansible_collections.shaka.platform.plugins.module_utils.data.postgres import LOGIN, DesiredPostgres, Passwords, left_alone, role_changes
+from ansible_collections.shaka.platform.plugins.module_utils.data.postgres_instance import Failed, PostgresInstance, desired_postgres
 from ansible_collections.shaka.platform.plugins.module_utils.data.redis import digest
 from ansible_collections.shaka.platform.plugins.module_utils.data.redis_instance import RedisInstance
 from ansible_collections.shaka.platform.plugins.module_utils.data.scram import matches, verifier
@@ -55,7 +55,7 @@ def test_what_is_about_to_be_given_is_accepted_before_and_what_was_replaced_is_r
 
 # --- Postgres -------------------------------------------------------------------------------------------------------------------------------
 
-WANTED = Wanted("own", {"app": "app-new", "own": "own-new", "pgbouncer": "pool-new"}, ("shop",), (), "app", True)
+WANTED = DesiredPostgres("own", {"app": "app-new", "own": "own-new", "pgbouncer": "pool-new"}, ("shop",), (), "app", True)
 
 
 @pytest.mark.parametrize(
@@ -65,12 +65,12 @@ WANTED = Wanted("own", {"app": "app-new", "own": "own-new", "pgbouncer": "pool-n
 def test_whose_passwords_are_left_alone(passwords: Passwords, left: set[str]) -> None:
     assert left_alone(WANTED, passwords) == left
     roles = {name: {"password": verifier("old"), "plain": True} for name in WANTED.passwords}
-    said = {change.said for change in role_changes(WANTED, {"roles": roles, "databases": {"shop": "own"}}, {}, left)}
+    said = {change.summary for change in role_changes(WANTED, {"roles": roles, "databases": {"shop": "own"}}, {}, left)}
     assert {name for name in WANTED.passwords if f"password of {name}" not in said} == left
 
 
 def test_a_role_that_is_not_there_is_made_whoever_holds_its_password() -> None:
-    said = {change.said for change in role_changes(WANTED, {"roles": {}, "databases": {}}, {}, left_alone(WANTED, Passwords.OTHERS))}
+    said = {change.summary for change in role_changes(WANTED, {"roles": {}, "databases": {}}, {}, left_alone(WANTED, Passwords.OTHERS))}
     assert {"role app", "role own", "role pgbouncer"} <= said
 
 
@@ -160,7 +160,7 @@ class Server(Kubectl):
 
 
 def postgres(server: Server, passwords: Passwords, check: bool = False) -> Any:
-    return PostgresInstance(server, ENV, desired(ENV, NEW), passwords, check).ensure(0, 0)
+    return PostgresInstance(server, ENV, desired_postgres(ENV, NEW), passwords, check).ensure(0, 0)
 
 
 OLD_API = {"DB_PASSWORD": "db-old", "REDIS_PASSWORD": "redis-old"}
@@ -280,7 +280,7 @@ def test_one_call_begins_the_rotation_of_both_and_names_what_is_to_be_finished(g
     assert found["changes"] == ["prod: password of own", "shared: user prod: password"]
     assert found["unfinished"] == [
         "prod: its pods may still use the stand-in for its database user",
-        "prod: its pods may still hold a REDIS_PASSWORD that was replaced",
+        "prod: its pods may still hold a replaced REDIS_PASSWORD",
     ]
     assert found["postgres"] == {"pending": {}, "left": ["prod"]} and found["redis"] == {"pending": {}}
 

@@ -139,7 +139,7 @@ def test_postgres_is_sized_by_its_container(server: Server) -> None:
 
 REFUSED = [
     ({"platform_environments": {"prod": {"postgres": {"storage": "10Gi"}}}}, "does not shrink"),
-    ({"platform_image_overrides": {"postgres": "lab.local/postgres:16"}}, "holds data of Postgres 15"),
+    ({"platform_image_overrides": {"postgres": "lab.local/postgres:16"}}, "has data of Postgres 15"),
 ]
 
 

@@ -1,9 +1,9 @@
 # Copyright: (c) 2026, The shaka.platform founders
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""How far an environment's application has followed a changed password, read from the cluster alone: a killed run is gone on with by the next.
+"""Finds out which password the pods of an environment's application hold. Read from the cluster alone, so that a run can continue a killed one.
 
-A container holds what its Secret said when it started. The hash in its template is of the inventory's configuration and secrets, and the Secret is
-written before the template: a pod with the inventory's hash, beside a Secret with the inventory's password, holds that password.
+A container keeps what its Secret contained when it started. Its template has a hash of the inventory's configuration and secrets, and the Secret is
+written before the template. So when the Secret has the inventory's password, a pod with the inventory's hash holds that password.
 """
 
 from __future__ import annotations
@@ -19,10 +19,8 @@ from ansible_collections.shaka.platform.plugins.module_utils.conventions import 
 from ..kubectl import Kubectl
 
 HASH = "shaka.platform/config-hash"
-STAND_IN = "-stand-in"  # ends the names of the ConfigMap and the Secret that pods read while their database user's password is changed
-
-
-# Of a secret's path, where a module leaves a changed password for another run
+STAND_IN = "-stand-in"  # suffix of the ConfigMap and the Secret that pods read while their database user's password changes
+# A warning about a changed password that this run does not put in force; {} is the secret's path
 NOT_IN_FORCE = "{} was changed in the inventory and is not in force yet: run the whole site, or --tags rotation"
 
 
@@ -30,36 +28,36 @@ class Held(enum.Enum):
     """Which password the application's pods hold."""
 
     OLD = "old"
-    BOTH = "both"  # some are still to come, or to end
+    BOTH = "both"  # some hold the old, some the new one
     NEW = "new"
 
 
 class Application:
-    """The Deployment of an environment's application, its pods (those that end, too), and what they read."""
+    """The Deployment of an environment's application, its pods (also those that are ending), and the objects that they read."""
 
     def __init__(self, kubectl: Kubectl, env: Mapping[str, Any]) -> None:
         self.kubectl, self.namespace, self.name, self.hash = kubectl, env["namespace"], env["api"]["name"], env["config_hash"]
         self.reads = {"configmaps": f"{self.name}-config", "secrets": f"{self.name}-secrets"}
 
     def deployment(self) -> dict[str, Any] | None:
-        found: dict[str, Any] | None = self.kubectl.find(f"/apis/apps/v1/namespaces/{self.namespace}/deployments/{self.name}")
-        return found
+        obj: dict[str, Any] | None = self.kubectl.find(f"/apis/apps/v1/namespaces/{self.namespace}/deployments/{self.name}")
+        return obj
 
     def pods(self) -> list[dict[str, Any]]:
-        found = self.kubectl.find(f"/api/v1/namespaces/{self.namespace}/pods?labelSelector=app%3D{self.name}") or {}
-        return [pod for pod in found.get("items") or [] if (pod.get("status") or {}).get("phase") not in ("Succeeded", "Failed")]
+        listing = self.kubectl.find(f"/api/v1/namespaces/{self.namespace}/pods?labelSelector=app%3D{self.name}") or {}
+        return [pod for pod in listing.get("items") or [] if (pod.get("status") or {}).get("phase") not in ("Succeeded", "Failed")]
 
     def object(self, kind: str, suffix: str = "") -> dict[str, Any] | None:
-        """The ConfigMap or Secret that its pods read, or a stand-in's."""
-        found: dict[str, Any] | None = self.kubectl.find(f"/api/v1/namespaces/{self.namespace}/{kind}/{self.reads[kind]}{suffix}")
-        return found
+        """The ConfigMap or Secret that its pods read, or their copy for a stand-in."""
+        obj: dict[str, Any] | None = self.kubectl.find(f"/api/v1/namespaces/{self.namespace}/{kind}/{self.reads[kind]}{suffix}")
+        return obj
 
     def given(self, name: str) -> str | None:
-        """The secret's value that a pod which starts now is given; None when there is none yet."""
+        """The secret's present value, which a pod that starts now reads; None when there is none yet."""
         return secret_value(self.object("secrets") or {}, name)
 
     def held(self, name: str, password: str) -> Held:
-        """Which password of this name its pods hold; raises Unanswered."""
+        """Whether its pods hold this password of this name; raises Unanswered."""
         deployment = self.deployment()
         if deployment is None:
             return Held.NEW
@@ -68,23 +66,23 @@ class Application:
         return held(deployment["spec"]["template"], self.pods(), self.hash)
 
     def held_by_all(self, name: str, password: str, deadline: float) -> bool:
-        """Whether all pods hold a password; waits for those that end."""
-        while (found := self.held(name, password)) is Held.BOTH and time.monotonic() < deadline:
+        """Whether all pods hold this password; waits for pods that are ending."""
+        while (state := self.held(name, password)) is Held.BOTH and time.monotonic() < deadline:
             time.sleep(PAUSE)
-        return found is Held.NEW
+        return state is Held.NEW
 
 
-def held(template: Object, pods: Iterable[Object], wanted: str) -> Held:
-    """What a Deployment's template, and its pods, say of the password."""
-    if not follows(template, wanted):
+def held(template: Object, pods: Iterable[Object], config_hash: str) -> Held:
+    """Which password the pods hold, by the configuration hash of the inventory."""
+    if not follows(template, config_hash):
         return Held.OLD
-    return Held.NEW if all(follows(pod, wanted) for pod in pods) else Held.BOTH
+    return Held.NEW if all(follows(pod, config_hash) for pod in pods) else Held.BOTH
 
 
-def follows(pod: Object, wanted: str) -> bool:
-    """Whether a pod, or a template of pods, is of the wanted configuration, and of no stand-in's."""
+def follows(pod: Object, config_hash: str) -> bool:
+    """Whether a pod, or a template of pods, has the inventory's configuration and does not use a stand-in."""
     annotations = (pod.get("metadata") or {}).get("annotations") or {}
-    return annotations.get(HASH) == wanted and not stands_in(pod)
+    return annotations.get(HASH) == config_hash and not stands_in(pod)
 
 
 def stands_in(pod: Object) -> bool:
@@ -93,7 +91,7 @@ def stands_in(pod: Object) -> bool:
 
 
 def redirected(spec: Any, names: Mapping[str, str]) -> Any:
-    """A pod's spec that reads objects of other names."""
+    """A pod's spec that reads objects of other names (old -> new)."""
     if isinstance(spec, dict):
         return {key: names.get(value, value) if _is_name(key, value) else redirected(value, names) for key, value in spec.items()}
     return [redirected(item, names) for item in spec] if isinstance(spec, list) else spec

@@ -1,10 +1,10 @@
 # Copyright: (c) 2026, The shaka.platform founders
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""One Postgres's roles, databases, extensions and privileges: the question what they are, and the statements that make them so. Pure.
+"""One Postgres's roles, databases, extensions and privileges: a query for the present ones, and the statements that make the desired ones. Pure.
 
-A superuser `postgres` without a password makes them from inside the pod; the owner of the databases is no superuser. What is not wanted any more is
-never dropped: it may hold data. pg_stat_statements lives in the database `postgres`, where it shows the statements of all databases and is in no
-dump (only a superuser could put it back).
+The superuser `postgres`, who has no password, runs them inside the pod; the owner of the databases is not a superuser. Nothing is ever dropped, since
+it may contain data. pg_stat_statements is in the database `postgres`, where it shows the statements of all databases and is part of no dump (only a
+superuser could restore it).
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from typing import Any
 from .scram import matches, verifier
 
 ADMIN = "postgres"
-LOGIN = "password_rotation"  # stands in for the application's role while its password is changed
+LOGIN = "password_rotation"  # stands in for the application's role while that role's password changes
 STATISTICS = "pg_stat_statements"
 POOLER = "pgbouncer"
-# What PgBouncer asks for a client's verifier; never a superuser's. In the database `postgres`, and so in no dump.
+# PgBouncer's query for a client's verifier; never a superuser's. It is in the database `postgres`, and so in no dump.
 LOOKUP = (
     "select rolname::text, rolpassword from pg_authid where rolname = asked and rolcanlogin and not rolsuper "
     "and (rolvaliduntil is null or rolvaliduntil > now())"
@@ -29,8 +29,8 @@ ROLE = "login nosuperuser nocreatedb nocreaterole noreplication nobypassrls"
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """What one environment's Postgres should hold. Passwords by role; databases: the first is the application's."""
+class DesiredPostgres:
+    """The desired content of one environment's Postgres. Passwords by role; the first of the databases is the application's."""
 
     owner: str
     passwords: Mapping[str, str]
@@ -46,25 +46,25 @@ class Wanted:
 
 
 class Passwords(enum.Enum):
-    """Whose changed passwords a call puts in force: those whose holders follow in the same run."""
+    """Whose changed passwords a call puts in force: those that their holders get in the same run, too."""
 
     APPLICATION = "application"  # what the application's pods connect with
     OTHERS = "others"
     ALL = "all"
 
 
-def left_alone(wanted: Wanted, passwords: Passwords) -> frozenset[str]:
-    """The roles whose password stays as it is, if they are there with another one."""
-    client = frozenset({wanted.client})
-    return {Passwords.APPLICATION: frozenset(wanted.passwords) - client, Passwords.OTHERS: client, Passwords.ALL: frozenset()}[passwords]
+def left_alone(desired: DesiredPostgres, passwords: Passwords) -> frozenset[str]:
+    """The roles whose password stays as it is when the inventory has another one."""
+    client = frozenset({desired.client})
+    return {Passwords.APPLICATION: frozenset(desired.passwords) - client, Passwords.OTHERS: client, Passwords.ALL: frozenset()}[passwords]
 
 
 @dataclass
 class SqlChange:
-    """Statements for one database, and what they do in words (without any secret)."""
+    """Statements for one database, with a summary in words (without any secret)."""
 
     database: str
-    said: str
+    summary: str
     statements: list[str] = field(default_factory=list)
 
 
@@ -89,7 +89,7 @@ select json_build_object(
     from pg_proc p join pg_namespace n on n.oid = p.pronamespace join pg_roles r on r.rolname = n.nspname
     where n.nspname = 'pgbouncer' and p.proname = 'user_lookup'));
 """
-# The application's privileges: on the schema, on every table and sequence that is there, and by default on those that the owner will make.
+# The application's privileges: on the schema, on every existing table and sequence, and by default on those that the owner will make.
 _DATABASE = """
 select json_build_object('database', current_database(),
   'extensions', (select json_agg(extname) from pg_extension),
@@ -106,12 +106,12 @@ from (select to_regrole(:'owner')::oid as oid) own;
 """
 
 
-def question(wanted: Wanted) -> str:
-    """A psql script whose answers are one line of JSON each."""
-    lines = ["\\set QUIET on", "\\pset format unaligned", "\\pset tuples_only on", f"\\set owner {literal(wanted.owner)}"]
+def question(desired: DesiredPostgres) -> str:
+    """A psql script that prints one line of JSON per answer."""
+    lines = ["\\set QUIET on", "\\pset format unaligned", "\\pset tuples_only on", f"\\set owner {literal(desired.owner)}"]
     lines += [f"\\set lookup {literal(LOOKUP)}", " ".join(_CLUSTER.split())]
-    app = f"with app as (select oid from pg_roles where rolname = {literal(wanted.app_user)}) "
-    for database in (ADMIN, *wanted.databases):
+    app = f"with app as (select oid from pg_roles where rolname = {literal(desired.app_user)}) "
+    for database in (ADMIN, *desired.databases):
         lines += [
             f"select exists(select from pg_database where datname = {literal(database)}) as found \\gset",
             "\\if :found",
@@ -126,50 +126,50 @@ def question(wanted: Wanted) -> str:
 
 
 def role_changes(
-    wanted: Wanted, cluster: Mapping[str, Any], databases: Mapping[str, Mapping[str, Any]], left: Collection[str] = ()
+    desired: DesiredPostgres, cluster: Mapping[str, Any], databases: Mapping[str, Mapping[str, Any]], left: Collection[str] = ()
 ) -> list[SqlChange]:
-    """What to do, in order: roles, databases, then what is inside each database. `left`: the roles whose password stays as it is."""
-    changes = list(_roles(wanted, cluster["roles"], left))
-    if wanted.pooled and not cluster.get("lookup"):
+    """The changes in their order: roles, databases, then the content of each database. `left`: the roles whose password stays as it is."""
+    changes = list(_roles(desired, cluster["roles"], left))
+    if desired.pooled and not cluster.get("lookup"):
         changes.append(SqlChange(ADMIN, f"the look-up of verifiers by {POOLER}", list(_lookup())))
-    for name in wanted.databases:
+    for name in desired.databases:
         owner = cluster["databases"].get(name)
         if owner is None:
-            changes.append(SqlChange(ADMIN, f"database {name}", [f"create database {identifier(name)} owner {identifier(wanted.owner)}"]))
-        elif owner != wanted.owner:
-            changes.append(SqlChange(ADMIN, f"owner of database {name}", [f"alter database {identifier(name)} owner to {identifier(wanted.owner)}"]))
-    for name, extensions in ((ADMIN, (STATISTICS,)), *((name, wanted.extensions) for name in wanted.databases)):
-        found = databases.get(name, {})
+            changes.append(SqlChange(ADMIN, f"database {name}", [f"create database {identifier(name)} owner {identifier(desired.owner)}"]))
+        elif owner != desired.owner:
+            changes.append(SqlChange(ADMIN, f"owner of database {name}", [f"alter database {identifier(name)} owner to {identifier(desired.owner)}"]))
+    for name, extensions in ((ADMIN, (STATISTICS,)), *((name, desired.extensions) for name in desired.databases)):
+        inside = databases.get(name, {})
         for extension in extensions:
-            there = extension in (found.get("extensions") or [])
-            changes += [] if there else [SqlChange(name, f"extension {extension} in {name}", [_create_extension(extension, wanted, name)])]
-        if wanted.app_user and name != ADMIN and found.get("missing", True):
-            changes.append(SqlChange(name, f"privileges of {wanted.app_user} in {name}", list(_grants(wanted))))
+            present = extension in (inside.get("extensions") or [])
+            changes += [] if present else [SqlChange(name, f"extension {extension} in {name}", [_create_extension(extension, desired, name)])]
+        if desired.app_user and name != ADMIN and inside.get("missing", True):
+            changes.append(SqlChange(name, f"privileges of {desired.app_user} in {name}", list(_grants(desired))))
     return changes
 
 
-def _create_extension(extension: str, wanted: Wanted, database: str) -> str:
-    """A trusted extension belongs to the database's owner, so that a restore by the owner can replace it; another is the superuser's."""
+def _create_extension(extension: str, desired: DesiredPostgres, database: str) -> str:
+    """Make a trusted extension as the database's owner, so that a restore by the owner can replace it; any other as the superuser."""
     create = f"create extension if not exists {identifier(extension)}"
     if database == ADMIN:
         return create
     return (
         f"do $do$ begin if exists(select from pg_available_extension_versions where name = {literal(extension)} and trusted) then "
-        f"execute {literal('set local role ' + identifier(wanted.owner))}; end if; execute {literal(create)}; end $do$"
+        f"execute {literal('set local role ' + identifier(desired.owner))}; end if; execute {literal(create)}; end $do$"
     )
 
 
-def _roles(wanted: Wanted, found: Mapping[str, Mapping[str, Any]], left: Collection[str]) -> Iterator[SqlChange]:
-    if (found.get(ADMIN) or {}).get("password") is not None:
+def _roles(desired: DesiredPostgres, present: Mapping[str, Mapping[str, Any]], left: Collection[str]) -> Iterator[SqlChange]:
+    if (present.get(ADMIN) or {}).get("password") is not None:
         yield SqlChange(ADMIN, f"no password of {ADMIN}: it connects inside the pod only", [f"alter role {identifier(ADMIN)} password null"])
-    for name, password in wanted.passwords.items():
-        quoted, role = identifier(name), found.get(name)
+    for name, password in desired.passwords.items():
+        quoted, role = identifier(name), present.get(name)
         if role is None:
             yield SqlChange(ADMIN, f"role {name}", [f"create role {quoted} {ROLE} password {literal(verifier(password))}"])
             continue
         if not role["plain"]:
-            yield SqlChange(ADMIN, f"role {name} is no superuser and can log in", [f"alter role {quoted} {ROLE}"])
-        if name not in left and outdated(wanted, found, name):
+            yield SqlChange(ADMIN, f"role {name} is not a superuser and can log in", [f"alter role {quoted} {ROLE}"])
+        if name not in left and outdated(desired, present, name):
             yield SqlChange(ADMIN, f"password of {name}", [f"alter role {quoted} password {literal(verifier(password))}"])
         if role.get("expires") not in (None, "infinity"):
             yield SqlChange(ADMIN, f"password of {name} does not expire", [f"alter role {quoted} valid until 'infinity'"])
@@ -190,13 +190,13 @@ def _lookup() -> Iterable[str]:
 # --- the stand-in of the application's role -------------------------------------------------------------------------------------------------
 
 
-def outdated(wanted: Wanted, found: Mapping[str, Mapping[str, Any]], name: str) -> bool:
-    """Whether a role is there with another password than it should have."""
-    role = found.get(name)
-    return role is not None and not matches(role["password"], wanted.passwords[name])
+def outdated(desired: DesiredPostgres, present: Mapping[str, Mapping[str, Any]], name: str) -> bool:
+    """Whether a role exists with another password than it should have."""
+    role = present.get(name)
+    return role is not None and not matches(role["password"], desired.passwords[name])
 
 
-# A parameter that is a list of names is kept with its quotes: pg_dump knows the same ones (variable_is_guc_list_quote).
+# The value of a parameter that is a list of names already has its quotes. These are the same parameters as in pg_dump (variable_is_guc_list_quote).
 _SETTINGS = """
 do $do$ declare one record; begin
   for one in select case when d.datname is not null then format('in database %I', d.datname) else '' end as place,
@@ -211,7 +211,7 @@ end $do$
 
 
 def login(user: str, password: str) -> SqlChange:
-    """A login that acts as the user: what it makes is the user's, and the user's own settings are its settings."""
+    """A login that acts as the user: what it makes belongs to the user, and it has the user's own settings."""
     name, quoted = identifier(LOGIN), identifier(user)
     create = literal(f"create role {name}")
     statements = [
@@ -226,14 +226,14 @@ def login(user: str, password: str) -> SqlChange:
 
 
 def no_login(user: str, databases: Iterable[str]) -> list[SqlChange]:
-    """The login goes; what it may have made as itself is the user's."""
-    name, said = identifier(LOGIN), f"no stand-in for {user}"
-    handed = [SqlChange(database, said, [f"reassign owned by {name} to {identifier(user)}", f"drop owned by {name}"]) for database in databases]
-    return [*handed, SqlChange(ADMIN, said, [f"drop role {name}"])]
+    """Drops the login. Whatever it made as itself goes to the user."""
+    name, summary = identifier(LOGIN), f"no stand-in for {user}"
+    handover = [SqlChange(database, summary, [f"reassign owned by {name} to {identifier(user)}", f"drop owned by {name}"]) for database in databases]
+    return [*handover, SqlChange(ADMIN, summary, [f"drop role {name}"])]
 
 
-def _grants(wanted: Wanted) -> Iterable[str]:
-    app, owner = identifier(wanted.app_user), identifier(wanted.owner)
+def _grants(desired: DesiredPostgres) -> Iterable[str]:
+    app, owner = identifier(desired.app_user), identifier(desired.owner)
     yield f"grant usage on schema public to {app}"
     yield f"grant select, insert, update, delete on all tables in schema public to {app}"
     yield f"grant usage, select on all sequences in schema public to {app}"
@@ -242,7 +242,7 @@ def _grants(wanted: Wanted) -> Iterable[str]:
 
 
 def script(changes: Iterable[SqlChange]) -> str:
-    """A psql script, each statement by itself: CREATE DATABASE cannot be in a transaction, and what is cut off is continued by the next run."""
+    """A psql script without a transaction, since CREATE DATABASE cannot be in one; the next run completes an interrupted one."""
     lines, current = ["\\set QUIET on", "\\set ON_ERROR_STOP on", "\\set VERBOSITY terse"], ADMIN
     for change in changes:
         if change.database != current:

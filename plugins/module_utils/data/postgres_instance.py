@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, The shaka.platform founders
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""One environment's Postgres, asked and changed inside its pod as the superuser `postgres`."""
+"""Asks and changes one environment's Postgres, inside its pod as the superuser `postgres`."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from .postgres import (
     ADMIN,
     LOGIN,
     POOLER,
+    DesiredPostgres,
     Passwords,
     SqlChange,
-    Wanted,
     left_alone,
     login,
     no_login,
@@ -35,20 +35,20 @@ PSQL = ["psql", "--no-psqlrc", "--username", ADMIN, "--dbname", ADMIN]
 
 
 class Failed(Exception):
-    """What a person has to see to; the text is for them."""
+    """Only a person can solve this; the text is for them."""
 
 
 class PostgresState(NamedTuple):
-    """What was made in one Postgres (in check mode: would be), and what is left."""
+    """What was changed in one Postgres (in check mode: would be), and what remains to be done."""
 
     made: Sequence[str] = ()
-    left: Sequence[str] = ()  # roles that have another password than the inventory says, which this call does not change
+    left: Sequence[str] = ()  # roles whose password differs from the inventory's, and which this call does not change
     stand_in: bool = False
     pending: str = ""  # why it does not answer
 
 
-def desired(env: Mapping[str, Any], secrets: Mapping[str, str]) -> Wanted:
-    """What the inventory says of an environment's Postgres."""
+def desired_postgres(env: Mapping[str, Any], secrets: Mapping[str, str]) -> DesiredPostgres:
+    """The desired content of an environment's Postgres, from the inventory."""
     spec = env["postgres"]
     passwords = {spec["app_user"] or spec["user"]: secrets["DB_PASSWORD"]}
     if spec["app_user"]:
@@ -57,14 +57,16 @@ def desired(env: Mapping[str, Any], secrets: Mapping[str, str]) -> Wanted:
         passwords[POOLER] = secrets["PGBOUNCER_PASSWORD"]
     if not all(password.isascii() for password in passwords.values()):
         raise Failed(f"a database password of {env['name']} has characters outside ASCII, which clients encode differently: use others")
-    return Wanted(spec["user"], passwords, (spec["database"], *spec["databases"]), tuple(spec["extensions"]), spec["app_user"], POOLER in passwords)
+    return DesiredPostgres(
+        spec["user"], passwords, (spec["database"], *spec["databases"]), tuple(spec["extensions"]), spec["app_user"], POOLER in passwords
+    )
 
 
 def refuse_volumes(kubectl: Kubectl, environments: Mapping[str, Mapping[str, Any]], image: str, pool: Executor) -> None:
-    """Raises Failed with all that the volumes cannot follow."""
+    """Raises Failed with every change that a volume cannot follow."""
     claims, persistent = (pool.submit(kubectl.get, f"/api/v1/{kind}") for kind in ("persistentvolumeclaims", "persistentvolumes"))
-    found = volumes(*((answer.result()[0] or {}).get("items", []) for answer in (claims, persistent)))
-    refused = [text for name, env in environments.items() for text in refusals(name, env, found.get(env["namespace"]), image)]
+    by_namespace = volumes(*((answer.result()[0] or {}).get("items", []) for answer in (claims, persistent)))
+    refused = [text for name, env in environments.items() for text in refusals(name, env, by_namespace.get(env["namespace"]), image)]
     if refused:
         raise Failed("\n".join(refused))
 
@@ -72,17 +74,17 @@ def refuse_volumes(kubectl: Kubectl, environments: Mapping[str, Mapping[str, Any
 class PostgresInstance:
     """One environment's Postgres.
 
-    :arg passwords: whose changed passwords are put in force. The application's is, too, where no application runs that could have the old one.
-        Else its role keeps its password, and a new one has that of the Secret that the application reads.
-    :arg check: only ask.
+    :arg passwords: whose changed passwords are put in force. Where no application runs, nobody holds its old one, so its password is always changed.
+        Otherwise its role keeps its password, and a new role gets that of the Secret that the application reads.
+    :arg check: change nothing.
     """
 
-    def __init__(self, kubectl: Kubectl, env: Mapping[str, Any], what: Wanted, passwords: Passwords, check: bool) -> None:
-        self.kubectl, self.env, self.what, self.passwords, self.check = kubectl, env, what, passwords, check
+    def __init__(self, kubectl: Kubectl, env: Mapping[str, Any], desired: DesiredPostgres, passwords: Passwords, check: bool) -> None:
+        self.kubectl, self.env, self.desired, self.passwords, self.check = kubectl, env, desired, passwords, check
         self.application = Application(kubectl, env)
 
     def in_time(self, deadline: float, rollout: float) -> PostgresState:
-        """`ensure`, asked again until the deadline (of time.monotonic); raises Failed."""
+        """Calls `ensure` again until Postgres answers or the deadline (of time.monotonic) has passed; raises Failed."""
         deadline = 0 if self.check else deadline
         try:
             return until_answered(lambda: self.ensure(deadline, rollout), deadline)
@@ -90,63 +92,63 @@ class PostgresInstance:
             return PostgresState(pending=str(error) or "no answer")
 
     def ensure(self, deadline: float, rollout: float) -> PostgresState:
-        """Bring it to what is wanted.
+        """Bring it to the desired state.
 
-        :arg deadline: until when pods that end with a stand-in are waited for.
+        :arg deadline: how long to wait for pods that still use a stand-in to end.
         :arg rollout: seconds that the application may take to change over to a stand-in.
         :raises Unanswered, Failed:
         """
         cluster, databases = self.look()
         left = self._left_alone(cluster["roles"])
-        changes = role_changes(self._wanted(cluster["roles"]), cluster, databases, left)
+        changes = role_changes(self._desired(cluster["roles"]), cluster, databases, left)
         has_stand_in = LOGIN in cluster["roles"]
         if not self.check:
-            if self.what.client not in left and outdated(self.what, cluster["roles"], self.what.client):
+            if self.desired.client not in left and outdated(self.desired, cluster["roles"], self.desired.client):
                 has_stand_in = self._change_over(rollout) or has_stand_in
             self.make(changes)
         if has_stand_in and self.passwords is Passwords.APPLICATION and stand_in.unused(self.application, deadline):
-            has_stand_in, gone = False, no_login(self.what.client, [name for name in self.what.databases if name in cluster["databases"]])
-            changes.append(gone[-1])
+            has_stand_in, removal = False, no_login(self.desired.client, [name for name in self.desired.databases if name in cluster["databases"]])
+            changes.append(removal[-1])
             if not self.check:
                 stand_in.remove(self.application)
-                self.make(gone)
-        made = [f"{self.env['name']}: {change.said}" for change in changes]
-        return PostgresState(made, sorted(name for name in left if outdated(self.what, cluster["roles"], name)), has_stand_in)
+                self.make(removal)
+        made = [f"{self.env['name']}: {change.summary}" for change in changes]
+        return PostgresState(made, sorted(name for name in left if outdated(self.desired, cluster["roles"], name)), has_stand_in)
 
     def look(self) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
-        """What the server holds, and what its databases hold; raises Unanswered or Failed."""
-        ok, said = self.kubectl.execute(self.env["namespace"], POD, *PSQL, text=question(self.what))
-        if not ok and f'role "{ADMIN}" does not exist' in said:
+        """The content of the server, and of each database; raises Unanswered or Failed."""
+        ok, output = self.kubectl.execute(self.env["namespace"], POD, *PSQL, text=question(self.desired))
+        if not ok and f'role "{ADMIN}"  does not exist' in output:
             raise Failed(
-                f"{self.env['namespace']}: the Postgres was made by another superuser than '{ADMIN}'. Make that role once, and run again:\n"
-                f"    kubectl exec -n {self.env['namespace']} {POD} -- createuser -U {self.what.owner} --superuser {ADMIN}"
+                f"{self.env['namespace']}: the Postgres was set up with another superuser than '{ADMIN}'. Make that role once, and run again:\n"
+                f"    kubectl exec -n {self.env['namespace']} {POD} -- createuser -U {self.desired.owner} --superuser {ADMIN}"
             )
-        lines = [json.loads(line) for line in said.splitlines() if line.startswith("{")] if ok else []
+        lines = [json.loads(line) for line in output.splitlines() if line.startswith("{")] if ok else []
         if not lines:
-            raise Unanswered(said)
+            raise Unanswered(output)
         return lines[0], {line["database"]: line for line in lines[1:]}
 
     def make(self, changes: list[SqlChange]) -> None:
         """Run the statements; raises Failed."""
-        ok, said = self.kubectl.execute(self.env["namespace"], POD, *PSQL, text=script(changes)) if changes else (True, "")
+        ok, output = self.kubectl.execute(self.env["namespace"], POD, *PSQL, text=script(changes)) if changes else (True, "")
         if not ok:
-            raise Failed(f"{self.env['namespace']}: Postgres refused one of: {'; '.join(change.said for change in changes)}: {said}")
+            raise Failed(f"{self.env['namespace']}: Postgres refused one of: {'; '.join(change.summary for change in changes)}: {output}")
 
-    def _wanted(self, roles: Container[str]) -> Wanted:
-        """A new role has the password that the application is given: the one of its Secret, where that is not changed in this run."""
-        client = self.what.client
-        given = self.application.given("DB_PASSWORD") if self.passwords is Passwords.OTHERS and client not in roles else None
-        return self.what if given is None else replace(self.what, passwords={**self.what.passwords, client: given})
+    def _desired(self, roles: Container[str]) -> DesiredPostgres:
+        """A new role gets the password that the application reads from its Secret, where this run does not change that."""
+        client = self.desired.client
+        current = self.application.given("DB_PASSWORD") if self.passwords is Passwords.OTHERS and client not in roles else None
+        return self.desired if current is None else replace(self.desired, passwords={**self.desired.passwords, client: current})
 
     def _left_alone(self, roles: Mapping[str, Mapping[str, Any]]) -> frozenset[str]:
-        left = left_alone(self.what, self.passwords)
-        if self.what.client in left and outdated(self.what, roles, self.what.client) and self.application.deployment() is None:
-            return left - {self.what.client}
+        left = left_alone(self.desired, self.passwords)
+        if self.desired.client in left and outdated(self.desired, roles, self.desired.client) and self.application.deployment() is None:
+            return left - {self.desired.client}
         return left
 
     def _change_over(self, rollout: float) -> bool:
-        """Let the application use a stand-in, if it has to; raises Failed."""
-        user, password = self.what.client, self.what.passwords[self.what.client]
+        """Move the application to a stand-in, if it needs one; raises Failed."""
+        user, password = self.desired.client, self.desired.passwords[self.desired.client]
         try:
             if not stand_in.needed(self.application, password):
                 return False

@@ -1,8 +1,8 @@
 # Copyright: (c) 2026, The shaka.platform founders
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""One Redis's ACL users: the question what they are, and the commands that make them what they should be. Pure.
+"""One Redis's ACL users: the query for the present ones, and the commands that make the desired ones. Pure.
 
-Redis rewrites a user's rules into other words with the same meaning, and not the same in each version. So both sides are expanded into the commands
+Redis rewrites a user's rules into others of the same meaning, differently in each version. So both sides are expanded into the commands
 that they allow, by the server's own categories. Passwords are compared and set as the SHA-256 that Redis keeps.
 """
 
@@ -44,15 +44,15 @@ def question_users(names: Iterable[str]) -> str:
     return "".join(f"ACL GETUSER {name}\n" for name in names)
 
 
-def answers(said: str) -> list[Any]:
-    return [json.loads(line) for line in said.splitlines() if line.strip()]
+def answers(output: str) -> list[Any]:
+    return [json.loads(line) for line in output.splitlines() if line.strip()]
 
 
 def allowed(rules: Iterable[str], categories: Categories) -> frozenset[str]:
-    """The commands that rules allow, a container command as its subcommands."""
+    """The commands that rules allow; a command with subcommands counts as these."""
     every = frozenset().union(*categories.values())
     containers = {name.partition("|")[0] for name in every if "|" in name}
-    found: set[str] = set()
+    result: set[str] = set()
     for rule in rules:
         name = rule[1:].lower()
         if name == "@all":
@@ -60,44 +60,44 @@ def allowed(rules: Iterable[str], categories: Categories) -> frozenset[str]:
         elif name.startswith("@"):
             chosen = set(categories.get(name[1:], ()))
         else:
-            chosen = {name, *(item for item in every | found if item.startswith(f"{name}|"))}
-        found = found | chosen if rule[0] == "+" else found - chosen
-    return frozenset(found - containers)
+            chosen = {name, *(item for item in every | result if item.startswith(f"{name}|"))}
+        result = result | chosen if rule[0] == "+" else result - chosen
+    return frozenset(result - containers)
 
 
-def others(user: User, found: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """The SHA-256 of the passwords that a user has beside its own."""
-    return sorted({*found.get(user.name, {}).get("passwords", ())} - {user.password})
+def others(user: User, present: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """The SHA-256 of each password that a user has besides the desired one."""
+    return sorted({*present.get(user.name, {}).get("passwords", ())} - {user.password})
 
 
 def differences(
-    wanted: Sequence[User],
-    found: Mapping[str, Mapping[str, Any]],
+    desired: Sequence[User],
+    present: Mapping[str, Mapping[str, Any]],
     categories: Categories,
     kept: Container[str] = (),
     left: Container[str] = (),
 ) -> list[tuple[str, str]]:
-    """(what is done in words, the command for redis-cli).
+    """(summary, command for redis-cli) of each change.
 
-    :arg kept: the users whose other passwords stay valid beside their own.
+    :arg kept: the users whose other passwords stay valid besides the desired one.
     :arg left: the users whose passwords stay as they are.
     """
     changes: list[tuple[str, str]] = []
-    for user in wanted:
-        is_now = found.get(user.name)
-        old = set(is_now["passwords"]) if is_now else set()
+    for user in desired:
+        now = present.get(user.name)
+        old = set(now["passwords"]) if now else set()
         passwords = old if user.name in left else {user.password, *old} if user.name in kept else {user.password}
-        parts = [] if is_now else ["all"]
-        if is_now:
-            flags = set(is_now["flags"])
+        parts = [] if now else ["all"]
+        if now:
+            flags = set(now["flags"])
             parts += ["state"] if "on" not in flags or "nopass" in flags else []
-            parts += ["keys"] if is_now["keys"] != user.keys or is_now.get("selectors") else []
-            parts += ["channels"] if is_now["channels"] != user.channels else []
-            parts += ["commands"] if allowed(is_now["commands"].split(), categories) != allowed(user.commands, categories) else []
+            parts += ["keys"] if now["keys"] != user.keys or now.get("selectors") else []
+            parts += ["channels"] if now["channels"] != user.channels else []
+            parts += ["commands"] if allowed(now["commands"].split(), categories) != allowed(user.commands, categories) else []
             parts += ["password"] if old != passwords else []
         if parts:
             rules = [*(f"#{password}" for password in sorted(passwords)), user.keys, user.channels, *user.commands]
             changes.append((f"user {user.name}: {', '.join(parts)}", " ".join(["ACL SETUSER", user.name, "reset", "on", *rules])))
-    known = {ADMIN, *(user.name for user in wanted)}
-    changes += [(f"user {name}: removed", f"ACL DELUSER {name}") for name in sorted(found) if name not in known]
+    known = {ADMIN, *(user.name for user in desired)}
+    changes += [(f"user {name}: removed", f"ACL DELUSER {name}") for name in sorted(present) if name not in known]
     return changes

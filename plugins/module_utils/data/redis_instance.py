@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, The shaka.platform founders
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""One Redis, the shared one or an environment's own, asked and changed inside its pod as its administrator."""
+"""Asks and changes one Redis, the shared one or an environment's own, inside its pod as its administrator."""
 
 from __future__ import annotations
 
@@ -13,50 +13,50 @@ from .redis import CATEGORIES, User, answers, differences, digest, others, quest
 
 POD = "redis-0"
 CLI = ["redis-cli", "-3", "--json"]
-Found = Mapping[str, Mapping[str, Any]]
+PresentUsers = Mapping[str, Mapping[str, Any]]  # name -> what ACL GETUSER says
 
 
 class RedisState(NamedTuple):
-    """What was set in one Redis (in check mode: would be), and what is left. Of its environments."""
+    """What was changed in one Redis (in check mode: would be), and what remains to be done, by environment."""
 
     made: Sequence[str] = ()
-    kept: Sequence[str] = ()  # a password that was replaced is still good, as some of their pods may hold it
-    left: Sequence[str] = ()  # they are part of the run, and have another password than the inventory says, which this call does not change
+    kept: Sequence[str] = ()  # a replaced password is still accepted, because some of their pods may hold it
+    left: Sequence[str] = ()  # they are part of the run, but their password differs from the inventory's and this call does not change it
     pending: str = ""  # why it does not answer
 
 
 class RedisUser(NamedTuple):
-    """A user as it should be, and whose it is."""
+    """A user as it should be, and the environment whose user it is."""
 
     user: User
     environment: str
     password: str
     application: Application
     in_run: bool
-    follows: bool  # whether its pods are given a changed password in this run
+    follows: bool  # whether its pods get a changed password in this run
 
 
 class RedisInstance:
     """One Redis.
 
-    :arg given: its namespace and its users, as the filter redis_servers makes them.
+    :arg server: its namespace and its users, as the filter redis_servers makes them.
     :arg passwords: environment -> REDIS_PASSWORD.
-    :arg rotate: whether changed passwords are put in force, for the environments of this run. They are, too, where no application runs that could
-        have the old one. Else a user keeps its passwords, and a new one has that of the Secret that the application reads.
-    :arg check: only ask.
+    :arg rotate: whether changed passwords are put in force, for the environments of this run. Where no application runs, nobody holds the old one, so
+        a changed password is always put in force. Otherwise a user keeps its passwords, and a new one gets that of the application's Secret.
+    :arg check: change nothing.
     """
 
-    def __init__(self, kubectl: Kubectl, given: Mapping[str, Any], passwords: Mapping[str, Mapping[str, str]], rotate: bool, check: bool) -> None:
-        self.kubectl, self.namespace, self.check = kubectl, str(given["namespace"]), check
-        self.users = [self._user(user, passwords[user["environment"]]["REDIS_PASSWORD"], rotate) for user in given["users"]]
+    def __init__(self, kubectl: Kubectl, server: Mapping[str, Any], passwords: Mapping[str, Mapping[str, str]], rotate: bool, check: bool) -> None:
+        self.kubectl, self.namespace, self.check = kubectl, str(server["namespace"]), check
+        self.users = [self._user(user, passwords[user["environment"]]["REDIS_PASSWORD"], rotate) for user in server["users"]]
 
-    def _user(self, given: Mapping[str, Any], password: str, rotate: bool) -> RedisUser:
-        user = User(given["name"], given["keys"], given["channels"], given["commands"], digest(password))
-        in_run = bool(given["in_run"])
-        return RedisUser(user, given["environment"], password, Application(self.kubectl, given["application"]), in_run, in_run and rotate)
+    def _user(self, entry: Mapping[str, Any], password: str, rotate: bool) -> RedisUser:
+        user = User(entry["name"], entry["keys"], entry["channels"], entry["commands"], digest(password))
+        in_run = bool(entry["in_run"])
+        return RedisUser(user, entry["environment"], password, Application(self.kubectl, entry["application"]), in_run, in_run and rotate)
 
     def in_time(self, deadline: float) -> RedisState:
-        """`ensure`, asked again until the deadline (of time.monotonic)."""
+        """Calls `ensure` again until Redis answers or the deadline (of time.monotonic) has passed."""
         deadline = 0 if self.check else deadline
         try:
             return until_answered(lambda: self.ensure(deadline), deadline)
@@ -64,54 +64,54 @@ class RedisInstance:
             return RedisState(pending=str(error) or "no answer")
 
     def ensure(self, deadline: float) -> RedisState:
-        """Bring its users to those wanted; raises Unanswered.
+        """Bring its users to the desired ones; raises Unanswered.
 
-        :arg deadline: until when pods that end with a password that was replaced are waited for.
+        :arg deadline: how long to wait for pods that still hold a replaced password to end.
         """
         names, *members = self.ask(question())
-        categories = {name: frozenset(found) for name, found in zip(CATEGORIES, members, strict=True)}
-        found = dict(zip(names, self.ask(question_users(names)), strict=True))
-        left = {one.user.name for one in self.users if self._left_alone(one, found)}
-        kept = {one.user.name for one in self.users if one.user.name not in left and self._keeps(one, found, deadline)}
-        changes = differences([self._wanted(one, found) for one in self.users], found, categories, kept, left)
+        categories = {name: frozenset(commands) for name, commands in zip(CATEGORIES, members, strict=True)}
+        present = dict(zip(names, self.ask(question_users(names)), strict=True))
+        left = {one.user.name for one in self.users if self._left_alone(one, present)}
+        kept = {one.user.name for one in self.users if one.user.name not in left and self._keeps(one, present, deadline)}
+        changes = differences([self._desired(one, present) for one in self.users], present, categories, kept, left)
         if changes and not self.check:
-            self.ask("".join(f"{command}\n" for _said, command in [*changes, ("", "ACL SAVE")]))
+            self.ask("".join(f"{command}\n" for _summary, command in [*changes, ("", "ACL SAVE")]))
         return RedisState(
-            [f"{self.namespace}: {said}" for said, _command in changes],
+            [f"{self.namespace}: {summary}" for summary, _command in changes],
             [one.environment for one in self.users if one.user.name in kept],
-            [one.environment for one in self.users if one.in_run and one.user.name in left and not self._has_its_own(one, found)],
+            [one.environment for one in self.users if one.in_run and one.user.name in left and not self._has_desired(one, present)],
         )
 
     @staticmethod
-    def _has_its_own(one: RedisUser, found: Found) -> bool:
-        return one.user.password in found[one.user.name]["passwords"]
+    def _has_desired(one: RedisUser, present: PresentUsers) -> bool:
+        return one.user.password in present[one.user.name]["passwords"]
 
     @staticmethod
-    def _wanted(one: RedisUser, found: Found) -> User:
-        """A new user has the password that its pods are given: the one of their Secret, where that is not changed in this run."""
-        given = None if one.follows or one.user.name in found else one.application.given("REDIS_PASSWORD")
-        return one.user if given is None else one.user._replace(password=digest(given))
+    def _desired(one: RedisUser, present: PresentUsers) -> User:
+        """A new user gets the password that its pods read from their Secret, where this run does not change that."""
+        current = None if one.follows or one.user.name in present else one.application.given("REDIS_PASSWORD")
+        return one.user if current is None else one.user._replace(password=digest(current))
 
     @staticmethod
-    def _left_alone(one: RedisUser, found: Found) -> bool:
-        """Whether its passwords stay as they are: another is good, somebody may hold it, and will not be given the new one in this run."""
-        return not one.follows and bool(others(one.user, found)) and one.application.deployment() is not None
+    def _left_alone(one: RedisUser, present: PresentUsers) -> bool:
+        """Whether its passwords stay as they are: pods may hold another one, and do not get the new one in this run."""
+        return not one.follows and bool(others(one.user, present)) and one.application.deployment() is not None
 
     @staticmethod
-    def _keeps(one: RedisUser, found: Found, deadline: float) -> bool:
-        """Whether passwords that were replaced stay good beside its own."""
-        return bool(others(one.user, found)) and not one.application.held_by_all("REDIS_PASSWORD", one.password, deadline)
+    def _keeps(one: RedisUser, present: PresentUsers, deadline: float) -> bool:
+        """Whether replaced passwords stay valid besides the new one."""
+        return bool(others(one.user, present)) and not one.application.held_by_all("REDIS_PASSWORD", one.password, deadline)
 
     def ask(self, text: str) -> list[Any]:
         """The answers of redis-cli; raises Unanswered."""
-        ok, said = self.kubectl.execute(self.namespace, POD, *CLI, text=text)
+        ok, output = self.kubectl.execute(self.namespace, POD, *CLI, text=text)
         try:
-            found = answers(said) if ok else []
+            items = answers(output) if ok else []
         except ValueError:
-            found = []
-        if len(found) != len(text.splitlines()):
-            raise Unanswered(said.strip() or "no answer")
-        refused = [item for item in found if isinstance(item, str) and item.startswith(("ERR", "NOPERM", "NOAUTH", "LOADING", "BUSY"))]
+            items = []
+        if len(items) != len(text.splitlines()):
+            raise Unanswered(output.strip() or "no answer")
+        refused = [item for item in items if isinstance(item, str) and item.startswith(("ERR", "NOPERM", "NOAUTH", "LOADING", "BUSY"))]
         if refused:
             raise Unanswered(refused[0])
-        return found
+        return items

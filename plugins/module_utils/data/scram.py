@@ -15,7 +15,7 @@ _STORED = re.compile(r"SCRAM-SHA-256\$(\d+):([A-Za-z0-9+/=]+)\$([A-Za-z0-9+/=]+)
 
 
 def verifier(password: str, salt: bytes = b"", iterations: int = ITERATIONS) -> str:
-    """What to give as PASSWORD. ASCII passwords only: SASLprep would change others."""
+    """The verifier to use as PASSWORD in SQL. ASCII passwords only: SASLprep would change others."""
     salt = salt or os.urandom(16)
     salted = hashlib.pbkdf2_hmac("sha256", password.encode("ascii"), salt, iterations)
     stored = hashlib.sha256(hmac.digest(salted, b"Client Key", "sha256")).digest()
@@ -25,6 +25,6 @@ def verifier(password: str, salt: bytes = b"", iterations: int = ITERATIONS) -> 
 
 
 def matches(stored: str | None, password: str) -> bool:
-    """Whether a stored verifier is of this password."""
+    """Whether a stored verifier belongs to this password."""
     match = _STORED.fullmatch(stored or "")
     return match is not None and hmac.compare_digest(verifier(password, base64.b64decode(match[2]), int(match[1])), match[0])

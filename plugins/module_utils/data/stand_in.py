@@ -1,10 +1,10 @@
 # Copyright: (c) 2026, The shaka.platform founders
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""A login that stands in for a database user while the user's password is changed.
+"""A login that stands in for a database user while the user's password changes.
 
-Postgres keeps one password per role, and a pod that rolls has the old one while its successor has the new one. So the application's pods first change
-over to another login, which acts as the user; then the password is changed, and what rolls the pods next gives them the user back. Each step is made
-from what is found, and nothing depends on time: a run may be killed anywhere, and what it left works until the next one goes on.
+Postgres keeps one password per role, but during a rollout old pods have the old password and new pods the new one. So the application's pods first
+change over to another login, which acts as the user; then the password changes, and the next rollout returns the pods to the user. Each step follows
+from the present state and none depends on time: a run may be killed anywhere, the platform then still works, and the next run continues.
 """
 
 from __future__ import annotations
@@ -28,44 +28,44 @@ KINDS = {"configmaps": "ConfigMap", "secrets": "Secret"}
 
 
 class NotFollowed(Exception):
-    """The application does not run with the stand-in; it has been given its user back."""
+    """The application does not run with the stand-in, and was returned to its user."""
 
 
 def needed(application: Application, password: str) -> bool:
-    """Whether pods that must not miss a request hold another password of the user than this one."""
-    found = application.deployment()
-    if found is None or found["spec"].get("replicas") == 0 or found["spec"]["strategy"]["type"] != "RollingUpdate":
+    """Whether the password must change without a failed request (the strategy is rolling), while pods hold another one than this."""
+    current = application.deployment()
+    if current is None or current["spec"].get("replicas") == 0 or current["spec"]["strategy"]["type"] != "RollingUpdate":
         return False
     return application.held(PASSWORD, password) is not Held.NEW
 
 
 def change_over(application: Application, make_login: Callable[[str], None], timeout: float) -> None:
-    """Returns when every pod of the application uses the stand-in; raises Unanswered or NotFollowed.
+    """Move every pod of the application to the stand-in, and wait for that; raises Unanswered or NotFollowed.
 
-    :arg make_login: makes the login, or gives it this password.
+    :arg make_login: makes the login with this password, or sets its password.
     :arg timeout: seconds that the pods may take.
     """
-    found = application.deployment() or {}
-    begun = stands_in(found["spec"]["template"])
+    current = application.deployment() or {}
+    begun = stands_in(current["spec"]["template"])
     password = secret_value(application.object("secrets", STAND_IN) or {}, PASSWORD) or secrets.token_hex(32)
     names = {name: name + STAND_IN for name in application.reads.values()}
     if not begun:
-        _copy(application, found, password)
+        _copy(application, current, password)
     make_login(password)
     if not begun:
-        _patch(application, redirected(found["spec"]["template"]["spec"], names))
+        _patch(application, redirected(current["spec"]["template"]["spec"], names))
     lacking = _wait(application, time.monotonic() + timeout)
     if lacking:
-        spec = (application.deployment() or found)["spec"]["template"]["spec"]
+        spec = (application.deployment() or current)["spec"]["template"]["spec"]
         _patch(application, redirected(spec, {stand_in: name for name, stand_in in names.items()}))
         raise NotFollowed(lacking)
 
 
 def unused(application: Application, deadline: float) -> bool:
-    """Whether no pod uses the stand-in any more; waits for those that end."""
+    """Whether no pod uses the stand-in any more; waits for pods that are ending."""
     while True:
-        found = application.deployment()
-        if found is not None and stands_in(found["spec"]["template"]):
+        current = application.deployment()
+        if current is not None and stands_in(current["spec"]["template"]):
             return False
         if not any(map(stands_in, application.pods())):
             return True
@@ -75,13 +75,13 @@ def unused(application: Application, deadline: float) -> bool:
 
 
 def remove(application: Application) -> None:
-    """Take away what its pods read; raises Unanswered."""
+    """Remove the objects that pods with the stand-in read; raises Unanswered."""
     objects = [f"configmap/{application.reads['configmaps']}{STAND_IN}", f"secret/{application.reads['secrets']}{STAND_IN}"]
     _kubectl(application, "delete", "--ignore-not-found", "--wait=false", *objects)
 
 
 def _copy(application: Application, owner: dict[str, Any], password: str) -> None:
-    """What the pods read now, but for the login; it goes with the Deployment."""
+    """Copy the objects that the pods read, with the stand-in's login; deleting the Deployment deletes the copies."""
     reference = {"apiVersion": "apps/v1", "kind": "Deployment", "name": application.name, "uid": owner["metadata"]["uid"]}
     changed = {"configmaps": {USER: LOGIN}, "secrets": {PASSWORD: encoded(password)}}
     items = []
@@ -102,20 +102,20 @@ def _patch(application: Application, spec: dict[str, Any]) -> None:
 
 
 def _kubectl(application: Application, *arguments: str, text: str | None = None) -> None:
-    ok, said = application.kubectl.run(*arguments, f"--namespace={application.namespace}", text=text)
+    ok, output = application.kubectl.run(*arguments, f"--namespace={application.namespace}", text=text)
     if not ok:
-        raise Unanswered(said)
+        raise Unanswered(output)
 
 
 def _wait(application: Application, deadline: float) -> str:
-    """What is lacking until every pod uses the stand-in, the empty text when nothing is."""
+    """Wait until every pod uses the stand-in; returns what is lacking at the deadline, or the empty text."""
     while True:
         lacking: str | None
         try:
-            found = application.deployment()
-            if found is None:
+            current = application.deployment()
+            if current is None:
                 return "its Deployment was deleted meanwhile"
-            lacking = deployment(found) or ("pods of before are still ending" if not all(map(stands_in, application.pods())) else None)
+            lacking = deployment(current) or ("old pods are still ending" if not all(map(stands_in, application.pods())) else None)
         except Hopeless as error:
             return str(error)
         except Unanswered as error:

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, The shaka.platform founders
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What a volume cannot follow, fewer bytes or another major version of Postgres, said before anything changes and with the way to do it."""
+"""Refuses changes that an existing volume cannot follow (a smaller size, another major version of Postgres), and says how to make them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ WAY = """To do it, move to a new volume (the old one is kept, and named by: kube
 
 
 class BoundVolume(NamedTuple):
-    """A bound claim: its size in bytes, as text, and the major version of the Postgres whose data it holds ('' when there is none yet)."""
+    """A bound claim: its size in bytes and as text, and the major version of the Postgres whose data it has ('' when it has none yet)."""
 
     size: int
     text: str
@@ -27,24 +27,24 @@ class BoundVolume(NamedTuple):
 
 
 def image_major(reference: str) -> str:
-    """The major version that an image's tag names ('' when only a digest does): postgres:15-alpine -> 15."""
+    """The major version in an image's tag: postgres:15-alpine -> 15. '' when there is only a digest."""
     match = re.search(r":v?(\d+)[^/:]*$", reference.partition("@")[0])
     return match[1] if match else ""
 
 
 def volumes(claims: list[dict[str, Any]], persistent: list[dict[str, Any]]) -> dict[str, BoundVolume]:
-    """Namespace -> the volume of its Postgres; the files are this server's own (local-path)."""
+    """Namespace -> the volume of its Postgres, whose files are on this server (local-path)."""
     paths = {}
     for item in persistent:
         spec = item["spec"]
         paths[item["metadata"]["name"]] = (spec.get("local") or spec.get("hostPath") or {}).get("path", "")
-    found = {}
+    result = {}
     for claim in claims:
         if claim["metadata"]["name"] == "postgres-pvc":
             text = claim["spec"]["resources"]["requests"]["storage"]
             path = paths.get(claim["spec"].get("volumeName", ""), "")
-            found[claim["metadata"]["namespace"]] = BoundVolume(parse_memory(text), text, _major(Path(path)) if path else "")
-    return found
+            result[claim["metadata"]["namespace"]] = BoundVolume(parse_memory(text), text, _major(Path(path)) if path else "")
+    return result
 
 
 def _major(path: Path) -> str:
@@ -55,15 +55,15 @@ def _major(path: Path) -> str:
 
 
 def refusals(name: str, env: Mapping[str, Any], volume: BoundVolume | None, image: str) -> list[str]:
-    """What is wanted of an environment's volume that it cannot do."""
+    """The changes that an environment's volume cannot follow."""
     if volume is None:
         return []
-    said, wanted, major = [], str(env["postgres"]["storage"]), image_major(image)
-    if parse_memory(wanted) < volume.size:
-        said.append(f"platform_environments.{name}.postgres.storage is {wanted}, and its volume has {volume.text}: a volume does not shrink.")
+    problems, storage, major = [], str(env["postgres"]["storage"]), image_major(image)
+    if parse_memory(storage) < volume.size:
+        problems.append(f"platform_environments.{name}.postgres.storage is {storage}, and its volume has {volume.text}: a volume does not shrink.")
     if major and volume.major and major != volume.major:
-        said.append(
-            f"{env['namespace']}: the volume holds data of Postgres {volume.major}, and the image {image} is Postgres {major}, which cannot read it: "
+        problems.append(
+            f"{env['namespace']}: the volume has data of Postgres {volume.major}, and the image {image} is Postgres {major}, which cannot read it: "
             f"keep an image of {volume.major}."
         )
-    return [f"{text} {WAY.format(env=name, namespace=env['namespace'])}" for text in said]
+    return [f"{text} {WAY.format(env=name, namespace=env['namespace'])}" for text in problems]

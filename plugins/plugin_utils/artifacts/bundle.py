@@ -1,5 +1,5 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What an offline bundle holds, from the complete lock and the inventory's images. Pure."""
+"""The content of an offline bundle, computed from the complete lock and the inventory's images. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ansible_collections.shaka.platform.plugins.plugin_utils.artifacts.lock impo
 from ansible_collections.shaka.platform.plugins.plugin_utils.artifacts.registry import parse
 from ansible_collections.shaka.platform.plugins.plugin_utils.report.tables import table
 
-FOLDERS = ("bin", "images", "manifests", "wheels")  # what the bundle's files lie in; nothing else in its directory is touched
+FOLDERS = ("bin", "images", "manifests", "wheels")  # folders of the bundle's files; nothing else in its directory is touched
 STAGING = ".partial"
 HEADER = "---\n# Made by the playbook shaka.platform.bundle; it is written last, so that a bundle with it is whole. Do not edit.\n"
 
@@ -35,7 +35,7 @@ class PackedFile:
 
 @dataclass(frozen=True)
 class Archive:
-    """An image of the bundle; `names` are the logical ones that mean it."""
+    """An image of the bundle; `names` are its logical names."""
 
     names: list[str]
     reference: str
@@ -60,10 +60,10 @@ def wheel_file(wheel: Path, sha256: str) -> PackedFile:
 
 
 def archives(images: Mapping[str, str], environments: Mapping[str, str]) -> list[Archive]:
-    """The images by what they are, each once; an environment's has the name api-ENVIRONMENT unless it is another's as well."""
+    """The images, each reference once. An environment's has the name api-ENVIRONMENT, unless the same image also has another name."""
     names: dict[str, list[str]] = {}
-    wanted = {**images, **{f"api_{name}": reference for name, reference in environments.items()}}
-    for name, reference in wanted.items():
+    needed = {**images, **{f"api_{name}": reference for name, reference in environments.items()}}
+    for name, reference in needed.items():
         if reference and not reference.startswith(PENDING):
             names.setdefault(reference, []).append(name)
     return [
@@ -72,7 +72,7 @@ def archives(images: Mapping[str, str], environments: Mapping[str, str]) -> list
 
 
 def lock_of(architecture: str, lock: Mapping[str, Any], chosen: list[PackedFile], packed: list[tuple[Archive, str, str]]) -> dict[str, Any]:
-    """The bundle's own lock, of the shape of the collection's; `packed` has each archive with its image's digest and its own sum."""
+    """The bundle's own lock, in the form of the collection's; `packed` has each archive with its image's digest and its own sum."""
     entries: dict[str, Any] = {}
     for file in chosen:
         if file.local:

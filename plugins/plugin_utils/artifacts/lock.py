@@ -1,5 +1,5 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The artifacts lock: which one is given, what it lacks, what an inventory has added to it, and the inventory's file as text."""
+"""The artifacts lock: reads it, finds what it lacks, merges what an inventory adds to it, and writes the inventory's file."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from typing import Any
 
 import yaml
 
-NAME = "artifacts.lock.yml"  # of an inventory's file and of a bundle's
+NAME = "artifacts.lock.yml"  # the file's name, in an inventory and in a bundle
 PENDING = "pending/"  # begins the reference of an image that is still to be named
 
 HEADER = """\
 ---
 # What the collection's lock lacked, resolved once from its upstreams. Commit this file: from then on nothing changes under you, and a mismatch is
-# refused. To resolve an entry anew, delete it here.
+# refused. To resolve an entry again, delete it here.
 """
 
 
@@ -42,16 +42,16 @@ class Missing:
 
 @dataclass(frozen=True)
 class GivenLock:
-    """The lock that a run begins with. `flaws`: name of the inventory's part -> what is wrong with its lock, which then was left out."""
+    """The lock that a run begins with. `flaws`: part of the inventory -> what is wrong with its lock, which is then left out."""
 
     lock: dict[str, Any]
     lacks: list[str] = field(default_factory=list)  # the bundle's missing files
-    pending: bool = False  # there is a bundle's name, but no bundle yet
+    pending: bool = False  # a bundle is named, but not made yet
     flaws: dict[str, str] = field(default_factory=dict)
 
 
 def read(path: Path, remedy: str = "bring it back from your version control, or delete it to resolve anew") -> dict[str, Any]:
-    """What a lock's file holds; empty when there is none yet."""
+    """The content of a lock's file; empty when there is no file yet."""
     try:
         held = yaml.load(path.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     except FileNotFoundError:
@@ -59,7 +59,7 @@ def read(path: Path, remedy: str = "bring it back from your version control, or 
     except (OSError, yaml.YAMLError) as error:
         raise LockError(f"{path} cannot be read: {error}; {remedy}") from error
     if not isinstance(held, dict) or not isinstance(held.get("platform_artifacts"), dict):
-        raise LockError(f"{path} holds no platform_artifacts; {remedy}")
+        raise LockError(f"{path} contains no platform_artifacts; {remedy}")
     return dict(held["platform_artifacts"])
 
 
@@ -76,7 +76,7 @@ def given(shipped: Path, inventory: Path, bundle: Path | None) -> GivenLock:
 
 
 def references(lock: Mapping[str, Any], overrides: Mapping[str, str], names: Iterable[str]) -> dict[str, str]:
-    """Logical name -> reference of every image of the lock, of the inventory, and of `names`, which has stand-ins for what is still to be named."""
+    """Logical name -> reference, from the lock and the inventory. Each of `names` that neither has gets a placeholder."""
     known = {name: "@".join(part for part in (image["reference"], image.get("digest")) if part) for name, image in lock.get("images", {}).items()}
     return {**{name: f"{PENDING}{name}" for name in names}, **known, **overrides}
 
@@ -87,7 +87,7 @@ def of_architecture(value: Any, architecture: str) -> str:
 
 
 def missing(lock: Mapping[str, Any], skip: Iterable[str] = (), with_bundled: bool = False, only: str = "") -> list[Missing]:
-    """What the lock has no sum of; images in `skip` have a reference of the user's own. `only`: of this architecture's files."""
+    """The artifacts whose sum the lock lacks. Images in `skip` have a reference of the user's own. `only`: for this architecture."""
     found = []
     for name, entry in sorted(lock.get("files", {}).items()):
         if entry.get("bundled_only") and not with_bundled:
@@ -138,13 +138,13 @@ def merged(shipped: Mapping[str, Any], kept: Mapping[str, Any], where: str) -> d
 def _agree(name: str, shipped: str, kept: str, where: str) -> None:
     if shipped and shipped != kept:
         raise LockError(
-            f"{name}: the collection's lock says {shipped}, {where} says {kept}; something is not what it was. Delete the entry from {where} "
+            f"{name}: the collection's lock says {shipped}, {where} says {kept}; one of the two has changed. Delete the entry from {where} "
             "if the collection's is the right one, else do not go on"
         )
 
 
 def additions(shipped: Mapping[str, Any], full: Mapping[str, Any]) -> dict[str, Any]:
-    """What the full lock knows and the shipped one does not."""
+    """The part of the full lock that the shipped one lacks."""
     result: dict[str, Any] = {"files": {}, "images": {}}
     for name, entry in full["files"].items():
         before = shipped["files"][name].get("sha256") or {}

@@ -21,7 +21,7 @@ from ansible_collections.shaka.platform.plugins.plugin_utils.artifacts.upstream 
 
 @dataclass(frozen=True)
 class Image:
-    """An image of one architecture: `documents` are its manifests by digest, the first one what the reference points to; `blobs` its other parts."""
+    """An image of one architecture: `documents` are its manifests by digest, beginning with the referenced one; `blobs` are its other parts."""
 
     reference: Reference
     documents: dict[str, bytes]
@@ -33,7 +33,7 @@ class Image:
 
     @property
     def tagged(self) -> str:
-        """Its full name with a tag, which K3s's import wants; one made of the digest where the reference has none."""
+        """Its full name with a tag, which K3s's import requires; without a tag in the reference, one made of the digest."""
         return f"{self.reference.name}:{self.reference.tag or 'bundled-' + self.digest.removeprefix('sha256:')[:12]}"
 
 
@@ -51,12 +51,12 @@ def parts(what: str, manifest: Mapping[str, Any]) -> dict[str, int]:
     """The blobs of a manifest, digest to size."""
     if media_type(manifest) not in MANIFESTS or "config" not in manifest:
         kind = f"{manifest.get('mediaType') or 'no type'}, schema {manifest.get('schemaVersion')}"
-        raise UpstreamError(f"{what}: its manifest ({kind}) is none that can be packed; push the image anew with a current tool")
+        raise UpstreamError(f"{what}: its manifest ({kind}) cannot be packed; push the image again with a current tool")
     return {str(entry["digest"]): int(entry["size"]) for entry in (manifest["config"], *manifest["layers"])}
 
 
 def write(image: Image, blobs: Path, target: Path) -> None:
-    """Write the archive; its bytes follow from the image's alone. `blobs` holds the image's, each under the hex of its sum."""
+    """Write the archive; equal images give equal archives. `blobs`: the directory with the image's blobs, each named by the hex of its sum."""
     root = image.documents[image.digest]
     described = media_type(json.loads(root))
     entry = {"mediaType": described, "digest": image.digest, "size": len(root), "annotations": {"io.containerd.image.name": image.tagged}}

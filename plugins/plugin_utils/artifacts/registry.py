@@ -1,5 +1,5 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What an image registry holds, by its API (OCI distribution spec 1.1): digests, manifests and blobs."""
+"""Reads digests, manifests and blobs from an image registry, by its API (OCI distribution spec 1.1)."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def media_type(manifest: Mapping[str, Any]) -> str:
 
 
 class Registry:
-    """Reads through an Upstream; `logins` is registry -> (username, password) for those that want one."""
+    """Reads through an Upstream; `logins` is registry -> (username, password) for those that require a login."""
 
     def __init__(self, upstream: Upstream, logins: Mapping[str, tuple[str, str]] | None = None) -> None:
         self.upstream = upstream
@@ -70,7 +70,7 @@ class Registry:
         self._granted: dict[str, str] = {}
 
     def manifest(self, what: str, reference: Reference) -> tuple[bytes, str]:
-        """What the reference points to, an index or a manifest, and its digest: computed, and compared with the reference's or the registry's."""
+        """The index or manifest that the reference points to, and its digest: computed, and compared with the reference's or the registry's."""
         url = self._url(reference, f"manifests/{reference.digest or reference.tag}")
         response = self._open(what, reference, url, Accept=ACCEPT)
         body: bytes = response.read(1 << 24)
@@ -97,7 +97,7 @@ class Registry:
         return f"https://{host}/v2/{reference.repository}/{path}"
 
     def _open(self, what: str, reference: Reference, url: str, **headers: str) -> Any:
-        """A response, with what the registry granted before, else with what it asks for."""
+        """A response, asked for with the authorization that the registry granted before, else with the one that it asks for."""
         granted = self._granted.get(reference.name)
         try:
             return self.upstream.open(what, url, **headers, **({"Authorization": granted} if granted else {}))
@@ -114,17 +114,17 @@ class Registry:
         """The Authorization for reading: a token from where the registry says (distribution spec, token authentication), or the login itself."""
         login = self.logins.get(registry)
         basic = "Basic " + base64.b64encode(":".join(login).encode()).decode() if login else ""
-        wanted = challenge(header)
-        if "realm" not in wanted:
+        asked = challenge(header)
+        if "realm" not in asked:
             if not basic:
                 raise UpstreamError(f"{what}: {self._refused(registry, url)}")
             return basic
-        query = urlencode({key: value for key, value in wanted.items() if key in ("service", "scope")})
+        query = urlencode({key: value for key, value in asked.items() if key in ("service", "scope")})
         try:
-            answer = json.loads(self.upstream.read(what, f"{wanted['realm']}?{query}", **({"Authorization": basic} if basic else {}))[0])
+            answer = json.loads(self.upstream.read(what, f"{asked['realm']}?{query}", **({"Authorization": basic} if basic else {}))[0])
             return f"Bearer {answer.get('token') or answer['access_token']}"
         except (ValueError, KeyError, AttributeError, HTTPError) as error:
-            raise UpstreamError(f"{what}: {wanted['realm']} gives no token for {url} ({error}); {WAY_OUT}") from error
+            raise UpstreamError(f"{what}: {asked['realm']} gives no token for {url} ({error}); {WAY_OUT}") from error
 
     def _refused(self, registry: str, url: str) -> str:
         if registry in self.logins:

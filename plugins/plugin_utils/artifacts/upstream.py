@@ -1,5 +1,5 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What the upstreams say of their files: published sums and contents. Images are in registry.py."""
+"""Reads published sums and contents of files from their upstreams. Images are in registry.py."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ansible.module_utils.urls import open_url
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 AT_ONCE = 4  # requests
-LARGEST = 1 << 30  # bytes; no file that has to be read for its sum comes near it
+LARGEST = 1 << 30  # bytes; far more than any file that has to be read for its sum
 WAY_OUT = "check the controller's way to it (https_proxy), name a mirror in platform_artifact_mirrors, or use a bundle (platform_bundle)"
 
 
@@ -28,7 +28,7 @@ class UpstreamError(Exception):
 
 
 def each(work: Callable[[Item], Result], items: Iterable[Item], otherwise: str) -> list[Result]:
-    """The work on all items, a few at once; one UpstreamError with every problem, which begins with `otherwise`."""
+    """The results of the work on all items, a few at once; raises one UpstreamError with every problem, beginning with `otherwise`."""
 
     def attempt(item: Item) -> Result | UpstreamError:
         try:
@@ -45,7 +45,7 @@ def each(work: Callable[[Item], Result], items: Iterable[Item], otherwise: str) 
 
 
 def mirrored(url: str, mirrors: Mapping[str, str]) -> str:
-    """The URL at the mirror of its host, where there is one: the host is replaced by the mirror's address, the rest stays."""
+    """The URL with its host replaced by the address of the host's mirror, where there is one."""
     parts = urlsplit(url)
     mirror = mirrors.get(parts.netloc)
     return url if mirror is None else mirror.rstrip("/") + url.split(parts.netloc, 1)[1]
@@ -60,7 +60,7 @@ class Upstream:
         self.opener = opener
 
     def open(self, what: str, url: str, **headers: str) -> Any:
-        """The response; UpstreamError when there is none, HTTPError only where the upstream asks who we are. A redirect gets no Authorization."""
+        """The response. Raises UpstreamError when there is none, HTTPError where the upstream asks for a login. A redirect gets no Authorization."""
         address = mirrored(url, self.mirrors)
         options = {"follow_redirects": "safe", "unredirected_headers": ["Authorization"], "use_netrc": False}
         try:
@@ -73,7 +73,7 @@ class Upstream:
             raise self._lost(what, address, error) from error
 
     def read(self, what: str, url: str, **headers: str) -> tuple[bytes, Mapping[str, str]]:
-        """A whole body with its headers; UpstreamError when it does not come, or not whole."""
+        """A whole body with its headers; raises UpstreamError when it does not arrive, or only in part."""
         response = self.open(what, url, **headers)
         try:
             body: bytes = response.read(LARGEST)

@@ -1,5 +1,5 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The rules of what drift may ignore: refused here when they cannot be read; what became of their reason and date, the drift report says."""
+"""Checks that the rules of platform_drift_ignore can be read. Whether each has a reason and is still valid is for the drift report to say."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def check(entries: list[Mapping[str, Any]], problems: Problems) -> None:
         problems.check(f"{path}.query", _query(rule["query"]), rule["query"])
         problems.check(f"{path}.until", _date(rule["until"]), rule["until"])
     unable = [problem for problem in problems if problem.text.endswith(MISSING)]
-    if unable:  # said once, not for each entry
+    if unable:  # reported once, not for each entry
         problems[:] = [problem for problem in problems if problem not in unable]
         problems.add(VARIABLE, MISSING)
 

@@ -1,5 +1,5 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The rules of `platform_drift_ignore`: which differences of an object are known and wanted, and shown instead of counted. Pure but for JMESPath."""
+"""The rules of `platform_drift_ignore`: known differences of objects, which a drift report shows and does not count. Pure except for JMESPath."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class IgnoreRule:
         return FieldQuery(self.query)
 
     def lapsed(self, today: datetime.date) -> str | None:
-        """Why the rule ignores nothing (any more). It holds on the day that it names, too."""
+        """Why the rule ignores nothing (any more). It is still valid on its last day."""
         if not self.reason:
             return "has no reason, and so ignores nothing; say in reason why this may differ, or remove the entry"
         try:
@@ -54,13 +54,13 @@ class IgnoreRule:
         return f"ended on {self.until}, and ignores nothing any more; give it a new date, or remove the entry" if over else None
 
     def concerns(self, kind: str, namespace: str, name: str) -> bool:
-        """Whether it is about this object; a namespace or name that is left out, or a `*` in it, stands for any."""
-        wanted = (self.namespace or "*", self.name or "*")
-        return kind == self.kind and all(fnmatch.fnmatchcase(text, pattern) for text, pattern in zip((namespace, name), wanted, strict=True))
+        """Whether it applies to this object; a missing namespace or name, or a `*` in it, matches any."""
+        patterns = (self.namespace or "*", self.name or "*")
+        return kind == self.kind and all(fnmatch.fnmatchcase(text, pattern) for text, pattern in zip((namespace, name), patterns, strict=True))
 
 
 def read_rules(entries: Any) -> list[IgnoreRule]:
-    """The rules of the inventory's variable; the role platform refuses what is not right in it."""
+    """The rules of the inventory's variable, which the role platform has checked."""
     found = entries if isinstance(entries, Sequence) and not isinstance(entries, str) else []
     return [IgnoreRule.read(number, entry) for number, entry in enumerate(found) if isinstance(entry, Mapping)]
 
@@ -72,7 +72,7 @@ def holding(rules: Iterable[IgnoreRule], today: datetime.date) -> list[IgnoreRul
 
 @dataclass(frozen=True)
 class Leaf:
-    """One single difference: its name as the engine writes it, and its place in the object as it is and as it should be, where it has one."""
+    """One difference: its name as the engine writes it, and its place in the present and in the desired object, where it has one."""
 
     name: str
     before: Place | None
@@ -162,12 +162,14 @@ def _within(name: str, field: str) -> bool:
 
 
 def mark(entry: dict[str, Any], rules: Iterable[IgnoreRule]) -> None:
-    """Say in an object's result which of its fields are ignored; takes the two states, which nobody else needs, out of it."""
+    """Add to an object's result which of its fields are ignored, and remove the two states, which nobody else needs."""
     before, after = entry.pop("before", None), entry.pop("after", None)
     mine = [rule for rule in rules if rule.concerns(entry["kind"], entry["namespace"], entry["name"])]
     if not mine or before is None or after is None:
         return
-    before, after = (json.loads(json.dumps(state)) for state in (before, after))  # text that Ansible has marked is no string to JMESPath's functions
+    before, after = (
+        json.loads(json.dumps(state)) for state in (before, after)
+    )  # JMESPath's functions do not accept Ansible's tagged text as a string
     counted, ignored = divide(entry["fields"], before, after, mine)
     if ignored:
         entry["fields"] = sorted({*counted, *(name for each in ignored for name in each.fields)})

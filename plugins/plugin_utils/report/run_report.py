@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, The shaka.platform founders
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What a drift, verify or preflight run found, and the files and lines that say so. Pure: no Ansible, no clock, no disk.
+"""The report of a drift, verify or preflight run, and its files and lines. Pure: no Ansible, no clock, no disk.
 
 Only names, field paths, counts and the texts of checks enter a report: never a task's whole result, which could carry a secret.
 """
@@ -19,14 +19,14 @@ from ansible_collections.shaka.platform.plugins.plugin_utils.report.tables impor
 
 KINDS = ("drift", "verify", "preflight")
 CLEAN, FINDINGS, ERROR = "clean", "findings", "error"
-# apply_set's actions that leave an object as it is; any other is a difference, so that a new action is never taken for clean
+# apply_set's actions that leave an object as it is; any other counts as a difference, also one that is added to apply_set later
 SAME = frozenset({"unchanged", "kept"})
 CHANGED = "changed"  # the one of which rules of the inventory may ignore fields
 
 
 @dataclass(frozen=True)
 class ObjectState:
-    """One object of an apply_set result: how it stands to what the inventory says."""
+    """One object of an apply_set result, and whether it differs from the inventory."""
 
     set: str
     kind: str
@@ -60,7 +60,7 @@ class ObjectState:
 
 @dataclass(frozen=True)
 class HostItem:
-    """One thing on the host that a task (or one round of its loop) looked after."""
+    """One thing on the host that a task (or one iteration of its loop) manages."""
 
     role: str
     task: str
@@ -99,7 +99,7 @@ class HostReport:
     examined: bool = False  # a result carried platform_findings, even an empty list
 
     def add_object(self, state: ObjectState) -> None:
-        """A difference once seen stays, also when a later call finds the object as it should be."""
+        """A difference stays in the report, even when a later call finds the object as it should be."""
         key = (state.set, state.kind, state.namespace, state.name)
         known = self.objects.get(key)
         if known is None or not (known.differs or (known.ignored and not state.differs)):
@@ -157,7 +157,7 @@ class Report:
                     self.notes.append(f"{rule} had nothing to ignore; remove the entry once nobody changes this any more")
 
     def outcome(self) -> Outcome:
-        """Errors first: what was not looked at to the end is never clean. Codes as ansible-playbook has them where it has them."""
+        """Errors first: a run that did not check everything is never clean. Exit codes are those of ansible-playbook where it has one."""
         unreachable = [name for name, host in self.hosts.items() if host.unreachable]
         failed = [(name, host) for name, host in self.hosts.items() if host.failed]
         reasons = list(self.errors)
@@ -266,7 +266,7 @@ class Report:
         lines = [*self._table(), *self._findings(), *(f"note: {note}" for note in self.notes)]
         if outcome.status == ERROR:
             lines += [f"{self.kind}: {reason}" for reason in outcome.reasons]
-        lines.append(f"{self.kind}: {'ERROR, this is no verdict; until then ' if outcome.status == ERROR else ''}{self._verdict()}")
+        lines.append(f"{self.kind}: {'ERROR, so this verdict does not count: ' if outcome.status == ERROR else ''}{self._verdict()}")
         return lines
 
     def _verdict(self) -> str:
