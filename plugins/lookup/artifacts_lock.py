@@ -11,7 +11,6 @@ author: The shaka.platform founders (@shaka-platform)
 description:
   - The lock of the bundle, or that of the collection with what the inventory's C(artifacts.lock.yml) adds to it. Reads files of the controller only;
     M(shaka.platform.artifacts_lock) resolves what is missing.
-positional: _terms
 options:
   _terms: {description: The collection's lock (one path)., type: list, elements: path, required: true}
   inventory: {description: "Directory of the inventory, whose file adds to the lock.", type: path, required: true}

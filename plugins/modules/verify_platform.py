@@ -15,7 +15,7 @@ description:
     All at once, in one or two seconds.
   - Never fails because of its findings; the caller decides. It uses kubectl, not the client that builds the platform.
 attributes:
-  check_mode: {support: full, description: Looks once, without waiting.}
+  check_mode: {support: full, description: "Looks once, without waiting."}
   diff_mode: {support: none, description: It changes nothing.}
 options:
   model:
