@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
-from ansible_collections.shaka.platform.plugins.plugin_utils.collection import ITEMS, EntryPoints, Options, argument_specs, variables_of
+from ansible_collections.shaka.platform.plugins.plugin_utils.collection import (
+    ITEMS,
+    EntryPoints,
+    Options,
+    argument_specs,
+    playbook_specs,
+    variables_of,
+)
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs/variables.md"
 INTRO = """# Every variable
 
-Made from `roles/*/meta/argument_specs.yml` by `python3 -m tests.variables`; a unit test refuses a page that is behind. Quantities are
-Kubernetes quantities (`250m`, `512Mi`). A name in an inventory that is nearly one of these is refused.
+Made from `roles/*/meta/argument_specs.yml` and `meta/playbooks.yml` by `python3 -m tests.variables`; a unit test refuses a page that is behind.
+Quantities are Kubernetes quantities (`250m`, `512Mi`). A name in an inventory that is nearly one of these is refused.
 """
 
 
@@ -48,18 +55,23 @@ def lists(role: str, entries: EntryPoints) -> Iterator[tuple[str, Options]]:
     """What a role describes: its variables, then the keys of the inventory's dictionaries, each with the path that they have there."""
     yield "", variables_of(role)
     for name, spec in entries.items():
-        if path := f"{ITEMS[name]}.NAME" if name in ITEMS else name if name.startswith("platform_") else "":
-            yield path, spec["options"]
+        if name not in ("inventory", "main"):
+            yield f"{ITEMS[name]}.NAME" if name in ITEMS else name if name.startswith("platform_") else "", spec["options"]
+
+
+def table(title: str, parts: Iterable[tuple[str, Options]]) -> Iterator[str]:
+    """A section, where there is anything in it."""
+    lines = [row for path, options in parts for row in rows(options, path)]
+    if lines:
+        yield "\n".join([f"## {title}", "", "| variable | type | default | meaning |", "|---|---|---|---|", *lines, ""])
 
 
 def page() -> str:
-    """All of it, the role platform first."""
-    parts = [INTRO]
-    for role, entries in sorted(argument_specs().items(), key=lambda item: (item[0] != "platform", item[0])):
-        lines = [row for path, options in lists(role, entries) for row in rows(options, path)]
-        if lines:
-            parts.append("\n".join([f"## {role}", "", "| variable | type | default | meaning |", "|---|---|---|---|", *lines, ""]))
-    return "\n".join(parts)
+    """All of it: the role platform first, the playbooks last."""
+    roles = sorted(argument_specs().items(), key=lambda item: (item[0] != "platform", item[0]))
+    parts = [part for role, entries in roles for part in table(role, lists(role, entries))]
+    playbooks = [part for name, spec in playbook_specs().items() for part in table(f"playbooks/{name}.yml", [("", spec["options"])])]
+    return "\n".join([INTRO, *parts, *playbooks])
 
 
 if __name__ == "__main__":

@@ -40,6 +40,12 @@ def argument_specs() -> Mapping[str, EntryPoints]:
     return {path.parents[1].name: _yaml(path)["argument_specs"] for path in sorted(ROLES.glob("*/meta/argument_specs.yml"))}
 
 
+def playbook_specs() -> EntryPoints:
+    """Playbook -> what it takes on the command line besides the roles' variables."""
+    specs: EntryPoints = _yaml(ROOT / "meta/playbooks.yml")["argument_specs"]
+    return specs
+
+
 def variables_of(role: str) -> Options:
     """The options of the entry point that lists a role's variables: `inventory`, or `main` where Ansible checks them."""
     entries = argument_specs()[role]

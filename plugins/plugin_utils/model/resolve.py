@@ -338,7 +338,7 @@ def resolve(variables: Mapping[str, Any], interface: Interface, images: Collecti
     problems = Problems()
     options, dictionaries = interface.variables, interface.dictionaries
     own = {name: value for name, value in variables.items() if name in options and value is not None}
-    raw = {**variables, **{name: deepcopy(option["default"]) for name, option in options.items()}, **schema.check(own, options, problems)}
+    raw = {**variables, **{name: deepcopy(option.get("default")) for name, option in options.items()}, **schema.check(own, options, problems)}
     _check_names(raw.get("names") or [], interface, problems)
     of_roles = _check_roles(raw, interface, problems)
     nets = networks.cluster_networks(of_roles.get("k3s_config") or {}, problems)
