@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs/variables.md"
 INTRO = """# Every variable
 
-Made from `roles/*/meta/argument_specs.yml` and `meta/playbooks.yml` by `python3 -m tests.variables`; a unit test refuses a page that is behind.
+Made from `roles/*/meta/argument_specs.yml` and `meta/command_line.yml` by `python3 -m tests.variables`; a unit test refuses a page that is behind.
 Quantities are Kubernetes quantities (`250m`, `512Mi`). A name in an inventory that is nearly one of these is refused.
 """
 

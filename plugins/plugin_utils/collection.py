@@ -42,7 +42,7 @@ def argument_specs() -> Mapping[str, EntryPoints]:
 
 def playbook_specs() -> EntryPoints:
     """Playbook -> what it takes on the command line besides the roles' variables."""
-    specs: EntryPoints = _yaml(ROOT / "meta/playbooks.yml")["argument_specs"]
+    specs: EntryPoints = _yaml(ROOT / "meta/command_line.yml")["argument_specs"]
     return specs
 
 
