@@ -91,11 +91,11 @@ def test_two_runs_at_once_ask_once(requirements: Path, monkeypatch: pytest.Monke
 
     def counted(command: list[str], **options: Any) -> Any:
         asked.append(command[0])
-        return run(command, **options)
+        return run(command, check=options.pop("check"), **options)
 
     monkeypatch.setattr(wheels.subprocess, "run", counted)  # type: ignore[attr-defined]
     results: list[list[str]] = []
-    runs = [threading.Thread(target=lambda: results.append(names(wheels.downloaded(requirements, "3.11", "x86_64")))) for _ in range(2)]
+    runs = [threading.Thread(target=lambda: results.append(names(wheels.downloaded(requirements, "3.11", "x86_64")))) for _number in range(2)]
     for each in runs:
         each.start()
     for each in runs:
