@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import stat
-import subprocess
 import sys
 import tarfile
 from collections.abc import Mapping
@@ -15,7 +13,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-ROOT = Path(__file__).parents[2]
+from tests.built import ROOT, Home
+
 BIN = Path(sys.executable).parent
 # What a user of the collection gets, at the top.
 SHIPPED = {
@@ -29,53 +28,23 @@ TO_FILL_IN = re.compile(
 )
 
 
-class Home:
-    """A user's home directory with the collection in it, and nothing of this checkout in the environment."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        kept = {key: value for key, value in os.environ.items() if not key.startswith(("ANSIBLE_", "PYTHON", "SHAKA_"))}
-        self.environment = kept | {"HOME": str(path), "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
-
-    def run(self, *command: str, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
-        where = cwd or self.path
-        return subprocess.run(command, cwd=where, env=self.environment | environment, capture_output=True, text=True, check=False)
-
-    def play(self, name: str, *arguments: str, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
-        return self.run("ansible-playbook", f"shaka.platform.{name}", *arguments, cwd=cwd, **environment)
-
-
 @pytest.fixture(scope="module")
 def tarball(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Built of what is committed, staged or new here, and not ignored."""
-    tree, out = tmp_path_factory.mktemp("tree"), tmp_path_factory.mktemp("out")
-    listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    for name in filter(None, listed.stdout.split("\0")):
-        if (ROOT / name).is_file() and not name.startswith(".ansible/"):
-            (tree / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, tree / name)
-    done = Home(out).run(str(BIN / "ansible-galaxy"), "collection", "build", "--output-path", str(out), str(tree))
-    assert done.returncode == 0, done.stdout + done.stderr
-    (built,) = out.glob("*.tar.gz")
-    return built
+    return Home(tmp_path_factory.mktemp("builder"), BIN).build(tmp_path_factory.mktemp("out"))
 
 
 @pytest.fixture(scope="module")
 def home(tarball: Path, tmp_path_factory: pytest.TempPathFactory) -> Home:
-    """With the collection installed as `ansible-galaxy` does it; kubernetes.core lies beside Ansible in this environment."""
-    made = Home(tmp_path_factory.mktemp("home"))
-    done = made.run("ansible-galaxy", "collection", "install", "--offline", "--no-deps", str(tarball))
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "does not support" not in done.stdout + done.stderr
+    made = Home(tmp_path_factory.mktemp("home"), BIN)
+    done = made.install(tarball)
+    assert done.returncode == 0 and "does not support" not in done.stdout, done.stdout
     return made
 
 
 @pytest.fixture(scope="module")
 def project(home: Home) -> Path:
     done = home.play("init", "-e", "path=platform")
-    assert done.returncode == 0 and "changed=1 " in done.stdout, done.stdout + done.stderr
+    assert done.returncode == 0 and "changed=1 " in done.stdout, done.stdout
     return home.path / "platform"
 
 
@@ -103,8 +72,8 @@ def test_the_tarball_holds_what_a_user_needs_and_nothing_of_this_machine(tarball
 
 def test_a_new_project_says_what_is_to_be_filled_in_and_nothing_else(home: Home, project: Path) -> None:
     done = home.play("preflight", cwd=project)
-    assert done.returncode == 3, done.stdout + done.stderr
-    assert "[WARNING]" not in done.stdout + done.stderr and "advice" not in done.stdout
+    assert done.returncode == 3, done.stdout
+    assert "[WARNING]" not in done.stdout and "advice" not in done.stdout
     told = findings(done.stdout)
     assert told and [line for line in told if not TO_FILL_IN.match(line)] == []
     assert done.stdout.strip().endswith(f"preflight: {len(told)} findings")
@@ -143,7 +112,7 @@ def test_nothing_of_a_project_is_overwritten(home: Home, project: Path, tmp_path
     before = contents(copy)
     refused = home.play("init", "-e", f"path={copy}")
     assert refused.returncode == 2 and contents(copy) == before
-    assert "README.md" in refused.stdout + refused.stderr and "inventories/prod/hosts.yml" in refused.stdout + refused.stderr
+    assert "README.md" in refused.stdout and "inventories/prod/hosts.yml" in refused.stdout
 
 
 def test_secrets_are_made_and_encrypted_in_the_project(home: Home, project: Path, tmp_path: Path) -> None:
@@ -152,7 +121,7 @@ def test_secrets_are_made_and_encrypted_in_the_project(home: Home, project: Path
     (mine / ".vault-password").write_text("a password of the test\n")
     (mine / "ansible.cfg").write_text((mine / "ansible.cfg").read_text().replace("# vault_password_file", "vault_password_file"))
     made = home.play("secrets", cwd=mine)
-    assert made.returncode == 0, made.stdout + made.stderr
+    assert made.returncode == 0, made.stdout
     assert (mine / "inventories/prod/group_vars/all/secrets.yml").read_text().startswith("$ANSIBLE_VAULT;")
     left = home.play("preflight", cwd=mine)
     missing = [line for line in findings(left.stdout) if line.startswith("platform_secrets")]
@@ -168,16 +137,16 @@ def test_without_an_ansible_cfg_one_message_has_all_the_lines(home: Home, projec
     (tmp_path / "ansible.cfg").write_text(lines)
     assert {"[defaults]", "[inventory]"} <= set(lines.splitlines())
     then = home.play("preflight", "-i", inventory, cwd=tmp_path)
-    assert then.returncode == 3 and findings(then.stdout), then.stdout + then.stderr
+    assert then.returncode == 3 and findings(then.stdout), then.stdout
 
 
 @pytest.mark.parametrize("name", ["site", "verify", "secrets"])
 def test_an_inventory_without_a_server_is_an_error_without_an_ansible_cfg_too(home: Home, tmp_path: Path, name: str) -> None:
     """The case that Ansible passes over: a mistyped inventory, and a limit."""
     done = home.play(name, "-i", "inventories/prdo", "--limit", "microsaas-server", cwd=tmp_path)
-    assert done.returncode not in (0, 3) and "no server in its group k3s_servers" in done.stdout + done.stderr
+    assert done.returncode not in (0, 3) and "no server in its group k3s_servers" in done.stdout
 
 
 def test_keeping_files_on_the_server_is_refused_before_it_is_contacted(home: Home, project: Path) -> None:
     done = home.play("site", cwd=project, ANSIBLE_KEEP_REMOTE_FILES="1")
-    assert done.returncode == 2 and "ANSIBLE_KEEP_REMOTE_FILES" in done.stdout + done.stderr and "Check the inventory, before" not in done.stdout
+    assert done.returncode == 2 and "ANSIBLE_KEEP_REMOTE_FILES" in done.stdout and "Check the inventory, before" not in done.stdout

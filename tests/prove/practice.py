@@ -122,7 +122,9 @@ class Practice:
         command = [str(sandbox.BIN / "ansible-playbook"), playbook, "-i", "inventories/sandbox", "-e", f"lab_name={self.lab.name}"]
         reports = ["-e", f"platform_report_dir={self.out / 'reports'}"]
         path = f"{sandbox.BIN}:{os.environ['PATH']}"
-        environment = {**os.environ, "PATH": path, "ANSIBLE_CONFIG": str(paths.ROOT / "ansible.cfg"), TOKEN: token}
+        # With skipped tasks shown, a task's name is printed when it begins, else with its result: interruptions wait for the name.
+        shown = {"ANSIBLE_CONFIG": str(paths.ROOT / "ansible.cfg"), "ANSIBLE_DISPLAY_SKIPPED_HOSTS": "true"}
+        environment = {**os.environ, "PATH": path, **shown, TOKEN: token}
         with log.open("wb") as output:
             return subprocess.Popen(
                 [*command, *reports, *arguments], cwd=paths.ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=output,

@@ -66,7 +66,9 @@ def interrupt(practice: Practice, point: tuple[str, float], log: Path, token: st
 
 def restart_a_process(practice: Practice) -> None:
     """Kill the process of one of prod's API pods; it has to be ready again."""
-    name = practice.run("kubectl get pods -n shaka-prod -l app=shaka-api -o jsonpath='{.items[0].metadata.name}'")
+    practice.run("kubectl rollout status -n shaka-prod deployment/shaka-api --timeout=120s")  # so that the pod is none that is about to end
+    pods = json.loads(practice.run("kubectl get pods -n shaka-prod -l app=shaka-api -o json"))["items"]
+    name = next(pod["metadata"]["name"] for pod in pods if "deletionTimestamp" not in pod["metadata"])
     container = practice.run(f"kubectl get pod -n shaka-prod {name} -o jsonpath='{{.status.containerStatuses[0].containerID}}'")
     pids = dict(line.split()[:2] for line in practice.run("k3s ctr task ls").splitlines()[1:])
     practice.run(f"kill -9 {pids[container.removeprefix('containerd://')]}; sleep 2")
