@@ -46,7 +46,7 @@ def image(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 def converge(server: Server, image: str, password: str) -> str:
     """The platform with the registry in its inventory; what the run said."""
     given = {"platform_registries": {image.partition("/")[0]: {"username": LOGIN, "password": "lab"}}, "platform_secrets": SECRETS}
-    done = server.playbook(CONVERGE, "--tags", "tenancy,config", *DATA, "-e", json.dumps({**given, "given_password": password}))
+    done = server.playbook(CONVERGE, "--tags", "tenancy,config,postgres", *DATA, "-e", json.dumps({**given, "given_password": password}))
     assert done.returncode == 0, done.stdout
     return done.stdout
 
@@ -71,16 +71,16 @@ def state(server: Server, image: str, account: str) -> str:
 
 def test_the_platform_s_pods_pull_with_the_login_others_do_not_and_it_goes_with_the_registry(server: Server, image: str) -> None:
     converge(server, image, "another-token-9Zk")
-    assert state(server, image, "shaka-api") in ("ErrImagePull", "ImagePullBackOff")
+    assert state(server, image, "postgres") in ("ErrImagePull", "ImagePullBackOff")
     said = converge(server, image, PASSWORD)
     assert PASSWORD not in said
-    assert state(server, image, "shaka-api") == "started"
+    assert state(server, image, "postgres") == "started"
     server.run("kubectl create serviceaccount stranger -n shaka-dev")
     try:
         assert state(server, image, "stranger") in ("ErrImagePull", "ImagePullBackOff")
     finally:
         server.run("kubectl delete serviceaccount stranger -n shaka-dev")
-    gone = server.playbook(CONVERGE, "--tags", "tenancy,config", *DATA)
+    gone = server.playbook(CONVERGE, "--tags", "tenancy,config,postgres", *DATA)
     assert gone.returncode == 0, gone.stdout
     assert server.run("kubectl get secret registries -n shaka-dev --ignore-not-found -o name") == ""
     accounts = server.json("serviceaccounts -n shaka-dev")["items"]
