@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +21,7 @@ from ansible_collections.shaka.platform.plugins.plugin_utils.artifacts.lock impo
 from ansible_collections.shaka.platform.plugins.plugin_utils.artifacts.registry import Registry
 from ansible_collections.shaka.platform.plugins.plugin_utils.artifacts.upstream import Upstream, UpstreamError, each
 from ansible_collections.shaka.platform.plugins.plugin_utils.controller_action import ControllerAction
+from ansible_collections.shaka.platform.plugins.plugin_utils.whole_file import replace_file
 
 display = Display()
 ARGUMENT_SPEC: dict[str, Any] = {
@@ -36,17 +35,6 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "architecture": {"type": "str", "default": ""},
     "timeout": {"type": "int", "default": 30},
 }
-
-
-def write(path: Path, content: str) -> None:
-    """Replace the file at once, so that a killed run leaves the old one or the new one."""
-    descriptor, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    with os.fdopen(descriptor, "w", encoding="utf-8") as target:
-        target.write(content)
-        target.flush()
-        os.fsync(target.fileno())
-    Path(partial).chmod(0o644)
-    Path(partial).rename(path)
 
 
 def sum_of(item: Missing, upstream: Upstream) -> str:
@@ -92,7 +80,7 @@ class ActionModule(ControllerAction):
             display.display(f"  asking the upstreams for {len(lacking)} sums that the lock lacks: {', '.join(names)}")
             lock = with_sums(lock, lacking, Upstream(mirrors, arguments["timeout"]))
             if not self._task.check_mode:
-                write(path, text(additions(shipped, lock)))
+                replace_file(path, text(additions(shipped, lock)), 0o644)
         message = f"the lock has all sums ({path} adds to it)" if path.exists() else "the lock has all sums"
         if lacking:
             done = "would be resolved and written" if self._task.check_mode else "were resolved and written"

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from ansible.utils.display import Display
-from ansible_collections.shaka.platform.plugins.action.artifacts_lock import write
 from ansible_collections.shaka.platform.plugins.module_utils.server.files import sha256_of
 from ansible_collections.shaka.platform.plugins.module_utils.server.lock import Busy, alone
 from ansible_collections.shaka.platform.plugins.plugin_utils.artifacts import bundle, oci_archive, wheels
@@ -22,7 +21,9 @@ from ansible_collections.shaka.platform.plugins.plugin_utils.artifacts.oci_archi
 from ansible_collections.shaka.platform.plugins.plugin_utils.artifacts.registry import INDEXES, Reference, Registry, media_type, parse
 from ansible_collections.shaka.platform.plugins.plugin_utils.artifacts.upstream import Upstream, UpstreamError, each
 from ansible_collections.shaka.platform.plugins.plugin_utils.controller_action import ControllerAction
+from ansible_collections.shaka.platform.plugins.plugin_utils.plain import plain
 from ansible_collections.shaka.platform.plugins.plugin_utils.report.ticker import Ticker
+from ansible_collections.shaka.platform.plugins.plugin_utils.whole_file import replace_file
 
 display = Display()
 INCOMPLETE = "the bundle is not complete; what came is kept, run it again"
@@ -200,7 +201,7 @@ def pack(arguments: Mapping[str, Any], logins: Mapping[str, tuple[str, str]], ch
             packer.put(packer.staging / Path(archive.path).name, archive.path)
         changed = bool(fetched or own != packer.previous)
         if changed:
-            write(place / NAME, bundle.text(own))
+            replace_file(place / NAME, bundle.text(own), 0o644)
         pruned = packer.surplus(own)
         for path in pruned:
             path.unlink()
@@ -217,7 +218,7 @@ class ActionModule(ControllerAction):
     argument_spec = ARGUMENT_SPEC
 
     def answer(self, arguments: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
-        arguments = json.loads(json.dumps(arguments))  # without Ansible's tags, which YAML cannot write
+        arguments = plain(arguments)
         try:
             if problem := place_problem(arguments["path"]):
                 raise BundleError(problem)

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,8 @@ from ansible_collections.shaka.platform.plugins.plugin_utils.controller_action i
 from ansible_collections.shaka.platform.plugins.plugin_utils.model import sops
 from ansible_collections.shaka.platform.plugins.plugin_utils.model.credentials import flat
 from ansible_collections.shaka.platform.plugins.plugin_utils.model.generation import generate_missing, needed_names
+from ansible_collections.shaka.platform.plugins.plugin_utils.plain import plain
+from ansible_collections.shaka.platform.plugins.plugin_utils.whole_file import replace_file
 
 HEAD = "---\n# Made by the playbook shaka.platform.secrets. To read or change: ansible-vault edit\n"
 NO_PASSWORD = "there is no vault password to encrypt with: give --vault-password-file or --ask-vault-pass (or set vault_password_file in ansible.cfg)"
@@ -49,7 +50,7 @@ class ActionModule(ControllerAction):
             new = [*done.generated, *done.rotated]
             changed = bool(new or not file.encrypted)
             if changed and not self._task.check_mode:
-                file.write(_plain(done.secrets), [_plain(path) for path in new])
+                file.write(plain(done.secrets, typed=True), [plain(path, typed=True) for path in new])
         except (ValueError, sops.SopsError) as error:
             raise AnsibleActionFail(str(error)) from error
         return {
@@ -84,16 +85,7 @@ class SecretsFile:
         raise NotImplementedError
 
     def _whole(self, secrets: Mapping[str, Any]) -> dict[str, Any]:
-        return {**_plain(self.content), "platform_secrets": secrets}
-
-
-def _plain(value: Any) -> Any:
-    """The value without Ansible's tags on texts (their file and line), which YAML's writer does not know."""
-    if isinstance(value, Mapping):
-        return {_plain(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, str):
-        return "".join(value)
-    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
+        return {**plain(self.content, typed=True), "platform_secrets": secrets}
 
 
 class VaultFile(SecretsFile):
@@ -108,12 +100,7 @@ class VaultFile(SecretsFile):
         if not vault_secrets:
             raise AnsibleActionFail(NO_PASSWORD)
         text = HEAD + yaml.safe_dump(self._whole(secrets), sort_keys=False, default_flow_style=False)
-        beside = self.path.with_name(f".{self.path.name}.new")
-        with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-            file.write(VaultLib(secrets=vault_secrets).encrypt(text))
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(self.path)
+        replace_file(self.path, VaultLib(secrets=vault_secrets).encrypt(text), 0o600)
 
 
 class SopsFile(SecretsFile):

@@ -65,6 +65,7 @@ from ansible_collections.shaka.platform.plugins.plugin_utils.report.run_report i
     Outcome,
     Report,
 )
+from ansible_collections.shaka.platform.plugins.plugin_utils.whole_file import replace_file
 
 # What the action ansible_settings looks for: enabling a callback in ansible.cfg does not mean that it could be loaded.
 LOADED = "SHAKA_PLATFORM_REPORT"
@@ -333,9 +334,4 @@ def _title(task: Any) -> str:
 def _replace(path: Path, text: str) -> None:
     """Write the whole file or leave the old one: node-exporter and dashboards may read it at any moment."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        partial.write_text(text)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    replace_file(path, text)

@@ -9,6 +9,7 @@ from typing import Any
 from ansible.errors import AnsibleFilterError
 from ansible_collections.shaka.platform.plugins.plugin_utils.collection import interface
 from ansible_collections.shaka.platform.plugins.plugin_utils.model.resolve import resolve
+from ansible_collections.shaka.platform.plugins.plugin_utils.plain import plain
 
 DOCUMENTATION = r"""
 name: resolve_model
@@ -42,19 +43,6 @@ _value:
   description: C(model), C(problems) (list of text) and C(message) (all of them for the screen).
   type: dict
 """
-
-
-def plain(value: Any) -> Any:
-    """A copy in Python's own types: no lazy templates, tags or undecrypted vault text."""
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(item) for item in value]
-    if value is None or isinstance(value, bool):
-        return value
-    if isinstance(value, (int, float)):
-        return value + 0
-    return "".join(str(value))
 
 
 def resolve_model(variables: Any, lock: Any) -> dict[str, Any]:

@@ -4,10 +4,10 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 from pathlib import Path
 
+from ansible_collections.shaka.platform.plugins.module_utils.server import whole
 from ansible_collections.shaka.platform.plugins.module_utils.server.ledger import remember
 
 
@@ -21,25 +21,15 @@ def sha256_of(path: Path) -> str:
 
 
 def place(partial: Path, dest: Path, mode: int) -> None:
-    """Give a complete file, on the same file system, its owner, mode and name; its content is on the disk before it gets the name."""
+    """Give a complete file, on the same file system, its owner, mode and name; what was there is remembered."""
     remember(dest)
-    with partial.open("rb") as source:
-        if os.geteuid() == 0:
-            os.fchown(source.fileno(), 0, 0)
-        os.fchmod(source.fileno(), mode)
-        os.fsync(source.fileno())
-    partial.rename(dest)
+    whole.put(partial, dest, mode)
 
 
 def write_whole(dest: Path, text: str, mode: int) -> None:
-    """Replace a file's content and mode at once; its directories are made (0755)."""
+    """Replace a file's content and mode at once; what was there is remembered."""
     remember(dest)
-    dest.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-    partial = dest.with_name(f"{dest.name}.shaka-new")
-    partial.unlink(missing_ok=True)
-    partial.touch(mode=0o600)
-    partial.write_text(text, encoding="utf-8")
-    place(partial, dest, mode)
+    whole.replace(dest, text, mode)
 
 
 def move(source: Path, dest: Path) -> None:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import shutil
 import stat
 from pathlib import Path
 from typing import Any
 
 from ansible_collections.shaka.platform.plugins.module_utils.conventions import STATE
+from ansible_collections.shaka.platform.plugins.module_utils.server import whole
 
 LEDGER = Path(STATE) / "manifest.json"
 # Elsewhere (/var/lib/shaka, /var/lib/rancher, /etc/rancher, /run) whole directories belong to the platform.
@@ -62,14 +62,7 @@ def remember(dest: Path, ledger: Path = LEDGER) -> None:
 
 def keep_only(entries: dict[str, Any], ledger: Path = LEDGER) -> None:
     """Replace the list; it is on the disk when this returns."""
-    ledger.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-    partial = ledger.with_name(f".{ledger.name}.new")
-    partial.unlink(missing_ok=True)
-    with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as target:
-        json.dump(entries, target, indent=1, sort_keys=True)
-        target.flush()
-        os.fsync(target.fileno())
-    partial.rename(ledger)
+    whole.replace(ledger, json.dumps(entries, indent=1, sort_keys=True), 0o600)
 
 
 def bring_back(path: Path, before: dict[str, Any] | None) -> None:

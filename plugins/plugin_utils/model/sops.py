@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from ansible_collections.shaka.platform.plugins.plugin_utils.whole_file import replace_file
 
 SUFFIXES = (".sops.yml", ".sops.yaml")
 TIMEOUT = 120  # seconds; a key service may ask a person
@@ -42,9 +43,7 @@ def create(path: Path, content: Mapping[str, Any]) -> None:
     """Write a whole file."""
     text = yaml.safe_dump(dict(content), sort_keys=False, default_flow_style=False)
     output = _sops(path.parent, "encrypt", "--filename-override", str(path), *_yaml(), text=text)
-    new = _beside(path)
-    new.write_text(output)
-    new.replace(path)
+    replace_file(path, output)
 
 
 def update(path: Path, values: Mapping[tuple[str, ...], str]) -> None:
@@ -54,7 +53,8 @@ def update(path: Path, values: Mapping[tuple[str, ...], str]) -> None:
     for place, value in values.items():
         index = "".join(f"[{json.dumps(key)}]" for key in place)
         _sops(path.parent, "set", *_yaml(), "--value-stdin", str(new), index, text=json.dumps(value))
-    new.replace(path)
+    replace_file(path, new.read_bytes())
+    new.unlink()
 
 
 def _yaml() -> list[str]:

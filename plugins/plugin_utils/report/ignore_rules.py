@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import datetime
 import fnmatch
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -13,6 +12,7 @@ from typing import Any
 
 from ansible_collections.shaka.platform.plugins.module_utils.engine.content import is_named, step
 from ansible_collections.shaka.platform.plugins.plugin_utils.field_query import FieldQuery, Place, QueryError, Spot
+from ansible_collections.shaka.platform.plugins.plugin_utils.plain import plain
 
 VARIABLE = "platform_drift_ignore"
 
@@ -167,9 +167,7 @@ def mark(entry: dict[str, Any], rules: Iterable[IgnoreRule]) -> None:
     mine = [rule for rule in rules if rule.concerns(entry["kind"], entry["namespace"], entry["name"])]
     if not mine or before is None or after is None:
         return
-    before, after = (
-        json.loads(json.dumps(state)) for state in (before, after)
-    )  # JMESPath's functions do not accept Ansible's tagged text as a string
+    before, after = plain(before), plain(after)  # JMESPath's functions do not accept Ansible's tagged text as a string
     counted, ignored = divide(entry["fields"], before, after, mine)
     if ignored:
         entry["fields"] = sorted({*counted, *(name for each in ignored for name in each.fields)})
