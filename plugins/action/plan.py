@@ -10,6 +10,7 @@ from typing import Any
 
 from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.utils.display import Display
+from ansible_collections.shaka.platform.plugins.module_utils.model_types import Model
 from ansible_collections.shaka.platform.plugins.module_utils.quantities import QuantityError
 from ansible_collections.shaka.platform.plugins.plugin_utils.controller_action import ControllerAction
 from ansible_collections.shaka.platform.plugins.plugin_utils.plan.fit import FitPlan, counted_size, make_plan
@@ -52,9 +53,9 @@ class ActionModule(ControllerAction):
     argument_spec = ARGUMENT_SPEC
 
     def answer(self, arguments: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
-        model = self._templar.template(variables["platform_model"])
-        server = counted_size(model["server"], variables.get("ansible_facts") or {})
-        model = {**model, "environments": model["all_environments"], "complete": True, "server": server}
+        model: Model = dict(self._templar.template(variables["platform_model"]))  # type: ignore[assignment]  # what resolve_model made
+        model["environments"], model["complete"] = model["all_environments"], True
+        model["server"] = counted_size(model["server"], variables.get("ansible_facts") or {})
         rendered = render_site(self._loader, self._templar, variables, model)
         sets = [part for role in rendered for part in role.sets]
         try:

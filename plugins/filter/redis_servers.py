@@ -3,9 +3,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
+from ansible_collections.shaka.platform.plugins.module_utils.model_types import Model, RedisServerGiven, RedisUserGiven
 from ansible_collections.shaka.platform.plugins.plugin_utils.model.redis_acl import user
 
 DOCUMENTATION = r"""
@@ -35,15 +35,16 @@ _value:
 """
 
 
-def redis_servers(model: Mapping[str, Any]) -> list[dict[str, Any]]:
+def redis_servers(model: Model) -> list[RedisServerGiven]:
     """The servers in the order of the environments."""
-    servers: dict[str, list[dict[str, Any]]] = {}
+    servers: dict[str, list[RedisUserGiven]] = {}
     for name, env in model["all_environments"].items():
         redis = env["redis"]
         if not redis["dedicated"] or name in model["environments"]:
             application = {"namespace": env["namespace"], "api": {"name": env["api"]["name"]}, "config_hash": env["config_hash"]}
-            whose = {"environment": name, "in_run": name in model["environments"], "application": application}
-            servers.setdefault(redis["namespace"], []).append({**whose, "name": redis["user"], **user(redis)})
+            in_run = name in model["environments"]
+            given: RedisUserGiven = {"environment": name, "in_run": in_run, "application": application, "name": redis["user"], **user(redis)}
+            servers.setdefault(redis["namespace"], []).append(given)
     return [{"namespace": namespace, "users": users} for namespace, users in servers.items()]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import yaml
@@ -23,7 +23,7 @@ class Set:
     patches: list[dict[str, Any]] = field(default_factory=list)
 
 
-def model(**server: Any) -> dict[str, Any]:
+def model(**server: Any) -> Any:
     limits = {
         "min": {"cpu": "25m", "memory": "32Mi"}, "max": {"cpu": "2", "memory": "4Gi"},
         "default": {"cpu": "100m", "memory": "128Mi"}, "default_request": {"cpu": "25m", "memory": "32Mi"},
@@ -240,5 +240,5 @@ def test_amounts_are_counted_exactly() -> None:
     ],
 )
 def test_a_server_counts_with_the_smaller_of_inventory_and_facts(facts: dict[str, int], counts: tuple[str, str, str]) -> None:
-    size = counted_size({"cpu": "2", "memory": "2Gi", "disk": "", "pods": 110}, facts)
+    size = counted_size(cast(Any, {"cpu": "2", "memory": "2Gi", "disk": "", "pods": 110}), facts)
     assert (size["cpu"], size["memory"], size["disk"]) == counts and size["pods"] == 110

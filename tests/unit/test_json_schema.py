@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from ansible_collections.shaka.platform.plugins.plugin_utils.model.application import check_schemas
@@ -77,5 +77,5 @@ def test_without_the_library_the_inventory_is_told_what_to_install(monkeypatch: 
     problems = Problems()
     check_schemas({}, {}, problems)
     assert problems == []
-    check_schemas({"PLANS": PLANS, "MORE": PLANS}, {"dev": {"config": {"PLANS": "{}"}}}, problems)
+    check_schemas({"PLANS": PLANS, "MORE": PLANS}, cast(Any, {"dev": {"config": {"PLANS": "{}"}}}), problems)
     assert [str(problem.path) for problem in problems] == ["platform_config_schemas"] and "pip install jsonschema" in problems[0].text

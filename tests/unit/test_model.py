@@ -126,7 +126,7 @@ def test_profile_is_laid_over_key_by_key() -> None:
 
 def test_resolving_twice_gives_the_same() -> None:
     first = run(inventory())
-    completed = {f"platform_{part}": first.model[part] for part in ("redis", "acme", "s3")}
+    completed: dict[str, Any] = {"platform_redis": first.model["redis"], "platform_acme": first.model["acme"], "platform_s3": first.model["s3"]}
     assert run({**inventory(), **completed}).model == first.model
     assert completed["platform_s3"]["prefix"] == "acme" and completed["platform_redis"]["namespace"] == "shared"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from ansible_collections.shaka.platform.plugins.module_utils.data.postgres import DesiredPostgres, question, role_changes, script
@@ -112,6 +112,6 @@ def test_a_volume_refuses_what_it_cannot_follow(tmp_path: Path, storage: str, da
         "spec": {"volumeName": "pv1", "resources": {"requests": {"storage": "5Gi"}}},
     }
     found = volumes([claim], [{"metadata": {"name": "pv1"}, "spec": {"local": {"path": str(tmp_path)}}}])
-    said = refusals("prod", {"namespace": "shaka-prod", "postgres": {"storage": storage}}, found["shaka-prod"], image)
+    said = refusals("prod", cast(Any, {"namespace": "shaka-prod", "postgres": {"storage": storage}}), found["shaka-prod"], image)
     assert bool(said) == bool(says)
     assert all(says in text and "shaka.platform.restore" in text and "platform_only=prod" in text for text in said)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from ansible_collections.shaka.platform.plugins.filter.redis_servers import redis_servers
@@ -15,7 +15,7 @@ CATEGORIES = {
     "dangerous": frozenset({"keys", "flushall"}),
     "connection": frozenset({"client|id", "client|list", "select", "ping"}),
 }
-REDIS = {"user": "prod", "prefix": "prod:", "database": 2, "allow": [], "dedicated": False}
+REDIS: Any = {"user": "prod", "prefix": "prod:", "database": 2, "allow": [], "dedicated": False}
 
 
 @pytest.mark.parametrize(
@@ -76,15 +76,15 @@ def test_a_shared_user_is_held_to_its_prefix_and_database_and_an_own_redis_is_no
     assert (user(REDIS)["keys"], user(REDIS)["channels"]) == ("~prod:*", "&prod:*")
     assert commands(REDIS)[0] == "-@all" and "+select|2" in commands(REDIS)
     assert not {"+keys", "+flushdb", "+scan", "+select"} & set(commands(REDIS))
-    own = {**REDIS, "dedicated": True}
+    own: Any = {**REDIS, "dedicated": True}
     assert (user(own)["keys"], user(own)["channels"]) == ("~*", "&*") and {"+keys", "+flushdb", "+scan", "+select"} <= set(commands(own))
-    assert commands({**REDIS, "allow": ["info"]})[-1] == "+info"
+    assert commands(cast(Any, {**REDIS, "allow": ["info"]}))[-1] == "+info"
 
 
 def test_a_run_of_one_environment_keeps_the_others_users() -> None:
     shared, own = {**REDIS, "namespace": "shared"}, {**REDIS, "user": "dev", "namespace": "dev", "dedicated": True}
     pods = {"namespace": "n", "api": {"name": "api"}, "config_hash": "0a"}
     every = {"prod": {"redis": shared, **pods}, "test": {"redis": {**shared, "user": "test"}, **pods}, "dev": {"redis": own, **pods}}
-    servers = redis_servers({"all_environments": every, "environments": {"prod": every["prod"]}})
+    servers = redis_servers(cast(Any, {"all_environments": every, "environments": {"prod": every["prod"]}}))
     assert [(server["namespace"], [user["name"] for user in server["users"]]) for server in servers] == [("shared", ["prod", "test"])]
-    assert [server["namespace"] for server in redis_servers({"all_environments": every, "environments": every})] == ["shared", "dev"]
+    assert [server["namespace"] for server in redis_servers(cast(Any, {"all_environments": every, "environments": every}))] == ["shared", "dev"]

@@ -11,7 +11,7 @@ from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
 from ansible_collections.shaka.platform.plugins.plugin_utils.plan.rendering import RenderedSet, render_role
 
-MODEL: dict[str, Any] = {
+MODEL: Any = {
     "name": "shaka",
     "environments": {"dev": {"name": "dev", "namespace": "shaka-dev"}, "prod": {"name": "prod", "namespace": "shaka-prod"}},
     "namespaces": {"shared": {"name": "shared", "namespace": "shaka-shared"}},

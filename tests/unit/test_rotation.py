@@ -6,7 +6,7 @@ import base64
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import yaml
@@ -74,7 +74,7 @@ def test_a_role_that_is_not_there_is_made_whoever_holds_its_password() -> None:
     assert {"role app", "role own", "role pgbouncer"} <= said
 
 
-ENV: dict[str, Any] = {
+ENV: Any = {
     "name": "prod",
     "namespace": "shop",
     "api": {"name": "api"},
@@ -217,7 +217,7 @@ def test_a_stand_in_goes_with_its_last_pod_and_only_in_a_run_with_the_rotation(s
 
 
 def redis(server: Server, rotate: bool, in_run: bool = True) -> Any:
-    (given,) = redis_servers({"all_environments": {"prod": ENV}, "environments": {"prod": ENV} if in_run else {}})
+    (given,) = redis_servers(cast(Any, {"all_environments": {"prod": ENV}, "environments": {"prod": ENV} if in_run else {}}))
     given["users"][0]["commands"] = []
     return RedisInstance(server, given, {"prod": NEW}, rotate, False).ensure(0)
 
@@ -262,7 +262,7 @@ def given(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     server = Server(OLD_API, own="db-old", pgbouncer="pool-old")
     for module in (application_logins, postgres_databases, redis_users):
         monkeypatch.setattr(module, "Kubectl", lambda *_arguments: server)
-    servers = redis_servers({"all_environments": {"prod": ENV}, "environments": {"prod": ENV}})
+    servers = redis_servers(cast(Any, {"all_environments": {"prod": ENV}, "environments": {"prod": ENV}}))
     servers[0]["users"][0]["commands"] = []
     return {
         "environments": {"prod": ENV}, "servers": servers, "passwords": {"prod": NEW}, "image": "postgres:15", "rotate": False,

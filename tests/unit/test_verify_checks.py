@@ -9,7 +9,7 @@ from ansible_collections.shaka.platform.plugins.module_utils.verify.checks impor
 from ansible_collections.shaka.platform.plugins.module_utils.verify.probes import Facts, Https, ProbeAnswer
 
 NOW = 1_800_000_000.0  # 2027-01-15T08:00:00Z
-MODEL: dict[str, Any] = {
+MODEL: Any = {
     "name": "shaka",
     "environments": {"prod": {"namespace": "shaka-prod", "api": {"host": "api.example.org"}, "backup": {"schedule": "0 2 * * *"}}},
     "namespaces": {"shared": {"namespace": "shaka-shared"}},

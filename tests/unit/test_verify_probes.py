@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from ansible_collections.shaka.platform.plugins.module_utils.kubectl import Kubectl
@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 PASSWORD = "canary-redis-77"
-ENV: dict[str, Any] = {
+ENV: Any = {
     "namespace": "shaka-prod",
     "postgres": {"user": "shaka_production", "database": "shaka_production"},
     "redis": {"user": "prod", "namespace": "shaka-shared"},
@@ -162,7 +162,7 @@ def test_https_from_an_unknown_authority_still_tells_the_status(site: tuple[int,
 
 
 def test_https_with_another_name_is_not_trusted(site: tuple[int, str]) -> None:
-    answer = ask_https({**ENV["api"], "host": "other.example.org"}, "127.0.0.1", site[0], site[1], 5)
+    answer = ask_https(cast(Any, {**ENV["api"], "host": "other.example.org"}), "127.0.0.1", site[0], site[1], 5)
     assert (answer.status, answer.trusted) == (404, False)
 
 
@@ -180,7 +180,7 @@ def test_gather_everything_at_once(kubectl: Kubectl, tmp_path: Path, site: tuple
     backup = {"metadata": {"name": "b-1", "namespace": "shaka-prod", "labels": {"app": "postgres-backup"}}, "status": {"phase": "Succeeded"}}
     serve(tmp_path, "/api/v1/pods", {"items": [backup]})
     serve(tmp_path, "/api/v1/namespaces/shaka-prod/pods/b-1/log?tailLines=50", "backup x: 5 bytes\n")
-    facts, problem = gather(kubectl, {"name": "shaka", "environments": {"prod": ENV}}, "", site[0], site[1])
+    facts, problem = gather(kubectl, cast(Any, {"name": "shaka", "environments": {"prod": ENV}}), "", site[0], site[1])
     assert problem == "" and facts is not None
     assert facts.postgres["prod"].ok and facts.redis["prod"].ok and facts.https["prod"].status == 200
     assert facts.backup_logs["prod"] == "backup x: 5 bytes\n"
@@ -188,7 +188,7 @@ def test_gather_everything_at_once(kubectl: Kubectl, tmp_path: Path, site: tuple
 
 
 def test_gather_without_an_api_server(kubectl: Kubectl) -> None:
-    facts, problem = gather(kubectl, {"name": "shaka", "environments": {"prod": ENV}}, "", 443, "")
+    facts, problem = gather(kubectl, cast(Any, {"name": "shaka", "environments": {"prod": ENV}}), "", 443, "")
     assert facts is None and "NotFound" in problem
 
 

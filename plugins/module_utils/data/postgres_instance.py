@@ -10,6 +10,8 @@ from concurrent.futures import Executor
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+from ansible_collections.shaka.platform.plugins.module_utils.model_types import Environment
+
 from ..kubectl import Kubectl, Unanswered, until_answered
 from . import stand_in
 from .changeover import Application
@@ -47,7 +49,7 @@ class PostgresState(NamedTuple):
     pending: str = ""  # why it does not answer
 
 
-def desired_postgres(env: Mapping[str, Any], secrets: Mapping[str, str]) -> DesiredPostgres:
+def desired_postgres(env: Environment, secrets: Mapping[str, str]) -> DesiredPostgres:
     """The desired content of an environment's Postgres, from the inventory."""
     spec = env["postgres"]
     passwords = {spec["app_user"] or spec["user"]: secrets["DB_PASSWORD"]}
@@ -62,7 +64,7 @@ def desired_postgres(env: Mapping[str, Any], secrets: Mapping[str, str]) -> Desi
     )
 
 
-def refuse_volumes(kubectl: Kubectl, environments: Mapping[str, Mapping[str, Any]], image: str, pool: Executor) -> None:
+def refuse_volumes(kubectl: Kubectl, environments: Mapping[str, Environment], image: str, pool: Executor) -> None:
     """Raises Failed with every change that a volume cannot follow."""
     claims, persistent = (pool.submit(kubectl.get, f"/api/v1/{kind}") for kind in ("persistentvolumeclaims", "persistentvolumes"))
     by_namespace = volumes(*((answer.result()[0] or {}).get("items", []) for answer in (claims, persistent)))
@@ -79,7 +81,7 @@ class PostgresInstance:
     :arg check: change nothing.
     """
 
-    def __init__(self, kubectl: Kubectl, env: Mapping[str, Any], desired: DesiredPostgres, passwords: Passwords, check: bool) -> None:
+    def __init__(self, kubectl: Kubectl, env: Environment, desired: DesiredPostgres, passwords: Passwords, check: bool) -> None:
         self.kubectl, self.env, self.desired, self.passwords, self.check = kubectl, env, desired, passwords, check
         self.application = Application(kubectl, env)
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from ansible_collections.shaka.platform.plugins.module_utils.model_types import RedisServerGiven, RedisUserGiven
+
 from ..kubectl import Kubectl, Unanswered, until_answered
 from .changeover import Application
 from .redis import CATEGORIES, User, answers, differences, digest, others, question, question_users
@@ -46,11 +48,11 @@ class RedisInstance:
     :arg check: change nothing.
     """
 
-    def __init__(self, kubectl: Kubectl, server: Mapping[str, Any], passwords: Mapping[str, Mapping[str, str]], rotate: bool, check: bool) -> None:
+    def __init__(self, kubectl: Kubectl, server: RedisServerGiven, passwords: Mapping[str, Mapping[str, str]], rotate: bool, check: bool) -> None:
         self.kubectl, self.namespace, self.check = kubectl, str(server["namespace"]), check
         self.users = [self._user(user, passwords[user["environment"]]["REDIS_PASSWORD"], rotate) for user in server["users"]]
 
-    def _user(self, entry: Mapping[str, Any], password: str, rotate: bool) -> RedisUser:
+    def _user(self, entry: RedisUserGiven, password: str, rotate: bool) -> RedisUser:
         user = User(entry["name"], entry["keys"], entry["channels"], entry["commands"], digest(password))
         in_run = bool(entry["in_run"])
         return RedisUser(user, entry["environment"], password, Application(self.kubectl, entry["application"]), in_run, in_run and rotate)

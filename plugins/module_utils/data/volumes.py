@@ -5,9 +5,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from ansible_collections.shaka.platform.plugins.module_utils.model_types import Environment
 
 from ..quantities import parse_memory
 
@@ -54,7 +55,7 @@ def _major(path: Path) -> str:
         return ""
 
 
-def refusals(name: str, env: Mapping[str, Any], volume: BoundVolume | None, image: str) -> list[str]:
+def refusals(name: str, env: Environment, volume: BoundVolume | None, image: str) -> list[str]:
     """The changes that an environment's volume cannot follow."""
     if volume is None:
         return []

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from ansible_collections.shaka.platform.plugins.module_utils.model_types import Environment, Model
 from ansible_collections.shaka.platform.plugins.module_utils.verify.probes import Facts, Https, is_backup
 
 HOUR, DAY = 3600, 86400
@@ -58,7 +59,7 @@ def no_cluster(why: str) -> Verdict:
     return Verdict([Check("cluster", "server", False, f"the Kubernetes API does not answer: {why}")], [])
 
 
-def evaluate(model: Mapping[str, Any], facts: Facts, limits: Limits) -> Verdict:
+def evaluate(model: Model, facts: Facts, limits: Limits) -> Verdict:
     """All checks of the platform `model` (fact platform_model)."""
     checks: list[Check] = []
     rows: list[list[str]] = []
@@ -83,7 +84,7 @@ def evaluate(model: Mapping[str, Any], facts: Facts, limits: Limits) -> Verdict:
     return Verdict(checks, tables)
 
 
-def environment_checks(name: str, env: Mapping[str, Any], certificate: str, facts: Facts, limits: Limits) -> list[Check]:
+def environment_checks(name: str, env: Environment, certificate: str, facts: Facts, limits: Limits) -> list[Check]:
     namespace, host, answer = env["namespace"], env["api"]["host"], facts.https[name]
     return [
         Check("postgres", name, facts.postgres[name].ok, facts.postgres[name].detail),
@@ -126,7 +127,7 @@ def pods_check(scope: str, namespace: str, facts: Facts, needed: bool = True) ->
     return Check("pods", scope, not problems, f"{counted}: {'; '.join(problems)}" if problems else counted if mine else "none")
 
 
-def backup_check(scope: str, env: Mapping[str, Any], facts: Facts, hours: int) -> Check:
+def backup_check(scope: str, env: Environment, facts: Facts, hours: int) -> Check:
     """The last successful backup is recent, where there is a schedule. A schedule that is too new to have run passes."""
     namespace, schedule = env["namespace"], env.get("backup", {}).get("schedule") or ""
     jobs = [job for job in facts.lists.get("jobs") or () if is_backup(job) and job["metadata"]["namespace"] == namespace]

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 from ansible_collections.shaka.platform.plugins.module_utils.conventions import WORKERS
 from ansible_collections.shaka.platform.plugins.module_utils.kubectl import Kubectl
+from ansible_collections.shaka.platform.plugins.module_utils.model_types import Environment, HttpApi, Model
 
 # fact -> path; the fact is None where the API has no such list (a CRD that is not there yet, metrics that are not served yet)
 LISTS = {
@@ -63,7 +64,7 @@ class Facts(NamedTuple):
     service_memory: int | None
 
 
-def gather(kubectl: Kubectl, model: Mapping[str, Any], address: str, port: int, ca_bundle: str) -> tuple[Facts | None, str]:
+def gather(kubectl: Kubectl, model: Model, address: str, port: int, ca_bundle: str) -> tuple[Facts | None, str]:
     """Asks everything at once, on a few threads. (None, why not) when the API server does not answer."""
     with ThreadPoolExecutor(WORKERS) as pool:
         listed = {name: pool.submit(kubectl.get, path) for name, path in LISTS.items()}
@@ -90,7 +91,7 @@ def gather(kubectl: Kubectl, model: Mapping[str, Any], address: str, port: int, 
         ), ""
 
 
-def ask_postgres(kubectl: Kubectl, env: Mapping[str, Any]) -> ProbeAnswer:
+def ask_postgres(kubectl: Kubectl, env: Environment) -> ProbeAnswer:
     """As operators do: psql in the pod, as the environment's role, in its database."""
     started = time.monotonic()
     spec = env["postgres"]
@@ -98,7 +99,7 @@ def ask_postgres(kubectl: Kubectl, env: Mapping[str, Any]) -> ProbeAnswer:
     return _answer(ok and output.strip() == "1", output, "SELECT 1", started)
 
 
-def ask_redis(kubectl: Kubectl, env: Mapping[str, Any], secret: str) -> ProbeAnswer:
+def ask_redis(kubectl: Kubectl, env: Environment, secret: str) -> ProbeAnswer:
     """As the environment's own user, with the password that its API has; redis-cli reads it from standard input, never from a command line."""
     started = time.monotonic()
     stored, problem = kubectl.get(f"/api/v1/namespaces/{env['namespace']}/secrets/{secret}")
@@ -119,7 +120,7 @@ def _answer(ok: bool, output: str, question: str, started: float) -> ProbeAnswer
     return ProbeAnswer(False, f"{question}: {lines[-1] if lines else 'no answer'}", duration)
 
 
-def ask_https(api: Mapping[str, Any], address: str, port: int, ca_bundle: str, timeout: float) -> Https:
+def ask_https(api: HttpApi, address: str, port: int, ca_bundle: str, timeout: float) -> Https:
     """GET the readiness path by host name at the server's address. Trusts the system's authorities and those in `ca_bundle`."""
     context = ssl.create_default_context()
     try:
@@ -141,7 +142,7 @@ def ask_https(api: Mapping[str, Any], address: str, port: int, ca_bundle: str, t
         return Https(0, False, _why(error))
 
 
-def _get(api: Mapping[str, Any], address: str, port: int, context: ssl.SSLContext, timeout: float) -> tuple[int, str]:
+def _get(api: HttpApi, address: str, port: int, context: ssl.SSLContext, timeout: float) -> tuple[int, str]:
     host = api["host"]
     with socket.create_connection((address, port), timeout=timeout) as plain, context.wrap_socket(plain, server_hostname=host) as secured:
         issuer: Any = (secured.getpeercert() or {}).get("issuer", ())

@@ -1,19 +1,20 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The application's configuration: JSON against its schema, variables or files, and the registries that its image comes from."""
+"""The application: its image, its address, its configuration as variables or files, and the registries that images come from. Pure."""
 
 from __future__ import annotations
 
 import json
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
+from ansible_collections.shaka.platform.plugins.module_utils.model_types import Environment, HttpApi, PrivateRegistry
+from ansible_collections.shaka.platform.plugins.plugin_utils.collection import Options
 from ansible_collections.shaka.platform.plugins.plugin_utils.model import rules
 from ansible_collections.shaka.platform.plugins.plugin_utils.model.json_schema import MISSING, SchemaLibraryMissing, flaws, schema_flaws
 from ansible_collections.shaka.platform.plugins.plugin_utils.model.problems import Problems, nearest
 from ansible_collections.shaka.platform.plugins.plugin_utils.model.schema import complete
 
-Raw = dict[str, Any]
 SECRETS = "registries"  # their group in platform_secrets
 
 
@@ -25,7 +26,7 @@ def meaning(text: str) -> Any:
         return text
 
 
-def check_schemas(schemas: Mapping[str, Any], environments: Mapping[str, Raw], problems: Problems) -> None:
+def check_schemas(schemas: Mapping[str, Any], environments: Mapping[str, Environment], problems: Problems) -> None:
     """Each configuration value that has a schema must be JSON that satisfies it, in every environment."""
     for name, schema in schemas.items():
         path = f"platform_config_schemas.{name}"
@@ -54,29 +55,83 @@ def _check_value(text: str, schema: Mapping[str, Any], path: str, problems: Prob
         problems.add(f"{path}{where}", f"{flaw} (platform_config_schemas.{path.rpartition('.')[2]})")
 
 
-def split(env: Raw, path: str, problems: Problems) -> None:
-    """Sorts the names into environment variables and files: `variables` and `files`, each with `config` and `secrets`."""
-    names = {"config": list(env["config"]), "secrets": list(env["secrets"])}
-    known = [*names["config"], *names["secrets"]]
+def _split(env: Environment, path: str, problems: Problems) -> None:
+    """Sorts the names into environment variables and files: `variables` and `files`."""
+    config, secrets = list(env["config"]), list(env["secrets"])
+    known = [*config, *secrets]
     for name in env["config_files"]:
         problems.check(f"{path}.config_files", None if name in known else f"is in neither config nor secrets; {nearest(name, known)}", name)
     chosen = set(known if env["config_as"] == "files" else env["config_files"])
-    env["files"] = {kind: [name for name in of_kind if name in chosen] for kind, of_kind in names.items()}
-    env["variables"] = {kind: [name for name in of_kind if name not in chosen] for kind, of_kind in names.items()}
+    env["files"] = {"config": [name for name in config if name in chosen], "secrets": [name for name in secrets if name in chosen]}
+    env["variables"] = {"config": [name for name in config if name not in chosen], "secrets": [name for name in secrets if name not in chosen]}
 
 
-def registries(raw: Mapping[str, Any], options: Mapping[str, Any], problems: Problems) -> Raw:
+def check_api(api: HttpApi, path: str, image_path: str, has_image: bool, problems: Problems) -> None:
+    """Pods, port, probes, host and flood guard.
+
+    :arg image_path: the variable that the image comes from.
+    :arg has_image: whether the platform has an image of its own for applications that name none.
+    """
+    if api["replicas"] < 1:
+        problems.add(f"{path}.replicas", "must be at least 1; leave the environment out to have none", api["replicas"])
+    if not 0 < api["port"] < 65536:
+        problems.add(f"{path}.port", "is not a TCP port number; use 1 to 65535", api["port"])
+    if api["image"]:
+        problems.check(image_path, rules.image(api["image"]), api["image"])
+    elif not has_image:
+        problems.add(f"{path}.image", "is not filled in; set the image of your application")
+    problems.check(f"{path}.liveness", rules.url_path(api["liveness"]), api["liveness"])
+    problems.check(f"{path}.readiness", rules.url_path(api["readiness"]), api["readiness"])
+    problems.check(f"{path}.host", rules.host(api["host"]), api["host"])
+    rate = api["edge_rate"]
+    problems.check(f"{path}.edge_rate.period", rules.duration(rate["period"]), rate["period"])
+    for key, count in (("average", rate["average"]), ("burst", rate["burst"])):
+        problems.check(f"{path}.edge_rate.{key}", None if count > 0 else "must be more than 0 requests", count)
+
+
+def configure(env: Environment, path: str, problems: Problems) -> None:
+    """Turn every value into text, check JSON, and add the addresses of Postgres and Redis where the inventory does not set them."""
+    postgres, redis = env["postgres"], env["redis"]
+    derived = {
+        "PORT": str(env["api"]["port"]),
+        "DB_HOST": f"{(postgres['pgbouncer'] if postgres['pgbouncer']['enabled'] else postgres)['service']}.{env['namespace']}.svc.cluster.local",
+        "DB_PORT": "5432",
+        "DB_NAME": postgres["database"],
+        "DB_USER": postgres["app_user"] or postgres["user"],
+        "REDIS_HOST": f"{redis['service']}.{env['namespace']}.svc.cluster.local",
+        "REDIS_PORT": "6379",
+        "REDIS_DB": str(redis["database"]),
+        "REDIS_USERNAME": redis["user"],
+        "REDIS_KEY_PREFIX": redis["prefix"],
+    }
+    own = {str(key): rules.as_text(value) for key, value in env["config"].items()}
+    for name, text in own.items():
+        problems.check(f"{path}.config.{name}", rules.variable_name(name), name)
+        if name in env["config_json"] or text[:1] in ("{", "["):
+            problems.check(f"{path}.config.{name}", rules.json_text(text))
+    for name in env["config_json"]:
+        if name not in own:
+            problems.add(f"{path}.config_json", f"is not in config; {nearest(name, list(own))}", name)
+    for name in env["secrets"]:
+        problems.check(f"{path}.secrets", rules.variable_name(name), name)
+        if name in own:
+            problems.add(f"{path}.config.{name}", "is also one of its secrets; a name is one or the other")
+    env["config"] = dict(sorted({**derived, **own}.items()))
+    _split(env, path, problems)
+
+
+def registries(raw: Mapping[str, Any], options: Options, problems: Problems) -> dict[str, PrivateRegistry]:
     """Host -> username and the name of its password in platform_secrets.registries."""
-    result: Raw = {}
+    result: dict[str, PrivateRegistry] = {}
     secrets = raw["platform_secrets"].get(SECRETS) if isinstance(raw["platform_secrets"], Mapping) else None
     for host, entry in raw["platform_registries"].items():
         path = f"platform_registries.{host}"
-        result[host] = complete(entry, options, path, problems)
+        registry = result[host] = cast(PrivateRegistry, complete(entry, options, path, problems))
         if not re.fullmatch(r"[a-z0-9.-]+(:\d{1,5})?", str(host)):
             problems.add(path, "is not a registry's host; write it as in the image's name, such as ghcr.io or registry.test:5000", host)
-        for key, value in result[host].items():
+        for key, value in registry.items():
             problems.check(f"{path}.{key}", None if value else "is not filled in")
-        name = result[host]["password"]
+        name = registry["password"]
         password = secrets.get(name) if isinstance(secrets, Mapping) else None
         if isinstance(password, str) and re.search(r'["\\\x00-\x1f]', password):  # it goes into JSON as it is
             text = 'has a character that JSON would escape (", \\ or a control character); use another token'

@@ -7,8 +7,9 @@ from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
 
+from ansible_collections.shaka.platform.plugins.module_utils.model_types import Environment
 from ansible_collections.shaka.platform.plugins.plugin_utils.model import rules, sops
-from ansible_collections.shaka.platform.plugins.plugin_utils.model.data_layer import POOLER_SECRET, own_secrets
+from ansible_collections.shaka.platform.plugins.plugin_utils.model.postgres import POOLER_SECRET, own_secrets
 from ansible_collections.shaka.platform.plugins.plugin_utils.model.problems import Problems, nearest
 
 SHARED = {"shared": ["REDIS_ADMIN_PASSWORD"]}
@@ -48,7 +49,7 @@ def minimum_of(lengths: Mapping[str, Any], problems: Problems) -> dict[str, int]
     return result
 
 
-def check(raw: Mapping[str, Any], environments: Mapping[str, Mapping[str, Any]], with_backup: bool, problems: Problems) -> None:
+def check(raw: Mapping[str, Any], environments: Mapping[str, Environment], with_backup: bool, problems: Problems) -> None:
     """Every secret that is used has a strong value, and every value is used."""
     minimum = minimum_of(raw["platform_secret_minimum"], problems)
     secrets = flat(raw["platform_secrets"], problems)
@@ -98,7 +99,7 @@ def _check_missing(group: str, missing: list[str], minimum: Mapping[str, int], p
         problems.add(f"platform_secrets.{group}", f"{', '.join(missing)} missing; {remedy}")
 
 
-def _check_leaks(environments: Mapping[str, Mapping[str, Any]], paths_of: Mapping[str, list[str]], problems: Problems) -> None:
+def _check_leaks(environments: Mapping[str, Environment], paths_of: Mapping[str, list[str]], problems: Problems) -> None:
     """No ConfigMap contains a secret's value: everyone who may read the namespace can read it, and diffs show it."""
     for env_name, env in environments.items():
         for name, text in env["config"].items():

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.shaka.platform.plugins.plugin_utils.model.credentials import DEFAULT_MINIMUM, SHARED
-from ansible_collections.shaka.platform.plugins.plugin_utils.model.data_layer import own_secrets
+from ansible_collections.shaka.platform.plugins.plugin_utils.model.postgres import own_secrets
 from ansible_collections.shaka.platform.plugins.plugin_utils.model.problems import nearest
 
 ALWAYS = ("DB_PASSWORD", "REDIS_PASSWORD")

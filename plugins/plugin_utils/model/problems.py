@@ -34,6 +34,15 @@ class Problems(list[Problem]):
             self.add(path, flaw, value)
 
 
+def check_unique(values: Iterable[tuple[str, object]], why: str, problems: Problems) -> None:
+    """Of (path, value) pairs: no value is there twice."""
+    first: dict[object, str] = {}
+    for path, value in values:
+        if value in first:
+            problems.add(path, f"is also {first[value]}; {why}", value)
+        first.setdefault(value, path)
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """'did you mean x?', or the known names."""
     names = [str(item) for item in known]

@@ -7,8 +7,7 @@ prefixes but no database numbers. So the prefix isolates the environments, and n
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from ansible_collections.shaka.platform.plugins.module_utils.model_types import Redis, RedisRights
 
 # Commands that name all their keys in their arguments, so that Redis can check each against the prefix.
 DATA = ["string", "hash", "list", "set", "sortedset", "stream", "bitmap", "hyperloglog", "geo"]
@@ -28,7 +27,7 @@ TRANSACTIONS = ["multi", "exec", "discard", "watch", "unwatch"]
 DEDICATED = ["scan", "keys", "randomkey", "dbsize", "flushdb", "flushall", "copy", "move", "swapdb", "sort", "sort_ro", "info", "restore", "pubsub"]
 
 
-def commands(redis: Mapping[str, Any]) -> list[str]:
+def commands(redis: Redis) -> list[str]:
     """The rules about commands, `-@all` first."""
     rules = ["-@all", *(f"+@{category}" for category in DATA), "-@dangerous", "-@admin"]
     rules += [f"+{name}" for name in (*KEYS, *CHANNELS, *SCRIPTS, *CONNECTION, *TRANSACTIONS)]
@@ -36,7 +35,7 @@ def commands(redis: Mapping[str, Any]) -> list[str]:
     return rules + [f"+{name}" for name in redis["allow"]]
 
 
-def user(redis: Mapping[str, Any]) -> dict[str, Any]:
+def user(redis: Redis) -> RedisRights:
     """What a user may do: keys, channels and commands."""
     pattern = "*" if redis["dedicated"] else f"{redis['prefix']}*"
     return {"keys": f"~{pattern}", "channels": f"&{pattern}", "commands": commands(redis)}

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.shaka.platform.plugins.module_utils.quantities import parse_cpu, parse_memory, show_memory
-from ansible_collections.shaka.platform.plugins.plugin_utils.model.networks import foreign_overlaps
+from ansible_collections.shaka.platform.plugins.plugin_utils.model.network import foreign_overlaps
 
 # A server sold as 2 GiB reports about 5 % less, because the kernel and the firmware keep a part.
 KEPT_BY_KERNEL = 0.10

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from ansible_collections.shaka.platform.plugins.module_utils.model_types import Environment, Space
 from ansible_collections.shaka.platform.plugins.module_utils.quantities import (
     QuantityError,
     format_resource,
@@ -16,7 +17,7 @@ from ansible_collections.shaka.platform.plugins.module_utils.quantities import (
 from ansible_collections.shaka.platform.plugins.plugin_utils.amounts import Amounts, quota_shortfalls
 from ansible_collections.shaka.platform.plugins.plugin_utils.model.problems import Problems, nearest
 
-Raw = dict[str, Any]
+Bounds = Mapping[str, Mapping[str, int]]  # min, max, default, default_request -> resource -> number
 
 # What runs in every environment and is sized by its role's variables, by the beginning of their names: a backup, and cert-manager's HTTP-01 solver
 # while a certificate is issued. The fit plan counts the rendered objects; this is for a quota that could never work.
@@ -27,6 +28,8 @@ QUOTAS = (
     "requests.cpu", "requests.memory", "limits.cpu", "limits.memory", "requests.storage", "pods", "services", "secrets", "configmaps",
     "persistentvolumeclaims",
 )  # fmt: skip
+# Names that people use -> names that a ResourceQuota knows
+QUOTA_NAMES = {"cpu": "requests.cpu", "memory": "requests.memory", "storage": "requests.storage", "volumes": "persistentvolumeclaims"}
 
 
 def size_flaw(name: str, value: int) -> str | None:
@@ -38,9 +41,9 @@ def size_flaw(name: str, value: int) -> str | None:
     return None
 
 
-def amounts(values: Mapping[str, Any], path: str, problems: Problems, zero: bool = False) -> Raw:
+def amounts(values: Mapping[str, Any], path: str, problems: Problems, zero: bool = False) -> dict[str, int]:
     """The quantities of a dictionary as numbers. What is not a quantity is reported and left out. `zero`: 0 is allowed, as in a quota."""
-    numbers: Raw = {}
+    numbers: dict[str, int] = {}
     for name, text in values.items():
         last = "disk" if path.startswith("platform_server") and name == "requests.storage" else name
         try:
@@ -55,12 +58,12 @@ def amounts(values: Mapping[str, Any], path: str, problems: Problems, zero: bool
     return numbers
 
 
-def check_storage(item: Mapping[str, Any], path: str, problems: Problems) -> None:
+def check_storage(storage: str, path: str, problems: Problems) -> None:
     """The size of a volume."""
     try:
-        problems.check(f"{path}.storage", size_flaw("requests.storage", parse_memory(item["storage"])), item["storage"])
+        problems.check(f"{path}.storage", size_flaw("requests.storage", parse_memory(storage)), storage)
     except QuantityError as error:
-        problems.add(f"{path}.storage", str(error), item["storage"])
+        problems.add(f"{path}.storage", str(error), storage)
 
 
 def sized(options: Mapping[str, Any], values: Mapping[str, Any], path: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -82,7 +85,7 @@ def sized_by_roles(roles: Mapping[str, Mapping[str, Any]], variables: Mapping[st
     return {start: {part: values[start + part] for part in ("requests", "limits")} for start in starts}
 
 
-def check_sizes(item: Mapping[str, Any], start: str, problems: Problems, limit_range: Mapping[str, Raw] | None, space: str = "") -> None:
+def check_sizes(item: Mapping[str, Any], start: str, problems: Problems, limit_range: Bounds | None, space: str = "") -> None:
     """Checks request <= limit, and both within the namespace's LimitRange (https://kubernetes.io/docs/concepts/policy/limit-range/).
 
     :arg start: of the variables' names, such as `platform_redis.` or `backup_`.
@@ -105,26 +108,35 @@ def check_sizes(item: Mapping[str, Any], start: str, problems: Problems, limit_r
             problems.add(f"{start}limits.{name}", text, item["limits"][name])
 
 
-def check_space(space: Raw, path: str, problems: Problems) -> dict[str, Raw]:
+def canonical_quota(quota: Mapping[str, Any], path: str, problems: Problems) -> dict[str, str]:
+    """The quota by Kubernetes' own names."""
+    result: dict[str, str] = {}
+    for name, value in quota.items():
+        known = QUOTA_NAMES.get(str(name), str(name))
+        if known in quota and known != name:
+            problems.add(f"{path}.quota.{name}", f"is another name of {known}, which is there too; leave one out", value)
+        elif resource_kind(known) is None:
+            problems.add(f"{path}.quota.{name}", f"is not a resource that a ResourceQuota counts; {nearest(known, QUOTAS)}")
+        else:
+            result[known] = str(value)
+    return result
+
+
+def check_space(space: Space, path: str, problems: Problems) -> Bounds:
     """Checks quota and LimitRange of an environment or namespace; returns the LimitRange in numbers."""
-    for name in list(space["quota"]):
-        space["quota"][name] = str(space["quota"][name])
-        if resource_kind(name) is None:
-            problems.add(f"{path}.quota.{name}", f"is not a resource that a ResourceQuota counts; {nearest(name, QUOTAS)}")
-            del space["quota"][name]
+    space["quota"] = canonical_quota(space["quota"], path, problems)
     amounts(space["quota"], f"{path}.quota", problems, zero=True)
-    limit_range = {
-        bound: amounts(space["limits"][bound], f"{path}.limits.{bound}", problems) for bound in ("min", "max", "default", "default_request")
-    }
+    limits = {bound: dict(sizes) for bound, sizes in space["limits"].items() if isinstance(sizes, Mapping)}
+    bounds = {bound: amounts(sizes, f"{path}.limits.{bound}", problems) for bound, sizes in limits.items()}
     order = [("min", "default_request"), ("default_request", "default"), ("default", "max")]
     for name in ("cpu", "memory"):
         for low, high in order:
-            a, b = limit_range[low].get(name), limit_range[high].get(name)
+            a, b = bounds[low].get(name), bounds[high].get(name)
             if a is not None and b is not None and a > b:
-                text = f"is more than limits.{high}.{name} ({space['limits'][high][name]}); lower it or raise the other"
+                text = f"is more than limits.{high}.{name} ({limits[high][name]}); lower it or raise the other"
                 text += " (a LimitRange goes min <= default_request <= default <= max)"
-                problems.add(f"{path}.limits.{low}.{name}", text, space["limits"][low][name])
-    return limit_range
+                problems.add(f"{path}.limits.{low}.{name}", text, limits[low][name])
+    return bounds
 
 
 def _demand(item: Mapping[str, Any], pods: int, storage: str = "0") -> Amounts:
@@ -149,7 +161,7 @@ def _demand(item: Mapping[str, Any], pods: int, storage: str = "0") -> Amounts:
     )
 
 
-def check_quota(env: Raw, path: str, jobs: Iterable[Mapping[str, Any]], problems: Problems) -> None:
+def check_quota(env: Environment, path: str, jobs: Iterable[Mapping[str, Any]], problems: Problems) -> None:
     """Checks that the quota covers the environment's peak: Postgres, the API with the extra pod of a rolling update, and the jobs (a backup, an ACME
     solver)."""
     surge = 1 if env["api"]["strategy"] == "rolling" else 0

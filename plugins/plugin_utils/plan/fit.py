@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Protocol
 
 from ansible_collections.shaka.platform.plugins.module_utils.conventions import Object
+from ansible_collections.shaka.platform.plugins.module_utils.model_types import Model, Server, Space
 from ansible_collections.shaka.platform.plugins.module_utils.quantities import (
     QuantityError,
     format_memory,
@@ -244,18 +245,23 @@ class _Space:
     quota: Mapping[str, int]
 
 
-def _spaces(model: Object) -> dict[str, _Space]:
+def _spaces(model: Model) -> dict[str, _Space]:
     def numbers(values: Object) -> dict[str, int]:
         return {name: parse_resource(name, str(text)) for name, text in values.items() if resource_kind(name)}
 
     result: dict[str, _Space] = {}
-    for group, items in (
-        ("platform_environments", model.get("all_environments") or model["environments"]),
-        ("platform_namespaces", model["namespaces"]),
-    ):
-        for name, item in items.items():
-            limits = {bound: numbers(values) for bound, values in item["limits"].items()}
-            result[item["namespace"]] = _Space(f"{group}.{name}", limits, numbers(item["quota"]))
+    environments = model.get("all_environments") or model["environments"]
+    spaces: list[tuple[str, Space]] = [(f"platform_environments.{name}", env) for name, env in environments.items()]
+    spaces += [(f"platform_namespaces.{name}", space) for name, space in model["namespaces"].items()]
+    for path, space in spaces:
+        bounds = space["limits"]
+        limits = {
+            "min": numbers(bounds["min"]),
+            "max": numbers(bounds["max"]),
+            "default": numbers(bounds["default"]),
+            "default_request": numbers(bounds["default_request"]),
+        }
+        result[space["namespace"]] = _Space(path, limits, numbers(space["quota"]))
     return result
 
 
@@ -298,7 +304,7 @@ def _row(item: Object, rendered: Rendered, defaults: Mapping[str, Mapping[str, i
     return row(str(name), rest=one * replicas + claims, rollout=one * surge)
 
 
-def _server_rows(server: Object) -> list[Row]:
+def _server_rows(server: Server) -> list[Row]:
     reserved = server["reserved"]
     own = Amounts(cpu_request=parse_cpu(reserved["cpu"]), memory_request=parse_memory(reserved["memory"]), disk=parse_memory(reserved["disk"]))
     rows = [Row("system and K3s (reserved)", "", "k3s", own, variable="platform_server.reserved")]
@@ -396,25 +402,26 @@ def _object_findings(sets: Sequence[Rendered], spaces: Mapping[str, _Space]) -> 
                 yield f"{space.path}.quota.{kind} {space.quota[kind]} is less than the {count} that the platform has there; raise it"
 
 
-def counted_size(size: Object, facts: Object) -> dict[str, Any]:
+def counted_size(size: Server, facts: Object) -> Server:
     """The model's server as the plan counts it: of each size the smaller of the inventory's and the server's own, where its facts are known.
 
     A server with less than it should have counts with what it has. Disk counts in whole GiB.
     """
-    own = {
-        "cpu": int(facts.get("processor_vcpus") or 0) * 1000,
-        "memory": int(facts.get("memtotal_mb") or 0) << 20,
-        "disk": int(facts.get("disk_total") or 0) >> 30 << 30,
-    }
-    result = dict(size)
-    for name, found in own.items():
-        described = (parse_cpu if name == "cpu" else parse_memory)(str(size[name])) if size[name] else 0
-        counts = min(value for value in (described, found) if value) if described or found else 0
-        result[name] = (show_cpu if name == "cpu" else format_memory)(counts) if counts else ""
-    return result
+
+    def smaller(described: int, found: int) -> int:
+        return min((value for value in (described, found) if value), default=0)
+
+    cpu = smaller(parse_cpu(size["cpu"] or "0"), int(facts.get("processor_vcpus") or 0) * 1000)
+    memory = smaller(_size(size["memory"]), int(facts.get("memtotal_mb") or 0) << 20)
+    disk = smaller(_size(size["disk"]), int(facts.get("disk_total") or 0) >> 30 << 30)
+    counted = size.copy()
+    counted["cpu"] = show_cpu(cpu) if cpu else ""
+    counted["memory"] = format_memory(memory) if memory else ""
+    counted["disk"] = format_memory(disk) if disk else ""
+    return counted
 
 
-def make_plan(sets: Sequence[Rendered], model: Object, server_name: str = "") -> FitPlan:
+def make_plan(sets: Sequence[Rendered], model: Model, server_name: str = "") -> FitPlan:
     """The plan of everything the roles render, for all environments, on the model's server.
 
     :raises QuantityError: an object holds a quantity that Kubernetes would refuse; the message names the object.

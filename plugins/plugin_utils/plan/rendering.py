@@ -13,6 +13,7 @@ from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
 from ansible_collections.shaka.platform.plugins.module_utils.engine.identity import stamp
 from ansible_collections.shaka.platform.plugins.module_utils.engine.yamlio import YamlError, read_objects
+from ansible_collections.shaka.platform.plugins.module_utils.model_types import Model
 from ansible_collections.shaka.platform.plugins.plugin_utils.collection import KINDS, ROLES, role_variables, search_path, site_roles, templates
 
 PATCHES = "patches.yaml.j2"
@@ -49,15 +50,15 @@ def _render(path: str, templar: Templar, what: str) -> list[dict[str, Any]]:
         raise AnsibleError(f"{path}{what}, rendered: {error}") from error
 
 
-def _subjects(kind: str, model: Mapping[str, Any]) -> Iterator[tuple[str | None, dict[str, Any], str]]:
+def _subjects(kind: str, model: Model) -> Iterator[tuple[str | None, dict[str, Any], str]]:
     """What a directory of templates is rendered for: (name, variables, inventory path)."""
     environments, namespaces = model.get("environments") or {}, model.get("namespaces") or {}
     if kind == "cluster":
         yield None, {}, ""
-    for name, value in environments.items() if kind != "cluster" else ():
-        yield name, {"env" if kind == "environment" else "ns": value}, f"platform_environments.{name}"
-    for name, value in namespaces.items() if kind == "namespace" else ():
-        yield name, {"ns": value}, f"platform_namespaces.{name}"
+    for name, env in environments.items() if kind != "cluster" else ():
+        yield name, {"env" if kind == "environment" else "ns": env}, f"platform_environments.{name}"
+    for name, space in namespaces.items() if kind == "namespace" else ():
+        yield name, {"ns": space}, f"platform_namespaces.{name}"
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ class RenderedRole:
     templar: Templar
 
 
-def render_site(loader: DataLoader, templar: Templar, variables: Mapping[str, Any], model: Mapping[str, Any]) -> Iterator[RenderedRole]:
+def render_site(loader: DataLoader, templar: Templar, variables: Mapping[str, Any], model: Model) -> Iterator[RenderedRole]:
     """The roles of the site that have objects, in the site's order. Raises AnsibleError."""
     for role in (ROLES / name for name in site_roles()):
         if any(templates(role, kind) for kind in KINDS):
@@ -79,13 +80,13 @@ def render_site(loader: DataLoader, templar: Templar, variables: Mapping[str, An
             yield RenderedRole(role.name, render_role(role, scoped, scope, model), scope, scoped)
 
 
-def scope_of(role: Path, loader: DataLoader, variables: Mapping[str, Any], model: Mapping[str, Any]) -> dict[str, Any]:
+def scope_of(role: Path, loader: DataLoader, variables: Mapping[str, Any], model: Model) -> dict[str, Any]:
     """The variables as the role's own tasks see them, for a role that is not the one that runs."""
     scope = {**role_variables(loader, role, "defaults"), **variables, **role_variables(loader, role, "vars")}
     return scope | {"platform_model": model, "role_path": str(role), "role_name": role.name, "ansible_search_path": [str(role)]}
 
 
-def render_role(role: Path, templar: Templar, variables: Mapping[str, Any], model: Mapping[str, Any]) -> list[RenderedSet]:
+def render_role(role: Path, templar: Templar, variables: Mapping[str, Any], model: Model) -> list[RenderedSet]:
     """Every set of a role, also the empty ones (their objects are pruned). Raises AnsibleError."""
     visible = {name: value for name, value in variables.items() if name not in HIDDEN}
     sets: dict[str, RenderedSet] = {}

@@ -14,6 +14,7 @@ from ansible.template import Templar
 from ansible_collections.shaka.platform.plugins.module_utils.conventions import STATE
 from ansible_collections.shaka.platform.plugins.module_utils.engine.identity import describe
 from ansible_collections.shaka.platform.plugins.module_utils.engine.references import references_in
+from ansible_collections.shaka.platform.plugins.module_utils.model_types import Model
 from ansible_collections.shaka.platform.plugins.plugin_utils.plan.rendering import RenderedSet
 
 FILLED_IN = ("sets", "role", "part_of", "complete", "states")
@@ -34,7 +35,7 @@ class Variables:
         return (self._variables.get("ansible_facts") or {}).get(name)
 
 
-def request_of(role: str, sets: Sequence[RenderedSet], variables: Variables, model: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
+def request_of(role: str, sets: Sequence[RenderedSet], variables: Variables, model: Model, options: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments of apply_set for a role.
 
     :arg options: the task's own arguments, over those that the role gives at each of its calls (its variable `__<role>_apply`).

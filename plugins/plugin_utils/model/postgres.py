@@ -1,5 +1,5 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""An environment's Postgres and Redis: checks the inventory's values and fills in what follows from them. Pure."""
+"""An environment's Postgres: checks the inventory's values and fills in what follows from them. Pure."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from ansible_collections.shaka.platform.plugins.module_utils.model_types import Postgres, SecretKey
 from ansible_collections.shaka.platform.plugins.module_utils.quantities import QuantityError, parse_cpu, parse_memory
 from ansible_collections.shaka.platform.plugins.plugin_utils.model import postgres_settings, rules
 from ansible_collections.shaka.platform.plugins.plugin_utils.model.problems import Problems
@@ -16,10 +17,6 @@ OWNER_SECRET = "DB_OWNER_PASSWORD"
 POOLER_SECRET = "PGBOUNCER_PASSWORD"
 POOLER = "pgbouncer"  # its Postgres role, which may look up the password verifiers of the other roles
 OTHERS = 10  # connections that the pool leaves to backups, administrators and Postgres's own reserve
-WHOLE_SERVER = (
-    "acl", "bgrewriteaof", "bgsave", "cluster", "config", "debug", "failover", "module", "monitor", "psync", "replicaof", "restore-asking", "save",
-    "shutdown", "slaveof", "sync",
-)  # fmt: skip
 
 
 def own_secrets(postgres: Mapping[str, Any]) -> list[str]:
@@ -29,10 +26,22 @@ def own_secrets(postgres: Mapping[str, Any]) -> list[str]:
     return owner + ([POOLER_SECRET] if isinstance(pooler, Mapping) and pooler.get("enabled") is True else [])
 
 
-def check_postgres(postgres: dict[str, Any], platform: str, path: str, problems: Problems) -> None:
-    """Checks roles, databases, extensions and settings; fills in the derived settings and where a job finds the owner's password."""
-    own = {"name": "postgres-owner", "key": OWNER_SECRET}
+def fill_in(postgres: Postgres, platform: str, environment: str) -> None:
+    """What follows from names: database, roles, Services, and where a job finds the owner's password."""
+    postgres["database"] = postgres["database"] or f"{platform}_{environment}".replace("-", "_")
+    postgres["user"] = postgres["user"] or postgres["database"]
+    postgres["service"] = f"postgres-{environment}"
+    postgres["pgbouncer"]["service"] = f"pgbouncer-{environment}"
+    own: SecretKey = {"name": "postgres-owner", "key": OWNER_SECRET}
     postgres["owner_secret"] = own if postgres["app_user"] else {"name": f"{platform}-api-secrets", "key": "DB_PASSWORD"}
+
+
+def check(postgres: Postgres, path: str, problems: Problems) -> None:
+    """Checks volume, roles, databases, extensions and settings; fills in the derived settings."""
+    check_storage(postgres["storage"], path, problems)
+    problems.check(f"{path}.database", rules.database(postgres["database"]), postgres["database"])
+    if postgres["user"] != postgres["database"] or rules.database(postgres["database"]) is None:
+        problems.check(f"{path}.user", rules.role(postgres["user"]), postgres["user"])
     if postgres["app_user"]:
         problems.check(f"{path}.app_user", rules.role(postgres["app_user"]), postgres["app_user"])
         if postgres["app_user"] == postgres["user"]:
@@ -55,7 +64,7 @@ def check_postgres(postgres: dict[str, Any], platform: str, path: str, problems:
         _check_pool(postgres, f"{path}.pgbouncer", problems)
 
 
-def _check_pool(postgres: Mapping[str, Any], path: str, problems: Problems) -> None:
+def _check_pool(postgres: Postgres, path: str, problems: Problems) -> None:
     """The pool's connections fit into max_connections also during a rollout, when two poolers run, each with a pool per database."""
     pooler = postgres["pgbouncer"]
     connections = postgres["settings"]["max_connections"]
@@ -67,34 +76,6 @@ def _check_pool(postgres: Mapping[str, Any], path: str, problems: Problems) -> N
         problems.add(f"{path}.pool_size", f"{text}; change it, or raise limits.memory of Postgres", pooler["pool_size"])
     if pooler["clients"] < pooler["pool_size"]:
         problems.add(f"{path}.clients", f"is less than its pool_size ({pooler['pool_size']}); raise it", pooler["clients"])
-    for name in ("user", "app_user"):
-        if postgres[name] == POOLER:
-            problems.add(f"{path.rpartition('.')[0]}.{name}", "is the pool's own role; name another", postgres[name])
-
-
-def check_redis(redis: dict[str, Any], path: str, problems: Problems) -> None:
-    """Checks the additional commands of its user and, for a dedicated Redis, the sizes."""
-    for command in redis["allow"]:
-        problems.check(f"{path}.allow", _command(command), command)
-    if redis["dedicated"]:
-        check_redis_sizes(redis, path, problems)
-
-
-def check_redis_sizes(redis: Mapping[str, Any], path: str, problems: Problems) -> None:
-    """Checks the volume, and that maxmemory leaves a quarter of the memory free for buffers, fragmentation and pages copied by an AOF rewrite."""
-    check_storage(redis, path, problems)
-    try:
-        if parse_memory(redis["maxmemory"]) * 4 > parse_memory(redis["limits"]["memory"]) * 3:
-            text = f"is more than 3/4 of {path}.limits.memory ({redis['limits']['memory']}); lower it: Redis needs the rest for itself"
-            problems.add(f"{path}.maxmemory", text, redis["maxmemory"])
-    except QuantityError as error:
-        problems.add(f"{path}.maxmemory", str(error), redis["maxmemory"])
-
-
-def _command(value: str) -> str | None:
-    """A command, or command|subcommand, whose effect stays within the user's own keys."""
-    if not re.fullmatch(r"[a-z][a-z-]*(\|[a-z-]+)?", value):
-        return "is not a Redis command; write it in lower case, such as info or client|list"
-    if value.partition("|")[0] in WHOLE_SERVER:
-        return "rules over the whole server; leave it to the user default, Redis's administrator"
-    return None
+    for name, role in (("user", postgres["user"]), ("app_user", postgres["app_user"])):
+        if role == POOLER:
+            problems.add(f"{path.rpartition('.')[0]}.{name}", "is the pool's own role; name another", role)

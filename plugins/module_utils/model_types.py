@@ -1,0 +1,300 @@
+# Copyright: (c) 2026, The shaka.platform founders
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The platform's model (the fact `platform_model`): what the controller resolves an inventory to, and what roles, filters and modules read.
+
+The keys that an inventory sets are described in the roles' argument_specs; here are their types once the defaults are filled in, and the keys that
+follow from others. A workload that the model itself knows nothing of adds its key to `Environment` without a type.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypedDict
+
+
+class Sizes(TypedDict):
+    """Kubernetes quantities of a container, such as 250m and 512Mi."""
+
+    cpu: str
+    memory: str
+
+
+class Sized(TypedDict):
+    """What a container asks for and may use at most."""
+
+    requests: Sizes
+    limits: Sizes
+
+
+# --- namespaces and who reaches whom --------------------------------------------------------------------------------------------------------
+
+# `except` is a word of Python's own, so these are no classes.
+EgressRule = TypedDict("EgressRule", {"cidr": str, "except": list[str], "ports": list[int], "protocol": str, "pods": list[str]})
+IngressRule = TypedDict(
+    "IngressRule",
+    {
+        "namespace": str,  # as Kubernetes knows it; '' where the client is a cidr
+        "clients": list[str],
+        "cidr": str,
+        "except": list[str],
+        "pods": list[str],
+        "ports": list[int],
+        "protocol": str,
+    },
+)
+
+
+class Reach(TypedDict):
+    """An ingress rule of another namespace of the platform, seen from the client."""
+
+    namespace: str
+    clients: list[str]
+    pods: list[str]
+    ports: list[int]
+    protocol: str
+
+
+class Access(TypedDict):
+    """Users, besides the groups of these names."""
+
+    viewers: list[str]
+    operators: list[str]
+
+
+class LimitRange(TypedDict):
+    """Bounds of a container."""
+
+    min: Sizes
+    max: Sizes
+    default: Sizes
+    default_request: Sizes
+
+
+class Space(TypedDict):
+    """An environment's namespace, or a further one."""
+
+    name: str  # in the inventory
+    namespace: str  # in Kubernetes
+    network: str
+    egress: list[EgressRule]
+    ingress: list[IngressRule]
+    api_server: list[str]
+    access: Access
+    quota: dict[str, str]
+    limits: LimitRange
+    reaches: list[Reach]
+
+
+# --- what runs in an environment ------------------------------------------------------------------------------------------------------------
+
+
+class SecretKey(TypedDict):
+    """A value in a Secret."""
+
+    name: str
+    key: str
+
+
+class PgBouncer(Sized):
+    """The pool of an environment's Postgres."""
+
+    enabled: bool
+    pool_size: int
+    clients: int
+    service: str
+    hash: str  # of its password
+
+
+class Postgres(Sized):
+    """An environment's Postgres. `owner_secret`: where a job finds the password of the databases' owner."""
+
+    database: str
+    user: str
+    app_user: str
+    databases: list[str]
+    extensions: list[str]
+    settings: dict[str, str]
+    storage: str
+    pgbouncer: PgBouncer
+    service: str
+    owner_secret: SecretKey
+
+
+class RedisServer(Sized):
+    """The sizes of a Redis."""
+
+    storage: str
+    maxmemory: str
+    policy: str
+
+
+class Redis(RedisServer):
+    """An environment's user of a Redis, and the sizes of its own where it is `dedicated`. `namespace`: where the Redis runs in Kubernetes."""
+
+    database: int
+    prefix: str
+    user: str
+    allow: list[str]
+    dedicated: bool
+    service: str
+    namespace: str
+
+
+class SharedRedis(RedisServer):
+    """The Redis that environments share. `namespace` is a key of `Model.namespaces`."""
+
+    namespace: str
+
+
+class EdgeRate(TypedDict):
+    """The flood guard at the edge."""
+
+    average: int
+    burst: int
+    period: str
+
+
+class HttpApi(Sized):
+    """An environment's application. An empty `image` is the platform's image of the name `api`."""
+
+    name: str
+    image: str
+    replicas: int
+    strategy: str
+    host: str
+    port: int
+    liveness: str
+    readiness: str
+    edge_rate: EdgeRate
+
+
+class Keep(TypedDict):
+    """How many backups of each span are kept."""
+
+    daily: int
+    weekly: int
+    monthly: int
+
+
+class Backup(TypedDict):
+    """An environment's backups; an empty schedule is by hand only."""
+
+    schedule: str
+    time_zone: str
+    keep: Keep
+
+
+class Names(TypedDict):
+    """Names of configuration values and of secrets."""
+
+    config: list[str]
+    secrets: list[str]
+
+
+class Environment(Space):
+    """An environment. `config_hash` changes when what its application's pods read does."""
+
+    postgres: Postgres
+    redis: Redis
+    api: HttpApi
+    backup: Backup
+    config: dict[str, str]
+    config_json: list[str]
+    config_as: str
+    config_files: list[str]
+    secrets: list[str]
+    files: Names
+    variables: Names
+    config_hash: str
+
+
+# --- the platform ---------------------------------------------------------------------------------------------------------------------------
+
+
+class Reserved(Sizes):
+    """What pods never get."""
+
+    disk: str
+
+
+class Server(Sizes):
+    """The size of the server; '' is not known. `networks`: those of the cluster, by their key of `k3s_config`."""
+
+    disk: str
+    pods: int
+    reserved: Reserved
+    networks: dict[str, list[str]]
+
+
+class PrivateRegistry(TypedDict):
+    """A private registry; `password` is the name of a secret."""
+
+    username: str
+    password: str
+
+
+class Acme(TypedDict):
+    """The certificate authority."""
+
+    email: str
+    server: str
+    ca_bundle: str
+
+
+class S3(TypedDict):
+    """Where backups go."""
+
+    endpoint: str
+    region: str
+    bucket: str
+    prefix: str
+
+
+class Release(TypedDict):
+    """What was deployed last in an environment."""
+
+    image: str
+
+
+class Model(TypedDict):
+    """The platform. `environments` are those of this run, and `complete` says whether these are all."""
+
+    name: str
+    complete: bool
+    awaits_facts: list[str]
+    server: Server
+    environments: dict[str, Environment]
+    all_environments: dict[str, Environment]
+    namespaces: dict[str, Space]
+    registries: dict[str, PrivateRegistry]
+    images: list[str]
+    redis: SharedRedis
+    acme: Acme
+    s3: S3
+    redis_hash: str
+
+
+# --- what the filter redis_servers makes of the model, for modules --------------------------------------------------------------------------
+
+
+class RedisRights(TypedDict):
+    """What a Redis is to allow a user."""
+
+    keys: str
+    channels: str
+    commands: list[str]
+
+
+class RedisUserGiven(RedisRights):
+    """A user of a Redis and whose it is. `application`: the parts of its environment that the application's pods are found by."""
+
+    environment: str
+    in_run: bool
+    application: dict[str, Any]
+    name: str
+
+
+class RedisServerGiven(TypedDict):
+    """One Redis and its users."""
+
+    namespace: str
+    users: list[RedisUserGiven]
