@@ -25,7 +25,7 @@ from lab.steps import Job, Step, digest
 # Debian packages that the recipes need; lab/doctor.py installs them, with those of the lab itself
 PACKAGES = ("podman", "runc", "debootstrap", "zstd", "busybox-static", "gcc")
 ARCH = "amd64"
-K3S_VERSION = "v1.36.3+k3s1"
+K3S_VERSION = re.findall(r"k8s.io/kubernetes (v[\d.]+)$", (paths.LAB / "k3s/go.mod").read_text(encoding="utf-8"), re.MULTILINE)[0] + "+k3s1"
 CERT_MANAGER_VERSION = "v1.21.2"
 TRAEFIK_MODULE = "v3.7.13"  # the CRDs; the program is the index's (images/programs.txt)
 TAGS = "providerless,netgo,osusergo"

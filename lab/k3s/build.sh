@@ -6,7 +6,7 @@ set -eu
 runtime=$(cd "$1" && pwd)
 output=$(cd "$(dirname "$2")" && pwd)/$(basename "$2")
 cd "$(dirname "$0")"
-version=v1.36.3+k3s1
+version=$(sed -n 's/^\tk8s.io\/kubernetes \(v[0-9.]*\)$/\1/p' go.mod)+k3s1
 
 runc=$(PATH=$PATH:/usr/sbin; command -v runc) || { echo 'build.sh: runc is missing: apt-get install runc' >&2; exit 1; }
 rm -rf bin

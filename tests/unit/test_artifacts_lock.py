@@ -20,6 +20,8 @@ from ansible_collections.shaka.platform.plugins.plugin_utils.artifacts.lock impo
 from ansible_collections.shaka.platform.plugins.plugin_utils.artifacts.upstream import Upstream, UpstreamError
 from upstreams import serving, sha256
 
+from lab import bundle
+
 ROOT = Path(__file__).parents[2]
 SHIPPED = ROOT / "roles/artifacts/files/artifacts.lock.yml"
 K3S = b"\x7fELF k3s\n" * 1000
@@ -265,7 +267,17 @@ def test_a_lock_that_cannot_be_used_is_left_out_and_said(tmp_path: Path) -> None
     assert "make the bundle anew" in artifact_lock.given(shipped_file, inventory, bundle).flaws["platform_bundle"]
 
 
-def test_every_shipped_sum_names_two_sources() -> None:
-    entries = [*shipped()["files"].values(), *shipped()["images"].values()]
-    assert all(entry.get("sum_sources") for entry in entries if entry.get("sha256") or entry.get("digest"))
+def test_every_shipped_sum_has_two_sources_that_a_reader_can_open() -> None:
+    """Files of two owners at one commit each; a sum without them is resolved."""
+    address = re.compile(r"https://github\.com/([^/]+)/[^/]+/blob/[0-9a-f]{40}/\S+")
+    for name, entry in [*shipped()["files"].items(), *shipped()["images"].items()]:
+        sources = entry.get("sum_sources") or []
+        for key in entry.get("sha256") or ({"": entry["digest"]} if "digest" in entry else {}):
+            owners = {match[1] for text in (sources[key] if isinstance(sources, dict) else sources) if (match := address.fullmatch(text))}
+            assert len(owners) >= 2, name
     assert set(shipped()["files"]["k3s"]["sha256"]) == {"amd64", "arm64"}
+
+
+def test_the_lab_has_the_kubernetes_of_the_lock() -> None:
+    """The patch version too: what is tested is what a server gets."""
+    assert {shipped()["files"][name]["version"] for name in ("k3s", "images_k3s")} == {bundle.K3S_VERSION}

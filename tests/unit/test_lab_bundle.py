@@ -10,8 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 
-from lab import bundle, doctor, paths, steps
+from lab import bundle, component_flags, doctor, paths, steps
 from lab.progress import Progress
 from lab.steps import Job, Step
 
@@ -162,3 +163,16 @@ def test_every_image_has_its_stage() -> None:
 
 def test_the_doctor_brings_what_the_recipes_need() -> None:
     assert set(bundle.PACKAGES) <= set(doctor.PACKAGES.values())
+
+
+def test_a_components_flags_are_read_from_its_help() -> None:
+    output = """The kubelet runs with --config FILE.
+
+Flags:
+  -h, --help                        help for kubelet
+      --cloud-provider string       the provider; see --cloud-config
+  -v, --v Level                     number for the log level
+"""
+    assert component_flags.listed(output) == ["cloud-provider", "v"]
+    written = yaml.safe_load(component_flags.page({"kubelet": ["cloud-provider", *(f"flag-{number}" for number in range(40)), "v"]}, "v1.36.4"))
+    assert written["__k3s_component_flags"]["kubelet-arg"][0::41] == ["cloud-provider", "v"]

@@ -191,3 +191,10 @@ def test_the_requirements_hold_the_client_and_what_it_needs() -> None:
     pinned = set(re.findall(r"^([\w-]+)==", text, re.MULTILINE))
     assert {"kubernetes", "pyyaml", "urllib3", "pip"} <= pinned == set(wheels.sums(text).values())
     assert "pip" not in wheels.sums(wheels.without(text, "pip")).values()
+
+
+def test_no_file_names_the_host_of_a_package_index() -> None:
+    """Which one is asked is the configuration of pip, Go and the like."""
+    hosts = ["pythonhosted" + ".org", "pypi" + ".org", "proxy.golang" + ".org", "sum.golang" + ".org", "registry.npmjs" + ".org"]
+    command = ["git", "grep", "--name-only", "--fixed-strings", *(word for host in hosts for word in ("-e", host))]
+    assert subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False).stdout == ""

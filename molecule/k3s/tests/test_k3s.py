@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 from conftest import Server
 
+from lab import bundle, component_flags
+
 STATE = "/var/lib/rancher/k3s"
 POD = {
     "apiVersion": "v1",
@@ -56,6 +58,12 @@ def life(server: Server) -> tuple[str, str, int]:
     status = server.json("pod witness")["status"]
     container = status["containerStatuses"][0]
     return status["startTime"], container["containerID"], container["restartCount"]
+
+
+def test_the_known_flags_are_those_of_the_components(server: Server) -> None:
+    """Else: python3 -m lab.component_flags"""
+    flags = component_flags.known_to(Path(server.lab["bundle"]) / "bin/k3s")
+    assert component_flags.TARGET.read_text() == component_flags.page(flags, bundle.K3S_VERSION.partition("+")[0])
 
 
 def test_a_changed_node_label_restarts_k3s_once_and_pods_live_on(server: Server, witness: None) -> None:
