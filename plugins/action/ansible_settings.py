@@ -1,3 +1,4 @@
+# Copyright: (c) 2026, The shaka.platform founders
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Refuses Ansible's own settings where they would hide a result or leave secrets behind; see the module of the same name for its documentation."""
 

@@ -1,3 +1,4 @@
+# Copyright: (c) 2026, The shaka.platform founders
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """What the platform relies on of Ansible's own settings: the lines that ansible.cfg lacks, and why a connection may not carry secrets."""
 

@@ -1,3 +1,4 @@
+# Copyright: (c) 2026, The shaka.platform founders
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """JMESPath expressions (https://jmespath.org) as names of fields: finds the places in an object that an expression selects.
 

@@ -66,3 +66,13 @@ def test_no_two_classes_have_one_name() -> None:
             if isinstance(node, ast.ClassDef) and node.name not in given:
                 places.setdefault(node.name, []).append(str(path.relative_to(PLUGINS)))
     assert {name: files for name, files in places.items() if len(files) > 1} == {}
+
+
+def test_every_plugin_file_has_the_same_header() -> None:
+    header = [
+        "# Copyright: (c) 2026, The shaka.platform founders",
+        "# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)",
+    ]
+    for path in PLUGINS.rglob("*.py"):
+        lines = path.read_text(encoding="utf-8").splitlines()
+        assert lines[lines[0].startswith("#!") :][:2] == header, path

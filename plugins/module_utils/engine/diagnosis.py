@@ -1,3 +1,4 @@
+# Copyright: (c) 2026, The shaka.platform founders
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Explains why an object is not ready, from its pods, their events and their last log lines. Secrets are removed from all of it."""
 

@@ -1,3 +1,4 @@
+# Copyright: (c) 2026, The shaka.platform founders
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Decides which of our objects to delete because they are no longer rendered. An object with data stays until somebody names it."""
 

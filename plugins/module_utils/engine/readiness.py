@@ -1,3 +1,4 @@
+# Copyright: (c) 2026, The shaka.platform founders
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Tells when an object is ready, and when it never will be: pure functions of the object's status, in one table by kind.
 

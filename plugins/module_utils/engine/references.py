@@ -1,3 +1,4 @@
+# Copyright: (c) 2026, The shaka.platform founders
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Secret references: `@{prod/DB_PASSWORD}` in a Secret's stringData, resolved on the server just before the object is sent."""
 

@@ -1,3 +1,4 @@
+# Copyright: (c) 2026, The shaka.platform founders
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Writes files on the server. One rename puts each in place, so that readers, and the disk after a power failure, have the old or the new file."""
 

@@ -1,3 +1,4 @@
+# Copyright: (c) 2026, The shaka.platform founders
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """One image as an archive that K3s imports from agent/images: an OCI layout in a tar, with the registry's own bytes, and so its digests.
 

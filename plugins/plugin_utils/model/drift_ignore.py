@@ -1,3 +1,4 @@
+# Copyright: (c) 2026, The shaka.platform founders
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Checks that the rules of platform_drift_ignore can be read. Whether each has a reason and is still valid is for the drift report to say."""
 

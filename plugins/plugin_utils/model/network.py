@@ -1,3 +1,4 @@
+# Copyright: (c) 2026, The shaka.platform founders
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Who reaches whom: the cluster's networks, which overlap no others, and what each namespace lets in and out beyond its profile. Pure."""
 

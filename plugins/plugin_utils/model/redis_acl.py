@@ -1,3 +1,4 @@
+# Copyright: (c) 2026, The shaka.platform founders
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """The ACL rules of an environment's Redis user (https://redis.io/docs/latest/operate/oss_and_stack/management/security/acl/). Pure.
 

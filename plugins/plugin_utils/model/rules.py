@@ -1,3 +1,4 @@
+# Copyright: (c) 2026, The shaka.platform founders
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Rules about one value. Each returns a sentence that says what is wrong and what to do, or None when the value is right."""
 

@@ -1,3 +1,4 @@
+# Copyright: (c) 2026, The shaka.platform founders
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Checks a dictionary of the inventory against its argument_specs: unknown keys and wrong shapes here, types and defaults by Ansible's validator."""
 

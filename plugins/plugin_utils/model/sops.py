@@ -1,3 +1,4 @@
+# Copyright: (c) 2026, The shaka.platform founders
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """A YAML file encrypted by SOPS (https://getsops.io), through its own program, which gets values by standard input and never by its arguments.
 

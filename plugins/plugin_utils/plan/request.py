@@ -1,3 +1,4 @@
+# Copyright: (c) 2026, The shaka.platform founders
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """What the engine is asked for a role: its rendered sets, the secrets that these refer to, and the options that the inventory and the role give."""
 

@@ -1,3 +1,4 @@
+# Copyright: (c) 2026, The shaka.platform founders
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """The rules of `platform_drift_ignore`: known differences of objects, which a drift report shows and does not count. Pure except for JMESPath."""
 
