@@ -12,6 +12,7 @@ MAY_IMPORT = {
     "module_utils/engine": set(),
     "module_utils/server": set(),
     "module_utils/verify": set(),
+    "module_utils/backup": set(),
     "module_utils/data": {"module_utils/engine"},
     "plugin_utils/report": {"module_utils/engine"},
     "plugin_utils/artifacts": {"module_utils/server", "plugin_utils/report"},
