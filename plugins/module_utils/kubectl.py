@@ -1,15 +1,17 @@
 # Copyright: (c) 2026, The shaka.platform founders
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""kubectl on the server, for commands inside pods: a client library would need websockets for these."""
+"""kubectl on the server, for commands inside pods, which need websockets; what is only read is asked of the API server that it is set up for."""
 
 from __future__ import annotations
 
 import json
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
+from ansible_collections.shaka.platform.plugins.module_utils.api_reader import ApiReader
 from ansible_collections.shaka.platform.plugins.module_utils.conventions import PAUSE
 
 Result = TypeVar("Result")
@@ -39,6 +41,8 @@ class Kubectl:
     def __init__(self, command: Sequence[str], timeout: float) -> None:
         self.command = list(command)
         self.timeout = timeout
+        self._lock = threading.Lock()
+        self._reader: ApiReader | None = None
 
     def run(self, *arguments: str, text: str | None = None) -> tuple[bool, str]:
         """(True, output) or (False, last line of the error)."""
@@ -55,9 +59,22 @@ class Kubectl:
         own = [line for line in lines if not line.startswith("command terminated with exit code")] or lines  # the command's lines, without kubectl's
         return False, own[-1] if own else f"exit code {done.returncode}"
 
+    def read(self, path: str) -> tuple[bool, str]:
+        """(True, what the API server answers to a GET) or (False, why not)."""
+        with self._lock:
+            if self._reader is None:
+                ok, output = self.run("config", "view", "--raw", "--minify", "--output=json")
+                if not ok:
+                    return False, output
+                try:
+                    self._reader = ApiReader(json.loads(output), self.timeout)
+                except (LookupError, OSError, TypeError, ValueError) as error:
+                    return False, f"the kubeconfig of {' '.join(self.command)} cannot be used: {type(error).__name__}: {error}"
+        return self._reader.read(path)
+
     def get(self, path: str) -> tuple[Any, str]:
         """(the decoded object, '') or (None, why not)."""
-        ok, output = self.run("get", "--raw", path)
+        ok, output = self.read(path)
         if not ok:
             return None, output
         try:
