@@ -43,8 +43,9 @@ def check(data: Mapping[str, Any], options: Mapping[str, Any], problems: Problem
 
 
 def _with_defaults(options: Mapping[str, Any]) -> Raw:
-    """The options with `apply_defaults` for every dictionary, so that the defaults of its keys apply where it is left out. One of whose keys is required may
-    be left out whole: it has no default.
+    """The options with `apply_defaults` for every dictionary, so that the defaults of its keys apply where it is left out.
+
+    One that requires a key has no such default: it may be left out whole.
     """
     result: Raw = {}
     for name, option in options.items():
