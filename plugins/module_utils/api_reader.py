@@ -4,15 +4,13 @@
 
 from __future__ import annotations
 
-import base64
 import http.client
 import json
-import ssl
-import tempfile
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+
+from ansible_collections.shaka.platform.plugins.module_utils.kubeconfig import tls_context
 
 
 class ApiReader:
@@ -28,7 +26,7 @@ class ApiReader:
         self.headers = {"Accept": "application/json"}
         if user.get("token"):
             self.headers["Authorization"] = f"Bearer {user['token']}"
-        self.context = _context(cluster, user) if address.scheme == "https" else None
+        self.context = tls_context(cluster, user) if address.scheme == "https" else None
 
     def read(self, path: str) -> tuple[bool, str]:
         """(True, the answer) or (False, why not, as kubectl says it)."""
@@ -47,24 +45,6 @@ class ApiReader:
         if self.context:
             return http.client.HTTPSConnection(self.host, self.port, timeout=self.timeout, context=self.context)
         return http.client.HTTPConnection(self.host, self.port, timeout=self.timeout)
-
-
-def _context(cluster: Mapping[str, Any], user: Mapping[str, Any]) -> ssl.SSLContext:
-    """Trusts only the cluster's authority, and presents the user's certificate."""
-    context = ssl.create_default_context(cadata=_pem(cluster, "certificate-authority") or None)
-    if certificate := _pem(user, "client-certificate"):
-        with tempfile.NamedTemporaryFile("w", suffix=".pem") as file:  # Python reads a key from a file only; this one is 0600 and gone at once
-            file.write(certificate + "\n" + _pem(user, "client-key"))
-            file.flush()
-            context.load_cert_chain(file.name)
-    return context
-
-
-def _pem(entry: Mapping[str, Any], name: str) -> str:
-    """The entry's PEM text, which is inline in base64, or in a file."""
-    if entry.get(f"{name}-data"):
-        return base64.b64decode(entry[f"{name}-data"]).decode()
-    return Path(entry[name]).read_text(encoding="ascii") if entry.get(name) else ""
 
 
 def _refusal(status: int, text: str) -> str:
