@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import threading
 import time
@@ -12,7 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from ansible_collections.shaka.platform.plugins.module_utils.api_reader import ApiReader
-from ansible_collections.shaka.platform.plugins.module_utils.conventions import PAUSE
+from ansible_collections.shaka.platform.plugins.module_utils.conventions import LOCALE, PAUSE
 
 Result = TypeVar("Result")
 
@@ -48,7 +49,10 @@ class Kubectl:
         """(True, output) or (False, last line of the error)."""
         try:
             # pylint: disable-next=ansible-bad-function  # run_command has no timeout, and would tie this to a module
-            done = subprocess.run([*self.command, *arguments], input=text or "", capture_output=True, text=True, timeout=self.timeout, check=False)
+            done = subprocess.run(
+                [*self.command, *arguments], input=text or "", capture_output=True, encoding="utf-8", errors="replace", timeout=self.timeout,
+                check=False, env={**os.environ, **LOCALE},
+            )  # fmt: skip
         except subprocess.TimeoutExpired:
             return False, f"no answer within {self.timeout:.0f} s"
         except OSError as error:

@@ -91,7 +91,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.shaka.platform.plugins.module_utils.conventions import STATE, Execute
+from ansible_collections.shaka.platform.plugins.module_utils.conventions import STATE, Execute, commands_of
 from ansible_collections.shaka.platform.plugins.module_utils.server.files import parse_mode, place, write_whole
 from ansible_collections.shaka.platform.plugins.module_utils.server.home import keeper, make_parent, with_rights_of_its_home
 from ansible_collections.shaka.platform.plugins.module_utils.server.ledger import remember
@@ -248,7 +248,7 @@ def run(files: list[dict[str, Any]], check_mode: bool, execute: Execute, owed: P
 def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     try:
-        result = run(module.params["files"], module.check_mode, module.run_command)
+        result = run(module.params["files"], module.check_mode, commands_of(module))
     except (FileRefused, OSError) as error:
         module.fail_json(msg=str(error))
     except KeyError as error:

@@ -58,7 +58,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.shaka.platform.plugins.module_utils.conventions import Execute
+from ansible_collections.shaka.platform.plugins.module_utils.conventions import Execute, commands_of
 from ansible_collections.shaka.platform.plugins.module_utils.server.access import TABLE, may_log_in
 
 
@@ -134,7 +134,7 @@ def main() -> None:
     module = AnsibleModule(argument_spec=spec, supports_check_mode=True)
     # the user of the connection, not the one that it became
     user = os.environ.get("SUDO_USER") or getpass.getuser()
-    module.exit_json(**run(module.params, user, Path(pwd.getpwnam(user).pw_dir), module.run_command))
+    module.exit_json(**run(module.params, user, Path(pwd.getpwnam(user).pw_dir), commands_of(module)))
 
 
 if __name__ == "__main__":

@@ -65,7 +65,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.shaka.platform.plugins.module_utils.conventions import Execute
+from ansible_collections.shaka.platform.plugins.module_utils.conventions import Execute, commands_of
 from ansible_collections.shaka.platform.plugins.module_utils.server import datastore
 
 ARGUMENT_SPEC: dict[str, Any] = {
@@ -100,7 +100,7 @@ def main() -> None:
     """Entry point of the module."""
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     try:
-        module.exit_json(**run(module.params, module.check_mode, module.run_command))
+        module.exit_json(**run(module.params, module.check_mode, commands_of(module)))
     except datastore.NoRoom as error:
         module.fail_json(msg=f"{error}. Free some (k3s crictl rmi --prune removes images that nothing uses), or set k3s_datastore_copies to 0.")
     except Exception as error:  # pylint: disable=broad-exception-caught  # sqlite3's and the file system's

@@ -62,7 +62,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.shaka.platform.plugins.module_utils.conventions import Execute
+from ansible_collections.shaka.platform.plugins.module_utils.conventions import Execute, commands_of
 from ansible_collections.shaka.platform.plugins.module_utils.kubectl import ARGUMENTS
 from ansible_collections.shaka.platform.plugins.module_utils.server.files import write_whole
 from ansible_collections.shaka.platform.plugins.module_utils.server.home import make_parent, with_rights_of_its_home
@@ -183,7 +183,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     try:
-        outcome = run(module.params, module.check_mode, module.run_command, time.time())
+        outcome = run(module.params, module.check_mode, commands_of(module), time.time())
     except (KubeconfigError, OSError) as error:
         module.fail_json(msg=str(error))
     except KeyError as error:

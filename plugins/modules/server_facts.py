@@ -102,7 +102,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.facts.system.distribution import DistributionFactCollector
-from ansible_collections.shaka.platform.plugins.module_utils.conventions import Execute
+from ansible_collections.shaka.platform.plugins.module_utils.conventions import Execute, commands_of
 
 DATA = "/var/lib/rancher"  # where images and volumes are
 
@@ -179,8 +179,7 @@ def gather(execute: Execute, distribution: Callable[[], dict[str, Any]]) -> dict
 
 def main() -> None:
     module = AnsibleModule(argument_spec={}, supports_check_mode=True)
-    module.run_command_environ_update = {"LANG": "C", "LC_ALL": "C"}
-    facts = gather(module.run_command, lambda: dict(DistributionFactCollector().collect(module=module)))
+    facts = gather(commands_of(module), lambda: dict(DistributionFactCollector().collect(module=module)))
     module.exit_json(changed=False, ansible_facts=facts)
 
 
