@@ -84,6 +84,9 @@ ansible_facts:
     default_ipv4:
       description: The C(address) that leads to other networks.
       type: dict
+    k3s_node_name:
+      description: The name under which K3s is configured to run the node; empty without K3s.
+      type: str
     tcp_listeners:
       description: Lines of C(ss -Hltnp), one for each TCP port that a program listens on.
       type: list
@@ -150,6 +153,15 @@ def default_address(routes: str) -> dict[str, str]:
     return {"address": found[0]} if found else {}
 
 
+def node_name(configuration: Path = Path("/etc/rancher/k3s/config.yaml")) -> str:
+    """What K3s's configuration, as role k3s writes it, calls the node."""
+    try:
+        match = re.search(r"""^node-name: *['"]?([^'"\s]+)""", configuration.read_text(encoding="utf-8"), re.MULTILINE)
+    except FileNotFoundError:
+        return ""
+    return match[1] if match else ""
+
+
 def gather(execute: Execute, distribution: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     """All of them."""
 
@@ -173,6 +185,7 @@ def gather(execute: Execute, distribution: Callable[[], dict[str, Any]]) -> dict
         "disk_total": disk(Path(DATA)),
         # No packet is sent: the kernel says by which address it would.
         "default_ipv4": default_address(output("ip", "-json", "route", "get", "192.0.2.1")),
+        "k3s_node_name": node_name(),
         "tcp_listeners": output("ss", "-Hltnp").splitlines(),
     }
 
