@@ -9,11 +9,12 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ansible_collections.shaka.platform.plugins.plugin_utils.model.backup import KEY as BACKUP_KEY
 from ansible_collections.shaka.platform.plugins.plugin_utils.model.credentials import DEFAULT_MINIMUM, SHARED
 from ansible_collections.shaka.platform.plugins.plugin_utils.model.postgres import own_secrets
 from ansible_collections.shaka.platform.plugins.plugin_utils.model.problems import nearest
 
-ALWAYS = ("DB_PASSWORD", "REDIS_PASSWORD")
+ALWAYS = ("DB_PASSWORD", "REDIS_PASSWORD", BACKUP_KEY)
 LENGTH = 64  # characters of hexadecimal, 256 bits
 
 
@@ -58,6 +59,9 @@ def generate_missing(
     for path in rotate:
         if path not in known:
             raise ValueError(f"rotate: '{path}' is not a secret of the inventory; {nearest(path, known)}")
+        if path.partition("/")[2] == BACKUP_KEY:
+            text = "proves who made the backups that there are: with another, none of them could be restored; replace it by hand once you need none"
+            raise ValueError(f"rotate: '{path}' {text}")
         if path.partition("/")[2] in given:
             raise ValueError(f"rotate: '{path}' comes from elsewhere (secrets_given); get a new one there and write it with ansible-vault edit")
     result = Result({group: dict(names) for group, names in existing.items()})
