@@ -15,10 +15,11 @@ from ansible_collections.shaka.platform.plugins.plugin_utils.model.problems impo
 
 SHARED = {"shared": ["REDIS_ADMIN_PASSWORD"]}
 S3 = {"s3": ["ACCESS_KEY", "SECRET_KEY"]}
+S3_OTHERS = {"s3_reader": S3["s3"], "s3_keeper": S3["s3"]}  # an inventory may have them
 DEFAULT_MINIMUM = 32
 STILL_ENCRYPTED = "is still encrypted by SOPS; install the collection community.sops and let it read the inventory (docs/secrets.md)"
 LEAST_MINIMUM = 16  # no inventory may ask for less
-ISSUED = {"s3": "your S3 service's credentials", "registries": "the registry's token"}  # by others, who choose their length
+ISSUED = {**dict.fromkeys((*S3, *S3_OTHERS), "your S3 service's credentials"), "registries": "the registry's token"}  # others choose their length
 
 
 def flat(secrets: Any, problems: Problems | None = None) -> dict[str, dict[str, str]]:
@@ -59,6 +60,7 @@ def check(raw: Mapping[str, Any], environments: Mapping[str, Environment], with_
         return
     environment_secrets = {name: [*env["secrets"], *own_secrets(env["postgres"])] for name, env in environments.items()}
     needed = {**environment_secrets, **SHARED, **(S3 if with_backup else {})}
+    needed |= {group: names for group, names in S3_OTHERS.items() if group in secrets}
     if raw["platform_registries"]:
         passwords = [entry.get("password") for entry in raw["platform_registries"].values() if isinstance(entry, Mapping)]
         needed["registries"] = [str(name) for name in passwords if name]
