@@ -122,7 +122,8 @@ class Lab:
             return
         image = rootfs.image(progress, release)
         with progress.step(f"bare server ({release}, {memory} of memory, {cpus} CPUs)", seconds=6):
-            _podman("network", "create", "--disable-dns", "--subnet", self.address(0) + "/24", self.server)
+            if not _podman("network", "ls", "--quiet", "--filter", f"name=^{self.server}$"):
+                _podman("network", "create", "--disable-dns", "--subnet", self.address(0) + "/24", self.server)
             # /var/lib/rancher is a volume, as overlayfs cannot be stacked on the container's own
             _podman(
                 "run", "-d", "--name", self.server, *SERVER_OPTIONS, *LIMITS, "--memory", memory, "--memory-swap", memory, "--cpus", cpus,
@@ -139,7 +140,8 @@ class Lab:
             _podman("exec", self.server, "sh", "-c", start)
             host_key = _podman("exec", self.server, "cat", "/etc/ssh/ssh_host_ed25519_key.pub")
             _wait_for_port(self.server_address, 22, 30)
-            self._start_dns(image)
+            if _podman("inspect", "-f", "{{.State.Running}}", f"{self.server}-dns", check=False) != "true":
+                self._start_dns(image)
             # last: a lab without it is made anew
             self.known_hosts.write_text(f"{self.server_address} {' '.join(host_key.split()[:2])}\n")
 
@@ -175,6 +177,12 @@ class Lab:
         if not owner.exists():
             _write_private(owner, secrets.token_hex(32))
         return s3.Client(self.s3_endpoint, "owner", owner.read_text(), self._s3_authority().get("ca_bundle", ""))
+
+    def destroy_server(self) -> None:
+        """Take the server and its disk away. What the internet has stays, backups in S3 among it; `up` then makes a bare server at the same address."""
+        self.known_hosts.unlink(missing_ok=True)
+        _podman("rm", "-f", "-t", "0", self.server, check=False)
+        _podman("volume", "rm", "-f", f"{self.server}-rancher", check=False)
 
     def down(self) -> None:
         """Remove the containers, the volume, the network and the state."""
