@@ -179,7 +179,7 @@ class Lab:
         return s3.Client(self.s3_endpoint, "owner", owner.read_text(), self._s3_authority().get("ca_bundle", ""))
 
     def destroy_server(self) -> None:
-        """Take the server and its disk away. What the internet has stays, backups in S3 among it; `up` then makes a bare server at the same address."""
+        """Take the server and its disk away; what the internet has stays, S3 among it. `up` then makes a bare server at the same address."""
         self.known_hosts.unlink(missing_ok=True)
         _podman("rm", "-f", "-t", "0", self.server, check=False)
         _podman("volume", "rm", "-f", f"{self.server}-rancher", check=False)
