@@ -82,11 +82,11 @@ def run_here(command: str, in_data: bytes | None = None, sudoable: bool = True) 
 
 
 def test_a_second_connection_has_options_of_its_own() -> None:
-    first = action(remote_access.ActionModule, "ssh", ssh_args="-o ControlMaster=auto")._connection
+    first = action(remote_access.ActionModule, "ssh", ssh_args="-J bastion -o ControlMaster=auto")._connection
     first._connected = True
     second = remote_access.ActionModule._second(first)
-    assert second.get_option("ssh_args") == remote_access.NOT_SHARED and not second.connected
-    assert first.get_option("ssh_args") == "-o ControlMaster=auto" and first.connected
+    assert second.get_option("ssh_args") == f"{remote_access.NOT_SHARED} -J bastion -o ControlMaster=auto" and not second.connected
+    assert first.get_option("ssh_args") == "-J bastion -o ControlMaster=auto" and first.connected
     assert second.get_option("host_key_checking") == first.get_option("host_key_checking")
 
 
