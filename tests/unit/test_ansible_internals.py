@@ -46,7 +46,7 @@ PRIVATE = {
     "_inventory": "test_a_report_is_made_of_what_ansible_hands_to_callbacks",
     "_role": "test_a_report_is_made_of_what_ansible_hands_to_callbacks",
 }
-NAMED_TUPLES = {"_asdict", "_replace"}
+PYTHONS_OWN = {"_asdict", "_replace", "_exit"}  # of Python's own library, in spite of the underscore
 
 
 def private_names(path: Path) -> set[str]:
@@ -69,7 +69,7 @@ def private_names(path: Path) -> set[str]:
 
 def test_every_private_name_is_listed_and_tried() -> None:
     used = set().union(*(private_names(path) for path in PLUGINS.rglob("*.py")))
-    assert used - GIVEN - NAMED_TUPLES == set(PRIVATE)
+    assert used - GIVEN - PYTHONS_OWN == set(PRIVATE)
     assert set(PRIVATE.values()) <= {name for name in globals() if name.startswith("test_")}
 
 
