@@ -64,7 +64,7 @@ def test_a_key_that_data_is_encrypted_with_stays_until_it_is_removed_by_hand() -
     )
     assert done.secrets == {"prod": {"ENCRYPTION_KEY": "new", "ENCRYPTION_KEY_PREVIOUS": "old", "JWT_SECRET": "new"}}
     assert done.kept == ["prod/ENCRYPTION_KEY_PREVIOUS"]
-    with pytest.raises(ValueError, match="ENCRYPTION_KEY_PREVIOUS.*would be lost"):
+    with pytest.raises(ValueError, match=r"ENCRYPTION_KEY_PREVIOUS.*would be lost"):
         generate_missing(done.secrets, groups, {}, [], ["prod/ENCRYPTION_KEY"])
 
 
