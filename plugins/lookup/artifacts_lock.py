@@ -41,7 +41,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.plugins.lookup import LookupBase
-from ansible_collections.shaka.platform.plugins.plugin_utils.artifacts.lock import given, missing, references
+from ansible_collections.shaka.platform.plugins.plugin_utils.artifacts.lock import given, images, missing, references
 
 
 class LookupModule(LookupBase):  # type: ignore[misc]  # ansible-core has no type information
@@ -54,7 +54,7 @@ class LookupModule(LookupBase):  # type: ignore[misc]  # ansible-core has no typ
         return [
             {
                 "lock": found.lock,
-                "images": list(found.lock["images"]),
+                "images": images(found.lock),
                 "references": references(found.lock, overrides, self.get_option("images")),
                 "missing": [item.label for item in missing(found.lock, overrides)],
                 "lacks": found.lacks,

@@ -17,6 +17,7 @@ from ansible.parsing.dataloader import DataLoader
 ROOT = Path(__file__).resolve().parents[2]
 ROLES = ROOT / "roles"
 SHARED = "platform"  # the role whose templates those of the others may import
+PACKED = "backup_tools"  # the image that the collection packs itself, from files of the artifacts lock
 KINDS = ("cluster", "environment", "namespace")  # folders of templates: rendered once, per environment, per namespace
 
 # Entry points that describe what each item of a dictionary with free names holds; one called platform_* describes the variable of its name.

@@ -75,7 +75,7 @@ def run_task(tmp_path: Path, server: Any, *arguments: str, **options: Any) -> tu
     (tmp_path / "shipped.yml").write_text(yaml.safe_dump({"platform_artifacts": LOCK}))
     task = {
         "shipped": str(tmp_path / "shipped.yml"),
-        "images": ["postgres", "backup"],
+        "images": ["postgres", "api"],
         "path": str(tmp_path / "artifacts.lock.yml"),
         "mirrors": mirrors(server),
         "timeout": 1,
@@ -112,7 +112,7 @@ def test_what_is_missing_is_resolved_once_and_kept(tmp_path: Path, server: Any) 
     result = json.loads((tmp_path / "result.json").read_text())
     assert result["lock"]["files"]["k3s"]["source"] == {"amd64": f"{RELEASE}/k3s"}
     assert result["references"]["postgres"] == f"docker.io/library/postgres:15-alpine@sha256:{sha256(INDEX)}"
-    assert result["references"]["backup"] == "pending/backup"
+    assert result["references"]["api"] == "pending/api"
     asked = len(server.RequestHandlerClass.asked)
     server.RequestHandlerClass.bodies[MANIFEST_PATH] = INDEX + b" "
     code, out = run_task(tmp_path, server, locked=True)

@@ -40,7 +40,11 @@ LOCK: dict[str, Any] = {
         },
     }
 }
-IMAGES = {"postgres": f"docker.io/library/postgres:15-alpine@{POSTGRES_DIGEST}", "backup": "pending/backup"}
+IMAGES = {
+    "postgres": f"docker.io/library/postgres:15-alpine@{POSTGRES_DIGEST}",
+    "api": "pending/api",
+    "backup_tools": "shaka.platform/backup-tools:0123456789ab",
+}
 PASSWORD = "canary-4f1e9d0c7b6a"
 
 

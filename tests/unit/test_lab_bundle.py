@@ -138,8 +138,9 @@ def test_the_bundle_is_laid_out_as_its_lock_says(cache: Path) -> None:
     contents = {
         "k3s": ["k3s"],
         "manifests": ["cert-manager.yaml", "traefik-crds.yaml", "traefik-rbac.yaml"],
-        "wheels": ["kubernetes-1-py3-none-any.whl", "charset_normalizer-3-cp311-cp311-manylinux2014_x86_64.whl"],
+        "wheels": ["kubernetes-1-py3-none-any.whl", "charset_normalizer-3-cp311-cp311-manylinux2014_x86_64.whl", "certifi-1-py3-none-any.whl"],
         "images' programs": ["pebble"],
+        "backup tools": ["age.tar.gz", "rclone.zip", "ca-certificates.crt"],
         "binaries": ["rclone"],
     } | {f"{archive} images": ["images.tar.zst"] for archive in bundle.ARCHIVES}
     for name, files in contents.items():
@@ -153,6 +154,12 @@ def test_the_bundle_is_laid_out_as_its_lock_says(cache: Path) -> None:
     assert lock["files"]["k3s"]["sha256"].keys() == {"amd64"}
     assert {entry["path"] for entry in lock["files"].values()} >= {f"wheels/{name}" for name in contents["wheels"]}
     assert {image["archive"] for image in lock["images"].values()} <= set(lock["files"])
+
+
+def test_the_lab_has_the_backup_tools_of_the_lock() -> None:
+    shipped = yaml.safe_load((paths.ROOT / "roles/artifacts/files/artifacts.lock.yml").read_text())["platform_artifacts"]["files"]
+    assert (shipped["age"]["version"], shipped["rclone"]["version"]) == (bundle.AGE_VERSION, bundle.RCLONE_VERSION)
+    assert f"certifi=={shipped['ca_certificates']['version']} " in bundle.REQUIREMENTS.read_text()
 
 
 def test_every_image_has_its_stage() -> None:

@@ -279,14 +279,14 @@ def test_the_model_holds_no_secret() -> None:
 
 
 def test_missing_image_is_a_problem_unless_a_bundle_will_bring_it() -> None:
-    lock = {name: image for name, image in LOCK.items() if name not in ("api", "backup")}
+    lock = {name: image for name, image in LOCK.items() if name not in ("api", "acmesolver", "backup_tools")}
     paths = {problem.path for problem in resolve(inventory(), INTERFACE, lock).problems}
-    assert paths == {"platform_image_overrides.backup", f"{ENV}.dev.api.image", f"{ENV}.prod.api.image"}
+    assert paths == {"platform_image_overrides.acmesolver", "platform_bundle", f"{ENV}.dev.api.image", f"{ENV}.prod.api.image"}
     awaited = {**inventory(), "image_pending": True}
     assert {problem.path for problem in resolve(awaited, INTERFACE, lock).problems} == {"platform_bundle"}
     pending = resolve({**awaited, "platform_preflight_only": True}, INTERFACE, lock)
     assert pending.problems == []
-    assert {"api", "backup"} <= set(pending.model["images"])
+    assert {"api", "acmesolver", "backup_tools"} <= set(pending.model["images"])
 
 
 def test_a_lock_that_was_left_out_is_a_problem() -> None:

@@ -75,7 +75,7 @@ def inventory(folder: Path, name: str) -> Path:
     variables = folder / "group_vars/all"
     (variables / "secrets.yml").unlink()
     (variables / "filled.yml").write_text(
-        yaml.safe_dump({"platform_image_overrides": {image: f"registry.test/{image}:1" for image in ("api", "backup", "acmesolver")}})
+        yaml.safe_dump({"platform_image_overrides": {image: f"registry.test/{image}:1" for image in ("api", "acmesolver")}})
     )
     (variables / name).write_text(yaml.safe_dump(PLAIN))
     return variables / name

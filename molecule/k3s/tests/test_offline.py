@@ -23,7 +23,7 @@ import yaml
 from conftest import ROOT, Server
 
 SHIPPED = yaml.safe_load((ROOT / "roles/artifacts/files/artifacts.lock.yml").read_text())["platform_artifacts"]
-LOGICAL = sorted({*SHIPPED["images"], "api", "backup"})
+LOGICAL = sorted({*SHIPPED["images"], "api"})
 
 
 OCI = "application/vnd.oci.image.index.v1+json"
@@ -135,7 +135,7 @@ def upstream(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterat
             digests = {tag: push(bundle, registry, tag) for tag in ("1", "2")}
             digests["2"] = push_index(registry, "2", {"arm64": digests["1"], "amd64": digests["2"]})
             here = f"http://{address}:{web.server_address[1]}"
-            mirrors = {host: f"{here}/{host}" for host in ("github.com", "raw.githubusercontent.com")}
+            mirrors = {host: f"{here}/{host}" for host in ("github.com", "raw.githubusercontent.com", "downloads.rclone.org")}
             yield Upstream(lock, {**mirrors, "lab.local": f"http://{registry}"}, digests, work)
     finally:
         web.shutdown()

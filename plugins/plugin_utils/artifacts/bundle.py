@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from ansible_collections.shaka.platform.plugins.plugin_utils.artifacts import tools_image
 from ansible_collections.shaka.platform.plugins.plugin_utils.artifacts.lock import PENDING, of_architecture
 from ansible_collections.shaka.platform.plugins.plugin_utils.artifacts.registry import parse
 from ansible_collections.shaka.platform.plugins.plugin_utils.report.tables import table
 
-FOLDERS = ("bin", "images", "manifests", "wheels")  # folders of the bundle's files; nothing else in its directory is touched
+FOLDERS = ("bin", "images", "manifests", "tools", "wheels")  # folders of the bundle's files; nothing else in its directory is touched
 STAGING = ".partial"
 HEADER = "---\n# Made by the playbook shaka.platform.bundle; it is written last, so that a bundle with it is whole. Do not edit.\n"
 
@@ -65,7 +66,7 @@ def archives(images: Mapping[str, str], environments: Mapping[str, str]) -> list
     names: dict[str, list[str]] = {}
     needed = {**images, **{f"api_{name}": reference for name, reference in environments.items()}}
     for name, reference in needed.items():
-        if reference and not reference.startswith(PENDING):
+        if reference and not reference.startswith((PENDING, f"{tools_image.NAME}:")):  # the tools' image is packed from the files of tools/
             names.setdefault(reference, []).append(name)
     return [
         Archive(known, reference, f"images/{known[0].replace('_', '-')}.tar") for reference, known in sorted(names.items(), key=lambda item: item[1])
@@ -81,7 +82,7 @@ def lock_of(architecture: str, lock: Mapping[str, Any], chosen: list[PackedFile]
             continue
         entry = lock["files"][file.name]
         key = "any" if "any" in entry["sha256"] else architecture
-        kept = {part: entry[part] for part in ("version", "path") if part in entry}
+        kept = {part: entry[part] for part in ("version", "path", "member") if part in entry}
         entries[file.name] = {**kept, "source": file.url, "sha256": {key: file.sha256}}
     images: dict[str, Any] = {}
     for archive, digest, sha256 in packed:

@@ -11,9 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from ansible_collections.shaka.platform.plugins.plugin_utils.artifacts import tools_image
+from ansible_collections.shaka.platform.plugins.plugin_utils.collection import PACKED
 
 NAME = "artifacts.lock.yml"  # the file's name, in an inventory and in a bundle
 PENDING = "pending/"  # begins the reference of an image that is still to be named
+ARCHITECTURES = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "arm64"}  # by machine name
 
 HEADER = """\
 ---
@@ -79,7 +82,20 @@ def given(shipped: Path, inventory: Path, bundle: Path | None) -> GivenLock:
 def references(lock: Mapping[str, Any], overrides: Mapping[str, str], names: Iterable[str]) -> dict[str, str]:
     """Logical name -> reference, from the lock and the inventory. Each of `names` that neither has gets a placeholder."""
     known = {name: "@".join(part for part in (image["reference"], image.get("digest")) if part) for name, image in lock.get("images", {}).items()}
-    return {**{name: f"{PENDING}{name}" for name in names}, **known, **overrides}
+    own = {PACKED: reference} if (reference := tools_image.reference(lock)) else {}
+    return {**{name: f"{PENDING}{name}" for name in names}, **known, **own, **overrides}
+
+
+def images(lock: Mapping[str, Any]) -> list[str]:
+    """Logical names of the images that the lock has, or that are packed from its files."""
+    return [*lock.get("images", {}), *([PACKED] if tools_image.reference(lock) else [])]
+
+
+def architecture_of(machine: str) -> str:
+    """The lock's name of an architecture, from a machine's own such as x86_64."""
+    if machine not in ARCHITECTURES:
+        raise LockError(f"the server is a {machine}; K3s and the artifacts lock know {', '.join(sorted(set(ARCHITECTURES.values())))}")
+    return ARCHITECTURES[machine]
 
 
 def of_architecture(value: Any, architecture: str) -> str:

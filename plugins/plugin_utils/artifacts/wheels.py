@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-import os
 import re
 import shutil
 import subprocess
@@ -20,6 +19,7 @@ from pathlib import Path
 
 from ansible_collections.shaka.platform.plugins.module_utils.server.files import sha256_of
 from ansible_collections.shaka.platform.plugins.module_utils.server.lock import alone
+from ansible_collections.shaka.platform.plugins.plugin_utils.artifacts import cache
 
 PYTHONS = ("3.10", "3.11", "3.12", "3.13", "3.14")  # of the servers: Ubuntu 22.04, Debian 12, Ubuntu 24.04, Debian 13, Ubuntu 26.04
 MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
@@ -90,15 +90,10 @@ def own_pip() -> list[str]:
     raise WheelError("the controller has no pip, which downloads the server's wheels: install it beside Ansible, or use a bundle (platform_bundle)")
 
 
-def cache() -> Path:
-    """Where the wheels are kept: shaka-platform/wheels in the user's cache directory."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "shaka-platform/wheels"
-
-
 def downloaded(requirements: Path, python: str, machine: str) -> list[Path]:
     """The wheels for such a server, from the cache, which asks the index once."""
     text = requirements.read_text(encoding="utf-8")
-    place = cache() / hashlib.sha256(f"{python} {machine}\n{text}".encode()).hexdigest()[:16]
+    place = cache.folder("wheels") / hashlib.sha256(f"{python} {machine}\n{text}".encode()).hexdigest()[:16]
     place.parent.mkdir(parents=True, exist_ok=True)
     with alone(place.parent, f"another run still downloads wheels into {place.parent}; wait for it", PATIENCE):
         try:

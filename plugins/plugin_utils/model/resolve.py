@@ -18,7 +18,7 @@ from typing import Any, cast
 from ansible_collections.shaka.platform.plugins.module_utils.engine.pruning import RULE, malformed
 from ansible_collections.shaka.platform.plugins.module_utils.model_types import S3, Acme, Backup, Environment, Model, Server, SharedRedis, Space
 from ansible_collections.shaka.platform.plugins.module_utils.quantities import format_resource
-from ansible_collections.shaka.platform.plugins.plugin_utils.collection import Interface
+from ansible_collections.shaka.platform.plugins.plugin_utils.collection import PACKED, Interface
 from ansible_collections.shaka.platform.plugins.plugin_utils.model import (
     application,
     credentials,
@@ -192,7 +192,9 @@ def _images(names: Collection[str], known: Collection[str], raw: Raw, problems: 
     """Those of the platform's images that this inventory uses. Each is the lock's or the inventory's, or a bundle that is still to be made has it."""
     overrides = raw["platform_image_overrides"]
     for name, reference in overrides.items():
-        if name not in names:
+        if name == PACKED:
+            problems.add(f"platform_image_overrides.{name}", "is packed from the tools of the artifacts lock; remove it")
+        elif name not in names:
             problems.add(f"platform_image_overrides.{name}", f"is not an image of the platform; {nearest(name, names)}")
         problems.check(f"platform_image_overrides.{name}", rules.image(str(reference)), reference)
     environments = [env for env in raw["platform_environments"].values() if isinstance(env, Mapping)]
@@ -200,8 +202,12 @@ def _images(names: Collection[str], known: Collection[str], raw: Raw, problems: 
     used = [name for name in names if name != "pgbouncer" or pooled]
     for name in used:
         # without an image called api, each environment needs one of its own
-        if name != "api" and name not in known and name not in overrides and not raw.get("image_pending"):
-            problems.add(f"platform_image_overrides.{name}", "is not set, and the lock has no such image; build and push it, or use a bundle")
+        if name == "api" or name in known or name in overrides or raw.get("image_pending"):
+            continue
+        if name == PACKED:
+            problems.add("platform_bundle", "has no backup tools, as an earlier version made it; run `ansible-playbook shaka.platform.bundle` again")
+        else:
+            problems.add(f"platform_image_overrides.{name}", "is not set, and the lock has no such image; name one, or make the bundle anew")
     return used
 
 

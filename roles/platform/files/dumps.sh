@@ -1,5 +1,6 @@
 # shellcheck shell=bash
-# What the scripts of the backup tools begin with: where this environment's dumps are, and a database that answers.
+# What the scripts of backup and restore begin with: the tools, where this environment's dumps are, and a database that answers.
+PATH=/opt/tools:$PATH
 folder="s3:$S3_BUCKET/$S3_PREFIX/$ENVIRONMENT/$PGDATABASE"
 
 await_database() { # the address of a new pod takes a moment to get into the network policies
