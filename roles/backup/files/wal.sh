@@ -7,7 +7,7 @@
 set -euo pipefail
 # shellcheck source=roles/backup/files/archive.sh
 . "${0%/*}/archive.sh"
-INTERVAL=${INTERVAL:-20} HEARTBEAT=300 BASE_RETRY=300 # seconds
+INTERVAL=${INTERVAL:-20} HEARTBEAT=300 BASE_RETRY=300 BASE_LOOK=3600 BASE_DEADLINE=${BASE_DEADLINE:-14400} # seconds
 RECEIVER=wal_archive_receiver
 received=$WORK/received outgoing=$WORK/outgoing
 system='' stream='' receiver='' watcher='' base='' base_job='' base_next=0 beat=0 problem='' sent=0 flushed=0 room=-1 state=''
@@ -18,14 +18,15 @@ started=$(date +%s) covered=0 # all that was committed before the moment `covere
 lsn() { printf '%X/%X' $(($1 >> 32)) $(($1 & 0xffffffff)); }
 
 tell() { # the state, for probes and verify; a problem is logged when it begins, changes and ends
-  local at
+  local at making=false
   at=$(date +%s)
+  if [ -n "$base_job" ]; then making=true; fi
   if [ "$1" != "$problem" ]; then
     problem=$1
     say "${problem:-all is well again}"
   fi
-  printf '{"at":%s,"covered":%s,"lag":%s,"sent":"%s","written":"%s","stream":"%s","kept":"%s","room":%s,"base":"%s","problem":"%s"}\n' \
-    "$at" "$covered" $((at - (covered > started ? covered : started))) "$(lsn "$sent")" "$(lsn "$flushed")" "$stream" "$state" "$room" "$base" \
+  printf '{"at":%s,"covered":%s,"lag":%s,"sent":"%s","written":"%s","stream":"%s","kept":"%s","room":%s,"base":"%s","making_base":%s,"problem":"%s"}\n' \
+    "$at" "$covered" $((at - (covered > started ? covered : started))) "$(lsn "$sent")" "$(lsn "$flushed")" "$stream" "$state" "$room" "$base" "$making" \
     "$(tr -d '"\\\t\r' <<< "${problem//$'\n'/ }")" > "$WORK/status.new"
   mv "$WORK/status.new" "$WORK/status"
   echo "$covered" > "$WORK/covered"
@@ -36,17 +37,18 @@ failed() { # says why, in one line, and fails
   return 1
 }
 
-end() { # jobs
-  local job
-  for job in "$@"; do
-    kill -KILL "$job" 2> /dev/null || :
-    wait "$job" 2> /dev/null || :
-  done
+end() { # a job by its signal
+  if [ -n "$2" ]; then
+    kill "-$1" "$2" 2> /dev/null || :
+    wait "$2" 2> /dev/null || :
+  fi
 }
 
 stop() {
   trap - TERM INT
-  end $receiver $watcher $base_job
+  end TERM "$base_job"
+  end KILL "$watcher"
+  end KILL "$receiver"
   exit 0
 }
 trap stop TERM INT
@@ -70,7 +72,9 @@ look() { # what Postgres says now
   read -r now seconds found timeline size flushed slot restart state room <<< "$answer"
   if [ -n "$system" ] && [ "$system" != "$found" ]; then
     say "this is another Postgres than before ($found, not $system): beginning anew"
-    end $receiver $watcher $base_job
+    end TERM "$base_job"
+    end KILL "$watcher"
+    end KILL "$receiver"
     exec bash "$0"
   fi
   system=$found
@@ -85,7 +89,8 @@ follow() { # the stream that there is, or a new one where it cannot go on
     "wal_archive_${timeline}_"*) if [ "$stream" = "$slot" ] && kill -0 "$receiver" 2> /dev/null; then return 0; fi ;;
     *) say "Postgres is on timeline $timeline now" ;;
   esac
-  end $receiver $watcher
+  end KILL "$watcher"
+  end KILL "$receiver" # it may be stopped
   receiver='' watcher=''
   answer=$(
     sql 2>&1 --set=timeline="$timeline" --set=new="wal_archive_${timeline}_${now,,}" --set=receiver=$RECEIVER << 'SQL'
@@ -184,17 +189,19 @@ ensure_base() { # a base backup since the stream began
   local answer
   if [ -n "$base_job" ]; then
     if kill -0 "$base_job" 2> /dev/null; then return 0; fi
-    wait "$base_job" && base_next=0
+    wait "$base_job" && base_next=0 beat=0 # the next WAL says that this base backup is whole
     base_job=''
   fi
-  if [ -n "$base" ] || [ "$seconds" -lt "$base_next" ]; then return 0; fi
+  if [ "$seconds" -lt "$base_next" ]; then return 0; fi
   base_next=$((seconds + BASE_RETRY))
   answer=$(timeout 60 rclone lsf --recursive --files-only --include '*/manifest' "$folder/base" 2>&1) ||
     [[ $answer == *'directory not found'* ]] || failed 'S3 does not list the base backups' "$answer" || return
   base=$(grep -E '^[0-9]{8}T[0-9]{6}Z/manifest$' <<< "$answer" | sort | tail -n 1 | cut -d / -f 1) || base=''
-  if [[ ${base,,} < ${stream##*_} ]]; then
+  if [[ ${base,,} > ${stream##*_} ]]; then
+    base_next=$((seconds + BASE_LOOK)) # others are made by schedule
+  else
     base=''
-    bash "${0%/*}/base_backup.sh" &
+    timeout "$BASE_DEADLINE" bash "${0%/*}/base_backup.sh" &
     base_job=$!
   fi
 }
