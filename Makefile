@@ -50,7 +50,8 @@ test-fast: $(VENV_READY)
 	@$(MAKE) --no-print-directory lint types unit
 
 lint: $(VENV_READY)
-	ruff check . && ruff format --check .
+	ruff check .
+	ruff format --check .
 	yamllint --strict .
 	antsibull-changelog lint
 	ANSIBLE_HOME=$$(mktemp -d) ansible-lint --offline --profile production  # it puts a copy of the collection there: not one that another checkout shares

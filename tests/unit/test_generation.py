@@ -68,3 +68,32 @@ def test_the_playbook_encrypts_with_the_vault_password_and_shows_no_value(tmp_pa
     assert len(values) == 3 and "canary-of-a-value-that-was-there" in values
     assert "2 generated" in said
     assert [value for value in values if value in said] == []
+
+
+def test_a_rewritten_file_keeps_its_vault_id_and_the_password_that_opened_it(tmp_path: Path) -> None:
+    """With dev's password given first, prod's file must not become dev's."""
+    variables = tmp_path / "inventory/group_vars/all"
+    variables.mkdir(parents=True)
+    (tmp_path / "inventory/hosts.yml").write_text("k3s_servers: {hosts: {server: {}}}\n")
+    (variables / "platform.yml").write_text("platform_environments: {prod: {}}\n")
+    file = variables / "secrets.yml"
+    file.write_text("platform_secrets: {}\n")
+    for name in ("dev", "prod"):
+        (tmp_path / name).write_text(f"password-of-{name}\n")
+    both = [word for name in ("dev", "prod") for word in ("--vault-id", f"{name}@{tmp_path / name}")]
+    command = ["ansible-playbook", "playbooks/secrets.yml", "-i", str(tmp_path / "inventory"), *both]
+    environment = {**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")}
+
+    def run(**more: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(command, cwd=ROOT, env={**environment, **more}, capture_output=True, text=True, check=False)
+
+    refused = run()
+    assert refused.returncode and "dev, prod are all given as vault ids" in refused.stdout and file.read_text() == "platform_secrets: {}\n"
+    assert run(ANSIBLE_VAULT_ENCRYPT_IDENTITY="prod").returncode == 0
+    before = file.read_text()
+    assert before.startswith("$ANSIBLE_VAULT;1.2;AES256;prod\n")
+    command += ["-e", "rotate=prod/DB_PASSWORD"]
+    assert run().returncode == 0
+    assert file.read_text() != before and file.read_text().startswith("$ANSIBLE_VAULT;1.2;AES256;prod\n")
+    view = ["ansible-vault", "view", "--vault-id", f"prod@{tmp_path / 'prod'}", str(file)]
+    assert "DB_PASSWORD" in subprocess.run(view, capture_output=True, text=True, check=True).stdout

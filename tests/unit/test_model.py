@@ -298,7 +298,8 @@ def test_a_lock_that_was_left_out_is_a_problem() -> None:
     ("schedule", "good"),
     [
         ("0 2 * * *", True), ("*/15 0-6 1,15 jan-mar mon", True), ("@daily", True), ("0 2 * *", False), ("60 2 * * *", False), ("0 2 * * mun", False),
-        ("0 2 31-1 * *", False), ("*/0 * * * *", False), ("@reboot", False), ("0 2 * * 7", True),
+        ("0 2 31-1 * *", False), ("*/0 * * * *", False), ("@reboot", False), ("0 2 * * 7", False), ("0 2 * * 0", True),
+        ("0 2 * * sat", True), ("@every 6h", True), ("@every 1h30m", True), ("@every ", False), ("0 2 * * 5-7", False),
     ],
 )  # fmt: skip
 def test_cron(schedule: str, good: bool) -> None:

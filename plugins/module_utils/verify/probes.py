@@ -171,7 +171,7 @@ def backup_log(kubectl: Kubectl, pods: list[dict[str, Any]], namespace: str) -> 
     if not done:
         return ""
     newest = max(done, key=lambda pod: pod["status"].get("startTime") or "")
-    ok, output = kubectl.run("get", "--raw", f"/api/v1/namespaces/{namespace}/pods/{newest['metadata']['name']}/log?tailLines=50")
+    ok, output = kubectl.read(f"/api/v1/namespaces/{namespace}/pods/{newest['metadata']['name']}/log?tailLines=50")
     return output if ok else ""
 
 
