@@ -175,12 +175,23 @@ class Keep(TypedDict):
     monthly: int
 
 
+class PointInTime(Sized):
+    """The archive of an environment's WAL. `hash`: of what its pod reads when it starts."""
+
+    enabled: bool
+    base_schedule: str
+    base_keep: int
+    max_lag_seconds: int
+    hash: str
+
+
 class Backup(TypedDict):
     """An environment's backups; an empty schedule is by hand only."""
 
     schedule: str
     time_zone: str
     keep: Keep
+    point_in_time: PointInTime
 
 
 class Names(TypedDict):

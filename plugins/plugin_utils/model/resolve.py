@@ -24,6 +24,7 @@ from ansible_collections.shaka.platform.plugins.plugin_utils.model import (
     credentials,
     drift_ignore,
     network,
+    point_in_time,
     postgres,
     redis,
     rules,
@@ -75,13 +76,14 @@ def _check_space(space: Space, path: str, cluster: network.ClusterNetworks, prob
 # --- one environment ------------------------------------------------------------------------------------------------------------------------
 
 
-def _fill_in(env: Environment, name: str, raw: Raw) -> None:
+def _fill_in(env: Environment, name: str, raw: Raw, s3: S3) -> None:
     """What follows from the environment's name, and from its release."""
     platform = raw["platform_name"]
     env["name"] = name
     env["namespace"] = env["namespace"] or f"{platform}-{name}"
     postgres.fill_in(env["postgres"], platform, name)
     redis.fill_in(env["redis"], name)
+    env["backup"]["point_in_time"]["enabled"] = point_in_time.is_on(name, env["backup"], s3["endpoint"])
     env["api"]["name"] = f"{platform}-api"
     env["api"]["image"] = _released(raw, name) or env["api"]["image"]
     env["secrets"] = list(dict.fromkeys(["DB_PASSWORD", "REDIS_PASSWORD", *env["secrets"]]))
@@ -319,7 +321,7 @@ def resolve(variables: Mapping[str, Any], interface: Interface, images: Collecti
         path = f"platform_environments.{name}"
         filled = schema.complete(entry, dictionaries["environment"], path, problems)
         env = environments[name] = cast(Environment, filled)
-        _fill_in(env, name, raw)
+        _fill_in(env, name, raw, s3)
         limits = _check_space(env, path, cluster, problems)
         for where, part in sized(dictionaries["environment"], filled, path):
             check_sizes(part, f"{where}.", problems, limits)
@@ -327,6 +329,7 @@ def resolve(variables: Mapping[str, Any], interface: Interface, images: Collecti
             check_sizes(job, start, problems, limits, f"{path}.")
         check_quota(env, path, jobs.values(), problems)
         _check_environment(env, path, raw, has_image, problems)
+        point_in_time.check(env, path, s3["endpoint"], problems)
     if not environments:
         problems.add("platform_environments", "is empty; describe at least one environment")
 
@@ -347,7 +350,7 @@ def resolve(variables: Mapping[str, Any], interface: Interface, images: Collecti
     _check_redis(shared, namespaces, bounds, problems)
     with_backup = bool(s3["endpoint"]) or any(env["backup"]["schedule"] for env in environments.values())
     _check_edges(raw, acme, s3, with_backup, problems)
-    credentials.check(raw, environments, with_backup, problems)
+    credentials.check(raw, environments, s3["endpoint"], with_backup, problems)
 
     secrets = credentials.flat(raw["platform_secrets"])
     for name, env in environments.items():
@@ -357,6 +360,7 @@ def resolve(variables: Mapping[str, Any], interface: Interface, images: Collecti
         meanings = {key: application.meaning(text) for key, text in env["config"].items()}
         env["config_hash"] = _hash(meanings, {key: own.get(key, "") for key in env["secrets"]}, env["files"])
         env["postgres"]["pgbouncer"]["hash"] = _hash(own.get(postgres.POOLER_SECRET, ""))
+        env["backup"]["point_in_time"]["hash"] = _hash(own.get(point_in_time.SECRET, ""), secrets.get("s3"))
     selected = _selection(raw["platform_only"], list(environments), problems)
     model: Model = {
         "name": raw["platform_name"],

@@ -175,7 +175,7 @@ archive() { # what was written when Postgres was asked, as far as it has arrived
   rm -f "$outgoing"/*
   answer=$(pack_until "$goal" 2>&1 && echo "$packed") || failed 'WAL could not be compressed and encrypted' "$answer" || return
   packed=${answer##*$'\n'}
-  answer=$(timeout 120 rclone copy --transfers 2 "$outgoing" "$folder/wal" 2>&1) || failed 'S3 does not take WAL' "$answer" || return
+  answer=$(timeout 60 rclone copy "$outgoing" "$folder/wal" 2>&1) || failed 'S3 does not take WAL' "$answer" || return
   rm -f "$outgoing"/*
   for ((; sent / size < packed / size; sent = sent - sent % size + size)); do rm -f "$received/$(segment "$sent")"; done
   sent=$packed beat=$seconds
