@@ -179,8 +179,9 @@ class Lab:
         """The lab's own secrets, made once for the life of the server."""
         path = self.state / "secrets.json"
         if not path.exists():
-            names = ("DB_PASSWORD", "REDIS_PASSWORD", "JWT_SECRET", "ENCRYPTION_KEY", "STRIPE_SECRET_KEY", "SMTP_PASSWORD")
+            names = ("DB_PASSWORD", "REDIS_PASSWORD", "JWT_SECRET", "ENCRYPTION_KEY", "STRIPE_SECRET_KEY", "SMTP_PASSWORD", "BACKUP_KEY")
             made = {environment: {name: secrets.token_hex(32) for name in names} for environment in ("dev", "staging", "prod")}
+            made["prod"]["WAL_PASSWORD"] = secrets.token_hex(32)
             made["shared"] = {"REDIS_ADMIN_PASSWORD": secrets.token_hex(32)}
             made["s3"] = {"ACCESS_KEY": secrets.token_hex(10), "SECRET_KEY": secrets.token_hex(32)}
             path.touch(0o600)

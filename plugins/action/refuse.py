@@ -14,6 +14,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "problems": {"type": "list", "elements": "str", "required": True},
     "message": {"type": "str", "default": ""},
     "findings": {"type": "bool", "default": False},
+    "warnings": {"type": "list", "elements": "str", "default": []},
 }
 
 
@@ -24,10 +25,11 @@ class ActionModule(ControllerAction):
 
     def answer(self, arguments: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
         problems: list[str] = arguments["problems"]
+        warned = {"warnings": arguments["warnings"]} if arguments["warnings"] else {}
         if arguments["findings"]:
-            return {"changed": False, "platform_findings": problems}
+            return {"changed": False, "platform_findings": problems, **warned}
         if not problems:
-            return {"changed": False}
+            return {"changed": False, **warned}
         if arguments["message"]:
             display.display(f"\n{arguments['message']}\n")
             problems = ["listed above", *(problem.split(": ", 1)[0] for problem in problems)]

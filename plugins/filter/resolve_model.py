@@ -56,6 +56,7 @@ def resolve_model(variables: Any, lock: Any) -> dict[str, Any]:
         "model": result.model,
         "problems": [f"{problem.path}: {problem.text}" for problem in result.problems],
         "message": result.message(),
+        "warnings": result.warnings,
     }
 
 

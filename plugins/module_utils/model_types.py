@@ -175,6 +175,26 @@ class Keep(TypedDict):
     monthly: int
 
 
+class S3(TypedDict):
+    """Where backups go. `provider`: whose dialect rclone speaks; `cidrs`: the addresses of a named endpoint, where the inventory says them."""
+
+    endpoint: str
+    region: str
+    bucket: str
+    prefix: str
+    provider: str
+    path_style: bool
+    ca_bundle: str
+    cidrs: list[str]
+
+
+class S3Credentials(TypedDict):
+    """Where the inventory has a pair of S3 keys: names of secrets, as GROUP/NAME."""
+
+    access_key: str
+    secret_key: str
+
+
 class PointInTime(Sized):
     """The archive of an environment's WAL. `hash`: of what its pod reads when it starts."""
 
@@ -186,11 +206,19 @@ class PointInTime(Sized):
 
 
 class Backup(TypedDict):
-    """An environment's backups; an empty schedule is by hand only."""
+    """An environment's backups; an empty schedule is by hand only, and without an endpoint there are none.
+
+    `recipients`: who can open them. `writer`: what the server makes them with; `reader`: what reads them, which may be the same.
+    """
 
     schedule: str
     time_zone: str
     keep: Keep
+    s3: S3
+    recipient: str | list[str]
+    recipients: list[str]
+    writer: S3Credentials
+    reader: S3Credentials
     point_in_time: PointInTime
 
 
@@ -249,15 +277,6 @@ class Acme(TypedDict):
     email: str
     server: str
     ca_bundle: str
-
-
-class S3(TypedDict):
-    """Where backups go."""
-
-    endpoint: str
-    region: str
-    bucket: str
-    prefix: str
 
 
 class Release(TypedDict):

@@ -25,6 +25,11 @@ options:
     description: Return the problems in RV(platform_findings) instead of failing, for a playbook that only reports.
     type: bool
     default: false
+  warnings:
+    description: What is allowed and dangerous; shown as warnings.
+    type: list
+    elements: str
+    default: []
 attributes:
   action: {description: Runs on the controller., support: full}
   check_mode: {description: Changes nothing., support: full}

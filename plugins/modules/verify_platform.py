@@ -61,7 +61,7 @@ EXAMPLES = r"""
 
 - name: Ensure every check passed
   ansible.builtin.assert:
-    that: result.platform_findings | length == 0
+    that: result.failures | length == 0
 """
 
 RETURN = r"""
@@ -79,6 +79,11 @@ checks:
     detail: {description: What was seen., type: str}
 platform_findings:
   description: The failed checks, one sentence each.
+  returned: success
+  type: list
+  elements: str
+failures:
+  description: Those findings that a run of the site fails for; all but that an environment has no backups by the inventory's own choice.
   returned: success
   type: list
   elements: str
@@ -131,13 +136,17 @@ def main() -> None:
     )
     deadline = time.monotonic() + (0 if module.check_mode else module.params["wait_timeout"])
     verdict = look(module.params)
-    while verdict.findings and time.monotonic() + PAUSE < deadline:
+    while verdict.failures and time.monotonic() + PAUSE < deadline:
         time.sleep(PAUSE)
         verdict = look(module.params)
+    for finding in verdict.findings:
+        if finding not in verdict.failures:
+            module.warn(finding)
     module.exit_json(
         changed=False,
         checks=[check._asdict() for check in verdict.checks],
         platform_findings=verdict.findings,
+        failures=verdict.failures,
         platform_table=[table._asdict() for table in verdict.tables],
         enforced=not module.check_mode,
     )

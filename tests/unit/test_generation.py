@@ -11,7 +11,7 @@ import yaml
 from ansible_collections.shaka.platform.plugins.plugin_utils.model.generation import generate_missing, needed_names, random_value
 
 ROOT = Path(__file__).parents[2]
-GROUPS = {"prod": ["DB_PASSWORD", "STRIPE_KEY"], "shared": ["ADMIN"]}
+GROUPS = {"prod": ["DB_PASSWORD", "STRIPE_KEY", "BACKUP_KEY"], "shared": ["ADMIN"]}
 
 
 def run(found: dict[str, dict[str, str]], rotate: tuple[str, ...] = ()) -> tuple[dict[str, dict[str, str]], list[str], list[str], list[str]]:
@@ -20,7 +20,7 @@ def run(found: dict[str, dict[str, str]], rotate: tuple[str, ...] = ()) -> tuple
 
 
 def test_what_is_missing_is_generated_and_the_rest_stays() -> None:
-    found = {"prod": {"DB_PASSWORD": "old", "STRIPE_KEY": ""}, "s3": {"ACCESS_KEY": "kept"}}
+    found = {"prod": {"DB_PASSWORD": "old", "STRIPE_KEY": "", "BACKUP_KEY": "kept"}, "s3": {"ACCESS_KEY": "kept"}}
     secrets, generated, rotated, given = run(found)
     assert secrets == {**found, "shared": {"ADMIN": "new-32"}}
     assert (generated, rotated, given) == (["shared/ADMIN"], [], ["prod/STRIPE_KEY"])
@@ -28,12 +28,19 @@ def test_what_is_missing_is_generated_and_the_rest_stays() -> None:
 
 def test_one_is_rotated_by_name() -> None:
     secrets, _generated, rotated, _given = run(
-        {"prod": {"DB_PASSWORD": "old", "STRIPE_KEY": "x"}, "shared": {"ADMIN": "kept"}}, ("prod/DB_PASSWORD",)
+        {"prod": {"DB_PASSWORD": "old", "STRIPE_KEY": "x", "BACKUP_KEY": "x"}, "shared": {"ADMIN": "kept"}}, ("prod/DB_PASSWORD",)
     )
     assert (secrets["prod"]["DB_PASSWORD"], secrets["shared"]["ADMIN"], rotated) == ("new-32", "kept", ["prod/DB_PASSWORD"])
 
 
-@pytest.mark.parametrize(("path", "says"), [("prod/DB_PASSWRD", "did you mean prod/DB_PASSWORD"), ("prod/STRIPE_KEY", "comes from elsewhere")])
+@pytest.mark.parametrize(
+    ("path", "says"),
+    [
+        ("prod/DB_PASSWRD", "did you mean prod/DB_PASSWORD"),
+        ("prod/STRIPE_KEY", "comes from elsewhere"),
+        ("prod/BACKUP_KEY", "proves who made the backups"),
+    ],
+)
 def test_what_cannot_be_rotated_is_refused(path: str, says: str) -> None:
     with pytest.raises(ValueError, match=says):
         run({}, (path,))
@@ -46,8 +53,8 @@ def test_values_are_long_enough_and_never_the_same() -> None:
 
 def test_an_environment_s_names_are_those_that_the_model_asks_for() -> None:
     found = needed_names({"prod": {"secrets": ["JWT", "DB_PASSWORD"], "postgres": {"app_user": "app", "pgbouncer": {"enabled": True}}}, "dev": None})
-    assert found["prod"] == ["DB_PASSWORD", "REDIS_PASSWORD", "JWT", "DB_OWNER_PASSWORD", "PGBOUNCER_PASSWORD"]
-    assert found["dev"] == ["DB_PASSWORD", "REDIS_PASSWORD"] and found["shared"] == ["REDIS_ADMIN_PASSWORD"]
+    assert found["prod"] == ["DB_PASSWORD", "REDIS_PASSWORD", "BACKUP_KEY", "JWT", "DB_OWNER_PASSWORD", "PGBOUNCER_PASSWORD", "WAL_PASSWORD"]
+    assert found["dev"] == ["DB_PASSWORD", "REDIS_PASSWORD", "BACKUP_KEY"] and found["shared"] == ["REDIS_ADMIN_PASSWORD"]
 
 
 def test_the_playbook_encrypts_with_the_vault_password_and_shows_no_value(tmp_path: Path) -> None:
@@ -65,8 +72,8 @@ def test_the_playbook_encrypts_with_the_vault_password_and_shows_no_value(tmp_pa
     assert file.read_text().startswith("$ANSIBLE_VAULT;") and file.stat().st_mode & 0o777 == 0o600
     shown = subprocess.run(["ansible-vault", "view", *vault, str(file)], capture_output=True, text=True, check=True).stdout
     values = [value for names in yaml.safe_load(shown)["platform_secrets"].values() for value in names.values()]
-    assert len(values) == 3 and "canary-of-a-value-that-was-there" in values
-    assert "2 generated" in said
+    assert len(values) == 5 and "canary-of-a-value-that-was-there" in values
+    assert "4 generated" in said
     assert [value for value in values if value in said] == []
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.shaka.platform.plugins.plugin_utils import collection
-from ansible_collections.shaka.platform.plugins.plugin_utils.model import rules
+from ansible_collections.shaka.platform.plugins.plugin_utils.model import backup, rules
 from ansible_collections.shaka.platform.plugins.plugin_utils.model.resolve import Resolution, resolve
 
 ROOT = Path(__file__).parents[2]
@@ -24,6 +24,7 @@ def secret(seed: str) -> str:
 def inventory() -> dict[str, Any]:
     """A complete inventory with two environments, as its owner would have filled it in."""
     names = ("DB_PASSWORD", "REDIS_PASSWORD", "JWT_SECRET")
+    own = (*names, "BACKUP_KEY")
     return {
         "platform_name": "acme",
         "platform_server": {"cpu": 2, "memory": "2Gi"},
@@ -42,8 +43,8 @@ def inventory() -> dict[str, Any]:
         "platform_s3": {"endpoint": "https://s3.acme.test", "bucket": "backups"},
         "platform_backup_recipient": "age1epqu06qxmcu3pjuqgfxmwr38jy6ch23hfa0ccpcp4gguc6064umq9pn9cf",
         "platform_secrets": {
-            "dev": {name: secret(f"dev{name}") for name in names},
-            "prod": {name: secret(f"prod{name}") for name in (*names, "WAL_PASSWORD")},
+            "dev": {name: secret(f"dev{name}") for name in own},
+            "prod": {name: secret(f"prod{name}") for name in (*own, "WAL_PASSWORD")},
             "shared": {"REDIS_ADMIN_PASSWORD": secret("shared")},
             "s3": {"ACCESS_KEY": secret("access")[:20], "SECRET_KEY": secret("key")},
         },
@@ -102,6 +103,51 @@ def test_config_hash_follows_config_and_secrets_of_its_environment_only() -> Non
         then = run(change(path, value)).model["environments"]
         assert then["prod"]["config_hash"] != first["prod"]["config_hash"]
         assert then["dev"]["config_hash"] == first["dev"]["config_hash"]
+
+
+def test_each_environment_may_have_its_own_bucket_credentials_and_recipients() -> None:
+    recipient = inventory()["platform_backup_recipient"]
+    own = {"s3": {"bucket": "of-prod", "cidrs": ["10.1.0.0/16"]}, "recipient": [recipient, recipient], "schedule": "0 2 * * *"}
+    data = change(f"{ENV}/prod/backup", own)
+    data["platform_secrets"]["prod"] |= {"S3_ACCESS_KEY": "003f9c1", "S3_SECRET_KEY": "K003kfTcNXm5zZ"}  # as short as a service makes them
+    data["platform_secrets"]["s3_keeper"] = {"ACCESS_KEY": "003f9c1", "SECRET_KEY": "K003kfTcNXm5zZ"}
+    resolved = run(data)
+    assert resolved.problems == []
+    dev, prod = (resolved.model["environments"][name]["backup"] for name in ("dev", "prod"))
+    assert (dev["s3"]["bucket"], dev["s3"]["cidrs"], dev["recipients"]) == ("backups", [], [recipient])
+    assert (prod["s3"]["bucket"], prod["s3"]["cidrs"], prod["recipients"]) == ("of-prod", ["10.1.0.0/16"], [recipient, recipient])
+    assert prod["s3"].items() >= {"endpoint": "https://s3.acme.test", "prefix": "acme", "provider": "Other", "path_style": True}.items()
+    assert (dev["writer"]["access_key"], dev["reader"]["secret_key"]) == ("s3/ACCESS_KEY", "s3/SECRET_KEY")
+    assert prod["writer"] == prod["reader"] == {"access_key": "prod/S3_ACCESS_KEY", "secret_key": "prod/S3_SECRET_KEY"}
+    del data["platform_secrets"]["s3"]
+    assert [problem.path for problem in run(data).problems] == ["platform_secrets.s3"], "dev has none of its own"
+
+
+def test_an_inventory_without_a_bucket_has_no_backups_and_works() -> None:
+    data = change("platform_environments/prod/backup", None)
+    del data["platform_s3"], data["platform_backup_recipient"], data["platform_secrets"]["s3"]
+    resolved = run(data)
+    assert resolved.problems == []
+    assert "NO BACKUPS of dev, prod" in resolved.warnings[0] and run(inventory()).warnings == []
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "host", "namespace"),
+    [
+        ("https://s3.eu-central-1.amazonaws.com", "s3.eu-central-1.amazonaws.com", ""),
+        ("https://10.0.0.5:9000/path", "10.0.0.5", ""),
+        ("http://[fd00::5]:9000", "fd00::5", ""),
+        ("http://minio.storage.svc:9000", "minio.storage.svc", "storage"),
+        ("https://minio.storage.svc.cluster.local", "minio.storage.svc.cluster.local", "storage"),
+        ("http://minio.acme-shared:9000", "minio.acme-shared", "acme-shared"),
+        ("https://s3.io", "s3.io", ""),
+    ],
+)
+def test_an_endpoint_says_whether_it_is_a_service_of_the_cluster(endpoint: str, host: str, namespace: str) -> None:
+    assert backup.host_of(endpoint) == host
+    assert backup.service_namespace(host, ["acme-shared"]) == namespace
+    if namespace:
+        assert run(change("platform_s3/endpoint", endpoint)).problems == []
 
 
 def test_only_narrows_and_says_so() -> None:
@@ -172,8 +218,24 @@ MISTAKES = [
     ("platform_namespaces", {"prod": {}, "shared": {}}, "platform_namespaces.prod", "is also"),
     ("platform_acme", {"email": "ops@example.com"}, "platform_acme.email", "RFC 2606"),
     ("platform_acme", {}, "platform_acme.email", "not filled in"),
-    ("platform_s3", {}, "platform_s3.bucket", "not filled in"),
+    ("platform_s3", {}, "platform_s3.endpoint", "platform_environments.prod.backup.schedule asks for backups"),
+    ("platform_s3/bucket", None, "platform_s3.bucket", "not filled in"),
+    ("platform_s3/provider", "minio", "platform_s3.provider", "write Minio"),
+    ("platform_s3/provider", "Backblaze", "platform_s3.provider", "use Other (for Backblaze, too)"),
+    ("platform_s3/ca_bundle", "ca.pem", "platform_s3.ca_bundle", "not its name"),
+    ("platform_s3/cidrs", ["10.0.0.1/8"], "platform_s3.cidrs", "host bits"),
+    ("platform_s3/endpoint", "http://minio.storage:9000", "platform_s3.endpoint", "is not encrypted"),
+    (f"{ENV}/dev/backup", {"s3": {"endpoint": "s3"}}, f"{ENV}.dev.backup.s3.endpoint", "not a URL"),
+    (f"{ENV}/dev/backup", {"s3": {"bukcet": "x"}}, f"{ENV}.dev.backup.s3.bukcet", "did you mean bucket?"),
+    (f"{ENV}/dev/backup", {"recipient": ["age1x"]}, f"{ENV}.dev.backup.recipient", "not an age public key"),
+    (f"{ENV}/dev/secrets", ["JWT_SECRET", "BACKUP_KEY"], f"{ENV}.dev.secrets", "give the application's another name"),
     ("platform_backup_recipient", "AGE-SECRET-KEY-1QQ", "platform_backup_recipient", "private key"),
+    ("platform_backup_recipient", [], "platform_backup_recipient", "not filled in"),
+    ("platform_secrets/dev/BACKUP_KEY", None, "platform_secrets.dev", "BACKUP_KEY missing"),
+    ("platform_secrets/dev/S3_ACCESS_KEY", "0a1b2c3d4e", "platform_secrets.dev", "S3_SECRET_KEY missing; fill in group_vars"),
+    ("platform_secrets/s3_reader", {"ACCESS_KEY": "0a1b2c3d4e"}, "platform_secrets.s3_reader", "SECRET_KEY missing"),
+    ("platform_secrets/s3", None, "platform_secrets.s3", "ACCESS_KEY, SECRET_KEY missing"),
+    ("platform_secrets/s3/SECRET_KEY", "changeme", "platform_secrets.s3.SECRET_KEY", "is it your S3 service's credentials?"),
     ("platform_server", {"memory": "2GB"}, "platform_server.memory", "did you mean 2Gi?"),
     ("platform_image_overrides", {"postgre": "x"}, "platform_image_overrides.postgre", "did you mean postgres?"),
     ("hosts", {"server": "192.0.2.10"}, "ansible_host of server", "documentation address"),

@@ -27,7 +27,19 @@ S3 = "https://s3.acme.test"
 )
 def test_it_is_on_in_production_where_there_is_somewhere_to_keep_it(name: str, backup: Any, endpoint: str, on: bool) -> None:
     assert is_on(name, backup, endpoint) is on
-    assert ("WAL_PASSWORD" in needed_names({name: {"backup": backup}}, endpoint)[name]) is on
+
+
+@pytest.mark.parametrize(
+    ("name", "backup", "made"),
+    [
+        ("prod", None, True),
+        ("prod", {"point_in_time": {"enabled": False}}, False),
+        ("dev", {}, False),
+        ("dev", {"point_in_time": {"enabled": True}}, True),
+    ],
+)
+def test_its_password_is_generated_before_there_is_an_s3_service(name: str, backup: Any, made: bool) -> None:
+    assert ("WAL_PASSWORD" in needed_names({name: {"backup": backup}})[name]) is made
 
 
 BACKUP, POSTGRES = f"{ENV}/prod/backup/point_in_time", f"{ENV}/prod/postgres"

@@ -9,9 +9,10 @@ from ansible_collections.shaka.platform.plugins.module_utils.verify.checks impor
 from ansible_collections.shaka.platform.plugins.module_utils.verify.probes import Facts, Https, ProbeAnswer
 
 NOW = 1_800_000_000.0  # 2027-01-15T08:00:00Z
+BACKUP: dict[str, Any] = {"schedule": "0 2 * * *", "s3": {"endpoint": "https://s3.example.org"}}
 MODEL: Any = {
     "name": "shaka",
-    "environments": {"prod": {"namespace": "shaka-prod", "api": {"host": "api.example.org"}, "backup": {"schedule": "0 2 * * *"}}},
+    "environments": {"prod": {"namespace": "shaka-prod", "api": {"host": "api.example.org"}, "backup": BACKUP}},
     "namespaces": {"shared": {"namespace": "shaka-shared"}},
 }
 
@@ -158,6 +159,13 @@ def test_a_backup_made_by_hand_counts() -> None:
         "status": {"succeeded": 1, "completionTime": "2027-01-15T07:58:00Z"},
     }
     assert verdict(cronjobs=[cron()], jobs=[job])["prod", "backup"].detail == "2027-01-15 07:58Z (2 min ago, 12 MiB)"
+
+
+def test_an_inventory_without_a_bucket_is_a_finding_that_stops_no_run() -> None:
+    model = {**MODEL, "environments": {"prod": {**MODEL["environments"]["prod"], "backup": {"schedule": "", "s3": {"endpoint": ""}}}}}
+    found = evaluate(model, facts(), Limits(7, 26))
+    assert found.findings == ["prod: backup: there are no backups: platform_s3.endpoint is not filled in"]
+    assert found.failures == []
 
 
 def test_a_further_namespace_may_be_empty() -> None:

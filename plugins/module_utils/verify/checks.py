@@ -19,12 +19,13 @@ UNITS = {"": 1, "m": 1e-3, "u": 1e-6, "n": 1e-9, "k": 1e3, "M": 1e6, "G": 1e9, "
 
 
 class Check(NamedTuple):
-    """One check; `scope` is an environment, a namespace or the node."""
+    """One check; `scope` is an environment, a namespace or the node. One that does not block is a finding that no run of the site fails for."""
 
     name: str
     scope: str
     ok: bool
     detail: str
+    blocks: bool = True
 
 
 class Table(NamedTuple):
@@ -51,7 +52,16 @@ class Verdict(NamedTuple):
 
     @property
     def findings(self) -> list[str]:
-        return [f"{check.scope}: {check.name}: {check.detail}" for check in self.checks if not check.ok]
+        return [_told(check) for check in self.checks if not check.ok]
+
+    @property
+    def failures(self) -> list[str]:
+        """The findings that a run of the site fails for."""
+        return [_told(check) for check in self.checks if not check.ok and check.blocks]
+
+
+def _told(check: Check) -> str:
+    return f"{check.scope}: {check.name}: {check.detail}"
 
 
 def no_cluster(why: str) -> Verdict:
@@ -67,7 +77,7 @@ def evaluate(model: Model, facts: Facts, limits: Limits) -> Verdict:
     for position, (name, env) in enumerate(model["environments"].items()):
         own = environment_checks(name, env, f"{model['name']}-api-tls", facts, limits)
         checks += own
-        cells = {check.name: check.detail if check.ok else "FAILED" for check in own}  # the findings say why
+        cells = {check.name: check.detail if check.ok else "FAILED" if check.blocks else "NONE" for check in own}  # the findings say why
         rows.append([name, env["namespace"], *(cells[key] for key in ("postgres", "redis", "https", "certificate", "pods", "backup"))])
         failed += [] if all(check.ok for check in own) else [position]
     tables = [Table("environments", ["environment", "namespace", "postgres", "redis", "https", "certificate", "pods", "backup"], rows, failed)]
@@ -129,7 +139,9 @@ def pods_check(scope: str, namespace: str, facts: Facts, needed: bool = True) ->
 
 def backup_check(scope: str, env: Environment, facts: Facts, hours: int) -> Check:
     """The last successful backup is recent, where there is a schedule. A schedule that is too new to have run passes."""
-    namespace, schedule = env["namespace"], env.get("backup", {}).get("schedule") or ""
+    namespace, schedule = env["namespace"], env["backup"]["schedule"]
+    if not env["backup"]["s3"]["endpoint"]:
+        return Check("backup", scope, False, "there are no backups: platform_s3.endpoint is not filled in", blocks=False)
     jobs = [job for job in facts.lists.get("jobs") or () if is_backup(job) and job["metadata"]["namespace"] == namespace]
     ends = [job.get("status", {}).get("completionTime") for job in jobs if job.get("status", {}).get("succeeded")]
     crons = _named(facts.lists.get("cronjobs"), namespace, "postgres-backup")

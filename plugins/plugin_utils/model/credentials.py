@@ -6,19 +6,24 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.shaka.platform.plugins.module_utils.model_types import Environment
-from ansible_collections.shaka.platform.plugins.plugin_utils.model import rules, sops
+from ansible_collections.shaka.platform.plugins.plugin_utils.model import backup, point_in_time, rules, sops
 from ansible_collections.shaka.platform.plugins.plugin_utils.model.postgres import POOLER_SECRET, own_secrets
 from ansible_collections.shaka.platform.plugins.plugin_utils.model.problems import Problems, nearest
 
 SHARED = {"shared": ["REDIS_ADMIN_PASSWORD"]}
-S3 = {"s3": ["ACCESS_KEY", "SECRET_KEY"]}
+# What the server writes backups with; what reads them and what deletes them, both of which may be left out.
+S3_GROUPS = ("s3", "s3_reader", "s3_keeper")
+_OF_BACKUPS = (backup.KEY, *backup.OWN_S3, point_in_time.SECRET)  # an environment's own, which its application does not get
 DEFAULT_MINIMUM = 32
 STILL_ENCRYPTED = "is still encrypted by SOPS; install the collection community.sops and let it read the inventory (docs/secrets.md)"
 LEAST_MINIMUM = 16  # no inventory may ask for less
-ISSUED = {"s3": "your S3 service's credentials", "registries": "the registry's token"}  # by others, who choose their length
+S3_ISSUED = "your S3 service's credentials"
+ISSUED = {**dict.fromkeys(S3_GROUPS, S3_ISSUED), "registries": "the registry's token"}  # by others, who choose their length
+GROUPS = (*SHARED, *ISSUED)  # besides the environments, none of which can be called so
 
 
 def flat(secrets: Any, problems: Problems | None = None) -> dict[str, dict[str, str]]:
@@ -50,51 +55,91 @@ def minimum_of(lengths: Mapping[str, Any], problems: Problems) -> dict[str, int]
     return result
 
 
-def check(raw: Mapping[str, Any], environments: Mapping[str, Environment], with_backup: bool, problems: Problems) -> None:
+@dataclass
+class _Expected:
+    """Names of secrets by their groups: those that must be there, and those that may."""
+
+    needed: dict[str, list[str]]
+    optional: dict[str, list[str]]
+
+    def of(self, group: str) -> list[str]:
+        return [*self.needed.get(group, []), *self.optional.get(group, [])]
+
+
+def _expected(raw: Mapping[str, Any], environments: Mapping[str, Environment], secrets: Mapping[str, Mapping[str, str]]) -> _Expected:
+    needed = {name: [*env["secrets"], *own_secrets(env["postgres"])] for name, env in environments.items()} | SHARED
+    optional = {name: [*_OF_BACKUPS] for name in environments} | {group: [*backup.S3_PAIR] for group in S3_GROUPS}
+    for name, env in environments.items():
+        if env["backup"]["s3"]["endpoint"]:
+            own = any(secrets.get(name, {}).get(key) for key in backup.OWN_S3)
+            needed[name] = [*needed[name], backup.KEY, *(backup.OWN_S3 if own else ())]
+            needed[name] += [point_in_time.SECRET] if env["backup"]["point_in_time"]["enabled"] else []
+            needed |= {} if own else {"s3": [*backup.S3_PAIR]}
+    needed |= {group: [*backup.S3_PAIR] for group in S3_GROUPS if any(secrets.get(group, {}).values())}
+    if raw["platform_registries"]:
+        passwords = [entry.get("password") for entry in raw["platform_registries"].values() if isinstance(entry, Mapping)]
+        needed["registries"] = [str(name) for name in passwords if name]
+    return _Expected(needed, optional)
+
+
+def check(raw: Mapping[str, Any], environments: Mapping[str, Environment], problems: Problems) -> None:
     """Every secret that is used has a strong value, and every value is used."""
     minimum = minimum_of(raw["platform_secret_minimum"], problems)
     secrets = flat(raw["platform_secrets"], problems)
     if any(value.startswith(sops.MARK) for names in secrets.values() for value in names.values()):
         problems.add("platform_secrets", STILL_ENCRYPTED)
         return
-    environment_secrets = {name: [*env["secrets"], *own_secrets(env["postgres"])] for name, env in environments.items()}
-    needed = {**environment_secrets, **SHARED, **(S3 if with_backup else {})}
-    if raw["platform_registries"]:
-        passwords = [entry.get("password") for entry in raw["platform_registries"].values() if isinstance(entry, Mapping)]
-        needed["registries"] = [str(name) for name in passwords if name]
+    expected = _expected(raw, environments, secrets)
+    for name, env in environments.items():
+        for key in {*_OF_BACKUPS} & set(env["secrets"]):
+            text = f"holds {key}, which the environment's backups have and its application does not get; give the application's another name"
+            problems.add(f"platform_environments.{name}.secrets", text)
+    for group, names in expected.needed.items():
+        _check_missing(group, [name for name in dict.fromkeys(names) if not secrets.get(group, {}).get(name)], minimum, problems)
     paths_of: dict[str, list[str]] = defaultdict(list)  # value -> where it is used
-    for group, names in needed.items():
-        _check_missing(group, [name for name in names if not secrets.get(group, {}).get(name)], minimum, problems)
     for group, values in secrets.items():
-        path = f"platform_secrets.{group}"
-        if group not in {**needed, **S3}:
-            problems.add(path, f"belongs to no environment; rename or remove it; {nearest(group, needed)}")
+        path, names = f"platform_secrets.{group}", expected.of(group)
+        if not names:
+            problems.add(path, f"belongs to no environment; rename or remove it; {nearest(group, expected.needed)}")
             continue
         for name, value in values.items():
-            if name not in {**S3, **needed}[group]:
+            if name not in names:
                 where = f"; add it to platform_environments.{group}.secrets, or remove it" if group in environments else "; remove it"
-                problems.add(f"{path}.{name}", f"is used by nothing{where}; {nearest(name, {**S3, **needed}[group])}")
+                problems.add(f"{path}.{name}", f"is used by nothing{where}; {nearest(name, names)}")
             elif value:
                 paths_of[value].append(f"{path}.{name}")
-                if name == POOLER_SECRET and '"' in value:  # a quote ends the value in PgBouncer's file
-                    problems.add(f"{path}.{name}", 'has a character that PgBouncer would take for its end ("); use another value')
-                flaw = rules.secret(value, _least(group, name, minimum))
-                remedy = f"is it {ISSUED[group]}?" if group in ISSUED else "replace it by a random value (openssl rand -hex 32)"
-                problems.check(f"{path}.{name}", None if flaw is None else f"{flaw}; {remedy}")
+                _check_value(group, name, value, minimum, problems)
     for paths in paths_of.values():
-        if len(paths) > 1:
+        # a service may give several users one set of keys
+        if len(paths) > 1 and not all(_issued(*path.split(".")[1:3]) == S3_ISSUED for path in paths):
             problems.add(paths[-1], f"is the same as {', '.join(paths[:-1])}; each secret has a value of its own (openssl rand -hex 32)")
     _check_leaks(environments, paths_of, problems)
 
 
+def _check_value(group: str, name: str, value: str, minimum: Mapping[str, int], problems: Problems) -> None:
+    path, issued = f"platform_secrets.{group}.{name}", _issued(group, name)
+    if name == POOLER_SECRET and '"' in value:  # a quote ends the value in PgBouncer's file
+        problems.add(path, 'has a character that PgBouncer would take for its end ("); use another value')
+    flaw = rules.secret(value, _least(group, name, minimum))
+    remedy = f"is it {issued}?" if issued else "replace it by a random value (openssl rand -hex 32)"
+    problems.check(path, None if flaw is None else f"{flaw}; {remedy}")
+
+
+def _issued(group: str, name: str) -> str:
+    """What a value is that others have issued; '' for one of the platform's own."""
+    return S3_ISSUED if name in backup.OWN_S3 else ISSUED.get(group, "")
+
+
 def _least(group: str, name: str, minimum: Mapping[str, int]) -> int:
+    if _issued(group, name) == S3_ISSUED:
+        return 1
     return minimum.get(name, LEAST_MINIMUM if group == "registries" else DEFAULT_MINIMUM)
 
 
 def _check_missing(group: str, missing: list[str], minimum: Mapping[str, int], problems: Problems) -> None:
     if missing:
         least = " or ".join(map(str, sorted({_least(group, name, minimum) for name in missing})))
-        issued = ISSUED.get(group)
+        issued = next((text for name in missing if (text := _issued(group, name))), "")
         random = f"`ansible-playbook shaka.platform.secrets` generates what is missing (by hand: at least {least} characters of openssl rand -hex 32)"
         remedy = f"fill in group_vars/all/secrets.yml with {issued}, encrypted with ansible-vault" if issued else random
         problems.add(f"platform_secrets.{group}", f"{', '.join(missing)} missing; {remedy}")

@@ -9,11 +9,13 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ansible_collections.shaka.platform.plugins.plugin_utils.model import point_in_time
+from ansible_collections.shaka.platform.plugins.plugin_utils.model.backup import KEY as BACKUP_KEY
 from ansible_collections.shaka.platform.plugins.plugin_utils.model.credentials import DEFAULT_MINIMUM, SHARED
 from ansible_collections.shaka.platform.plugins.plugin_utils.model.postgres import own_secrets
 from ansible_collections.shaka.platform.plugins.plugin_utils.model.problems import nearest
 
-ALWAYS = ("DB_PASSWORD", "REDIS_PASSWORD")
+ALWAYS = ("DB_PASSWORD", "REDIS_PASSWORD", BACKUP_KEY)
 LENGTH = 64  # characters of hexadecimal, 256 bits
 
 
@@ -31,8 +33,10 @@ def needed_names(environments: Mapping[str, Any]) -> dict[str, list[str]]:
     """Group -> the names that the model will require."""
     groups = {}
     for name, env in environments.items():
-        names = [*ALWAYS, *((env or {}).get("secrets") or [])]
-        groups[str(name)] = list(dict.fromkeys([*names, *own_secrets((env or {}).get("postgres") or {})]))
+        names = [*ALWAYS, *((env or {}).get("secrets") or []), *own_secrets((env or {}).get("postgres") or {})]
+        # whether there is an S3 service or not: where there will be one, it is on
+        names += [point_in_time.SECRET] if point_in_time.is_on(str(name), (env or {}).get("backup"), "any") else []
+        groups[str(name)] = list(dict.fromkeys(names))
     return {**groups, **SHARED}
 
 
@@ -58,6 +62,9 @@ def generate_missing(
     for path in rotate:
         if path not in known:
             raise ValueError(f"rotate: '{path}' is not a secret of the inventory; {nearest(path, known)}")
+        if path.partition("/")[2] == BACKUP_KEY:
+            text = "proves who made the backups that there are: with another, none of them could be restored; replace it by hand once you need none"
+            raise ValueError(f"rotate: '{path}' {text}")
         if path.partition("/")[2] in given:
             raise ValueError(f"rotate: '{path}' comes from elsewhere (secrets_given); get a new one there and write it with ansible-vault edit")
     result = Result({group: dict(names) for group, names in existing.items()})

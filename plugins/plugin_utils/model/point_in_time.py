@@ -26,12 +26,7 @@ def is_on(name: str, backup: Any, endpoint: str) -> bool:
     return bool(endpoint) and name == PRODUCTION if enabled is None else enabled is True
 
 
-def own_secrets(name: str, backup: Any, endpoint: str) -> list[str]:
-    """Names of the secrets that it needs and the application's pods do not get."""
-    return [SECRET] if is_on(name, backup, endpoint) else []
-
-
-def check(env: Environment, path: str, endpoint: str, problems: Problems) -> None:
+def check(env: Environment, path: str, problems: Problems) -> None:
     """Checks the inventory's values, and Postgres's settings and roles that would stand in the way."""
     point, where, postgres = env["backup"]["point_in_time"], f"{path}.backup.point_in_time", f"{path}.postgres"
     problems.check(f"{where}.base_schedule", rules.cron(point["base_schedule"]), point["base_schedule"])
@@ -41,7 +36,7 @@ def check(env: Environment, path: str, endpoint: str, problems: Problems) -> Non
         problems.add(f"{where}.max_lag_seconds", f"must be {2 * ROUND} or more: WAL is looked for every {ROUND} s", point["max_lag_seconds"])
     if not point["enabled"]:
         return
-    if not endpoint:
+    if not env["backup"]["s3"]["endpoint"]:
         problems.add(f"{where}.enabled", "needs somewhere to keep WAL; fill in platform_s3, or set it to false", True)
     settings = env["postgres"]["settings"]
     if settings.get("wal_level") == "minimal":

@@ -16,11 +16,12 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from ansible_collections.shaka.platform.plugins.module_utils.engine.pruning import RULE, malformed
-from ansible_collections.shaka.platform.plugins.module_utils.model_types import S3, Acme, Backup, Environment, Model, Server, SharedRedis, Space
+from ansible_collections.shaka.platform.plugins.module_utils.model_types import S3, Acme, Environment, Model, Server, SharedRedis, Space
 from ansible_collections.shaka.platform.plugins.module_utils.quantities import format_resource
 from ansible_collections.shaka.platform.plugins.plugin_utils.collection import PACKED, Interface
 from ansible_collections.shaka.platform.plugins.plugin_utils.model import (
     application,
+    backup,
     credentials,
     drift_ignore,
     network,
@@ -47,10 +48,11 @@ Raw = schema.Raw
 
 @dataclass
 class Resolution:
-    """The model, and the problems."""
+    """The model, the problems, and what is right but dangerous."""
 
     model: Model
     problems: list[Problem] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
     def message(self) -> str:
         """All problems as one text for a person."""
@@ -83,7 +85,8 @@ def _fill_in(env: Environment, name: str, raw: Raw, s3: S3) -> None:
     env["namespace"] = env["namespace"] or f"{platform}-{name}"
     postgres.fill_in(env["postgres"], platform, name)
     redis.fill_in(env["redis"], name)
-    env["backup"]["point_in_time"]["enabled"] = point_in_time.is_on(name, env["backup"], s3["endpoint"])
+    own = env["backup"]["s3"]["endpoint"]
+    env["backup"]["point_in_time"]["enabled"] = point_in_time.is_on(name, env["backup"], s3["endpoint"] if own is None else own)
     env["api"]["name"] = f"{platform}-api"
     env["api"]["image"] = _released(raw, name) or env["api"]["image"]
     env["secrets"] = list(dict.fromkeys(["DB_PASSWORD", "REDIS_PASSWORD", *env["secrets"]]))
@@ -103,19 +106,7 @@ def _check_environment(env: Environment, path: str, raw: Raw, has_image: bool, p
     redis.check(env["redis"], f"{path}.redis", problems)
     image_path = f"platform_releases.{name}.image" if _released(raw, name) else f"{path}.api.image"
     application.check_api(env["api"], f"{path}.api", image_path, has_image, problems)
-    _check_backup(env["backup"], f"{path}.backup", problems)
     application.configure(env, path, problems)
-
-
-def _check_backup(backup: Backup, path: str, problems: Problems) -> None:
-    if backup["schedule"]:
-        problems.check(f"{path}.schedule", rules.cron(backup["schedule"]), backup["schedule"])
-    problems.check(f"{path}.time_zone", rules.time_zone(backup["time_zone"]), backup["time_zone"])
-    keep = backup["keep"]
-    for span, count in (("daily", keep["daily"]), ("weekly", keep["weekly"]), ("monthly", keep["monthly"])):
-        problems.check(f"{path}.keep.{span}", None if count >= 0 else "must be 0 or more; 0 keeps none of that span", count)
-    if not any(keep.values()):
-        problems.add(f"{path}.keep", "keeps nothing; at least one of daily, weekly and monthly is more than 0")
 
 
 def _check_name(name: str, path: str, problems: Problems) -> None:
@@ -123,7 +114,7 @@ def _check_name(name: str, path: str, problems: Problems) -> None:
     flaw = rules.label(name)
     if flaw is None and len(f"pgbouncer-{name}") > 63:
         flaw = f"makes the Service name pgbouncer-{name} longer than 63 characters; use at most {63 - len('pgbouncer-')}"
-    if name in {**credentials.SHARED, **credentials.S3}:
+    if name in credentials.GROUPS:
         flaw = f"is reserved for the platform's own group platform_secrets.{name}; rename the environment"
     problems.check(path, flaw, name)
 
@@ -175,19 +166,13 @@ def _check_redis(shared: SharedRedis, namespaces: Mapping[str, Space], bounds: M
     redis.check_server(shared, "platform_redis", problems)
 
 
-def _check_edges(raw: Raw, acme: Acme, s3: S3, with_backup: bool, problems: Problems) -> None:
-    """Check the server's address, the certificate authority and the bucket."""
+def _check_edges(raw: Raw, acme: Acme, problems: Problems) -> None:
+    """Check the server's address and the certificate authority."""
     for host, address in raw.get("hosts", {}).items():
         problems.check(f"ansible_host of {host}", rules.address(address), address)
     problems.check("platform_acme.email", rules.email(acme["email"]), acme["email"])
     problems.check("platform_acme.server", rules.secure_url(acme["server"]), acme["server"])
     problems.check("platform_acme.ca_bundle", rules.certificates(acme["ca_bundle"]))
-    if with_backup:
-        recipient = raw["platform_backup_recipient"]
-        problems.check("platform_s3.endpoint", rules.storage_url(s3["endpoint"]), s3["endpoint"])
-        problems.check("platform_s3.bucket", rules.bucket(s3["bucket"]), s3["bucket"])
-        problems.check("platform_s3.prefix", rules.folder(s3["prefix"]), s3["prefix"])
-        problems.check("platform_backup_recipient", rules.age_recipient(recipient), None if rules.is_age_identity(recipient) else recipient)
 
 
 def _images(names: Collection[str], known: Collection[str], raw: Raw, problems: Problems) -> list[str]:
@@ -329,7 +314,6 @@ def resolve(variables: Mapping[str, Any], interface: Interface, images: Collecti
             check_sizes(job, start, problems, limits, f"{path}.")
         check_quota(env, path, jobs.values(), problems)
         _check_environment(env, path, raw, has_image, problems)
-        point_in_time.check(env, path, s3["endpoint"], problems)
     if not environments:
         problems.add("platform_environments", "is empty; describe at least one environment")
 
@@ -348,9 +332,12 @@ def resolve(variables: Mapping[str, Any], interface: Interface, images: Collecti
     hosts = ((f"platform_environments.{name}.api.host", env["api"]["host"]) for name, env in environments.items() if env["api"]["host"])
     check_unique(hosts, "each has a name of its own", problems)
     _check_redis(shared, namespaces, bounds, problems)
-    with_backup = bool(s3["endpoint"]) or any(env["backup"]["schedule"] for env in environments.values())
-    _check_edges(raw, acme, s3, with_backup, problems)
-    credentials.check(raw, environments, s3["endpoint"], with_backup, problems)
+    _check_edges(raw, acme, problems)
+    own_namespaces = [space["namespace"] for space in spaces.values()]
+    for name, env in environments.items():
+        backup.settle(env, f"platform_environments.{name}", s3, raw[backup.PLATFORM_RECIPIENT], own_namespaces, problems)
+        point_in_time.check(env, f"platform_environments.{name}", problems)
+    credentials.check(raw, environments, problems)
 
     secrets = credentials.flat(raw["platform_secrets"])
     for name, env in environments.items():
@@ -359,8 +346,15 @@ def resolve(variables: Mapping[str, Any], interface: Interface, images: Collecti
         own = secrets.get(name, {})
         meanings = {key: application.meaning(text) for key, text in env["config"].items()}
         env["config_hash"] = _hash(meanings, {key: own.get(key, "") for key in env["secrets"]}, env["files"])
+        backup.name_credentials(env["backup"], name, secrets)
         env["postgres"]["pgbouncer"]["hash"] = _hash(own.get(postgres.POOLER_SECRET, ""))
-        env["backup"]["point_in_time"]["hash"] = _hash(own.get(point_in_time.SECRET, ""), secrets.get("s3"))
+        read = [
+            env["backup"]["writer"]["access_key"],
+            env["backup"]["writer"]["secret_key"],
+            f"{name}/{backup.KEY}",
+            f"{name}/{point_in_time.SECRET}",
+        ]
+        env["backup"]["point_in_time"]["hash"] = _hash([secrets.get(group, {}).get(key, "") for group, key in (path.split("/") for path in read)])
     selected = _selection(raw["platform_only"], list(environments), problems)
     model: Model = {
         "name": raw["platform_name"],
@@ -377,4 +371,4 @@ def resolve(variables: Mapping[str, Any], interface: Interface, images: Collecti
         "s3": s3,
         "redis_hash": _hash(secrets.get("shared", {}).get("REDIS_ADMIN_PASSWORD", "")),
     }
-    return Resolution(model, list(dict.fromkeys(problems)))
+    return Resolution(model, list(dict.fromkeys(problems)), backup.warnings(model["environments"]))

@@ -206,6 +206,34 @@ def storage_url(value: str) -> str | None:
     return None if private else "is not encrypted, and outside the private network it must be; use https://"
 
 
+# Those whose peculiarities rclone knows (https://rclone.org/s3/, option provider; `rclone config providers` of the version in the lock).
+S3_PROVIDERS = frozenset(
+    "AWS Alibaba ArvanCloud BizflyCloud Ceph ChinaMobile Cloudflare Cubbit DigitalOcean Dreamhost Exaba Fastly FileLu FlashBlade GCS HCP Hetzner"
+    " HuaweiOBS IBMCOS IDrive ImpossibleCloud Intercolo IONOS Leviia Liara Linode LyveCloud Magalu Mega Minio Netease Outscale OVHcloud Petabox Qiniu"
+    " Rabata RackCorp Rclone Scaleway Scality SeaweedFS Selectel Servercore SpectraLogic Storj Synology TencentCOS US3 Wasabi Zadara Zata"
+    " ZeroServices Other".split()
+)
+
+
+def s3_provider(value: str) -> str | None:
+    """Who runs an S3 service, so that rclone speaks its dialect."""
+    if value in S3_PROVIDERS:
+        return None
+    right = next((name for name in S3_PROVIDERS if name.lower() == value.lower()), None)
+    return (
+        f"is not a provider that rclone knows; {f'write {right}' if right else 'use Other (for Backblaze, too), or a name of https://rclone.org/s3/'}"
+    )
+
+
+def network(value: str) -> str | None:
+    """A network in CIDR notation."""
+    try:
+        ipaddress.ip_network(value)
+    except ValueError as error:
+        return f"is not a network in CIDR notation ({error}); write it like 203.0.113.0/24 or 2001:db8::/32"
+    return None
+
+
 def bucket(value: str) -> str | None:
     """An S3 bucket (https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html)."""
     if not value:
