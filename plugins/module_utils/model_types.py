@@ -279,6 +279,12 @@ class Acme(TypedDict):
     ca_bundle: str
 
 
+class Notify(TypedDict):
+    """Whom the server tells; '' is nobody."""
+
+    webhook: str
+
+
 class Release(TypedDict):
     """What was deployed last in an environment."""
 
@@ -300,6 +306,7 @@ class Model(TypedDict):
     redis: SharedRedis
     acme: Acme
     s3: S3
+    notify: Notify
     redis_hash: str
 
 

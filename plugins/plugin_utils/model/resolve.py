@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from ansible_collections.shaka.platform.plugins.module_utils.engine.pruning import RULE, malformed
-from ansible_collections.shaka.platform.plugins.module_utils.model_types import S3, Acme, Environment, Model, Server, SharedRedis, Space
+from ansible_collections.shaka.platform.plugins.module_utils.model_types import S3, Acme, Environment, Model, Notify, Server, SharedRedis, Space
 from ansible_collections.shaka.platform.plugins.module_utils.quantities import format_resource
 from ansible_collections.shaka.platform.plugins.plugin_utils.collection import PACKED, Interface
 from ansible_collections.shaka.platform.plugins.plugin_utils.model import (
@@ -286,6 +286,9 @@ def resolve(variables: Mapping[str, Any], interface: Interface, images: Collecti
     shared: SharedRedis = completed("platform_redis")
     acme: Acme = completed("platform_acme")
     s3: S3 = completed("platform_s3")
+    notify: Notify = completed("platform_notify")
+    if notify["webhook"]:  # not shown: whoever has it can send to it
+        problems.check("platform_notify.webhook", rules.storage_url(notify["webhook"]))
     server: Server = completed("platform_server")
     s3["prefix"] = s3["prefix"] or raw["platform_name"]
     _server(server, problems)
@@ -369,6 +372,7 @@ def resolve(variables: Mapping[str, Any], interface: Interface, images: Collecti
         "redis": shared,
         "acme": acme,
         "s3": s3,
+        "notify": notify,
         "redis_hash": _hash(secrets.get("shared", {}).get("REDIS_ADMIN_PASSWORD", "")),
     }
     return Resolution(model, list(dict.fromkeys(problems)), backup.warnings(model["environments"]))
