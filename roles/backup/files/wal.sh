@@ -33,7 +33,8 @@ tell() { # the state, for probes and verify; a problem is logged when it begins,
 }
 
 failed() { # says why, in one line, and fails
-  tell "$1: ${2##*$'\n'}"
+  local why=${2##*$'\n'}
+  tell "$1: ${why:-no answer in time}"
   return 1
 }
 
