@@ -57,6 +57,17 @@ def test_an_environment_s_names_are_those_that_the_model_asks_for() -> None:
     assert found["dev"] == ["DB_PASSWORD", "REDIS_PASSWORD", "BACKUP_KEY"] and found["shared"] == ["REDIS_ADMIN_PASSWORD"]
 
 
+def test_a_key_that_data_is_encrypted_with_stays_until_it_is_removed_by_hand() -> None:
+    groups = {"prod": ["ENCRYPTION_KEY", "JWT_SECRET"]}
+    done = generate_missing(
+        {"prod": {"ENCRYPTION_KEY": "old", "JWT_SECRET": "old"}}, groups, {}, [], ["prod/ENCRYPTION_KEY", "prod/JWT_SECRET"], lambda _n: "new"
+    )
+    assert done.secrets == {"prod": {"ENCRYPTION_KEY": "new", "ENCRYPTION_KEY_PREVIOUS": "old", "JWT_SECRET": "new"}}
+    assert done.kept == ["prod/ENCRYPTION_KEY_PREVIOUS"]
+    with pytest.raises(ValueError, match=r"ENCRYPTION_KEY_PREVIOUS.*would be lost"):
+        generate_missing(done.secrets, groups, {}, [], ["prod/ENCRYPTION_KEY"])
+
+
 def test_the_playbook_encrypts_with_the_vault_password_and_shows_no_value(tmp_path: Path) -> None:
     variables = tmp_path / "inventory/group_vars/all"
     variables.mkdir(parents=True)

@@ -25,6 +25,13 @@ S3_ISSUED = "your S3 service's credentials"
 ISSUED = {**dict.fromkeys(S3_GROUPS, S3_ISSUED), "registries": "the registry's token"}  # by others, who choose their length
 GROUPS = (*SHARED, *ISSUED)  # besides the environments, none of which can be called so
 
+PREVIOUS = "_PREVIOUS"  # ends the name of a key of before a rotation, which opens what is not encrypted anew yet
+
+
+def encrypts(name: str) -> bool:
+    """Whether data is encrypted with a secret of that name, so that the only copy of its value must not go."""
+    return "ENCRYPT" in name and not name.endswith(PREVIOUS)
+
 
 def flat(secrets: Any, problems: Problems | None = None) -> dict[str, dict[str, str]]:
     """Group -> name -> text; anything of another shape is left out, and reported when `problems` is given."""
@@ -68,7 +75,8 @@ class _Expected:
 
 def _expected(raw: Mapping[str, Any], environments: Mapping[str, Environment], secrets: Mapping[str, Mapping[str, str]]) -> _Expected:
     needed = {name: [*env["secrets"], *own_secrets(env["postgres"])] for name, env in environments.items()} | SHARED
-    optional = {name: [*_OF_BACKUPS] for name in environments} | {group: [*backup.S3_PAIR] for group in S3_GROUPS}
+    before = {name: [secret + PREVIOUS for secret in env["secrets"] if encrypts(secret)] for name, env in environments.items()}
+    optional = {name: [*_OF_BACKUPS, *before[name]] for name in environments} | {group: [*backup.S3_PAIR] for group in S3_GROUPS}
     for name, env in environments.items():
         if env["backup"]["s3"]["endpoint"]:
             own = any(secrets.get(name, {}).get(key) for key in backup.OWN_S3)

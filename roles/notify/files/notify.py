@@ -108,7 +108,7 @@ def why(cluster: Cluster, job: Mapping[str, Any], message: str) -> str:
     pods = cluster.items(f"/api/v1/namespaces/{namespace}/pods?labelSelector=batch.kubernetes.io%2Fjob-name%3D{name}")
     if not pods:
         events = cluster.items(f"/api/v1/namespaces/{namespace}/events?fieldSelector=involvedObject.name%3D{name},type%3DWarning")
-        return "; ".join([message, *(str(event.get("message") or "") for event in events[-1:])])
+        return "; ".join(dict.fromkeys([message, *(str(event.get("message") or "") for event in events[-1:])]))
     pod = max(pods, key=lambda each: str(each["metadata"]["creationTimestamp"]))
     lines = [message]
     for status in [*(pod["status"].get("initContainerStatuses") or ()), *(pod["status"].get("containerStatuses") or ())]:
@@ -176,12 +176,13 @@ def tell(configuration: Mapping[str, Any], states: Mapping[str, State], told: di
 
 
 def main() -> int:
-    configuration = json.loads((Path(os.environ["CREDENTIALS_DIRECTORY"]) / "configuration").read_text(encoding="utf-8"))
+    runtime = Path(os.environ["RUNTIME_DIRECTORY"])
+    configuration = json.loads((runtime / "configuration").read_text(encoding="utf-8"))
     memory = Path(os.environ["STATE_DIRECTORY"]) / "told.json"
     kept = json.loads(memory.read_text(encoding="utf-8")) if memory.exists() else {}
     told, silent_since, now = kept.get("told", {}), kept.get("silent_since"), time.time()
     try:
-        states = look(Cluster(Path(os.environ["RUNTIME_DIRECTORY"])), configuration["environments"], now)
+        states = look(Cluster(runtime), configuration["environments"], now)
         silent_since = None
         states["the cluster"] = State(True, iso(now), "it answers")
     except Unanswered as error:
