@@ -195,6 +195,16 @@ class S3Credentials(TypedDict):
     secret_key: str
 
 
+class PointInTime(Sized):
+    """The archive of an environment's WAL. `hash`: of what its pod reads when it starts."""
+
+    enabled: bool
+    base_schedule: str
+    base_keep: int
+    max_lag_seconds: int
+    hash: str
+
+
 class Backup(TypedDict):
     """An environment's backups; an empty schedule is by hand only, and without an endpoint there are none.
 
@@ -209,6 +219,7 @@ class Backup(TypedDict):
     recipients: list[str]
     writer: S3Credentials
     reader: S3Credentials
+    point_in_time: PointInTime
 
 
 class Names(TypedDict):

@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ansible_collections.shaka.platform.plugins.plugin_utils.model import point_in_time
 from ansible_collections.shaka.platform.plugins.plugin_utils.model.backup import KEY as BACKUP_KEY
 from ansible_collections.shaka.platform.plugins.plugin_utils.model.credentials import DEFAULT_MINIMUM, PREVIOUS, SHARED, encrypts
 from ansible_collections.shaka.platform.plugins.plugin_utils.model.postgres import own_secrets
@@ -33,8 +34,10 @@ def needed_names(environments: Mapping[str, Any]) -> dict[str, list[str]]:
     """Group -> the names that the model will require."""
     groups = {}
     for name, env in environments.items():
-        names = [*ALWAYS, *((env or {}).get("secrets") or [])]
-        groups[str(name)] = list(dict.fromkeys([*names, *own_secrets((env or {}).get("postgres") or {})]))
+        names = [*ALWAYS, *((env or {}).get("secrets") or []), *own_secrets((env or {}).get("postgres") or {})]
+        # whether there is an S3 service or not: where there will be one, it is on
+        names += [point_in_time.SECRET] if point_in_time.is_on(str(name), (env or {}).get("backup"), "any") else []
+        groups[str(name)] = list(dict.fromkeys(names))
     return {**groups, **SHARED}
 
 
