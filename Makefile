@@ -83,7 +83,7 @@ molecule: $(VENV_READY)
 # --- figures, committed with their date ---------------------------------------------------------------------------------
 prove: $(VENV_READY)
 	export PYTHONPATH+=:$(CURDIR)/tests
-	for proof in noops canaries resets rotations kills; do python3 -m prove.$$proof; done
+	for proof in noops canaries resets rotations kills disaster; do python3 -m prove.$$proof; done
 
 bench: $(VENV_READY)
 	for comparison in apply_set pgbench noop; do python3 benchmarks/$$comparison.py; done

@@ -53,7 +53,7 @@ class ActionModule(ControllerAction):
                 arguments["given"],
                 [part.strip() for part in arguments["rotate"] if part.strip()],
             )
-            new = [*done.generated, *done.rotated]
+            new = [*done.generated, *done.rotated, *done.kept]
             changed = bool(new or not file.encrypted)
             if changed and not self._task.check_mode:
                 file.write(plain(done.secrets, typed=True), [plain(path, typed=True) for path in new])
@@ -64,6 +64,7 @@ class ActionModule(ControllerAction):
             "generated": done.generated,
             "rotated": done.rotated,
             "given": done.given,
+            "kept": done.kept,
             "encrypted": changed and not file.encrypted,
         }
 

@@ -195,6 +195,16 @@ class S3Credentials(TypedDict):
     secret_key: str
 
 
+class PointInTime(Sized):
+    """The archive of an environment's WAL. `hash`: of what its pod reads when it starts."""
+
+    enabled: bool
+    base_schedule: str
+    base_keep: int
+    max_lag_seconds: int
+    hash: str
+
+
 class Backup(TypedDict):
     """An environment's backups; an empty schedule is by hand only, and without an endpoint there are none.
 
@@ -210,6 +220,7 @@ class Backup(TypedDict):
     mask: list[str]
     writer: S3Credentials
     reader: S3Credentials
+    point_in_time: PointInTime
 
 
 class Names(TypedDict):
@@ -269,6 +280,12 @@ class Acme(TypedDict):
     ca_bundle: str
 
 
+class Notify(TypedDict):
+    """Whom the server tells; '' is nobody."""
+
+    webhook: str
+
+
 class Release(TypedDict):
     """What was deployed last in an environment."""
 
@@ -290,6 +307,7 @@ class Model(TypedDict):
     redis: SharedRedis
     acme: Acme
     s3: S3
+    notify: Notify
     redis_hash: str
 
 

@@ -53,8 +53,19 @@ def test_values_are_long_enough_and_never_the_same() -> None:
 
 def test_an_environment_s_names_are_those_that_the_model_asks_for() -> None:
     found = needed_names({"prod": {"secrets": ["JWT", "DB_PASSWORD"], "postgres": {"app_user": "app", "pgbouncer": {"enabled": True}}}, "dev": None})
-    assert found["prod"] == ["DB_PASSWORD", "REDIS_PASSWORD", "BACKUP_KEY", "JWT", "DB_OWNER_PASSWORD", "PGBOUNCER_PASSWORD"]
+    assert found["prod"] == ["DB_PASSWORD", "REDIS_PASSWORD", "BACKUP_KEY", "JWT", "DB_OWNER_PASSWORD", "PGBOUNCER_PASSWORD", "WAL_PASSWORD"]
     assert found["dev"] == ["DB_PASSWORD", "REDIS_PASSWORD", "BACKUP_KEY"] and found["shared"] == ["REDIS_ADMIN_PASSWORD"]
+
+
+def test_a_key_that_data_is_encrypted_with_stays_until_it_is_removed_by_hand() -> None:
+    groups = {"prod": ["ENCRYPTION_KEY", "JWT_SECRET"]}
+    done = generate_missing(
+        {"prod": {"ENCRYPTION_KEY": "old", "JWT_SECRET": "old"}}, groups, {}, [], ["prod/ENCRYPTION_KEY", "prod/JWT_SECRET"], lambda _n: "new"
+    )
+    assert done.secrets == {"prod": {"ENCRYPTION_KEY": "new", "ENCRYPTION_KEY_PREVIOUS": "old", "JWT_SECRET": "new"}}
+    assert done.kept == ["prod/ENCRYPTION_KEY_PREVIOUS"]
+    with pytest.raises(ValueError, match=r"ENCRYPTION_KEY_PREVIOUS.*would be lost"):
+        generate_missing(done.secrets, groups, {}, [], ["prod/ENCRYPTION_KEY"])
 
 
 def test_the_playbook_encrypts_with_the_vault_password_and_shows_no_value(tmp_path: Path) -> None:
@@ -72,8 +83,8 @@ def test_the_playbook_encrypts_with_the_vault_password_and_shows_no_value(tmp_pa
     assert file.read_text().startswith("$ANSIBLE_VAULT;") and file.stat().st_mode & 0o777 == 0o600
     shown = subprocess.run(["ansible-vault", "view", *vault, str(file)], capture_output=True, text=True, check=True).stdout
     values = [value for names in yaml.safe_load(shown)["platform_secrets"].values() for value in names.values()]
-    assert len(values) == 4 and "canary-of-a-value-that-was-there" in values
-    assert "3 generated" in said
+    assert len(values) == 5 and "canary-of-a-value-that-was-there" in values
+    assert "4 generated" in said
     assert [value for value in values if value in said] == []
 
 

@@ -44,7 +44,7 @@ def inventory() -> dict[str, Any]:
         "platform_backup_recipient": "age1epqu06qxmcu3pjuqgfxmwr38jy6ch23hfa0ccpcp4gguc6064umq9pn9cf",
         "platform_secrets": {
             "dev": {name: secret(f"dev{name}") for name in own},
-            "prod": {name: secret(f"prod{name}") for name in own},
+            "prod": {name: secret(f"prod{name}") for name in (*own, "WAL_PASSWORD")},
             "shared": {"REDIS_ADMIN_PASSWORD": secret("shared")},
             "s3": {"ACCESS_KEY": secret("access")[:20], "SECRET_KEY": secret("key")},
         },
@@ -189,7 +189,7 @@ MISTAKES = [
     (f"{ENV}/prod/api/replicas", 0, f"{ENV}.prod.api.replicas", "at least 1"),
     (f"{ENV}/prod/network", "open", f"{ENV}.prod.network", "zero_trust"),
     (f"{ENV}/prod/quota/podz", 1, f"{ENV}.prod.quota.podz", "did you mean pods?"),
-    (f"{ENV}/prod/quota/pods", 4, f"{ENV}.prod.quota.pods", "'4' is less than the 6"),
+    (f"{ENV}/prod/quota/pods", 4, f"{ENV}.prod.quota.pods", "'4' is less than the 8"),
     (f"{ENV}/prod/quota/limits.memory", "512Mi", f"{ENV}.prod.quota.limits.memory", "is less than"),
     (f"{ENV}/prod/quota/limits.memory", "4GB", f"{ENV}.prod.quota.limits.memory", "did you mean 4Gi?"),
     (f"{ENV}/prod/postgres", {"requests": {"memory": "1Gi"}}, f"{ENV}.prod.postgres.requests.memory", "'1Gi' is more than its limit 512Mi"),

@@ -26,6 +26,7 @@ ENV: Any = {
     "postgres": {"user": "shaka_production", "database": "shaka_production"},
     "redis": {"user": "prod", "namespace": "shaka-shared"},
     "api": {"host": "api.example.org", "readiness": "/readyz"},
+    "backup": {"point_in_time": {"enabled": False}},
 }
 # shows its kubeconfig, and answers `exec` as the pods would; what it was asked goes to a log
 KUBECTL = """#!/bin/sh

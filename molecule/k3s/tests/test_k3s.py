@@ -179,6 +179,17 @@ def test_a_secret_is_neither_in_the_datastore_nor_in_the_audit_log(server: Serve
     server.run(f"kubectl delete secret,configmap {name}")
 
 
+def test_watching_secrets_and_looking_into_a_pod_leave_a_trace(server: Server, witness: None) -> None:
+    agent = f"canary-{secrets.token_hex(4)}"
+    server.run("kubectl get --raw '/api/v1/namespaces/default/secrets?watch=true&timeoutSeconds=1'")
+    server.run(f"kubectl exec witness -- echo {agent}")
+    server.run("kubectl logs witness --tail=1")
+    events = [json.loads(line) for line in server.run(f"tail -n 400 {STATE}/server/logs/audit.log").splitlines()]
+    mine = [event for event in events if event["user"].get("username") == "system:admin" and "objectRef" in event]
+    assert [event["level"] for event in mine if event["verb"] == "watch" and event["objectRef"]["resource"] == "secrets"]
+    assert {"exec", "log"} <= {event["objectRef"].get("subresource") for event in mine}
+
+
 def test_a_privileged_pod_is_refused_where_no_label_says_otherwise(server: Server) -> None:
     server.run("kubectl create namespace unlabelled")
     said = server.run("kubectl -n unlabelled run shell --image=lab.local/base:1 --privileged --command -- sleep 1 2>&1", check=False)

@@ -1,118 +1,150 @@
 # Copyright: (c) 2026, The shaka.platform founders
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Reads a bucket of backups on the server, with the rclone of the platform. The credentials reach it through a pipe."""
+"""A bucket, through rclone: on the server with the reader's credentials, on the controller with those that may delete.
+
+Credentials and settings are in the process's environment, never among its arguments. Every call ends within bounds.
+"""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.shaka.platform.plugins.module_utils.backup import layout
-from ansible_collections.shaka.platform.plugins.module_utils.conventions import LOCALE, STATE
-
-TOOLS = f"{STATE}/tools"
-RCLONE = f"{TOOLS}/rclone"
-AUTHORITIES = f"{TOOLS}/ca-certificates.crt"
-REMOTE = "s3"
-# S3 that does not answer is a failure within a minute
-_BOUNDS = ["--contimeout=10s", "--timeout=30s", "--retries=2", "--low-level-retries=3"]
-
-
-class UnreadableStore(Exception):
-    """The bucket cannot be read; the text says why and what to do."""
+# A service that does not answer is given up within about a minute and a half: connection, answer, and how often each is tried.
+BOUNDS = ("--contimeout=10s", "--timeout=30s", "--retries=1", "--low-level-retries=2")
+LONGEST = 600  # seconds of a call that answers all the time
+REASONS = {
+    "AccessDenied": "the credentials may not do this",
+    "InvalidAccessKeyId": "the service does not know the access key",
+    "SignatureDoesNotMatch": "the secret key is wrong, or the server's clock is more than 15 minutes off",
+    "RequestTimeTooSkewed": "the server's clock is more than 15 minutes off",
+    "NoSuchBucket": "there is no such bucket",
+    "directory not found": "there is no such bucket, or this is not an S3 service",
+}
 
 
-def configuration(s3: Mapping[str, Any], access_key: str, secret_key: str) -> str:
-    """rclone's configuration file of a bucket, whose remote is called `s3`.
-
-    :arg s3: an environment's `backup.s3`.
-    """
-    values = {
-        "type": "s3",
-        "provider": s3.get("provider") or "Other",
-        "endpoint": s3["endpoint"],
-        "region": s3["region"],
-        "access_key_id": access_key,
-        "secret_access_key": secret_key,
-        "force_path_style": "true" if s3.get("path_style", True) else "false",
-        "no_check_bucket": "true",
-    }
-    return f"[{REMOTE}]\n" + "".join(f"{name} = {value}\n" for name, value in values.items())
+class StoreError(Exception):
+    """The bucket did not do what was asked; the text says why, and has no credentials."""
 
 
-def authorities(s3: Mapping[str, Any]) -> str:
-    """Whom to trust to have issued the service's certificate: a private authority where the inventory names one, else those of the tools."""
-    own = str(s3.get("ca_bundle") or "")
-    return own or Path(AUTHORITIES).read_text(encoding="utf-8")
+@dataclass(frozen=True)
+class Credentials:
+    """Of an S3 service."""
+
+    access_key: str
+    secret_key: str
 
 
-class BackupStore:
-    """A bucket.
+@dataclass(frozen=True)
+class Listed:
+    """An object; `path` is that below the bucket, `modified` in UTC as the service says it (ISO 8601)."""
 
-    :arg s3: an environment's `backup.s3`.
-    """
+    path: str
+    bytes: int
+    modified: str
 
-    def __init__(self, s3: Mapping[str, Any], access_key: str, secret_key: str, timeout: float = 120) -> None:
-        self.s3, self.timeout = s3, timeout
-        self.configuration = configuration(s3, access_key, secret_key)
 
-    @property
-    def place(self) -> str:
-        """The folder of all backups, for messages."""
-        return "/".join(part for part in (str(self.s3["endpoint"]), str(self.s3["bucket"]), str(self.s3["prefix"]).strip("/")) if part)
+class Bucket:
+    """One bucket with one pair of credentials."""
 
-    def objects(self, environment: str, kind: str = layout.DUMPS) -> dict[str, int]:
-        """Path below the bucket -> bytes, of one environment's backups of every origin. Raises UnreadableStore."""
-        listing = self._rclone(
-            "lsjson", "--recursive", "--files-only", "--no-modtime", "--no-mimetype", f"--include=/*/{environment}/*/{kind}/**", self._root
-        )
-        start = f"{self._prefix}/" if self._prefix else ""
-        return {f"{start}{entry['Path']}": int(entry["Size"]) for entry in json.loads(listing or "[]")}
+    def __init__(self, rclone: Path, s3: Mapping[str, Any], credentials: Credentials) -> None:
+        """:arg s3: an environment's `backup.s3` of the model."""
+        self.rclone, self.s3 = rclone, s3
+        self._environment = settings(s3, credentials)
 
-    def manifests(self, environment: str, kind: str = layout.DUMPS) -> dict[str, bytes]:
-        """Path below the bucket -> content, of the manifests of one environment's backups of every origin. Raises UnreadableStore."""
-        with tempfile.TemporaryDirectory(dir="/run") as folder:  # in memory
-            self._rclone("copy", "--transfers=8", "--max-size=8Mi", f"--include=/*/{environment}/*/{kind}/*/{layout.MANIFEST}", self._root, folder)
-            found = sorted(Path(folder).rglob(layout.MANIFEST))
-            start = f"{self._prefix}/" if self._prefix else ""
-            return {f"{start}{path.relative_to(folder)}": path.read_bytes() for path in found}
+    def list(self, prefix: str) -> list[Listed]:
+        """Every object below a prefix; empty where there is none. Raises StoreError."""
+        text = self._run("lsjson", "--recursive", "--files-only", "--no-mimetype", "--fast-list", self._at(prefix))
+        folder = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
+        return [Listed(folder + entry["Path"], int(entry["Size"]), str(entry["ModTime"])) for entry in json.loads(text)]
 
-    @property
-    def _prefix(self) -> str:
-        return str(self.s3["prefix"]).strip("/")
+    def read(self, path: str, largest: int) -> bytes:
+        """An object's content, or its first bytes where it has more. Raises StoreError."""
+        content = self._run("cat", f"--count={largest}", self._at(path))
+        if not content:  # rclone takes an object that is not there for an empty directory
+            raise StoreError(f"{self._where()}: there is no object {path}, or it is empty")
+        return content
 
-    @property
-    def _root(self) -> str:
-        return f"{REMOTE}:{self.s3['bucket']}" + (f"/{self._prefix}" if self._prefix else "")
+    def delete(self, paths: Iterable[str]) -> None:
+        """Delete objects, in this order; one that is not there counts as deleted. Raises StoreError.
 
-    def _rclone(self, *arguments: str) -> str:
-        with tempfile.NamedTemporaryFile("w", dir="/run", suffix=".pem") as trusted:
-            trusted.write(authorities(self.s3))
-            trusted.flush()
-            command = [RCLONE, "--config=/dev/stdin", f"--ca-cert={trusted.name}", *_BOUNDS, *arguments]
+        What Object Lock holds in governance mode goes only for who says that it is meant, and may.
+        """
+        for path in paths:
+            listing = f"{path}\n".encode()
+            command = ("delete", "--files-from-raw=-", "--no-traverse", self._at(""))
             try:
-                # pylint: disable-next=ansible-bad-function  # run_command has no timeout, and would tie this to a module
-                done = subprocess.run(
-                    command, input=self.configuration, capture_output=True, encoding="utf-8", errors="replace", timeout=self.timeout, check=False,
-                    env={**os.environ, **LOCALE},
-                )  # fmt: skip
+                self._run(*command, text=listing)
+            except StoreError:
+                self._run(*command, "--s3-bypass-governance-retention", text=listing)
+
+    def abort_uploads(self, prefix: str, older_than: str) -> None:
+        """Remove the parts of uploads that were never completed (`older_than` as rclone writes a duration, such as 24h)."""
+        self._run("backend", "cleanup", "-o", f"max-age={older_than}", self._at(prefix))
+
+    def _at(self, path: str) -> str:
+        return f"s3:{self.s3['bucket']}/{path.strip('/')}".rstrip("/")
+
+    def _run(self, *arguments: str, text: bytes = b"") -> bytes:
+        with tempfile.TemporaryDirectory() as place:
+            environment = dict(self._environment)
+            if self.s3.get("ca_bundle"):
+                authority = Path(place) / "ca.crt"
+                authority.write_text(str(self.s3["ca_bundle"]), encoding="utf-8")
+                environment["RCLONE_CA_CERT"] = str(authority)
+            command = [str(self.rclone), "--config=", "--log-level=NOTICE", *BOUNDS, *arguments]
+            try:
+                done = subprocess.run(  # pylint: disable=ansible-bad-function  # run_command has no bound, and would tie this to a module
+                    command, input=text, capture_output=True, timeout=LONGEST, check=False, env=environment
+                )
             except subprocess.TimeoutExpired:
-                raise UnreadableStore(f"{self.place} did not answer within {self.timeout:.0f} s") from None
+                raise StoreError(f"{self._where()}: no answer within {LONGEST} s") from None
             except OSError as error:
-                raise UnreadableStore(f"{RCLONE}: {error.strerror}; run the site once (--tags k3s), which brings the backup tools") from None
+                raise StoreError(f"{self.rclone}: {error.strerror}") from None
         if done.returncode == 0:
             return done.stdout
-        if "directory not found" in done.stderr:
-            return ""
-        raise UnreadableStore(f"{self.place} cannot be read: {_reason(done.stderr)}; check the endpoint and that these credentials may list and read")
+        raise StoreError(f"{self._where()}: {reason(done.stderr.decode(errors='replace'))}")
+
+    def _where(self) -> str:
+        return f"{self.s3['endpoint']}, bucket {self.s3['bucket']}"
 
 
-def _reason(messages: str) -> str:
-    """The last of rclone's messages, without its time and level."""
-    lines = [line.split(": ", 1)[-1] for line in messages.strip().splitlines()]
-    return lines[-1][:300] if lines else "no reason given"
+def settings(s3: Mapping[str, Any], credentials: Credentials) -> dict[str, str]:
+    """rclone's environment for the remote `s3`."""
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if name in ("PATH", "HOME", "SSL_CERT_FILE", "HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy")
+    }
+    remote = {
+        "TYPE": "s3",
+        "PROVIDER": str(s3.get("provider") or "Other"),
+        "ENDPOINT": str(s3["endpoint"]),
+        "REGION": str(s3.get("region") or ""),
+        "FORCE_PATH_STYLE": str(bool(s3.get("path_style", True))).lower(),
+        "NO_CHECK_BUCKET": "true",
+        "ACCESS_KEY_ID": credentials.access_key,
+        "SECRET_ACCESS_KEY": credentials.secret_key,
+    }
+    return {**kept, "LC_ALL": "C.UTF-8", **{f"RCLONE_CONFIG_S3_{name}": value for name, value in remote.items()}}
+
+
+def reason(errors: str) -> str:
+    """What rclone's errors come down to, in one line."""
+    for code, words in REASONS.items():
+        if code in errors:
+            return f"{words} ({code})"
+    if found := re.search(r"dial \S+ .*|lookup \S+ .*|x509: .*|tls: .*|i/o timeout|context deadline exceeded", errors):
+        return found[0].strip(' "')[:200]
+    lines = [line.strip() for line in errors.splitlines() if line.strip()]
+    last = lines[-1] if lines else "rclone said nothing"
+    for begin in ("ERROR : ", "CRITICAL: ", "Failed to "):
+        last = last.partition(begin)[2] or last
+    return last[:300]

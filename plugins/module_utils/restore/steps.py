@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.shaka.platform.plugins.module_utils.backup.store import BackupStore, UnreadableStore, authorities, configuration
+from ansible_collections.shaka.platform.plugins.module_utils.backup.server_store import BackupStore, UnreadableStore, authorities, configuration
 from ansible_collections.shaka.platform.plugins.module_utils.conventions import WORKERS
 from ansible_collections.shaka.platform.plugins.module_utils.data.postgres import identifier
 from ansible_collections.shaka.platform.plugins.module_utils.kubectl import Kubectl, Unanswered, until_answered

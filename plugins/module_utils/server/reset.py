@@ -27,6 +27,7 @@ UNITS = ("k3s.service", FIREWALL)
 TREES = (
     "/etc/rancher", "/etc/shaka", "/var/lib/rancher/k3s", "/var/lib/kubelet", "/var/lib/cni", "/var/log/pods", "/var/log/containers",
     "/run/k3s", "/run/flannel", "/run/k3s-started-with", "/root/.kube/cache/discovery/127.0.0.1_6443",
+    "/var/lib/shaka-notify", "/var/lib/private/shaka-notify",
 )  # fmt: skip
 # Removed unless another containerd is installed.
 RUNTIME = ("/run/containerd", "/run/nri", "/opt/containerd")

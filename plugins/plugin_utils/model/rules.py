@@ -288,7 +288,8 @@ def cron(value: str) -> str | None:
                 return f"has the {name} '{text}'; write it like 5, 1-5, */10 or 1,15"
             first, last, step = (number.get((group or "").lower(), group) for group in match.groups())
             if not all(bound is None or (bound.isdigit() and low <= int(bound) <= high) for bound in (first, last)):
-                return f"has the {name} '{text}', outside {low}-{high}; " + ("Sunday is 0 or sun" if name == "day of week" else "correct it")
+                sunday = " (Sunday is 0 or sun)" if name == "day of week" else ""
+                return f"has the {name} '{text}', outside {low}-{high}{sunday}; correct it"
             if (first and last and int(first) > int(last)) or step == "0":
                 return f"has the {name} '{text}', a range that never comes; correct it"
     if fields[2].isdigit() and fields[3].isdigit() and fields[4] == "*" and int(fields[2]) > _DAYS[int(fields[3]) - 1]:
