@@ -195,7 +195,7 @@ class S3Credentials(TypedDict):
     secret_key: str
 
 
-class Backup(TypedDict):
+class Backup(Sized):
     """An environment's backups; an empty schedule is by hand only, and without an endpoint there are none.
 
     `recipients`: who can open them. `writer`: what the server makes them with; `reader`: what reads them, which may be the same.
@@ -275,7 +275,7 @@ class Release(TypedDict):
 
 
 class Model(TypedDict):
-    """The platform. `environments` are those of this run, and `complete` says whether these are all."""
+    """The platform. `environments` are those of this run, and `complete` says whether these are all. `names`: whose addresses the server is asked for."""
 
     name: str
     complete: bool
@@ -289,6 +289,7 @@ class Model(TypedDict):
     redis: SharedRedis
     acme: Acme
     s3: S3
+    names: list[str]
     redis_hash: str
 
 
