@@ -50,7 +50,8 @@ test-fast: $(VENV_READY)
 	@$(MAKE) --no-print-directory lint types unit
 
 lint: $(VENV_READY)
-	ruff check . && ruff format --check .
+	ruff check .
+	ruff format --check .
 	yamllint --strict .
 	antsibull-changelog lint
 	ANSIBLE_HOME=$$(mktemp -d) ansible-lint --offline --profile production  # it puts a copy of the collection there: not one that another checkout shares
@@ -82,7 +83,7 @@ molecule: $(VENV_READY)
 # --- figures, committed with their date ---------------------------------------------------------------------------------
 prove: $(VENV_READY)
 	export PYTHONPATH+=:$(CURDIR)/tests
-	for proof in noops canaries resets rotations kills; do python3 -m prove.$$proof; done
+	for proof in noops canaries resets rotations kills disaster; do python3 -m prove.$$proof; done
 
 bench: $(VENV_READY)
 	for comparison in apply_set pgbench noop; do python3 benchmarks/$$comparison.py; done

@@ -140,6 +140,12 @@ def _age(job: Job) -> None:
     )  # fmt: skip
 
 
+def _versitygw(job: Job) -> None:
+    """The S3 server of the lab's services."""
+    program = "github.com/versity/versitygw/cmd/versitygw"
+    job.run("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", f"{job.target}/", program, cwd=paths.LAB / "versitygw", CGO_ENABLED="0")
+
+
 def _tools(job: Job) -> None:
     """The backup tools as their upstreams release them, and the authorities they trust, out of a wheel."""
     age, rclone = ((job.made[step] / name).read_bytes() for step, name in (("age", "age"), ("binaries", "rclone")))
@@ -208,7 +214,8 @@ def plan() -> list[list[Step]]:
     tools = Step("backup tools", _tools, 4, (), f"{RCLONE_VERSION} {ARCH}", (age, binaries, python))
     base = Step("Debian base", _base, 60, (), SUITE)
     data = Step("data images", _images, 130, (IMAGES / "data",), _references("data"), (base, binaries))
-    return [[runtime, k3s, programs, manifests, core, platform], [python, binaries, age, tools, base, data]]
+    versitygw = Step("versitygw", _versitygw, 110, (paths.LAB / "versitygw",), go)
+    return [[runtime, k3s, programs, manifests, core, platform], [python, binaries, age, tools, base, data, versitygw]]
 
 
 def _references(archive: str) -> str:
@@ -273,7 +280,7 @@ def _assemble(target: Path, made: Mapping[str, Path]) -> None:
     for wheel in sorted(made["wheels"].glob("*.whl")):
         take(wheel.name, wheel, f"wheels/{wheel.name}")
     link(made["images' programs"] / "pebble", "services/pebble")  # for the lab's own services, and so not in the lock
-    link(made["binaries"] / "rclone", "services/rclone")
+    link(made["versitygw"] / "versitygw", "services/versitygw")
     images = {name: {"reference": reference, "archive": f"images_{archive}"} for name, (reference, archive) in REFERENCES.items()}
     lock = {"platform_artifacts": {"arch": ARCH, "files": files, "images": images}}
     (partial / "artifacts.lock.yml").write_text(json.dumps(lock, indent=2) + "\n")  # JSON is YAML

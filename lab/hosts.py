@@ -13,16 +13,16 @@ import socket
 import subprocess
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab import paths, rootfs
+from lab import paths, rootfs, s3
 from lab.progress import Progress
 
 DOMAIN = "test"
 ACME_PORT, ACME_MANAGEMENT_PORT, S3_PORT = 14000, 15000, 9000
-BUCKET = "shaka-backups"
+BUCKET, PREFIX = "shaka-backups", "shaka"
 # --cgroupns=private: without it pods die on cgroup v1; the volume: containerd cannot stack an overlay on the container's own overlay.
 # --systemd=false: podman's own way shares one name=systemd hierarchy among containers on cgroup v1, and they remove each other's groups.
 SERVER_OPTIONS = (
@@ -109,14 +109,12 @@ class Lab:
                 "server": f"https://{self.services_address}:{ACME_PORT}/dir",
                 "ca_bundle": (self.state / "acme/ca.crt").read_text(),
             },
-            "s3": {"endpoint": f"http://{self.services_address}:{S3_PORT}", "region": "lab", "bucket": BUCKET, "prefix": "shaka"},
+            "s3": {"endpoint": self.s3_endpoint, "region": s3.REGION, "bucket": BUCKET, "prefix": PREFIX, **self._s3_authority()},
             "backup_recipient": self.backup_recipient(),
             "backup_identity_file": str(self.state / "backup-identity.txt"),
             "secrets": self.secrets(),
         }
-        path = self.state / "lab.json"
-        path.touch(0o600)
-        path.write_text(json.dumps(values, indent=2))
+        _write_private(self.state / "lab.json", json.dumps(values, indent=2))
 
     def up(self, progress: Progress, *, memory: str, cpus: str, release: str = rootfs.RELEASES[0]) -> None:
         """Start the bare server of a prepared lab; a running one is left alone."""
@@ -124,7 +122,8 @@ class Lab:
             return
         image = rootfs.image(progress, release)
         with progress.step(f"bare server ({release}, {memory} of memory, {cpus} CPUs)", seconds=6):
-            _podman("network", "create", "--disable-dns", "--subnet", self.address(0) + "/24", self.server)
+            if not _podman("network", "ls", "--quiet", "--filter", f"name=^{self.server}$"):
+                _podman("network", "create", "--disable-dns", "--subnet", self.address(0) + "/24", self.server)
             # /var/lib/rancher is a volume, as overlayfs cannot be stacked on the container's own
             _podman(
                 "run", "-d", "--name", self.server, *SERVER_OPTIONS, *LIMITS, "--memory", memory, "--memory-swap", memory, "--cpus", cpus,
@@ -141,7 +140,8 @@ class Lab:
             _podman("exec", self.server, "sh", "-c", start)
             host_key = _podman("exec", self.server, "cat", "/etc/ssh/ssh_host_ed25519_key.pub")
             _wait_for_port(self.server_address, 22, 30)
-            self._start_dns(image)
+            if _podman("inspect", "-f", "{{.State.Running}}", f"{self.server}-dns", check=False) != "true":
+                self._start_dns(image)
             # last: a lab without it is made anew
             self.known_hosts.write_text(f"{self.server_address} {' '.join(host_key.split()[:2])}\n")
 
@@ -149,14 +149,40 @@ class Lab:
         """Start the ACME and the S3 server, whose programs the bundle brings; a running one is left alone."""
         with progress.step("services (DNS, ACME, S3)", seconds=3):
             image = _podman("inspect", "-f", "{{.ImageName}}", self.server)
-            self._start_service("acme", image, bundle, "PEBBLE_VA_NOSLEEP=1", "pebble", "-config", "/state/acme/pebble.json")
-            credentials = self.secrets()["s3"]
-            pair = f"{credentials['ACCESS_KEY']},{credentials['SECRET_KEY']}"
-            s3 = ["rclone", "serve", "s3", "--addr", f"0.0.0.0:{S3_PORT}", "--auth-key", pair, "/state/s3"]
-            self._start_service("s3", image, bundle, "RCLONE_CONFIG=/dev/null", *s3)
+            self._start_service("acme", image, bundle, {"PEBBLE_VA_NOSLEEP": "1"}, "pebble", "-config", "/state/acme/pebble.json")
+            root = self._s3_accounts()
+            serve = ["--port", f":{S3_PORT}", "--region", s3.REGION, "--iam-dir", "/state/s3-accounts", "--quiet", "--keep-alive"]
+            if s3.ENCRYPTED:
+                serve += ["--cert", "/state/acme/server.crt", "--key", "/state/acme/server.key"]
+            environment = {"ROOT_ACCESS_KEY_ID": root.access_key, "ROOT_SECRET_ACCESS_KEY": root.secret_key, "GOMEMLIMIT": "96MiB"}
+            self._start_service("s3", image, bundle, environment, "versitygw", *serve, "posix", "--sidecar", "/state/metadata", "/state/s3")
             for port in (ACME_PORT, ACME_MANAGEMENT_PORT, S3_PORT):
                 _wait_for_port(self.services_address, port, 30)
+            s3.prepare(root, BUCKET, PREFIX, self.secrets())
             (self.state / "acme/root.pem").write_text(self.acme_root())
+
+    @property
+    def s3_endpoint(self) -> str:
+        return f"{'https' if s3.ENCRYPTED else 'http'}://{self.services_address}:{S3_PORT}"
+
+    def _s3_authority(self) -> dict[str, str]:
+        return {"ca_bundle": (self.state / "acme/ca.crt").read_text()} if s3.ENCRYPTED else {}
+
+    def _s3_accounts(self) -> s3.Client:
+        """Write the accounts that the S3 server knows; the client of its own, which may do all, is made once."""
+        for folder in ("s3", "metadata", "s3-accounts"):
+            (self.state / folder).mkdir(exist_ok=True, mode=0o700)
+        _write_private(self.state / "s3-accounts/users.json", s3.accounts(self.secrets()))
+        owner = self.state / "s3-owner"
+        if not owner.exists():
+            _write_private(owner, secrets.token_hex(32))
+        return s3.Client(self.s3_endpoint, "owner", owner.read_text(), self._s3_authority().get("ca_bundle", ""))
+
+    def destroy_server(self) -> None:
+        """Take the server and its disk away; what the internet has stays, S3 among it. `up` then makes a bare server at the same address."""
+        self.known_hosts.unlink(missing_ok=True)
+        _podman("rm", "-f", "-t", "0", self.server, check=False)
+        _podman("volume", "rm", "-f", f"{self.server}-rancher", check=False)
 
     def down(self) -> None:
         """Remove the containers, the volume, the network and the state."""
@@ -181,10 +207,10 @@ class Lab:
         if not path.exists():
             names = ("DB_PASSWORD", "REDIS_PASSWORD", "JWT_SECRET", "ENCRYPTION_KEY", "STRIPE_SECRET_KEY", "SMTP_PASSWORD", "BACKUP_KEY")
             made = {environment: {name: secrets.token_hex(32) for name in names} for environment in ("dev", "staging", "prod")}
+            made["prod"]["WAL_PASSWORD"] = secrets.token_hex(32)
             made["shared"] = {"REDIS_ADMIN_PASSWORD": secrets.token_hex(32)}
-            made["s3"] = {"ACCESS_KEY": secrets.token_hex(10), "SECRET_KEY": secrets.token_hex(32)}
-            path.touch(0o600)
-            path.write_text(json.dumps(made))
+            made |= {account: {"ACCESS_KEY": secrets.token_hex(10), "SECRET_KEY": secrets.token_hex(32)} for account in s3.ACCOUNTS}
+            _write_private(path, json.dumps(made))
         loaded: dict[str, dict[str, str]] = json.loads(path.read_text())
         return loaded
 
@@ -195,7 +221,6 @@ class Lab:
 
     def _make_keys(self) -> None:
         self.state.mkdir(parents=True, exist_ok=True, mode=0o700)
-        (self.state / "s3" / BUCKET).mkdir(parents=True)
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", f"lab {self.name}", "-f", str(self.key)], check=True)
         subprocess.run(["age-keygen", "-o", str(self.state / "backup-identity.txt")], check=True, capture_output=True)
         acme = self.state / "acme"
@@ -224,27 +249,25 @@ class Lab:
         answers = ["--keep-in-foreground", "--no-hosts", "--no-daemon", "--user=root", f"--address=/{self.domain}/{self.server_address}"]
         self._run_service("dns", image, ["--network", self.server, "--ip", self.services_address], ["/usr/sbin/dnsmasq", *answers])
 
-    def _start_service(self, name: str, image: str, bundle: Path, environment: str, program: str, *arguments: str) -> None:
+    def _start_service(self, name: str, image: str, bundle: Path, environment: Mapping[str, str], program: str, *arguments: str) -> None:
         container = f"{self.server}-{name}"
         if _podman("inspect", "-f", "{{.State.Running}}", container, check=False) == "true":
             return
         _podman("rm", "-f", container, check=False)
-        options = [
-            "--network",
-            f"container:{self.server}-dns",
-            "-v",
-            f"{bundle}:/bundle:ro",
-            "-v",
-            f"{self.state}:/state",
-            "-v",
-            f"{self.state}/resolv.conf:/etc/resolv.conf:ro",
-            "-e",
-            environment,
-        ]
+        variables = self.state / f"{name}.env"  # some are secret, and arguments are not
+        _write_private(variables, "".join(f"{key}={value}\n" for key, value in environment.items()))
+        mounts = {bundle: "/bundle:ro", self.state: "/state", self.state / "resolv.conf": "/etc/resolv.conf:ro"}
+        options = ["--network", f"container:{self.server}-dns", "--env-file", str(variables)]
+        options += [word for source, target in mounts.items() for word in ("-v", f"{source}:{target}")]
         self._run_service(name, image, options, [f"/bundle/services/{program}", *arguments])
 
     def _run_service(self, name: str, image: str, options: list[str], command: list[str]) -> None:
         _podman("run", "-d", "--name", f"{self.server}-{name}", *LIMITS, "--memory", "512m", *options, image, *command)
+
+
+def _write_private(path: Path, text: str) -> None:
+    path.touch(0o600)
+    path.write_text(text)
 
 
 def _until(true: Callable[[], bool], what: str, seconds: float) -> None:

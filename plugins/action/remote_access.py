@@ -10,7 +10,7 @@ from typing import Any
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 
-# In place of the user's ssh_args, which share one connection among all tasks.
+# In front of the user's ssh_args, which share one connection among all tasks and may name a bastion: of an option ssh takes the first value.
 NOT_SHARED = "-o ControlMaster=no -o ControlPath=none"
 
 
@@ -68,7 +68,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core has no typ
         second._options = dict(first._options)
         second._connected = False
         if "ssh_args" in second._options:
-            second.set_option("ssh_args", NOT_SHARED)
+            second.set_option("ssh_args", f"{NOT_SHARED} {first.get_option('ssh_args') or ''}".rstrip())
         return second
 
     def _undone(self, why: str, variables: dict[str, Any]) -> str:

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from ansible.constants import config
 from ansible.errors import AnsibleActionFail
-from ansible.parsing.vault import VaultLib, VaultSecretsContext, is_encrypted
+from ansible.parsing.vault import VaultLib, VaultSecretsContext, is_encrypted, parse_vaulttext_envelope
 from ansible_collections.shaka.platform.plugins.plugin_utils.controller_action import ControllerAction
 from ansible_collections.shaka.platform.plugins.plugin_utils.model import sops
 from ansible_collections.shaka.platform.plugins.plugin_utils.model.credentials import flat
@@ -20,6 +21,10 @@ from ansible_collections.shaka.platform.plugins.plugin_utils.whole_file import r
 
 HEAD = "---\n# Made by the playbook shaka.platform.secrets. To read or change: ansible-vault edit\n"
 NO_PASSWORD = "there is no vault password to encrypt with: give --vault-password-file or --ask-vault-pass (or set vault_password_file in ansible.cfg)"
+WHICH_PASSWORD = (
+    "{names} are all given as vault ids, and the file is not encrypted yet: say for which one, by ANSIBLE_VAULT_ENCRYPT_IDENTITY=NAME "
+    "or vault_encrypt_identity in ansible.cfg"
+)
 ARGUMENT_SPEC: dict[str, Any] = {
     "path": {"type": "path", "required": True},
     "environments": {"type": "dict", "required": True},
@@ -48,7 +53,7 @@ class ActionModule(ControllerAction):
                 arguments["given"],
                 [part.strip() for part in arguments["rotate"] if part.strip()],
             )
-            new = [*done.generated, *done.rotated]
+            new = [*done.generated, *done.rotated, *done.kept]
             changed = bool(new or not file.encrypted)
             if changed and not self._task.check_mode:
                 file.write(plain(done.secrets, typed=True), [plain(path, typed=True) for path in new])
@@ -59,6 +64,7 @@ class ActionModule(ControllerAction):
             "generated": done.generated,
             "rotated": done.rotated,
             "given": done.given,
+            "kept": done.kept,
             "encrypted": changed and not file.encrypted,
         }
 
@@ -90,7 +96,7 @@ class SecretsFile:
 
 
 class VaultFile(SecretsFile):
-    """Encrypted with the vault password of this run."""
+    """Encrypted by ansible-vault. A rewritten file keeps its vault id and the password that opened it, so the same people can read it."""
 
     def __init__(self, path: Path, content: Mapping[str, Any]) -> None:
         super().__init__(path, content)
@@ -100,8 +106,24 @@ class VaultFile(SecretsFile):
         vault_secrets = VaultSecretsContext.current().secrets
         if not vault_secrets:
             raise AnsibleActionFail(NO_PASSWORD)
+        vault = VaultLib(secrets=vault_secrets)
+        if self.encrypted:
+            present = self.path.read_bytes()
+            identity = parse_vaulttext_envelope(present)[3]
+            _text, _opened_by, secret = vault.decrypt_and_get_vault_id(present)
+        else:
+            identity, secret = self._identity(vault_secrets)
         text = HEAD + yaml.safe_dump(self._whole(secrets), sort_keys=False, default_flow_style=False)
-        replace_file(self.path, VaultLib(secrets=vault_secrets).encrypt(text), 0o600)
+        replace_file(self.path, vault.encrypt(text, secret=secret, vault_id=identity), 0o600)
+
+    @staticmethod
+    def _identity(vault_secrets: list[tuple[str, Any]]) -> tuple[str, Any]:
+        """The vault id that a new file is encrypted for, with its password."""
+        named = dict(vault_secrets)
+        chosen = config.get_config_value("DEFAULT_VAULT_ENCRYPT_IDENTITY") or (next(iter(named)) if len(named) == 1 else "")
+        if chosen not in named:
+            raise AnsibleActionFail(WHICH_PASSWORD.format(names=", ".join(named)))
+        return chosen, named[chosen]
 
 
 class SopsFile(SecretsFile):

@@ -35,6 +35,7 @@ options:
     elements: int
     required: true
   ours: {description: Programs that may use these ports., type: list, elements: str, required: true}
+  node: {description: The node's name as the inventory has it; empty means the host's., type: str, default: ""}
 """
 
 EXAMPLES = r"""
@@ -56,9 +57,11 @@ def server_problems(
     listening: Sequence[str],
     ports: Sequence[int],
     ours: Sequence[str],
+    node: str = "",
 ) -> list[str]:
     """The filter."""
-    return list(server.server_problems(facts, size, distributions, python, server.listeners(listening, ports, ours), size.get("networks")))
+    held = server.listeners(listening, ports, ours)
+    return list(server.server_problems(facts, size, distributions, python, held, size.get("networks"), node))
 
 
 class FilterModule:

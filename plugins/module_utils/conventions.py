@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 # What the platform keeps on a server: upstreams' manifests, wheels and their venv, and its own records
 STATE = "/var/lib/shaka"
@@ -17,3 +17,18 @@ Execute = Callable[..., tuple[int, str, str]]
 WORKERS = 8
 # Seconds between two looks at something that is not ready yet
 PAUSE = 1.0
+# What commands print must be as their manuals have it, whatever language the server has or the ssh client sends along (Debian's sends LANG and LC_*).
+LOCALE = {"LANG": "C.UTF-8", "LC_ALL": "C.UTF-8", "LANGUAGE": ""}
+
+
+class RunsCommands(Protocol):
+    """An AnsibleModule, as far as it runs commands."""
+
+    run_command: Execute
+    run_command_environ_update: dict[str, str]
+
+
+def commands_of(module: RunsCommands) -> Execute:
+    """How a module runs commands: in the C locale."""
+    module.run_command_environ_update = LOCALE
+    return module.run_command

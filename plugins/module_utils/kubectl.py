@@ -1,16 +1,19 @@
 # Copyright: (c) 2026, The shaka.platform founders
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""kubectl on the server, for commands inside pods: a client library would need websockets for these."""
+"""kubectl on the server, for commands inside pods, which need websockets; what is only read is asked of the API server that it is set up for."""
 
 from __future__ import annotations
 
 import json
+import os
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from ansible_collections.shaka.platform.plugins.module_utils.conventions import PAUSE
+from ansible_collections.shaka.platform.plugins.module_utils.api_reader import ApiReader
+from ansible_collections.shaka.platform.plugins.module_utils.conventions import LOCALE, PAUSE
 
 Result = TypeVar("Result")
 
@@ -39,12 +42,17 @@ class Kubectl:
     def __init__(self, command: Sequence[str], timeout: float) -> None:
         self.command = list(command)
         self.timeout = timeout
+        self._lock = threading.Lock()
+        self._reader: ApiReader | None = None
 
     def run(self, *arguments: str, text: str | None = None) -> tuple[bool, str]:
         """(True, output) or (False, last line of the error)."""
         try:
             # pylint: disable-next=ansible-bad-function  # run_command has no timeout, and would tie this to a module
-            done = subprocess.run([*self.command, *arguments], input=text or "", capture_output=True, text=True, timeout=self.timeout, check=False)
+            done = subprocess.run(
+                [*self.command, *arguments], input=text or "", capture_output=True, encoding="utf-8", errors="replace", timeout=self.timeout,
+                check=False, env={**os.environ, **LOCALE},
+            )  # fmt: skip
         except subprocess.TimeoutExpired:
             return False, f"no answer within {self.timeout:.0f} s"
         except OSError as error:
@@ -55,9 +63,22 @@ class Kubectl:
         own = [line for line in lines if not line.startswith("command terminated with exit code")] or lines  # the command's lines, without kubectl's
         return False, own[-1] if own else f"exit code {done.returncode}"
 
+    def read(self, path: str) -> tuple[bool, str]:
+        """(True, what the API server answers to a GET) or (False, why not)."""
+        with self._lock:
+            if self._reader is None:
+                ok, output = self.run("config", "view", "--raw", "--minify", "--output=json")
+                if not ok:
+                    return False, output
+                try:
+                    self._reader = ApiReader(json.loads(output), self.timeout)
+                except (LookupError, OSError, TypeError, ValueError) as error:
+                    return False, f"the kubeconfig of {' '.join(self.command)} cannot be used: {type(error).__name__}: {error}"
+        return self._reader.read(path)
+
     def get(self, path: str) -> tuple[Any, str]:
         """(the decoded object, '') or (None, why not)."""
-        ok, output = self.run("get", "--raw", path)
+        ok, output = self.read(path)
         if not ok:
             return None, output
         try:

@@ -195,6 +195,16 @@ class S3Credentials(TypedDict):
     secret_key: str
 
 
+class PointInTime(Sized):
+    """The archive of an environment's WAL. `hash`: of what its pod reads when it starts."""
+
+    enabled: bool
+    base_schedule: str
+    base_keep: int
+    max_lag_seconds: int
+    hash: str
+
+
 class Backup(Sized):
     """An environment's backups; an empty schedule is by hand only, and without an endpoint there are none.
 
@@ -207,8 +217,10 @@ class Backup(Sized):
     s3: S3
     recipient: str | list[str]
     recipients: list[str]
+    mask: list[str]
     writer: S3Credentials
     reader: S3Credentials
+    point_in_time: PointInTime
 
 
 class Names(TypedDict):
@@ -268,6 +280,12 @@ class Acme(TypedDict):
     ca_bundle: str
 
 
+class Notify(TypedDict):
+    """Whom the server tells; '' is nobody."""
+
+    webhook: str
+
+
 class Release(TypedDict):
     """What was deployed last in an environment."""
 
@@ -275,7 +293,10 @@ class Release(TypedDict):
 
 
 class Model(TypedDict):
-    """The platform. `environments` are those of this run, and `complete` says whether these are all. `names`: whose addresses the server is asked for."""
+    """The platform. `environments` are those of this run, and `complete` says whether these are all.
+
+    `names`: whose addresses the server is asked for.
+    """
 
     name: str
     complete: bool
@@ -289,6 +310,7 @@ class Model(TypedDict):
     redis: SharedRedis
     acme: Acme
     s3: S3
+    notify: Notify
     names: list[str]
     redis_hash: str
 

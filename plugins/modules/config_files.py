@@ -91,9 +91,9 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.shaka.platform.plugins.module_utils.conventions import STATE, Execute
+from ansible_collections.shaka.platform.plugins.module_utils.conventions import STATE, Execute, commands_of
 from ansible_collections.shaka.platform.plugins.module_utils.server.files import parse_mode, place, write_whole
-from ansible_collections.shaka.platform.plugins.module_utils.server.home import make_parent
+from ansible_collections.shaka.platform.plugins.module_utils.server.home import keeper, make_parent, with_rights_of_its_home
 from ansible_collections.shaka.platform.plugins.module_utils.server.ledger import remember
 
 ARGUMENT_SPEC: dict[str, Any] = {
@@ -132,6 +132,10 @@ def owner_of(uid: int) -> str:
 
 def current(path: Path) -> tuple[str, str] | None:
     """Text (or a link's target) and permissions of a file or directory; None when there is none."""
+    return with_rights_of_its_home(path, lambda: _current(path))
+
+
+def _current(path: Path) -> tuple[str, str] | None:
     try:
         status = path.lstat()
     except (FileNotFoundError, NotADirectoryError):
@@ -157,33 +161,35 @@ def stage(file: dict[str, Any], execute: Execute) -> Path | None:
     if file["content"] is None:
         return None
     dest = Path(file["dest"])
-    make_parent(dest, pwd.getpwnam(file["owner"]).pw_uid, parse_mode(file["directory_mode"]))
+    make_parent(dest, parse_mode(file["directory_mode"]))
     candidate = dest.with_name(f"{dest.name}.shaka-candidate")
     write_whole(candidate, file["content"], 0o600)
     if file["validate"]:
         command = [part.replace("%s", str(candidate)) for part in shlex.split(file["validate"])]
         code, out, err = execute(command)
         if code != 0:
-            candidate.unlink()
+            with_rights_of_its_home(candidate, candidate.unlink)
             raise FileRefused(f"{dest}: '{' '.join(command)}' refused the new file, so the old one stays: {(err or out).strip()}")
     return candidate
 
 
 def settle(file: dict[str, Any], candidate: Path | None) -> None:
-    """Give a file its name, owner and mode."""
-    dest = Path(file["dest"])
-    remember(dest)
+    """Give a file its name, owner and mode. Below a home the file is its owner's, who writes it."""
+    dest, mode = Path(file["dest"]), parse_mode(file["mode"])
+    remember(dest, content=file["link"] is not None or candidate is not None)
     if file["link"]:
         partial = dest.with_name(f"{dest.name}.shaka-candidate")
         partial.unlink(missing_ok=True)
         partial.symlink_to(file["link"])
         partial.rename(dest)
         return
-    uid = pwd.getpwnam(file["owner"]).pw_uid
     if candidate:
-        place(candidate, dest, parse_mode(file["mode"]))
-    os.chown(dest, uid, -1)
-    dest.chmod(parse_mode(file["mode"]))
+        place(candidate, dest, mode)
+    if keeper(dest):
+        with_rights_of_its_home(dest, lambda: dest.chmod(mode))
+    else:
+        os.chown(dest, pwd.getpwnam(file["owner"]).pw_uid, -1)
+        dest.chmod(mode)
 
 
 def debt(command: str, owed: Path) -> Path:
@@ -199,7 +205,7 @@ def write(files: list[dict[str, Any]], execute: Execute, owed: Path) -> None:
     except Exception:
         for _file, candidate in staged:
             if candidate:
-                candidate.unlink()
+                with_rights_of_its_home(candidate, candidate.unlink)
         raise
     for command in [command for file in files for command in file["apply"]]:
         write_whole(debt(command, owed), command + "\n", 0o600)
@@ -242,7 +248,7 @@ def run(files: list[dict[str, Any]], check_mode: bool, execute: Execute, owed: P
 def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     try:
-        result = run(module.params["files"], module.check_mode, module.run_command)
+        result = run(module.params["files"], module.check_mode, commands_of(module))
     except (FileRefused, OSError) as error:
         module.fail_json(msg=str(error))
     except KeyError as error:

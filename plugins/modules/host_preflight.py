@@ -19,6 +19,10 @@ options:
   packages: {description: Packages to look for., type: list, elements: str, default: []}
   firewall: {description: Whether to look for other packet filters., type: bool, default: true}
   sshd: {description: Whether to look for the user's keys., type: bool, default: true}
+  time_zone:
+    description: The time zone that the server is to have; one that it does not know is a problem. Empty for none.
+    type: str
+    default: ""
   operator:
     description: Name of the account that C(operator_is_ready) speaks of; empty for none.
     type: str
@@ -58,7 +62,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.shaka.platform.plugins.module_utils.conventions import Execute
+from ansible_collections.shaka.platform.plugins.module_utils.conventions import Execute, commands_of
 from ansible_collections.shaka.platform.plugins.module_utils.server.access import TABLE, may_log_in
 
 
@@ -108,9 +112,20 @@ def is_ready(operator: str, root: Path) -> bool:
     return hidden and [entry[5:7] for entry in entries if entry[0] == operator] == [[home, "/bin/bash"]] and (root / home[1:]).is_dir()
 
 
+def unknown_zone(name: str, root: Path) -> Iterator[str]:
+    """A zone without a file would silently mean UTC. Debian 13 and Ubuntu 24.04 moved old names into a package of their own."""
+    zones = root / "usr/share/zoneinfo"
+    if name and zones.is_dir() and not (zones / name).is_file():
+        yield (
+            f"host_time_zone: '{name}' is not a time zone of this server; use a name that `timedatectl list-timezones` shows there, "
+            "such as America/Sao_Paulo, or install tzdata-legacy for an old name"
+        )
+
+
 def run(params: dict[str, Any], user: str, home: Path, execute: Execute, root: Path = Path("/")) -> dict[str, Any]:
     """The result of the module."""
     problems = list(other_filters(root, execute)) if params["firewall"] else []
+    problems += unknown_zone(params["time_zone"], root)
     if params["sshd"] and (root / "usr/sbin/sshd").exists() and not may_log_in(user, home, execute):
         problems.append(
             f"SSH by key only would lock out {user}, who has no key on the server; "
@@ -129,12 +144,13 @@ def main() -> None:
         "packages": {"type": "list", "elements": "str", "default": []},
         "firewall": {"type": "bool", "default": True},
         "sshd": {"type": "bool", "default": True},
+        "time_zone": {"type": "str", "default": ""},
         "operator": {"type": "str", "default": ""},
     }
     module = AnsibleModule(argument_spec=spec, supports_check_mode=True)
     # the user of the connection, not the one that it became
     user = os.environ.get("SUDO_USER") or getpass.getuser()
-    module.exit_json(**run(module.params, user, Path(pwd.getpwnam(user).pw_dir), module.run_command))
+    module.exit_json(**run(module.params, user, Path(pwd.getpwnam(user).pw_dir), commands_of(module)))
 
 
 if __name__ == "__main__":

@@ -94,7 +94,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.shaka.platform.plugins.module_utils.conventions import Execute
+from ansible_collections.shaka.platform.plugins.module_utils.conventions import Execute, commands_of
 from ansible_collections.shaka.platform.plugins.module_utils.server.files import write_whole
 
 DAY = 86400
@@ -161,12 +161,12 @@ def reasons_to_restart(then: Mapping[str, str], now: Mapping[str, str]) -> list[
 
 def ends(execute: Execute, patterns: Iterable[str]) -> dict[str, int]:
     """Certificate file -> end of its first certificate, the leaf, in seconds since the epoch."""
-    script = 'for file; do printf "%s=" "$file"; openssl x509 -noout -enddate -in "$file" || exit 1; done'
+    script = 'for file; do printf "%s=" "$file"; openssl x509 -noout -enddate -dateopt iso_8601 -in "$file" || exit 1; done'
     code, out, err = execute(["sh", "-c", script, "sh", *found(patterns)])
     if code != 0:
         raise ValueError(f"a certificate of K3s cannot be read: {err.strip() or out.strip()}")
     rows = [line.split("=notAfter=") for line in out.splitlines()]
-    return {path: calendar.timegm(time.strptime(end, "%b %d %H:%M:%S %Y GMT")) for path, end in rows}
+    return {path: calendar.timegm(time.strptime(end, "%Y-%m-%d %H:%M:%SZ")) for path, end in rows}
 
 
 def is_authority(path: str) -> bool:
@@ -227,7 +227,7 @@ def run(params: dict[str, Any], check_mode: bool, execute: Execute, now: float) 
 def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     try:
-        result = run(module.params, module.check_mode, module.run_command, time.time())
+        result = run(module.params, module.check_mode, commands_of(module), time.time())
     except (ValueError, OSError) as error:
         module.fail_json(msg=str(error))
     for warning in result.pop("warnings"):

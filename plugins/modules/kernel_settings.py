@@ -63,6 +63,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.shaka.platform.plugins.module_utils.conventions import commands_of
 from ansible_collections.shaka.platform.plugins.module_utils.server.swap import SwapError, is_container, steps
 
 # Module -> file that exists when the kernel has its feature, whether it was loaded, is built in, or was loaded by a container's host.
@@ -177,7 +178,7 @@ def main() -> None:
     }
     module = AnsibleModule(argument_spec=spec, supports_check_mode=True)
     try:
-        result = run(module.params, module.check_mode, module.run_command)
+        result = run(module.params, module.check_mode, commands_of(module))
     except (KernelError, SwapError, OSError) as error:
         module.fail_json(msg=str(error))
     module.exit_json(**result)

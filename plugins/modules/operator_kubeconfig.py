@@ -55,7 +55,6 @@ reason:
 
 import base64
 import json
-import os
 import pwd
 import re
 import time
@@ -63,10 +62,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.shaka.platform.plugins.module_utils.conventions import Execute
+from ansible_collections.shaka.platform.plugins.module_utils.conventions import Execute, commands_of
 from ansible_collections.shaka.platform.plugins.module_utils.kubectl import ARGUMENTS
 from ansible_collections.shaka.platform.plugins.module_utils.server.files import write_whole
-from ansible_collections.shaka.platform.plugins.module_utils.server.home import make_parent
+from ansible_collections.shaka.platform.plugins.module_utils.server.home import make_parent, with_rights_of_its_home
 
 
 class KubeconfigError(Exception):
@@ -149,19 +148,18 @@ def run(params: dict[str, Any], check_mode: bool, execute: Execute, now: float) 
         return result("there is no ServiceAccount yet", "")
     if code != 0:
         raise KubeconfigError(f"ServiceAccount {params['service_account']}: {err.strip()}")
-    present = path.read_text() if path.exists() else ""
+    present, owned = with_rights_of_its_home(path, lambda: (path.read_text(), list(path.stat()[:5])) if path.exists() else ("", []))
     reason = why(present, cluster, uid.strip(), now) if present else "there was none"
     owner = pwd.getpwnam(params["user"]) if reason == "" or not check_mode else None
-    if not reason and owner and (path.stat().st_uid, path.stat().st_mode & 0o7777) != (owner.pw_uid, 0o600):
+    if not reason and owner and (owned[4], owned[0] & 0o7777) != (owner.pw_uid, 0o600):
         reason = "others could read or change it"
     if not reason:
         return result("", json.loads(present)["users"][0]["user"]["token"])
     if check_mode or not owner:
         return result(reason, "")
     token = answer(execute, [*kubectl, "create", "token", f"--duration={params['days'] * 24}h", name])
-    make_parent(path, owner.pw_uid, 0o700)
+    make_parent(path, 0o700)
     write_whole(path, render(cluster, "default", params["user"], token), 0o600)
-    os.chown(path, owner.pw_uid, owner.pw_gid)
     return result(reason, token)
 
 
@@ -185,7 +183,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     try:
-        outcome = run(module.params, module.check_mode, module.run_command, time.time())
+        outcome = run(module.params, module.check_mode, commands_of(module), time.time())
     except (KubeconfigError, OSError) as error:
         module.fail_json(msg=str(error))
     except KeyError as error:

@@ -26,7 +26,8 @@ options:
     required: true
   passwords:
     description:
-      - Environment name to C(DB_PASSWORD); with C(postgres.app_user) C(DB_OWNER_PASSWORD), with C(postgres.pgbouncer) C(PGBOUNCER_PASSWORD).
+      - Environment name to C(DB_PASSWORD); with C(postgres.app_user) C(DB_OWNER_PASSWORD), with C(postgres.pgbouncer) C(PGBOUNCER_PASSWORD), with
+        C(backup.point_in_time) C(WAL_PASSWORD).
     type: dict
     required: true
   image:

@@ -79,6 +79,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.shaka.platform.plugins.module_utils.conventions import commands_of
 from ansible_collections.shaka.platform.plugins.module_utils.server.access import AccessError, File, Firewall, Part, Sshd
 from ansible_collections.shaka.platform.plugins.module_utils.server.commit_confirm import Commit
 
@@ -114,7 +115,7 @@ def parts(params: dict[str, Any], user: str) -> list[Part]:
 
 def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
-    commit = Commit(parts(module.params, os.environ.get("SUDO_USER") or getpass.getuser()), module.run_command)
+    commit = Commit(parts(module.params, os.environ.get("SUDO_USER") or getpass.getuser()), commands_of(module))
     result: dict[str, Any] = {"changed": True, "unconfirmed": False}
     try:
         if module.params["phase"] == "confirm":

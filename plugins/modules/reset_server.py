@@ -76,7 +76,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.shaka.platform.plugins.module_utils.conventions import Execute
+from ansible_collections.shaka.platform.plugins.module_utils.conventions import Execute, commands_of
 from ansible_collections.shaka.platform.plugins.module_utils.server import ledger, traces
 from ansible_collections.shaka.platform.plugins.module_utils.server.lock import Busy, alone
 from ansible_collections.shaka.platform.plugins.module_utils.server.reset import Installation, Kept
@@ -186,7 +186,7 @@ def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     try:
         with alone(LOCKED, BUSY, PATIENCE):
-            result = run(module.params, module.check_mode, module.run_command)
+            result = run(module.params, module.check_mode, commands_of(module))
     except (Busy, ResetRefused, OSError) as error:
         module.fail_json(msg=str(error))
     module.exit_json(**result)

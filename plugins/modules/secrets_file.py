@@ -57,5 +57,11 @@ given:
   returned: success
   type: list
   elements: str
+kept:
+  description: Names of the values of before that stay, since data is encrypted with them.
+  returned: success
+  type: list
+  elements: str
+  sample: [prod/ENCRYPTION_KEY_PREVIOUS]
 encrypted: {description: Whether the file was plain text before., returned: success, type: bool}
 """

@@ -90,6 +90,9 @@ ansible_facts:
     default_ipv4:
       description: The C(address) that leads to other networks.
       type: dict
+    k3s_node_name:
+      description: The name under which K3s is configured to run the node; empty without K3s.
+      type: str
     resolved:
       description: Name -> its addresses, sorted, for O(names); a warning and none where the server does not know it.
       type: dict
@@ -114,7 +117,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.facts.system.distribution import DistributionFactCollector
-from ansible_collections.shaka.platform.plugins.module_utils.conventions import Execute
+from ansible_collections.shaka.platform.plugins.module_utils.conventions import Execute, commands_of
 
 RESOLVE = 5  # seconds for each name
 DATA = "/var/lib/rancher"  # where images and volumes are
@@ -163,6 +166,15 @@ def default_address(routes: str) -> dict[str, str]:
     return {"address": found[0]} if found else {}
 
 
+def node_name(configuration: Path = Path("/etc/rancher/k3s/config.yaml")) -> str:
+    """What K3s's configuration, as role k3s writes it, calls the node."""
+    try:
+        match = re.search(r"""^node-name: *['"]?([^'"\s]+)""", configuration.read_text(encoding="utf-8"), re.MULTILINE)
+    except FileNotFoundError:
+        return ""
+    return match[1] if match else ""
+
+
 def addresses(name: str) -> list[str]:
     """Of both IP versions; none when nobody answers in time. The resolver has its own timeouts, of up to half a minute."""
     pool = ThreadPoolExecutor(1)
@@ -198,14 +210,14 @@ def gather(execute: Execute, distribution: Callable[[], dict[str, Any]]) -> dict
         "disk_total": disk(Path(DATA)),
         # No packet is sent: the kernel says by which address it would.
         "default_ipv4": default_address(output("ip", "-json", "route", "get", "192.0.2.1")),
+        "k3s_node_name": node_name(),
         "tcp_listeners": output("ss", "-Hltnp").splitlines(),
     }
 
 
 def main() -> None:
     module = AnsibleModule(argument_spec={"names": {"type": "list", "elements": "str", "default": []}}, supports_check_mode=True)
-    module.run_command_environ_update = {"LANG": "C", "LC_ALL": "C"}
-    facts = gather(module.run_command, lambda: dict(DistributionFactCollector().collect(module=module)))
+    facts = gather(commands_of(module), lambda: dict(DistributionFactCollector().collect(module=module)))
     facts["resolved"] = {name: addresses(name) for name in module.params["names"]}
     for name in (name for name, found in facts["resolved"].items() if not found):
         module.warn(f"the server knows no address of {name}, so that it is taken for one of the internet; see to its DNS, or set platform_s3.cidrs")

@@ -52,7 +52,7 @@ next:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.shaka.platform.plugins.module_utils.conventions import Execute
+from ansible_collections.shaka.platform.plugins.module_utils.conventions import Execute, commands_of
 
 PROPERTIES = "Id,LoadState,UnitFileState,ActiveState,ConditionResult,ConditionTimestampMonotonic,NextElapseUSecRealtime"
 
@@ -120,7 +120,7 @@ def run(units: list[str], check_mode: bool, execute: Execute) -> dict[str, Any]:
 def main() -> None:
     module = AnsibleModule(argument_spec={"units": {"type": "list", "elements": "str", "required": True}}, supports_check_mode=True)
     try:
-        result = run(module.params["units"], module.check_mode, module.run_command)
+        result = run(module.params["units"], module.check_mode, commands_of(module))
     except UnitError as error:
         module.fail_json(msg=str(error))
     module.exit_json(**result)

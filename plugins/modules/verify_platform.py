@@ -72,7 +72,7 @@ checks:
   elements: dict
   contains:
     name:
-      description: One of C(cluster), C(postgres), C(redis), C(https), C(certificate), C(pods), C(backup), C(node), C(requests).
+      description: One of C(cluster), C(postgres), C(redis), C(https), C(certificate), C(pods), C(backup), C(point in time), C(node), C(requests).
       type: str
     scope: {description: The environment; namespace or node., type: str}
     ok: {description: Whether it passed., type: bool}

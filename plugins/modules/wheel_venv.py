@@ -64,6 +64,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.shaka.platform.plugins.module_utils.conventions import commands_of
 from ansible_collections.shaka.platform.plugins.module_utils.server.files import write_whole
 
 MARKER = "shaka-requirements.txt"
@@ -123,7 +124,7 @@ def main() -> None:
         if not module.check_mode and not module.params["received"]:
             module.exit_json(changed=False, python=PYTHON, wanted={"python": PYTHON, "machine": platform.machine()})
         if not module.check_mode:
-            build(path, Path(module.params["received"]), marker, module.run_command)
+            build(path, Path(module.params["received"]), marker, commands_of(module))
     except (VenvError, OSError, zipfile.BadZipFile) as error:
         module.fail_json(msg=str(error))
     module.exit_json(changed=True, python=PYTHON)

@@ -22,6 +22,7 @@ from typing import Any
 import yaml
 from prove.practice import RESULTS, TOKEN, Failed, Practice, kill_marked, machine, markdown
 
+from lab.s3 import ACCOUNTS
 from tests.built import Home
 from tests.matrix import environment_for, find_python, pairs
 
@@ -43,7 +44,7 @@ def fill_in(project: Path, lab: Mapping[str, Any]) -> None:
     platform["verify_ca_bundle"] = Path(lab["acme_root"]).read_text(encoding="utf-8")
     _dump(shown / "group_vars/all/platform.yml", platform)
     secrets = {name: {key: value for key, value in lab["secrets"][name].items() if key in GIVEN} for name in platform["platform_environments"]}
-    _dump(shown / "group_vars/all/secrets.yml", {"platform_secrets": {**secrets, "s3": lab["secrets"]["s3"]}})
+    _dump(shown / "group_vars/all/secrets.yml", {"platform_secrets": {**secrets, **{name: lab["secrets"][name] for name in ACCOUNTS}}})
     settings = (project / "ansible.cfg").read_text(encoding="utf-8")
     settings = settings.replace("# vault_password_file", "vault_password_file").replace("pipelining = True", "pipelining = False")
     (project / "ansible.cfg").write_text(settings, encoding="utf-8")

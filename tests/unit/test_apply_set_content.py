@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -132,6 +133,13 @@ def test_yaml_scalars_are_those_of_kubernetes() -> None:
     assert read_objects(text)[0]["data"] == {
         "y": "on", "port": "22:22", "day": "2026-01-01", "no": None, "t": True, "mode": 288, "f": 1.5, "e": 1000.0, "s": "1"
     }  # fmt: skip
+
+
+def test_an_emoji_that_json_wrote_as_two_escapes_arrives_whole() -> None:
+    told = {"emoji": "Shaka 🤙", "accent": "São Paulo", "backslash": "\\\\ud83e\\udd19", "mixed": "\\🤙"}
+    assert "\\ud83e" in json.dumps(told)
+    text = json.dumps({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}, "data": told})
+    assert read_objects(text)[0]["data"] == told
 
 
 def test_documents_may_be_empty_and_lists_are_flattened() -> None:

@@ -53,8 +53,19 @@ def test_values_are_long_enough_and_never_the_same() -> None:
 
 def test_an_environment_s_names_are_those_that_the_model_asks_for() -> None:
     found = needed_names({"prod": {"secrets": ["JWT", "DB_PASSWORD"], "postgres": {"app_user": "app", "pgbouncer": {"enabled": True}}}, "dev": None})
-    assert found["prod"] == ["DB_PASSWORD", "REDIS_PASSWORD", "BACKUP_KEY", "JWT", "DB_OWNER_PASSWORD", "PGBOUNCER_PASSWORD"]
+    assert found["prod"] == ["DB_PASSWORD", "REDIS_PASSWORD", "BACKUP_KEY", "JWT", "DB_OWNER_PASSWORD", "PGBOUNCER_PASSWORD", "WAL_PASSWORD"]
     assert found["dev"] == ["DB_PASSWORD", "REDIS_PASSWORD", "BACKUP_KEY"] and found["shared"] == ["REDIS_ADMIN_PASSWORD"]
+
+
+def test_a_key_that_data_is_encrypted_with_stays_until_it_is_removed_by_hand() -> None:
+    groups = {"prod": ["ENCRYPTION_KEY", "JWT_SECRET"]}
+    done = generate_missing(
+        {"prod": {"ENCRYPTION_KEY": "old", "JWT_SECRET": "old"}}, groups, {}, [], ["prod/ENCRYPTION_KEY", "prod/JWT_SECRET"], lambda _n: "new"
+    )
+    assert done.secrets == {"prod": {"ENCRYPTION_KEY": "new", "ENCRYPTION_KEY_PREVIOUS": "old", "JWT_SECRET": "new"}}
+    assert done.kept == ["prod/ENCRYPTION_KEY_PREVIOUS"]
+    with pytest.raises(ValueError, match=r"ENCRYPTION_KEY_PREVIOUS.*would be lost"):
+        generate_missing(done.secrets, groups, {}, [], ["prod/ENCRYPTION_KEY"])
 
 
 def test_the_playbook_encrypts_with_the_vault_password_and_shows_no_value(tmp_path: Path) -> None:
@@ -72,6 +83,35 @@ def test_the_playbook_encrypts_with_the_vault_password_and_shows_no_value(tmp_pa
     assert file.read_text().startswith("$ANSIBLE_VAULT;") and file.stat().st_mode & 0o777 == 0o600
     shown = subprocess.run(["ansible-vault", "view", *vault, str(file)], capture_output=True, text=True, check=True).stdout
     values = [value for names in yaml.safe_load(shown)["platform_secrets"].values() for value in names.values()]
-    assert len(values) == 4 and "canary-of-a-value-that-was-there" in values
-    assert "3 generated" in said
+    assert len(values) == 5 and "canary-of-a-value-that-was-there" in values
+    assert "4 generated" in said
     assert [value for value in values if value in said] == []
+
+
+def test_a_rewritten_file_keeps_its_vault_id_and_the_password_that_opened_it(tmp_path: Path) -> None:
+    """With dev's password given first, prod's file must not become dev's."""
+    variables = tmp_path / "inventory/group_vars/all"
+    variables.mkdir(parents=True)
+    (tmp_path / "inventory/hosts.yml").write_text("k3s_servers: {hosts: {server: {}}}\n")
+    (variables / "platform.yml").write_text("platform_environments: {prod: {}}\n")
+    file = variables / "secrets.yml"
+    file.write_text("platform_secrets: {}\n")
+    for name in ("dev", "prod"):
+        (tmp_path / name).write_text(f"password-of-{name}\n")
+    both = [word for name in ("dev", "prod") for word in ("--vault-id", f"{name}@{tmp_path / name}")]
+    command = ["ansible-playbook", "playbooks/secrets.yml", "-i", str(tmp_path / "inventory"), *both]
+    environment = {**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")}
+
+    def run(**more: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(command, cwd=ROOT, env={**environment, **more}, capture_output=True, text=True, check=False)
+
+    refused = run()
+    assert refused.returncode and "dev, prod are all given as vault ids" in refused.stdout and file.read_text() == "platform_secrets: {}\n"
+    assert run(ANSIBLE_VAULT_ENCRYPT_IDENTITY="prod").returncode == 0
+    before = file.read_text()
+    assert before.startswith("$ANSIBLE_VAULT;1.2;AES256;prod\n")
+    command += ["-e", "rotate=prod/DB_PASSWORD"]
+    assert run().returncode == 0
+    assert file.read_text() != before and file.read_text().startswith("$ANSIBLE_VAULT;1.2;AES256;prod\n")
+    view = ["ansible-vault", "view", "--vault-id", f"prod@{tmp_path / 'prod'}", str(file)]
+    assert "DB_PASSWORD" in subprocess.run(view, capture_output=True, text=True, check=True).stdout

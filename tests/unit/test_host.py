@@ -110,7 +110,7 @@ def test_only_chains_of_others_that_drop_by_default_are_in_the_way() -> None:
 def test_other_firewalls_are_refused_with_the_way_out(tmp_path: Path, ufw: str, firewalld: int, says: str) -> None:
     (tmp_path / "etc/ufw").mkdir(parents=True)
     (tmp_path / "etc/ufw/ufw.conf").write_text(f"# comment\n{ufw}\n")
-    params = {"packages": [], "firewall": True, "sshd": False, "operator": ""}
+    params = {"packages": [], "firewall": True, "sshd": False, "operator": "", "time_zone": ""}
     found = host_preflight.run(params, "root", tmp_path, lambda _command: (firewalld, "", ""), tmp_path)["problems"]
     assert len(found) == bool(says) and all(says in problem for problem in found)
 
@@ -139,3 +139,12 @@ def test_an_operator_is_ready_when_the_account_is_as_the_role_makes_it(tmp_path:
     if home:
         (tmp_path / "home/ana").mkdir(parents=True)
     assert host_preflight.is_ready("ana", tmp_path) is ready
+
+
+def test_a_time_zone_that_the_server_does_not_have_is_a_problem(tmp_path: Path) -> None:
+    assert list(host_preflight.unknown_zone("America/Sao_Pualo", tmp_path)) == []  # tzdata is installed later
+    (tmp_path / "usr/share/zoneinfo/America").mkdir(parents=True)
+    (tmp_path / "usr/share/zoneinfo/America/Sao_Paulo").touch()
+    assert list(host_preflight.unknown_zone("America/Sao_Paulo", tmp_path)) == []
+    for wrong in ("America/Sao_Pualo", "America"):
+        assert wrong in next(host_preflight.unknown_zone(wrong, tmp_path))

@@ -40,7 +40,7 @@ class Server:
     def execute(self, command: list[str]) -> tuple[int, str, str]:
         if command[0] == "systemctl":
             return 0, self.unit, ""
-        lines = [f"{path}=notAfter={time.strftime('%b %d %H:%M:%S %Y GMT', time.gmtime(self.ends[path]))}\n" for path in command[4:]]
+        lines = [f"{path}=notAfter={time.strftime('%Y-%m-%d %H:%M:%SZ', time.gmtime(self.ends[path]))}\n" for path in command[4:]]
         return 0, "".join(lines), ""
 
     def look(self, check_mode: bool = False) -> dict[str, Any]:

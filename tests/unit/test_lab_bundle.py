@@ -141,7 +141,7 @@ def test_the_bundle_is_laid_out_as_its_lock_says(cache: Path) -> None:
         "wheels": ["kubernetes-1-py3-none-any.whl", "charset_normalizer-3-cp311-cp311-manylinux2014_x86_64.whl", "certifi-1-py3-none-any.whl"],
         "images' programs": ["pebble"],
         "backup tools": ["age.tar.gz", "rclone.zip", "ca-certificates.crt"],
-        "binaries": ["rclone"],
+        "versitygw": ["versitygw"],
     } | {f"{archive} images": ["images.tar.zst"] for archive in bundle.ARCHIVES}
     for name, files in contents.items():
         for file in files:

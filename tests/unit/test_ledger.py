@@ -51,6 +51,32 @@ def test_a_candidate_stands_for_its_file(shared: Path) -> None:
     assert listing.stat().st_mode & 0o777 == 0o600
 
 
+def test_of_a_file_whose_permissions_alone_are_ours_the_owners_later_lines_stay(shared: Path) -> None:
+    file, listing = shared / "etc/crontab", shared / "manifest.json"
+    file.write_text("theirs\n")
+    file.chmod(0o644)
+    remember(file, listing)  # as an earlier version did
+    remember(file, listing, content=False)
+    file.chmod(0o600)
+    file.write_text("theirs\nadded later\n")
+    bring_back(file, ledger.load(listing)[str(file)])
+    assert (file.read_text(), file.stat().st_mode & 0o777) == ("theirs\nadded later\n", 0o644)
+    file.unlink()
+    bring_back(file, ledger.load(listing)[str(file)])
+    assert not file.exists()
+
+
+def test_of_a_file_with_marked_lines_the_marks_go_and_the_owners_later_lines_stay(shared: Path) -> None:
+    file, listing = shared / "etc/fstab", shared / "manifest.json"
+    file.write_text("/dev/vda1 / ext4\n/swap none swap\n")
+    remember(file, listing, mark="# off: ")
+    file.write_text("/dev/vda1 / ext4\n# off: /swap none swap\n/dev/vdb1 /data ext4\n")
+    for _turn in range(2):
+        bring_back(file, ledger.load(listing)[str(file)])
+        assert ledger.is_back(file, ledger.load(listing)[str(file)])
+        assert file.read_text() == "/dev/vda1 / ext4\n/swap none swap\n/dev/vdb1 /data ext4\n"
+
+
 def test_file_link_directory_and_nothing_come_back(tmp_path: Path) -> None:
     file, link, folder, fresh = (tmp_path / name for name in ("file", "link", "folder", "fresh"))
     file.write_text("old")

@@ -44,7 +44,7 @@ def inventory() -> dict[str, Any]:
         "platform_backup_recipient": "age1epqu06qxmcu3pjuqgfxmwr38jy6ch23hfa0ccpcp4gguc6064umq9pn9cf",
         "platform_secrets": {
             "dev": {name: secret(f"dev{name}") for name in own},
-            "prod": {name: secret(f"prod{name}") for name in own},
+            "prod": {name: secret(f"prod{name}") for name in (*own, "WAL_PASSWORD")},
             "shared": {"REDIS_ADMIN_PASSWORD": secret("shared")},
             "s3": {"ACCESS_KEY": secret("access")[:20], "SECRET_KEY": secret("key")},
         },
@@ -189,7 +189,7 @@ MISTAKES = [
     (f"{ENV}/prod/api/replicas", 0, f"{ENV}.prod.api.replicas", "at least 1"),
     (f"{ENV}/prod/network", "open", f"{ENV}.prod.network", "zero_trust"),
     (f"{ENV}/prod/quota/podz", 1, f"{ENV}.prod.quota.podz", "did you mean pods?"),
-    (f"{ENV}/prod/quota/pods", 4, f"{ENV}.prod.quota.pods", "'4' is less than the 6"),
+    (f"{ENV}/prod/quota/pods", 4, f"{ENV}.prod.quota.pods", "'4' is less than the 8"),
     (f"{ENV}/prod/quota/limits.memory", "512Mi", f"{ENV}.prod.quota.limits.memory", "is less than"),
     (f"{ENV}/prod/quota/limits.memory", "4GB", f"{ENV}.prod.quota.limits.memory", "did you mean 4Gi?"),
     (f"{ENV}/prod/postgres", {"requests": {"memory": "1Gi"}}, f"{ENV}.prod.postgres.requests.memory", "'1Gi' is more than its limit 512Mi"),
@@ -361,6 +361,7 @@ def test_a_lock_that_was_left_out_is_a_problem() -> None:
     [
         ("0 2 * * *", True), ("*/15 0-6 1,15 jan-mar mon", True), ("@daily", True), ("0 2 * *", False), ("60 2 * * *", False), ("0 2 * * mun", False),
         ("0 2 31-1 * *", False), ("*/0 * * * *", False), ("@reboot", False), ("0 2 * * 7", False), ("0 2 * * 0", True),
+        ("0 2 * * sat", True), ("@every 6h", True), ("@every 1h30m", True), ("@every ", False), ("0 2 * * 5-7", False),
     ],
 )  # fmt: skip
 def test_cron(schedule: str, good: bool) -> None:

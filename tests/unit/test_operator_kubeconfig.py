@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.shaka.platform.plugins.module_utils.server.home import make_parent
 from ansible_collections.shaka.platform.plugins.modules import operator_kubeconfig as module
 
 DAY = 86400
@@ -81,10 +80,3 @@ def test_another_cluster_another_account_and_open_permissions_are_seen(params: d
 def test_a_check_before_there_is_a_cluster_fails_not(params: dict[str, Any]) -> None:
     outcome = module.run({**params, "administrator": "/not/there", "user": "nobody-yet"}, True, Cluster(), 0)
     assert outcome["reason"] == "there is no cluster yet"
-
-
-def test_a_link_in_the_home_is_not_followed(tmp_path: Path) -> None:
-    (tmp_path / "etc").mkdir()
-    (tmp_path / ".kube").symlink_to(tmp_path / "etc")
-    with pytest.raises(OSError, match="symbolic link"):
-        make_parent(tmp_path / ".kube/config", 1000, 0o700)

@@ -115,3 +115,35 @@ def test_a_volume_refuses_what_it_cannot_follow(tmp_path: Path, storage: str, da
     said = refusals("prod", cast(Any, {"namespace": "shaka-prod", "postgres": {"storage": storage}}), found["shaka-prod"], image)
     assert bool(said) == bool(says)
     assert all(says in text and "shaka.platform.restore" in text and "platform_only=prod" in text for text in said)
+
+
+ARCHIVED = DesiredPostgres("own", {"own": "secret-one", "wal_archive": "wal-secret"}, ("shop", "more"), ("pgcrypto",), archived=True)
+OPEN = {"access": True, "statistics": True, "login": True, "slots": 2}
+STREAMING = {**with_role("wal_archive", password=verifier("wal-secret")), "archive": OPEN}
+
+
+@pytest.mark.parametrize(
+    ("desired", "cluster", "said"),
+    [
+        (
+            ARCHIVED,
+            CLUSTER,
+            ["role wal_archive", "access of wal_archive to the stream of WAL", "sight of wal_archive of how far its stream has come"],
+        ),
+        (ARCHIVED, STREAMING, []),
+        (ARCHIVED, {**STREAMING, "archive": {**OPEN, "access": False}}, ["access of wal_archive to the stream of WAL"]),
+        (
+            ARCHIVED,
+            {**with_role("wal_archive", plain=False, password=verifier("wal-secret")), "archive": OPEN},
+            ["role wal_archive is not a superuser and can log in"],
+        ),
+        (WANTED, STREAMING, ["no archive of WAL: wal_archive cannot log in, and its slots are dropped"]),
+        (WANTED, {**STREAMING, "archive": {**OPEN, "login": False}}, ["no archive of WAL: wal_archive cannot log in, and its slots are dropped"]),
+        (WANTED, {**STREAMING, "archive": {**OPEN, "login": False, "slots": 0}}, []),
+    ],
+)
+def test_the_archive_of_wal_is_let_in_and_out(desired: DesiredPostgres, cluster: dict[str, Any], said: list[str]) -> None:
+    changes = role_changes(desired, cluster, INSIDE)
+    assert [change.summary for change in changes] == said
+    text = script(changes)
+    assert "wal-secret" not in text and "superuser" not in text.replace("nosuperuser", "")

@@ -83,6 +83,7 @@ ENV: Any = {
         "user": "own", "app_user": "", "database": "shop", "databases": [], "extensions": [], "storage": "1Gi", "pgbouncer": {"enabled": True},
     },
     "redis": {"user": "prod", "namespace": "shared", "prefix": "prod:", "database": 2, "allow": [], "dedicated": False},
+    "backup": {"point_in_time": {"enabled": False}},
 }  # fmt: skip
 NEW = {"DB_PASSWORD": "db-new", "PGBOUNCER_PASSWORD": "pool-new", "REDIS_PASSWORD": "redis-new"}
 

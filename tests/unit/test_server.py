@@ -33,12 +33,21 @@ def test_a_fresh_2_gib_server_is_fine() -> None:
         ({"python_version": "3.8.10"}, "3.9"),
         ({"processor_vcpus": 1}, "platform_server.cpu (2)"),
         ({"memtotal_mb": 970}, "platform_server.memory (2Gi)"),
+        ({"hostname": "shaka_1"}, "k3s_node_name: 'shaka_1' (the host name) is not a node's name"),
+        ({"hostname": "renamed", "k3s_node_name": "shaka-1"}, "set it to 'shaka-1', as the node is called"),
     ],
 )
 def test_each_fact(facts: dict[str, Any], says: str) -> None:
     found = problems(**facts)
     assert len(found) == 1
     assert says in found[0]
+
+
+def test_a_node_keeps_its_name() -> None:
+    assert problems(hostname="Shaka-1", k3s_node_name="shaka-1") == []
+    named = {**FACTS, "hostname": "renamed", "k3s_node_name": "shaka-1"}
+    assert list(server_problems(named, SIZE, {"Debian": 12}, "3.9", {}, node="shaka-1")) == []
+    assert "'other' would make another node" in next(server_problems(named, SIZE, {"Debian": 12}, "3.9", {}, node="other"))
 
 
 def test_a_foreign_listener() -> None:

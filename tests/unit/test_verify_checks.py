@@ -60,6 +60,7 @@ def facts(**changes: Any) -> Facts:
         "https": {"prod": Https(200, True, "HTTP 200", "R3")},
         "backup_logs": {"prod": "dumping\nbackup 20270115T020000Z: 12582912 bytes\nremoving x\n"},
         "service_memory": 500 * 2**20,
+        "archives": {"prod": (None, "")},
     }
     return Facts(**{**values, **changes})
 
@@ -116,6 +117,7 @@ FAULTS: list[tuple[str, str, dict[str, Any], str]] = [
     ("shared", "pods", {"pods": [pod("redis-0", "shaka-shared", ready=False)]}, "0/1: redis-0"),
     ("prod", "backup", {"cronjobs": []}, "no CronJob"),
     ("prod", "backup", {"cronjobs": [cron()]}, "never, at most 26 h"),
+    ("prod", "point in time", {"archives": {"prod": (None, "postgres-wal does not answer: not found")}}, "not found"),
     ("prod", "backup", {"cronjobs": [cron(lastSuccessfulTime="2027-01-12T02:00:00Z")]}, "(3 d ago, 12 MiB), at most 26 h"),
     (
         "server",

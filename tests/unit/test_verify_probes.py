@@ -1,4 +1,4 @@
-"""The questions verify asks, against a kubectl that answers from files and a real HTTPS server."""
+"""The questions verify asks, against a kubectl that answers from files and real HTTPS servers."""
 
 from __future__ import annotations
 
@@ -26,14 +26,13 @@ ENV: Any = {
     "postgres": {"user": "shaka_production", "database": "shaka_production"},
     "redis": {"user": "prod", "namespace": "shaka-shared"},
     "api": {"host": "api.example.org", "readiness": "/readyz"},
+    "backup": {"point_in_time": {"enabled": False}},
 }
-# answers `get --raw PATH` from files, and `exec` as the pods would; what it was asked goes to a log
+# shows its kubeconfig, and answers `exec` as the pods would; what it was asked goes to a log
 KUBECTL = """#!/bin/sh
 echo "$@" >> {root}/asked
-if [ "$1" = get ]; then
-  file={root}/$(echo "$3" | tr '/?' '__')
-  [ -f "$file" ] || {{ echo "Error from server (NotFound): no $3" >&2; exit 1; }}
-  cat "$file"
+if [ "$1" = config ]; then
+  cat {root}/kubeconfig.json
 else
   case "$*" in
     *psql*) cat {root}/psql ;;
@@ -44,7 +43,11 @@ fi
 
 
 @pytest.fixture
-def kubectl(tmp_path: Path) -> Kubectl:
+def kubectl(tmp_path: Path, api_server: tuple[HTTPServer, dict[str, Any]]) -> Kubectl:
+    """One whose API server has the files of tmp_path."""
+    server, kubeconfig = api_server
+    server.root = tmp_path  # type: ignore[attr-defined]
+    (tmp_path / "kubeconfig.json").write_text(json.dumps(kubeconfig))
     program = tmp_path / "kubectl"
     program.write_text(KUBECTL.format(root=tmp_path, password=PASSWORD))
     program.chmod(0o755)
@@ -94,6 +97,22 @@ def test_no_kubectl_and_a_slow_one(tmp_path: Path) -> None:
     assert Kubectl(["sleep"], 0.1).run("9") == (False, "no answer within 0 s")
 
 
+@pytest.mark.parametrize(
+    ("changed", "why"),
+    [
+        ({"users": [{"user": {}}]}, "does not answer"),  # without a certificate it is not let in
+        ({"clusters": [{"cluster": {"server": "https://127.0.0.1:1"}}]}, "127.0.0.1:1 does not answer"),
+        ({"clusters": [{"cluster": {"server": "no address"}}]}, "cannot be used: ValueError"),
+        ({"clusters": []}, "cannot be used: IndexError"),
+    ],
+)
+def test_a_kubeconfig_that_leads_nowhere_says_why(kubectl: Kubectl, tmp_path: Path, changed: dict[str, Any], why: str) -> None:
+    kubeconfig = tmp_path / "kubeconfig.json"
+    kubeconfig.write_text(json.dumps({**json.loads(kubeconfig.read_text()), **changed}))
+    answer, problem = kubectl.get("/api/v1/nodes")
+    assert answer is None and why in problem
+
+
 def issue(
     name: str, issuer: tuple[x509.Certificate, ec.EllipticCurvePrivateKey] | None = None
 ) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
@@ -124,6 +143,49 @@ def pem(certificate: x509.Certificate) -> str:
     return certificate.public_bytes(serialization.Encoding.PEM).decode()
 
 
+def private(key: ec.EllipticCurvePrivateKey) -> str:
+    return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()).decode()
+
+
+class Files(BaseHTTPRequestHandler):
+    """The API server: what `serve` wrote, or that there is no such thing."""
+
+    def do_GET(self) -> None:
+        file = self.server.root / self.path.replace("/", "_").replace("?", "_")  # type: ignore[attr-defined]
+        self.send_response(200 if file.is_file() else 404)
+        self.end_headers()
+        missing = json.dumps({"reason": "NotFound", "message": f"no {self.path}"})
+        self.wfile.write((file.read_text() if file.is_file() else missing).encode())
+
+    def log_message(self, *_args: Any) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def api_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[HTTPServer, dict[str, Any]]]:
+    """An HTTPS server that lets in who has a certificate of its authority, and the kubeconfig of one who has."""
+    root = issue("Cluster")
+    certificate, key = issue("localhost", root)
+    place = tmp_path_factory.mktemp("api")
+    (place / "chain.pem").write_text(pem(certificate) + private(key))
+    (place / "root.pem").write_text(pem(root[0]))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(place / "chain.pem")
+    context.load_verify_locations(place / "root.pem")
+    context.verify_mode = ssl.CERT_REQUIRED
+    server = HTTPServer(("127.0.0.1", 0), Files)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+
+    def encoded(text: str) -> str:
+        return base64.b64encode(text.encode()).decode()
+
+    user = {"client-certificate-data": encoded(pem(certificate)), "client-key-data": encoded(private(key))}
+    cluster = {"server": f"https://localhost:{server.server_port}", "certificate-authority-data": encoded(pem(root[0]))}
+    yield server, {"clusters": [{"cluster": cluster}], "users": [{"user": user}]}
+    server.shutdown()
+
+
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, str]]:
     """(port, PEM of its authority) of a server that answers 200 for api.example.org's readiness path only."""
@@ -139,8 +201,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, str]]:
     root = issue("Test Root")
     certificate, key = issue("api.example.org", root)
     chain = tmp_path_factory.mktemp("tls") / "chain.pem"
-    private = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()).decode()
-    chain.write_text(pem(certificate) + private)
+    chain.write_text(pem(certificate) + private(key))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(chain)
     server = HTTPServer(("127.0.0.1", 0), Handler)

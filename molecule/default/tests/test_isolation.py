@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
@@ -101,7 +102,7 @@ def model_of(server: Server) -> dict[str, Any]:
     """The model of the sandbox's inventory, with the address that backups go to."""
     inventory = yaml.safe_load((ROOT / "inventories/sandbox/group_vars/all/platform.yml").read_text())
     redis = inventory["platform_redis"].get("namespace", "shared")
-    address, _colon, port = server.lab["s3"]["endpoint"].removeprefix("http://").partition(":")
+    address, _colon, port = urlsplit(server.lab["s3"]["endpoint"]).netloc.partition(":")
     return {**resolve(inventory, interface(), {}).model, "redis_namespace": redis, "s3": (address, int(port))}
 
 

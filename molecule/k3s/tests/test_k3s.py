@@ -69,7 +69,7 @@ def test_the_known_flags_are_those_of_the_components(server: Server) -> None:
 def test_a_changed_node_label_restarts_k3s_once_and_pods_live_on(server: Server, witness: None) -> None:
     before, alive = pid(server), life(server)
     server.run("cp -p /etc/rancher/k3s/config.yaml /root/config.before")
-    assert converge(server, "-e", json.dumps({"k3s_config": {"node-label": ["tier=gold"]}})) == 2  # the file, the service
+    assert converge(server, "-e", json.dumps({"k3s_config": {"node-label": ["tier=gold"]}})) == 3  # the file, the datastore's copy, the service
     assert pid(server) != before
     assert server.run("systemctl show k3s --property NRestarts --value").strip() == "0"  # it did not fall and was started again
     assert server.json("nodes")["items"][0]["metadata"]["labels"]["tier"] == "gold"
@@ -80,9 +80,26 @@ def test_a_restart_that_an_interrupted_run_left_out_is_made_up_for(server: Serve
     """The file is as the next run wants it, so that run has nothing to write; but the running process was started with another."""
     before, alive = pid(server), life(server)
     server.run("mv /root/config.before /etc/rancher/k3s/config.yaml")
-    assert converge(server) == 1
+    assert converge(server) == 2  # the datastore's copy, the service
     assert pid(server) != before
     assert life(server) == alive
+
+
+def test_the_datastore_of_before_a_change_can_be_put_back(server: Server, witness: None) -> None:
+    """By the commands of docs/k3s.md."""
+    copies = server.run("ls /var/lib/shaka/k3s-datastore").split()
+    assert len(copies) == 2
+    alive = life(server)
+    server.run("kubectl create configmap made-later")
+    server.run(
+        f"""systemctl stop k3s
+        cd /var/lib/rancher/k3s/server && rm -f db/state.db-wal db/state.db-shm
+        cp -a /var/lib/shaka/k3s-datastore/{copies[-1]}/db/state.db db/state.db
+        systemctl start k3s && kubectl wait --for=condition=Ready node --all --timeout=60s"""
+    )
+    assert server.run("kubectl get configmap made-later --ignore-not-found") == ""
+    assert life(server) == alive
+    assert server.run("find /var/lib/shaka/k3s-datastore -perm /077") == ""
 
 
 def test_drift_is_seen_left_alone_and_put_back_with_one_restart(server: Server, witness: None) -> None:
@@ -160,6 +177,17 @@ def test_a_secret_is_neither_in_the_datastore_nor_in_the_audit_log(server: Serve
     assert [event["level"] for event in reads] == ["Metadata"] and reads[0]["user"]["username"] == "system:admin"
     assert canary not in str(events)
     server.run(f"kubectl delete secret,configmap {name}")
+
+
+def test_watching_secrets_and_looking_into_a_pod_leave_a_trace(server: Server, witness: None) -> None:
+    agent = f"canary-{secrets.token_hex(4)}"
+    server.run("kubectl get --raw '/api/v1/namespaces/default/secrets?watch=true&timeoutSeconds=1'")
+    server.run(f"kubectl exec witness -- echo {agent}")
+    server.run("kubectl logs witness --tail=1")
+    events = [json.loads(line) for line in server.run(f"tail -n 400 {STATE}/server/logs/audit.log").splitlines()]
+    mine = [event for event in events if event["user"].get("username") == "system:admin" and "objectRef" in event]
+    assert [event["level"] for event in mine if event["verb"] == "watch" and event["objectRef"]["resource"] == "secrets"]
+    assert {"exec", "log"} <= {event["objectRef"].get("subresource") for event in mine}
 
 
 def test_a_privileged_pod_is_refused_where_no_label_says_otherwise(server: Server) -> None:

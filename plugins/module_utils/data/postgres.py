@@ -14,6 +14,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from . import wal_archive
 from .scram import matches, verifier
 
 ADMIN = "postgres"
@@ -38,6 +39,7 @@ class DesiredPostgres:
     extensions: tuple[str, ...] = ()
     app_user: str = ""
     pooled: bool = False
+    archived: bool = False  # whether its WAL is archived
 
     @property
     def client(self) -> str:
@@ -79,10 +81,12 @@ def literal(text: str) -> str:
 
 # --- the question ---------------------------------------------------------------------------------------------------------------------------
 
-_CLUSTER = """
+_CLUSTER = f"""
 select json_build_object(
   'roles', (select coalesce(json_object_agg(rolname, json_build_object('password', rolpassword, 'expires', rolvaliduntil,
-      'plain', rolcanlogin and not (rolsuper or rolcreatedb or rolcreaterole or rolreplication or rolbypassrls))), '{}') from pg_authid),
+      'plain', rolcanlogin and rolreplication = (rolname = '{wal_archive.ROLE}') and not (rolsuper or rolcreatedb or rolcreaterole or rolbypassrls))),
+      '{{}}') from pg_authid),
+  'archive', {wal_archive.QUESTION},
   'databases', (select json_object_agg(datname, pg_get_userbyid(datdba)) from pg_database),
   'lookup', (select p.prosecdef and p.prosrc = :'lookup' and has_schema_privilege(r.oid, n.oid, 'USAGE')
       and has_function_privilege(r.oid, p.oid, 'EXECUTE') and not has_function_privilege('public', p.oid, 'EXECUTE')
@@ -132,6 +136,8 @@ def role_changes(
     changes = list(_roles(desired, cluster["roles"], left))
     if desired.pooled and not cluster.get("lookup"):
         changes.append(SqlChange(ADMIN, f"the look-up of verifiers by {POOLER}", list(_lookup())))
+    archive = (wal_archive.additions if desired.archived else wal_archive.removal)(cluster.get("archive") or {})
+    changes += [SqlChange(ADMIN, summary, statements) for summary, statements in archive]
     for name in desired.databases:
         owner = cluster["databases"].get(name)
         if owner is None:
@@ -164,11 +170,12 @@ def _roles(desired: DesiredPostgres, present: Mapping[str, Mapping[str, Any]], l
         yield SqlChange(ADMIN, f"no password of {ADMIN}: it connects inside the pod only", [f"alter role {identifier(ADMIN)} password null"])
     for name, password in desired.passwords.items():
         quoted, role = identifier(name), present.get(name)
+        attributes = wal_archive.ATTRIBUTES if name == wal_archive.ROLE else ROLE
         if role is None:
-            yield SqlChange(ADMIN, f"role {name}", [f"create role {quoted} {ROLE} password {literal(verifier(password))}"])
+            yield SqlChange(ADMIN, f"role {name}", [f"create role {quoted} {attributes} password {literal(verifier(password))}"])
             continue
         if not role["plain"]:
-            yield SqlChange(ADMIN, f"role {name} is not a superuser and can log in", [f"alter role {quoted} {ROLE}"])
+            yield SqlChange(ADMIN, f"role {name} is not a superuser and can log in", [f"alter role {quoted} {attributes}"])
         if name not in left and outdated(desired, present, name):
             yield SqlChange(ADMIN, f"password of {name}", [f"alter role {quoted} password {literal(verifier(password))}"])
         if role.get("expires") not in (None, "infinity"):

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from ansible_collections.shaka.platform.plugins.module_utils.model_types import Environment
 
 from ..kubectl import Kubectl, Unanswered, until_answered
-from . import stand_in
+from . import stand_in, wal_archive
 from .changeover import Application
 from .postgres import (
     ADMIN,
@@ -57,10 +57,13 @@ def desired_postgres(env: Environment, secrets: Mapping[str, str]) -> DesiredPos
         passwords[spec["user"]] = secrets["DB_OWNER_PASSWORD"]
     if spec["pgbouncer"]["enabled"]:
         passwords[POOLER] = secrets["PGBOUNCER_PASSWORD"]
+    if env["backup"]["point_in_time"]["enabled"]:
+        passwords[wal_archive.ROLE] = secrets["WAL_PASSWORD"]
     if not all(password.isascii() for password in passwords.values()):
         raise Failed(f"a database password of {env['name']} has characters outside ASCII, which clients encode differently: use others")
+    databases = (spec["database"], *spec["databases"])
     return DesiredPostgres(
-        spec["user"], passwords, (spec["database"], *spec["databases"]), tuple(spec["extensions"]), spec["app_user"], POOLER in passwords
+        spec["user"], passwords, databases, tuple(spec["extensions"]), spec["app_user"], POOLER in passwords, wal_archive.ROLE in passwords
     )
 
 

@@ -7,11 +7,8 @@ The official client is on the server too, but its import reads 800 files and tak
 
 from __future__ import annotations
 
-import base64
 import json
-import ssl
 import sys
-import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,6 +16,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from ansible_collections.shaka.platform.plugins.module_utils.conventions import WORKERS
+from ansible_collections.shaka.platform.plugins.module_utils.kubeconfig import tls_context
 
 APPLY = "application/apply-patch+yaml"  # JSON is YAML; a YAML 1.1 writer would turn a key `y` into a boolean
 RETRIED = (429, 502, 503, 504)
@@ -49,7 +47,7 @@ class Api:
             import urllib3
 
             cluster, user = read_kubeconfig(Path(kubeconfig))
-            context = _tls(cluster, user)
+            context = tls_context(cluster, user)
         except ImportError as error:
             raise Unreachable(f"{sys.executable} has no {error.name}, and the interpreter that has it is not there yet: run role k3s first") from None
         except (OSError, ValueError, LookupError, TypeError) as error:
@@ -127,24 +125,3 @@ def read_kubeconfig(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         return named("cluster", context["cluster"]), named("user", context["user"])
     except StopIteration:
         raise LookupError("its current context, or the context's cluster or user, is not in it") from None
-
-
-def _tls(cluster: Mapping[str, Any], user: Mapping[str, Any]) -> ssl.SSLContext:
-    """Trusts only the cluster's authority, and presents the user's certificate."""
-    authority = _pem(cluster, "certificate-authority")
-    context = ssl.create_default_context(cadata=authority) if authority else ssl.create_default_context()
-    if cluster.get("insecure-skip-tls-verify"):
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    if certificate := _pem(user, "client-certificate"):
-        with tempfile.NamedTemporaryFile("w", suffix=".pem") as file:  # Python reads a key from a file only; this one is 0600 and gone at once
-            file.write(certificate + "\n" + _pem(user, "client-key"))
-            file.flush()
-            context.load_cert_chain(file.name)
-    return context
-
-
-def _pem(entry: Mapping[str, Any], name: str) -> str:
-    """The entry's PEM text, which is inline in base64, or in a file."""
-    if entry.get(f"{name}-data"):
-        return base64.b64decode(entry[f"{name}-data"]).decode()
-    return Path(entry[name]).read_text() if entry.get(name) else ""

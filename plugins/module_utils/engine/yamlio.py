@@ -66,9 +66,19 @@ def _not_text(value: Any, path: str) -> Iterator[str]:
             yield from _not_text(item, f"{path}[{index}]")
 
 
+# JSON may write a character beyond U+FFFF, such as an emoji, as escapes of its two UTF-16 halves (Ansible's to_json does), which YAML does not know.
+_PAIR = re.compile(r"(?<!\\)((?:\\\\)*)\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})")
+
+
+def _character(pair: re.Match[str]) -> str:
+    high, low = int(pair[2], 16), int(pair[3], 16)
+    return pair[1] + chr(0x10000 + ((high - 0xD800) << 10) + (low - 0xDC00))
+
+
 def read_objects(text: str) -> list[dict[str, Any]]:
     """The Kubernetes objects in `text`: several documents, `kind: List` flattened, empty documents dropped."""
     objects: list[dict[str, Any]] = []
+    text = _PAIR.sub(_character, text)
     try:
         documents = list(yaml.load_all(text, Loader=Loader))
     except yaml.YAMLError as error:

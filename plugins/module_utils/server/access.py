@@ -114,7 +114,8 @@ class Sshd:
         shown = dict(line.split("=", 1) for line in out.splitlines())
         if shown["ActiveState"] != "active":
             return ""  # its socket starts it with the present files
-        since = datetime.datetime.strptime(shown["StateChangeTimestamp"], "%a %Y-%m-%d %H:%M:%S.%f UTC").replace(tzinfo=datetime.timezone.utc)  # noqa: UP017  # for the server's Python
+        _weekday, text = shown["StateChangeTimestamp"].split(" ", 1)  # the day's name depends on the language
+        since = datetime.datetime.strptime(text, "%Y-%m-%d %H:%M:%S.%f UTC").replace(tzinfo=datetime.timezone.utc)  # noqa: UP017  # for the server's Python
         return "its settings are newer than its last reload" if self.settings.path.stat().st_mtime > since.timestamp() else ""
 
     def problem(self, execute: Execute) -> str:

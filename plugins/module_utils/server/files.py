@@ -9,6 +9,7 @@ import shutil
 from pathlib import Path
 
 from ansible_collections.shaka.platform.plugins.module_utils.server import whole
+from ansible_collections.shaka.platform.plugins.module_utils.server.home import with_rights_of_its_home
 from ansible_collections.shaka.platform.plugins.module_utils.server.ledger import remember
 
 
@@ -24,13 +25,13 @@ def sha256_of(path: Path) -> str:
 def place(partial: Path, dest: Path, mode: int) -> None:
     """Give a complete file, on the same file system, its owner, mode and name; what was there is remembered."""
     remember(dest)
-    whole.put(partial, dest, mode)
+    with_rights_of_its_home(dest, lambda: whole.put(partial, dest, mode))
 
 
-def write_whole(dest: Path, text: str, mode: int) -> None:
-    """Replace a file's content and mode at once; what was there is remembered."""
-    remember(dest)
-    whole.replace(dest, text, mode)
+def write_whole(dest: Path, text: str, mode: int, mark: str = "") -> None:
+    """Replace a file's content and mode at once; what was there is remembered, and with a `mark` only that lines were marked with it."""
+    remember(dest, mark=mark)
+    with_rights_of_its_home(dest, lambda: whole.replace(dest, text, mode))
 
 
 def move(source: Path, dest: Path) -> None:

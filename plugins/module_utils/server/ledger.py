@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import base64
 import json
+import os
+import re
 import shutil
 import stat
 from pathlib import Path
@@ -16,6 +18,7 @@ from typing import Any
 
 from ansible_collections.shaka.platform.plugins.module_utils.conventions import STATE
 from ansible_collections.shaka.platform.plugins.module_utils.server import whole
+from ansible_collections.shaka.platform.plugins.module_utils.server.home import with_rights_of_its_home
 
 LEDGER = Path(STATE) / "manifest.json"
 # Elsewhere (/var/lib/shaka, /var/lib/rancher, /etc/rancher, /run) whole directories belong to the platform.
@@ -38,27 +41,38 @@ def load(ledger: Path = LEDGER) -> dict[str, Any]:
     return entries
 
 
-def state(path: Path) -> dict[str, Any] | None:
-    """All that is needed to restore a file, a link or a directory's permissions."""
+def state(path: Path, content: bool = True) -> dict[str, Any] | None:
+    """All that is needed to restore a file, a link or a directory's permissions; without `content` a file's permissions alone."""
+    return with_rights_of_its_home(path, lambda: _state(path, content))
+
+
+def _state(path: Path, with_content: bool) -> dict[str, Any] | None:
     try:
         status = path.lstat()
     except (FileNotFoundError, NotADirectoryError):
         return None
     if stat.S_ISLNK(status.st_mode):
         return {"link": str(path.readlink())}
-    content = None if stat.S_ISDIR(status.st_mode) else base64.b64encode(path.read_bytes()).decode()
+    content = base64.b64encode(path.read_bytes()).decode() if with_content and not stat.S_ISDIR(status.st_mode) else None
     return {"mode": stat.S_IMODE(status.st_mode), "uid": status.st_uid, "gid": status.st_gid, "content": content}
 
 
-def remember(dest: Path, ledger: Path = LEDGER) -> None:
-    """Record a path and its state before it is written for the first time; the record is on the disk when this returns."""
+def remember(dest: Path, ledger: Path = LEDGER, content: bool = True, mark: str = "") -> None:
+    """Record a path and its state before it is written for the first time; the record is on the disk when this returns.
+
+    :arg content: False where only the permissions are ours. What others write into the file is theirs, and a reset must not undo it.
+    :arg mark: what our lines begin with where only these are ours, in front of what they were; a reset takes it away in the text of that day.
+    """
     name = str(dest).removesuffix(CANDIDATE)
     if not belongs(name):
         return
     entries = load(ledger)
-    if name in entries:
-        return
-    keep_only({**entries, name: state(Path(name))}, ledger)
+    content = content and not mark
+    before = entries[name] if name in entries else state(Path(name), content)
+    if not content and before:
+        before = {**before, "content": None, **({"mark": mark} if mark else {})}  # an earlier version recorded a content
+    if name not in entries or entries[name] != before:
+        keep_only({**entries, name: before}, ledger)
 
 
 def keep_only(entries: dict[str, Any], ledger: Path = LEDGER) -> None:
@@ -66,9 +80,28 @@ def keep_only(entries: dict[str, Any], ledger: Path = LEDGER) -> None:
     whole.replace(ledger, json.dumps(entries, indent=1, sort_keys=True), 0o600)
 
 
+def is_back(path: Path, before: dict[str, Any] | None) -> bool:
+    """Whether a path is in its recorded state, as far as that was ours to change."""
+    return with_rights_of_its_home(path, lambda: _is_back(path, before))
+
+
+def _is_back(path: Path, before: dict[str, Any] | None) -> bool:
+    if before and before.get("mark"):
+        return not path.exists() or not any(line.startswith(before["mark"]) for line in path.read_text(encoding="utf-8").splitlines())
+    return _state(path, before is None or before.get("content") is not None) == before
+
+
 def bring_back(path: Path, before: dict[str, Any] | None) -> None:
-    """Restore a path to its recorded state."""
-    if state(path) == before:
+    """Restore a path to its recorded state; of one without content the permissions, if it is still there."""
+    with_rights_of_its_home(path, lambda: _bring_back(path, before))
+
+
+def _bring_back(path: Path, before: dict[str, Any] | None) -> None:
+    if _is_back(path, before):
+        return
+    if before and before.get("mark"):
+        text = path.read_text(encoding="utf-8")
+        whole.replace(path, re.sub(f"^{re.escape(before['mark'])}", "", text, flags=re.MULTILINE), before["mode"])
         return
     if before is None:
         path.unlink(missing_ok=True)
@@ -83,7 +116,8 @@ def bring_back(path: Path, before: dict[str, Any] | None) -> None:
         partial.write_bytes(base64.b64decode(before["content"]))
     target = partial if before.get("content") is not None else path
     if "mode" in before and target.exists():
-        shutil.chown(target, before["uid"], before["gid"])
+        if os.geteuid() == 0:  # else it is the home's owner, as the file's
+            shutil.chown(target, before["uid"], before["gid"])
         target.chmod(before["mode"])
     if partial.exists() or partial.is_symlink():
         partial.rename(path)

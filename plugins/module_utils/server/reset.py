@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 from ansible_collections.shaka.platform.plugins.module_utils.conventions import STATE, Execute
 from ansible_collections.shaka.platform.plugins.module_utils.server import ledger, traces
+from ansible_collections.shaka.platform.plugins.module_utils.server.home import with_rights_of_its_home
 
 Before = dict[str, Any]  # path -> what was there before
 GRACE = 15.0  # seconds that databases have to end by themselves
@@ -26,6 +27,7 @@ UNITS = ("k3s.service", FIREWALL)
 TREES = (
     "/etc/rancher", "/etc/shaka", "/var/lib/rancher/k3s", "/var/lib/kubelet", "/var/lib/cni", "/var/log/pods", "/var/log/containers",
     "/run/k3s", "/run/flannel", "/run/k3s-started-with", "/root/.kube/cache/discovery/127.0.0.1_6443",
+    "/var/lib/shaka-notify", "/var/lib/private/shaka-notify",
 )  # fmt: skip
 # Removed unless another containerd is installed.
 RUNTIME = ("/run/containerd", "/run/nri", "/opt/containerd")
@@ -57,7 +59,7 @@ class Kept(NamedTuple):
 
 
 def differs(path: str, before: dict[str, Any] | None) -> bool:
-    return ledger.state(Path(path)) != before
+    return not ledger.is_back(Path(path), before)
 
 
 class Installation:
@@ -224,7 +226,7 @@ class Installation:
     def bring_back(self, entries: Before) -> None:
         """Restore every file to its state before the platform, and remove directories that are empty then and belong to no package."""
         for path in traces.leftovers(entries):
-            path.unlink()
+            with_rights_of_its_home(path, path.unlink)
         for path in traces.links():
             path.unlink()
         for name, before in entries.items():

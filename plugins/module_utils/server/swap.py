@@ -91,7 +91,7 @@ def steps(root: Path, execute: Execute) -> list[Step]:
     text = fstab.read_text() if fstab.exists() else ""
     if without_swap(text) != text:
         mode = fstab.stat().st_mode & 0o777
-        result.append(Step("/etc/fstab: swap", "/etc/fstab: no swap", lambda: write_whole(fstab, without_swap(text), mode)))
+        result.append(Step("/etc/fstab: swap", "/etc/fstab: no swap", lambda: write_whole(fstab, without_swap(text), mode, MARK)))
     configuration = root / ZRAM_CONFIGURATION
     if (root / ZRAM_GENERATOR).exists() and (not configuration.exists() or configuration.read_text()):
         result.append(Step("zram-generator: swap", "zram-generator: no swap", lambda: write_whole(configuration, "", 0o644)))

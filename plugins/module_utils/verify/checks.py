@@ -11,9 +11,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ansible_collections.shaka.platform.plugins.module_utils.model_types import Environment, Model
+from ansible_collections.shaka.platform.plugins.module_utils.verify import wal_archive
 from ansible_collections.shaka.platform.plugins.module_utils.verify.probes import Facts, Https, is_backup
 
 HOUR, DAY = 3600, 86400
+CHECKS = ("postgres", "redis", "https", "certificate", "pods", "backup", "point in time")  # of an environment
 SYSTEM_NAMESPACES = ("kube-system", "cert-manager", "traefik")
 UNITS = {"": 1, "m": 1e-3, "u": 1e-6, "n": 1e-9, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
 
@@ -78,9 +80,9 @@ def evaluate(model: Model, facts: Facts, limits: Limits) -> Verdict:
         own = environment_checks(name, env, f"{model['name']}-api-tls", facts, limits)
         checks += own
         cells = {check.name: check.detail if check.ok else "FAILED" if check.blocks else "NONE" for check in own}  # the findings say why
-        rows.append([name, env["namespace"], *(cells[key] for key in ("postgres", "redis", "https", "certificate", "pods", "backup"))])
+        rows.append([name, env["namespace"], *(cells[key] for key in CHECKS)])
         failed += [] if all(check.ok for check in own) else [position]
-    tables = [Table("environments", ["environment", "namespace", "postgres", "redis", "https", "certificate", "pods", "backup"], rows, failed)]
+    tables = [Table("environments", ["environment", "namespace", *CHECKS], rows, failed)]
 
     others = {name: spec["namespace"] for name, spec in model["namespaces"].items()}
     others.update({name: name for name in SYSTEM_NAMESPACES})
@@ -103,6 +105,7 @@ def environment_checks(name: str, env: Environment, certificate: str, facts: Fac
         certificate_check(name, namespace, certificate, answer, facts, limits.certificate_days),
         pods_check(name, namespace, facts),
         backup_check(name, env, facts, limits.backup_hours),
+        Check("point in time", name, *wal_archive.verdict(env, *facts.archives[name], facts.now)),
     ]
 
 

@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 from ansible_collections.shaka.platform.plugins.module_utils.conventions import WORKERS
 from ansible_collections.shaka.platform.plugins.module_utils.kubectl import Kubectl
 from ansible_collections.shaka.platform.plugins.module_utils.model_types import Environment, HttpApi, Model
+from ansible_collections.shaka.platform.plugins.module_utils.verify.wal_archive import ArchiveState, ask
 
 # fact -> path; the fact is None where the API has no such list (a CRD that is not there yet, metrics that are not served yet)
 LISTS = {
@@ -62,6 +63,7 @@ class Facts(NamedTuple):
     https: Mapping[str, Https]
     backup_logs: Mapping[str, str]
     service_memory: int | None
+    archives: Mapping[str, tuple[ArchiveState | None, str]]
 
 
 def gather(kubectl: Kubectl, model: Model, address: str, port: int, ca_bundle: str) -> tuple[Facts | None, str]:
@@ -71,6 +73,7 @@ def gather(kubectl: Kubectl, model: Model, address: str, port: int, ca_bundle: s
         environments = dict(model["environments"])
         postgres = {name: pool.submit(ask_postgres, kubectl, env) for name, env in environments.items()}
         redis = {name: pool.submit(ask_redis, kubectl, env, f"{model['name']}-api-secrets") for name, env in environments.items()}
+        archives = {name: pool.submit(ask, kubectl, env) for name, env in environments.items()}
         nodes, problem = listed["nodes"].result()
         https = {}
         if nodes:
@@ -88,6 +91,7 @@ def gather(kubectl: Kubectl, model: Model, address: str, port: int, ca_bundle: s
             https={name: future.result() for name, future in https.items()},
             backup_logs={name: future.result() for name, future in logs.items()},
             service_memory=service_memory(),
+            archives={name: future.result() for name, future in archives.items()},
         ), ""
 
 
@@ -171,7 +175,7 @@ def backup_log(kubectl: Kubectl, pods: list[dict[str, Any]], namespace: str) -> 
     if not done:
         return ""
     newest = max(done, key=lambda pod: pod["status"].get("startTime") or "")
-    ok, output = kubectl.run("get", "--raw", f"/api/v1/namespaces/{namespace}/pods/{newest['metadata']['name']}/log?tailLines=50")
+    ok, output = kubectl.read(f"/api/v1/namespaces/{namespace}/pods/{newest['metadata']['name']}/log?tailLines=50")
     return output if ok else ""
 
 

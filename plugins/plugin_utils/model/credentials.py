@@ -10,19 +10,27 @@ from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.shaka.platform.plugins.module_utils.model_types import Environment
-from ansible_collections.shaka.platform.plugins.plugin_utils.model import backup, rules, sops
+from ansible_collections.shaka.platform.plugins.plugin_utils.model import backup, point_in_time, rules, sops
 from ansible_collections.shaka.platform.plugins.plugin_utils.model.postgres import POOLER_SECRET, own_secrets
 from ansible_collections.shaka.platform.plugins.plugin_utils.model.problems import Problems, nearest
 
 SHARED = {"shared": ["REDIS_ADMIN_PASSWORD"]}
 # What the server writes backups with; what reads them and what deletes them, both of which may be left out.
 S3_GROUPS = ("s3", "s3_reader", "s3_keeper")
+_OF_BACKUPS = (backup.KEY, *backup.OWN_S3, point_in_time.SECRET)  # an environment's own, which its application does not get
 DEFAULT_MINIMUM = 32
 STILL_ENCRYPTED = "is still encrypted by SOPS; install the collection community.sops and let it read the inventory (docs/secrets.md)"
 LEAST_MINIMUM = 16  # no inventory may ask for less
 S3_ISSUED = "your S3 service's credentials"
 ISSUED = {**dict.fromkeys(S3_GROUPS, S3_ISSUED), "registries": "the registry's token"}  # by others, who choose their length
 GROUPS = (*SHARED, *ISSUED)  # besides the environments, none of which can be called so
+
+PREVIOUS = "_PREVIOUS"  # ends the name of a key of before a rotation, which opens what is not encrypted anew yet
+
+
+def encrypts(name: str) -> bool:
+    """Whether data is encrypted with a secret of that name, so that the only copy of its value must not go."""
+    return "ENCRYPT" in name and not name.endswith(PREVIOUS)
 
 
 def flat(secrets: Any, problems: Problems | None = None) -> dict[str, dict[str, str]]:
@@ -67,11 +75,13 @@ class _Expected:
 
 def _expected(raw: Mapping[str, Any], environments: Mapping[str, Environment], secrets: Mapping[str, Mapping[str, str]]) -> _Expected:
     needed = {name: [*env["secrets"], *own_secrets(env["postgres"])] for name, env in environments.items()} | SHARED
-    optional = {name: [backup.KEY, *backup.OWN_S3] for name in environments} | {group: [*backup.S3_PAIR] for group in S3_GROUPS}
+    before = {name: [secret + PREVIOUS for secret in env["secrets"] if encrypts(secret)] for name, env in environments.items()}
+    optional = {name: [*_OF_BACKUPS, *before[name]] for name in environments} | {group: [*backup.S3_PAIR] for group in S3_GROUPS}
     for name, env in environments.items():
         if env["backup"]["s3"]["endpoint"]:
             own = any(secrets.get(name, {}).get(key) for key in backup.OWN_S3)
             needed[name] = [*needed[name], backup.KEY, *(backup.OWN_S3 if own else ())]
+            needed[name] += [point_in_time.SECRET] if env["backup"]["point_in_time"]["enabled"] else []
             needed |= {} if own else {"s3": [*backup.S3_PAIR]}
     needed |= {group: [*backup.S3_PAIR] for group in S3_GROUPS if any(secrets.get(group, {}).values())}
     if raw["platform_registries"]:
@@ -89,7 +99,7 @@ def check(raw: Mapping[str, Any], environments: Mapping[str, Environment], probl
         return
     expected = _expected(raw, environments, secrets)
     for name, env in environments.items():
-        for key in {backup.KEY, *backup.OWN_S3} & set(env["secrets"]):
+        for key in {*_OF_BACKUPS} & set(env["secrets"]):
             text = f"holds {key}, which the environment's backups have and its application does not get; give the application's another name"
             problems.add(f"platform_environments.{name}.secrets", text)
     for group, names in expected.needed.items():

@@ -9,8 +9,9 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ansible_collections.shaka.platform.plugins.plugin_utils.model import point_in_time
 from ansible_collections.shaka.platform.plugins.plugin_utils.model.backup import KEY as BACKUP_KEY
-from ansible_collections.shaka.platform.plugins.plugin_utils.model.credentials import DEFAULT_MINIMUM, SHARED
+from ansible_collections.shaka.platform.plugins.plugin_utils.model.credentials import DEFAULT_MINIMUM, PREVIOUS, SHARED, encrypts
 from ansible_collections.shaka.platform.plugins.plugin_utils.model.postgres import own_secrets
 from ansible_collections.shaka.platform.plugins.plugin_utils.model.problems import nearest
 
@@ -26,14 +27,17 @@ class Result:
     generated: list[str] = field(default_factory=list)
     rotated: list[str] = field(default_factory=list)
     given: list[str] = field(default_factory=list)  # still empty, because their values come from elsewhere
+    kept: list[str] = field(default_factory=list)  # the values of before, where something is encrypted with them
 
 
 def needed_names(environments: Mapping[str, Any]) -> dict[str, list[str]]:
     """Group -> the names that the model will require."""
     groups = {}
     for name, env in environments.items():
-        names = [*ALWAYS, *((env or {}).get("secrets") or [])]
-        groups[str(name)] = list(dict.fromkeys([*names, *own_secrets((env or {}).get("postgres") or {})]))
+        names = [*ALWAYS, *((env or {}).get("secrets") or []), *own_secrets((env or {}).get("postgres") or {})]
+        # whether there is an S3 service or not: where there will be one, it is on
+        names += [point_in_time.SECRET] if point_in_time.is_on(str(name), (env or {}).get("backup"), "any") else []
+        groups[str(name)] = list(dict.fromkeys(names))
     return {**groups, **SHARED}
 
 
@@ -53,7 +57,7 @@ def generate_missing(
     """The existing secrets, plus a value for each missing name and a new value for each name to rotate. Raises ValueError for an unknown name.
 
     :arg given: names whose values come from elsewhere, such as a payment service's key.
-    :arg rotate: GROUP/NAME.
+    :arg rotate: GROUP/NAME. The value of before stays beside the new one where data is encrypted with it, under the name with _PREVIOUS.
     """
     known = [f"{group}/{name}" for group, names in groups.items() for name in names]
     for path in rotate:
@@ -64,6 +68,12 @@ def generate_missing(
             raise ValueError(f"rotate: '{path}' {text}")
         if path.partition("/")[2] in given:
             raise ValueError(f"rotate: '{path}' comes from elsewhere (secrets_given); get a new one there and write it with ansible-vault edit")
+        group, _slash, name = path.partition("/")
+        if encrypts(name) and existing.get(group, {}).get(name + PREVIOUS):
+            text = (
+                f"still has the value of before in {name}{PREVIOUS}: encrypt the data anew, remove that value, and rotate then; else it would be lost"
+            )
+            raise ValueError(f"rotate: '{path}' {text}")
     result = Result({group: dict(names) for group, names in existing.items()})
     for group, names in groups.items():
         for name in names:
@@ -71,6 +81,9 @@ def generate_missing(
             if name in given:
                 result.given += [] if there else [path]
             elif not there or path in rotate:
+                if there and encrypts(name):
+                    result.secrets[group][name + PREVIOUS] = result.secrets[group][name]
+                    result.kept.append(path + PREVIOUS)
                 result.secrets.setdefault(group, {})[name] = make(int(minimum.get(name, DEFAULT_MINIMUM)))
                 (result.rotated if there else result.generated).append(path)
     return result

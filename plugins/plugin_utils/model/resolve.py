@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from ansible_collections.shaka.platform.plugins.module_utils.engine.pruning import RULE, malformed
-from ansible_collections.shaka.platform.plugins.module_utils.model_types import S3, Acme, Environment, Model, Server, SharedRedis, Space
+from ansible_collections.shaka.platform.plugins.module_utils.model_types import S3, Acme, Environment, Model, Notify, Server, SharedRedis, Space
 from ansible_collections.shaka.platform.plugins.module_utils.quantities import format_resource
 from ansible_collections.shaka.platform.plugins.plugin_utils.collection import PACKED, Interface
 from ansible_collections.shaka.platform.plugins.plugin_utils.model import (
@@ -25,6 +25,7 @@ from ansible_collections.shaka.platform.plugins.plugin_utils.model import (
     credentials,
     drift_ignore,
     network,
+    point_in_time,
     postgres,
     redis,
     rules,
@@ -79,13 +80,15 @@ def _check_space(space: Space, path: str, cluster: network.ClusterNetworks, prob
 # --- one environment ------------------------------------------------------------------------------------------------------------------------
 
 
-def _fill_in(env: Environment, name: str, raw: Raw) -> None:
+def _fill_in(env: Environment, name: str, raw: Raw, s3: S3) -> None:
     """What follows from the environment's name, and from its release."""
     platform = raw["platform_name"]
     env["name"] = name
     env["namespace"] = env["namespace"] or f"{platform}-{name}"
     postgres.fill_in(env["postgres"], platform, name)
     redis.fill_in(env["redis"], name)
+    own = env["backup"]["s3"]["endpoint"]
+    env["backup"]["point_in_time"]["enabled"] = point_in_time.is_on(name, env["backup"], s3["endpoint"] if own is None else own)
     env["api"]["name"] = f"{platform}-api"
     env["api"]["image"] = _released(raw, name) or env["api"]["image"]
     env["secrets"] = list(dict.fromkeys(["DB_PASSWORD", "REDIS_PASSWORD", *env["secrets"]]))
@@ -285,6 +288,9 @@ def resolve(variables: Mapping[str, Any], interface: Interface, images: Collecti
     shared: SharedRedis = completed("platform_redis")
     acme: Acme = completed("platform_acme")
     s3: S3 = completed("platform_s3")
+    notify: Notify = completed("platform_notify")
+    if notify["webhook"]:  # not shown: whoever has it can send to it
+        problems.check("platform_notify.webhook", rules.storage_url(notify["webhook"]))
     server: Server = completed("platform_server")
     s3["prefix"] = s3["prefix"] or raw["platform_name"]
     _server(server, problems)
@@ -305,7 +311,7 @@ def resolve(variables: Mapping[str, Any], interface: Interface, images: Collecti
         path = f"platform_environments.{name}"
         filled = schema.complete(entry, dictionaries["environment"], path, problems)
         env = environments[name] = cast(Environment, filled)
-        _fill_in(env, name, raw)
+        _fill_in(env, name, raw, s3)
         limits = _check_space(env, path, cluster, problems)
         for where, part in sized(dictionaries["environment"], filled, path):
             check_sizes(part, f"{where}.", problems, limits)
@@ -338,6 +344,7 @@ def resolve(variables: Mapping[str, Any], interface: Interface, images: Collecti
     own_namespaces = [space["namespace"] for space in spaces.values()]
     for name, env in environments.items():
         backup.settle(env, f"platform_environments.{name}", s3, raw[backup.PLATFORM_RECIPIENT], own_namespaces, problems)
+        point_in_time.check(env, f"platform_environments.{name}", problems)
     credentials.check(raw, environments, problems)
 
     secrets = credentials.flat(raw["platform_secrets"])
@@ -349,6 +356,13 @@ def resolve(variables: Mapping[str, Any], interface: Interface, images: Collecti
         env["config_hash"] = _hash(meanings, {key: own.get(key, "") for key in env["secrets"]}, env["files"])
         backup.name_credentials(env["backup"], name, secrets)
         env["postgres"]["pgbouncer"]["hash"] = _hash(own.get(postgres.POOLER_SECRET, ""))
+        read = [
+            env["backup"]["writer"]["access_key"],
+            env["backup"]["writer"]["secret_key"],
+            f"{name}/{backup.KEY}",
+            f"{name}/{point_in_time.SECRET}",
+        ]
+        env["backup"]["point_in_time"]["hash"] = _hash([secrets.get(group, {}).get(key, "") for group, key in (path.split("/") for path in read)])
     selected = _selection(raw["platform_only"], list(environments), problems)
     model: Model = {
         "name": raw["platform_name"],
@@ -363,6 +377,7 @@ def resolve(variables: Mapping[str, Any], interface: Interface, images: Collecti
         "redis": shared,
         "acme": acme,
         "s3": s3,
+        "notify": notify,
         "names": backup.names_to_resolve(environments, own_namespaces),
         "redis_hash": _hash(secrets.get("shared", {}).get("REDIS_ADMIN_PASSWORD", "")),
     }

@@ -20,8 +20,14 @@ _PLACEHOLDERS = (
 )  # fmt: skip
 
 
+# A name is written into manifests, whose readers take these for something else than text.
+_NOT_TEXT = re.compile(r"[0-9]+|0x[0-9a-f]+|0o[0-7]+|[0-9]+e[0-9]+|true|false|null")
+
+
 def label(value: str) -> str | None:
-    """RFC 1123 label: what Kubernetes takes as the name of a namespace."""
+    """RFC 1123 label: what Kubernetes takes as the name of a namespace. Not one that YAML reads as a number, as that of a commit may be (1e7)."""
+    if _NOT_TEXT.fullmatch(value):
+        return f"is a number or a truth value to readers of YAML; give it a letter in front, such as pr-{value}"
     if _LABEL.fullmatch(value):
         return None
     return "is not a DNS-1123 label; use lower-case letters, digits and '-', at most 63, with a letter or digit at both ends"
@@ -258,7 +264,7 @@ _CRON = [
     ("hour", 0, 23, ""),
     ("day of month", 1, 31, ""),
     ("month", 1, 12, "jan feb mar apr may jun jul aug sep oct nov dec"),
-    ("day of week", 0, 6, "sun mon tue wed thu fri sat"),
+    ("day of week", 0, 6, "sun mon tue wed thu fri sat"),  # not 7: the API server refuses it
 ]
 
 
@@ -267,7 +273,9 @@ _DAYS = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 
 def cron(value: str) -> str | None:
     """A schedule of CronJob: five fields, or a macro (https://kubernetes.io/docs/concepts/workloads/controllers/cron-jobs/#schedule-syntax)."""
-    if value in ("@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly"):
+    if value in ("@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly") or re.fullmatch(
+        r"@every (\d+h)?(\d+m)?(?<! )", value
+    ):
         return None
     fields = value.split()
     if len(fields) != 5:

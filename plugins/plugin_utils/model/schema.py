@@ -43,13 +43,16 @@ def check(data: Mapping[str, Any], options: Mapping[str, Any], problems: Problem
 
 
 def _with_defaults(options: Mapping[str, Any]) -> Raw:
-    """The options with `apply_defaults` for every dictionary, so that the defaults of its keys apply where it is left out."""
+    """The options with `apply_defaults` for every dictionary, so that the defaults of its keys apply where it is left out.
+
+    One that requires a key has no such default: it may be left out whole.
+    """
     result: Raw = {}
     for name, option in options.items():
         result[name] = deepcopy(dict(option))  # the validator fills in the very objects that are the defaults
         if "options" in option:
             result[name]["options"] = _with_defaults(option["options"])
-            result[name]["apply_defaults"] = option["type"] == "dict"
+            result[name]["apply_defaults"] = option["type"] == "dict" and not any(key.get("required") for key in option["options"].values())
     return result
 
 

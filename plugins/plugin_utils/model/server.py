@@ -22,6 +22,7 @@ def server_problems(
     python: str,
     ports: Mapping[int, Sequence[str]],
     networks: Mapping[str, list[str]] | None = None,
+    node: str = "",
 ) -> Iterator[str]:
     """Why the platform cannot run on this server: each problem names the fact and what would do instead.
 
@@ -31,6 +32,7 @@ def server_problems(
     :arg python: least version of the server's Python.
     :arg ports: port of the platform that is taken -> the programs that listen on it.
     :arg networks: the cluster's networks by their key of `k3s_config`.
+    :arg node: the node's name as the inventory has it; empty means the host's.
     """
     name, version = str(facts.get("distribution")), str(facts.get("distribution_version", "0"))
     if name not in distributions or int(re.match(r"\d*", version)[0] or 0) < distributions[name]:  # type: ignore[index]  # \d* always matches
@@ -44,10 +46,23 @@ def server_problems(
     installed = str(facts.get("python_version", "0"))
     if _version(installed) < _version(python):
         yield f"Python: {installed}; the Kubernetes client needs {python} or newer"
+    yield from _node(str(facts.get("hostname") or ""), node, str(facts.get("k3s_node_name") or ""))
     yield from _sizes(facts, required)
     for port, programs in sorted(ports.items()):
         yield f"port {port}: in use by {', '.join(programs)}; the platform needs it: stop and disable that program"
     yield from foreign_overlaps(networks or {}, _interfaces(facts))
+
+
+def _node(host: str, given: str, present: str) -> Iterator[str]:
+    """A node is named as a DNS subdomain in lower case (RFC 1123), and keeps its name: local volumes are bound to it."""
+    name = given or host.lower()
+    if name and (not re.fullmatch(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?", name) or len(name) > 253):
+        yield f"k3s_node_name: '{name}'{'' if given else ' (the host name)'} is not a node's name; set it to lower-case letters, digits and '-'"
+    elif present and name != present:
+        yield (
+            f"k3s_node_name: '{name}'{'' if given else ' (the host name)'} would make another node of this server, on which no volume fits; "
+            f"set it to '{present}', as the node is called"
+        )
 
 
 def _version(text: str) -> tuple[int, ...]:

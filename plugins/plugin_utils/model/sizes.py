@@ -165,6 +165,7 @@ def _demand(item: Mapping[str, Any], pods: int, storage: str = "0") -> Amounts:
 
 def _peak(env: Environment, jobs: Iterable[Mapping[str, Any]]) -> Amounts:
     """What an environment needs at most: Postgres, the API with the extra pod of a rolling update, and the jobs (a backup, an ACME solver)."""
+    point_in_time = env["backup"]["point_in_time"]
     surge = 1 if env["api"]["strategy"] == "rolling" else 0
     return Amounts.total(
         [
@@ -172,6 +173,7 @@ def _peak(env: Environment, jobs: Iterable[Mapping[str, Any]]) -> Amounts:
             _demand(env["api"], env["api"]["replicas"] + surge),
             _demand(env["redis"], 1, env["redis"]["storage"]) if env["redis"]["dedicated"] else Amounts(),
             _demand(env["postgres"]["pgbouncer"], 2) if env["postgres"]["pgbouncer"]["enabled"] else Amounts(),
+            _demand(point_in_time, 2) if point_in_time["enabled"] else Amounts(),
             *(_demand(job, 1) for job in jobs),
         ]
     )

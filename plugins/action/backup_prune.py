@@ -1,0 +1,113 @@
+# Copyright: (c) 2026, The shaka.platform founders
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Deletes the backups that no span keeps; see the module of the same name for its documentation."""
+
+from __future__ import annotations
+
+import datetime
+from collections import defaultdict
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.shaka.platform.plugins.module_utils.backup import layout, manifest
+from ansible_collections.shaka.platform.plugins.module_utils.backup.layout import Found, Origin
+from ansible_collections.shaka.platform.plugins.module_utils.backup.retention import Kept, Stored, Verdict, hindrance, plan
+from ansible_collections.shaka.platform.plugins.module_utils.backup.store import Bucket, Credentials, Listed, StoreError
+from ansible_collections.shaka.platform.plugins.plugin_utils.artifacts import tools
+from ansible_collections.shaka.platform.plugins.plugin_utils.artifacts.upstream import Upstream, UpstreamError
+from ansible_collections.shaka.platform.plugins.plugin_utils.controller_action import ControllerAction
+
+ARGUMENT_SPEC: dict[str, Any] = {
+    "server": {"type": "str", "required": True},
+    "environments": {"type": "dict", "required": True},
+    "keys": {"type": "dict", "required": True, "no_log": True},
+    "access_key": {"type": "str", "required": True, "no_log": True},
+    "secret_key": {"type": "str", "required": True, "no_log": True},
+    "current": {"type": "dict", "required": True},
+    "failed": {"type": "list", "elements": "str", "default": []},
+    "delete": {"type": "list", "elements": "str", "default": []},
+    "floor": {"type": "int", "default": 3},
+    "lock": {"type": "dict", "required": True},
+    "bundle": {"type": "str", "default": ""},
+    "mirrors": {"type": "dict", "default": {}},
+}
+COLUMNS = ["environment", "backup", "kind", "MiB", "", "why"]
+
+
+class ActionModule(ControllerAction):
+    """Runs on the controller alone."""
+
+    argument_spec = ARGUMENT_SPEC
+
+    def answer(self, arguments: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
+        try:
+            bundle = Path(arguments["bundle"]) if arguments["bundle"] else None
+            rclone = tools.own_rclone(arguments["lock"], bundle, Upstream(arguments["mirrors"], 30))
+            result = prune(rclone, arguments, bool(self._task.check_mode), datetime.datetime.now(layout.UTC))
+        except (StoreError, UpstreamError, tools.ToolsError, ValueError, OSError) as error:
+            return {"failed": True, "msg": str(error)}
+        return result
+
+
+def prune(rclone: Path, arguments: Mapping[str, Any], check_mode: bool, now: datetime.datetime) -> dict[str, Any]:
+    """The task's result. Raises StoreError."""
+    credentials = Credentials(arguments["access_key"], arguments["secret_key"])
+    deleted: list[str] = []
+    findings: list[str] = []
+    rows: list[list[str]] = []
+    for name, env in arguments["environments"].items():
+        s3 = env["backup"]["s3"]
+        if not s3["endpoint"]:
+            continue
+        bucket, key = Bucket(rclone, s3, credentials), str((arguments["keys"].get(name) or {}).get("BACKUP_KEY") or "")
+        named = [stamp for environment, _slash, stamp in (each.partition("/") for each in arguments["delete"]) if environment == name]
+        listed = bucket.list("/".join(part for part in (s3["prefix"].strip("/"), arguments["server"], name) if part))
+        for origin, parts in sorted(by_origin(listed, s3["prefix"]).items()):
+            stored = [of(bucket, s3["prefix"], origin, stamp, found, key) for stamp, found in sorted(parts.items())]
+            why = hindrance(origin, stored, {(arguments["server"], key): value for key, value in arguments["current"].items()}, arguments["failed"])
+            if why:
+                findings.append(f"{name}: no backup was deleted of {origin.folder('')}: {why}")
+            for verdict in plan(stored, Kept(**env["backup"]["keep"], floor=arguments["floor"]), now, named):
+                goes = verdict.goes and not why
+                rows.append(row(name, verdict, goes))
+                if goes:
+                    deleted.append(f"{name}/{verdict.stored.stamp}")
+                    if not check_mode:
+                        bucket.delete(in_order(parts[verdict.stored.stamp]))
+    failed = [position for position, cells in enumerate(rows) if cells[-1].startswith("kept: the manifest")]
+    title = "backups, and what is deleted" if not check_mode else "backups, and what would be deleted"
+    table = {"title": title, "columns": COLUMNS, "rows": rows, "failed": failed}
+    return {"changed": bool(deleted), "deleted": deleted, "platform_findings": findings, "platform_table": [table]}
+
+
+def by_origin(listed: list[Listed], prefix: str) -> dict[Origin, dict[str, list[tuple[Found, Listed]]]]:
+    """Origin -> stamp -> the objects of that dump. What is not a dump's is left alone."""
+    result: dict[Origin, dict[str, list[tuple[Found, Listed]]]] = defaultdict(lambda: defaultdict(list))
+    for entry in listed:
+        found = layout.read(entry.path, prefix)
+        if found and found.kind == layout.DUMPS:
+            result[found.origin][found.stamp].append((found, entry))
+    return result
+
+
+def of(bucket: Bucket, prefix: str, origin: Origin, stamp: str, objects: list[tuple[Found, Listed]], key: str) -> Stored:
+    """One backup, by its manifest where it has one."""
+    if not any(found.name == layout.MANIFEST for found, _entry in objects):
+        return Stored(stamp, "")
+    content = bucket.read(f"{origin.folder(prefix)}/{layout.DUMPS}/{stamp}/{layout.MANIFEST}", manifest.LARGEST + 1)
+    try:
+        read = manifest.read(content, key, origin, stamp)
+    except manifest.Unusable as error:
+        return Stored(stamp, "unknown", sum(entry.bytes for _found, entry in objects), str(error))
+    return Stored(stamp, read.kind, read.bytes)
+
+
+def in_order(objects: list[tuple[Found, Listed]]) -> list[str]:
+    """The manifest first: what is deleted half counts no more."""
+    return [entry.path for _found, entry in sorted(objects, key=lambda each: each[0].name != layout.MANIFEST)]
+
+
+def row(environment: str, verdict: Verdict, goes: bool) -> list[str]:
+    size = f"{verdict.stored.bytes / 2**20:.1f}" if verdict.stored.bytes else ""
+    return [environment, verdict.stored.stamp, verdict.stored.kind or "unfinished", size, "deleted" if goes else "", verdict.why]

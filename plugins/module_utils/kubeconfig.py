@@ -1,0 +1,32 @@
+# Copyright: (c) 2026, The shaka.platform founders
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What a kubeconfig's cluster and user say of TLS, as Python's ssl takes it."""
+
+from __future__ import annotations
+
+import base64
+import ssl
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+
+def tls_context(cluster: Mapping[str, Any], user: Mapping[str, Any]) -> ssl.SSLContext:
+    """Trusts only the cluster's authority, and presents the user's certificate. Raises OSError or ValueError for what cannot be read."""
+    context = ssl.create_default_context(cadata=_pem(cluster, "certificate-authority") or None)
+    if cluster.get("insecure-skip-tls-verify"):
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    if certificate := _pem(user, "client-certificate"):
+        with tempfile.NamedTemporaryFile("w", suffix=".pem") as file:  # Python reads a key from a file only; this one is 0600 and gone at once
+            file.write(certificate + "\n" + _pem(user, "client-key"))
+            file.flush()
+            context.load_cert_chain(file.name)
+    return context
+
+
+def _pem(entry: Mapping[str, Any], name: str) -> str:
+    """The entry's PEM text, which is inline in base64, or in a file."""
+    if entry.get(f"{name}-data"):
+        return base64.b64decode(entry[f"{name}-data"]).decode()
+    return Path(entry[name]).read_text() if entry.get(name) else ""

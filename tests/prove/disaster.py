@@ -1,0 +1,93 @@
+"""The whole server is lost and comes back: data that was backed up is destroyed with the server, and compared after rebuild and restore.
+
+python3 -m prove.disaster                          (PYTHONPATH=.:tests; about half an hour on 2 cores)
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+from prove.practice import RESULTS, Failed, Practice, kill_marked, machine, markdown
+
+from lab import sandbox
+
+TOKEN = "disaster"
+TABLES = ("pgbench_accounts", "pgbench_branches", "pgbench_tellers", "pgbench_history")
+# Equal for equal rows, in whatever order they lie; the row's text has every column.
+SUM = "select count(*), coalesce(sum(('x' || substr(md5(t::text), 1, 15))::bit(60)::bigint), 0) from {table} t"
+
+
+def sql(practice: Practice, statement: str, timeout: float = 600) -> str:
+    """What prod's database answers."""
+    psql = "kubectl exec -i -n shaka-prod postgres-0 -- psql -XAtq -v ON_ERROR_STOP=1 -U shaka_production -d shaka_production"
+    return practice.run(psql, stdin=statement, timeout=timeout).strip()
+
+
+def contents(practice: Practice) -> dict[str, str]:
+    """Table -> its rows and their checksum."""
+    return {table: sql(practice, SUM.format(table=table)) for table in TABLES}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--lab-name", default="prove", help="lab to use; it is made anew")
+    parser.add_argument("--scale", type=int, default=68, help="pgbench's; 68 is about 1 GB")
+    parser.add_argument("--out", type=Path, help="where logs go (default: the lab's cache)")
+    parser.add_argument("--report", type=Path, default=RESULTS / "disaster.md")
+    parser.add_argument("--keep", action="store_true", help="leave the lab's server there")
+    arguments = parser.parse_args()
+    practice = Practice(arguments.lab_name, arguments.out)
+    rows: list[tuple[str, str]] = []
+
+    def step(what: str, began: float) -> None:
+        rows.append((what, f"{time.monotonic() - began:.0f} s"))
+        print(f"{what}: {rows[-1][1]}", flush=True)
+
+    def play(what: str, playbook: str, *options: str) -> None:
+        began = time.monotonic()
+        practice.must(playbook, *options, log=practice.out / f"{what.replace(' ', '-')}.log", token=TOKEN)
+        step(what, began)
+
+    try:
+        practice.fresh()
+        play("the platform", "site.yml")
+        began = time.monotonic()
+        practice.run(
+            f"kubectl exec -n shaka-prod postgres-0 -- pgbench -i -q -s {arguments.scale} -U shaka_production shaka_production 2>&1",
+            timeout=1800,
+        )
+        size = sql(practice, "select pg_size_pretty(pg_database_size(current_database()))")
+        step(f"{size} of data", began)
+        before = contents(practice)
+        play("backup", "playbooks/backup.yml", "-e", "platform_only=prod")
+
+        lost = time.monotonic()
+        practice.lab.destroy_server()
+        sandbox.start(practice.lab, memory=sandbox.MEMORY, cpus=sandbox.CPUS)
+        play("the platform again", "site.yml")
+        play("restore", "playbooks/restore.yml", "-e", "restore_environment=prod", "-e", "restore_backup=latest", "-e", "restore_confirm=prod")
+        step("from the loss to the data", lost)
+        after = contents(practice)
+        if after != before:
+            raise Failed(f"rows differ: {before} before, {after} after")
+        play("verify", "playbooks/verify.yml")
+    finally:
+        kill_marked(TOKEN)
+    text = markdown(["step", "time"], rows)
+    counts = ", ".join(f"{table} {value.partition('|')[0]}" for table, value in before.items())
+    page = f"# A lost server\n\n{machine()}.\n\n{text}\n\nRows and checksums are equal before the loss and after the restore: {counts}.\n"
+    arguments.report.write_text(page, encoding="utf-8")
+    print(text)
+    if not arguments.keep:
+        practice.lab.down()
+    return 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except Failed as error:
+        sys.exit(f"FAILED: {error}")
