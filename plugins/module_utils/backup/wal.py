@@ -161,8 +161,12 @@ def recovery(when: datetime.datetime, bases: Iterable[BaseBackup], pieces: Colle
         raise Unrecoverable(
             "no moment can be recovered: there is no base backup with WAL after it; take one by playbooks/backup.yml -e backup_kind=base"
         )
-    known = "; ".join(f"from {since:{SHOWN}} to {until:{SHOWN}}" for since, until in spans)
-    raise Unrecoverable(f"{when:{SHOWN}} cannot be recovered, for there is no WAL of it or no base backup before it; what can be: {known}")
+    raise Unrecoverable(f"{when:{SHOWN}} cannot be recovered, for there is no WAL of it or no base backup before it; what can be: {shown(spans)}")
+
+
+def shown(spans: Iterable[tuple[datetime.datetime, datetime.datetime]]) -> str:
+    """Spans of time for a person."""
+    return "; ".join(f"from {since:{SHOWN}} to {until:{SHOWN}}" for since, until in spans)
 
 
 def superseded(bases: Collection[BaseBackup], pieces: Collection[WalPiece]) -> list[str]:

@@ -1,16 +1,19 @@
 # shellcheck shell=bash
-# Brings a Postgres of its own, in this pod's scratch volume, to the state that the environment's had at a moment, and dumps its databases to
-# $SCRATCH/dumps. It reads the private key from stdin and keeps it in this shell's memory. Nothing here touches the environment's own Postgres.
+# Brings a Postgres of its own, in this pod's scratch volume, to the state that the environment's had at a moment, dumps its databases, and restores them into
+# new databases of the environment's Postgres, which are there and empty. What it needs comes through a pipe into this shell's memory, each part ended by
+# a line with a dot: the plan, rclone's configuration, the age identity.
 #
-#     recover.sh                     what is needed is in $PLAN, one each a line: until TIME, base STAMP BYTES SHA256, segment BYTES, database NAME, wal OBJECT
-#     recover.sh give FILE PATH      Postgres's restore_command
+#     recover.sh                     the plan has, each on a line: until TIME, origin SERVER/ENVIRONMENT/SYSTEM, folder PATH, segment BYTES,
+#                                    base STAMP BYTES SHA256, database NAME NEW-NAME, wal OBJECT
+#     recover.sh give FILE PATH      the recovering Postgres's restore_command
 set -euo pipefail
 # shellcheck source=roles/backup/files/archive.sh
 . "${0%/*}/archive.sh"
-export PGHOST=$SCRATCH PGPORT=5432 PGUSER=postgres PGDATABASE=postgres
-data=$SCRATCH/data wal=$SCRATCH/wal log=$SCRATCH/postgres.log
+unset RCLONE_S3_NO_HEAD RCLONE_NO_CHECK_DEST # these credentials may read
+owner=${PGUSER:-} live=${PGHOST:-}
+data=$WORK/data wal=$WORK/wal fetched=$WORK/fetched plan=$WORK/plan log=$WORK/postgres.log
 
-planned() { sed -n "s/^$1 //p" "$PLAN"; }
+planned() { sed -n "s/^$1 //p" "$plan"; }
 
 give() { # a segment from its pieces, filled up to its size; 1 is 'there is none', and above 125 Postgres gives up
   local file end=0
@@ -30,66 +33,87 @@ if [ "${1:-}" = give ]; then
   exit
 fi
 
-identity=$(cat)
-open() { age --decrypt --identity <(printf '%s\n' "$identity"); }
-fail() {
-  echo "$1" >&2
+fail() { # the last line that is logged
+  echo "recovery failed: $1" >&2
   exit 1
 }
-archive_of "$SYSTEM_IDENTIFIER"
-mkdir -p "$wal" "$SCRATCH/fetched" "$SCRATCH/dumps"
+
+last() { tail -n 1 "$1" 2> /dev/null | cut -c 1-300; }
+
+# --- what is needed -----------------------------------------------------------------------------------------------------------------------------
+
+mkfifo -m 0600 "$WORK/input"
+exec {input}<> "$WORK/input"
+part() { # lines up to the dot
+  local line
+  while read -r -t 120 -u "$input" line; do
+    if [ "$line" = . ]; then return 0; fi
+    printf '%s\n' "$line"
+  done
+  fail 'nobody said what to recover within two minutes'
+}
+part > "$plan"
+config=$(part)
+identity=$(part)
+store() { rclone --config <(printf '%s\n' "$config") "$@"; }
+open() { age --decrypt --identity <(printf '%s\n' "$identity"); }
+origin=$(planned origin) folder=s3:$(planned folder)
+mkdir -p "$wal" "$fetched" "$WORK/dumps"
 mkdir -m 0700 "$data"
 
 read -r stamp bytes sha256 <<< "$(planned base)"
 say "fetching the base backup $stamp, $bytes bytes"
-mkfifo "$SCRATCH/to-digest" "$SCRATCH/to-count"
-sha256sum < "$SCRATCH/to-digest" > "$SCRATCH/digest" &
+mkfifo "$WORK/to-digest" "$WORK/to-count"
+sha256sum < "$WORK/to-digest" > "$WORK/digest" &
 digest=$!
-wc -c < "$SCRATCH/to-count" > "$SCRATCH/count" &
+wc -c < "$WORK/to-count" > "$WORK/count" &
 count=$!
-rclone cat "$folder/base/$stamp/base.tar.age" | tee "$SCRATCH/to-digest" "$SCRATCH/to-count" | open | expand | tar -xf - -C "$data" ||
-  fail "the base backup $stamp could not be fetched, opened or unpacked: see above; is it the private key of the recipients that it was encrypted for?"
+store cat "$folder/base/$stamp/base.tar.age" 2> "$WORK/store.error" | tee "$WORK/to-digest" "$WORK/to-count" | open 2> "$WORK/age.error" |
+  expand 2> "$WORK/expand.error" | tar -xf - -C "$data" 2> "$WORK/tar.error" ||
+  fail "the base backup $stamp could not be fetched, opened or unpacked: $(last "$WORK/store.error") $(grep -h error "$WORK/age.error" | head -n 1)"
 wait "$digest" "$count"
-if [ "$(tr -d ' ' < "$SCRATCH/count") $(cut -d ' ' -f 1 < "$SCRATCH/digest")" != "$bytes $sha256" ]; then
-  fail "the base backup $stamp is not what its manifest says: $(tr -d ' ' < "$SCRATCH/count") bytes in place of $bytes, or another SHA-256"
+if [ "$(tr -d ' ' < "$WORK/count") $(cut -d ' ' -f 1 < "$WORK/digest")" != "$bytes $sha256" ]; then
+  fail "the base backup $stamp is not what its manifest says: $(tr -d ' ' < "$WORK/count") bytes in place of $bytes, or another SHA-256"
 fi
-pg_verifybackup --quiet --no-parse-wal "$data" || fail "the base backup $stamp is not whole"
+pg_verifybackup --quiet --no-parse-wal "$data" 2> "$WORK/verify.error" || fail "the base backup $stamp is not whole: $(last "$WORK/verify.error")"
 
-planned wal > "$SCRATCH/objects"
-say "fetching $(wc -l < "$SCRATCH/objects") objects of WAL"
-rclone copy --transfers 4 --files-from "$SCRATCH/objects" "$folder/wal" "$SCRATCH/fetched" || fail 'WAL could not be fetched: see above'
+planned wal > "$WORK/objects"
+say "fetching $(wc -l < "$WORK/objects") objects of WAL"
+store copy --transfers 4 --files-from "$WORK/objects" "$folder/wal" "$fetched" 2> "$WORK/store.error" || fail "WAL could not be fetched: $(last "$WORK/store.error")"
 while read -r name; do
   payload=$wal/${name%%-*}
-  { read -r signature && cat > "$payload"; } < <(open < "$SCRATCH/fetched/$name") || fail "wal/$name cannot be opened"
-  rm "$SCRATCH/fetched/$name"
+  { read -r signature && cat > "$payload"; } < <(open < "$fetched/$name") || fail "wal/$name is missing or cannot be opened"
+  rm "$fetched/$name"
   if [ "$({ printf '%s\n' "$origin/wal/$name" && cat "$payload"; } | hmac)" != "$signature" ]; then
     fail "wal/$name is not authentic: it was written with another BACKUP_KEY, or by somebody else, or changed"
   fi
-done < "$SCRATCH/objects"
-identity=''
+done < "$WORK/objects"
+config='' identity=''
 
 # --- the recovery -------------------------------------------------------------------------------------------------------------------------------
 
 start() { # SETTING...: recovers, then answers at a socket in the scratch volume alone
   local setting arguments=()
-  for setting in "$@" "restore_command=bash $(readlink -f "$0") give %f %p" recovery_target_action=promote recovery_target_timeline=current hot_standby=off \
-    "hba_file=$SCRATCH/hba" "unix_socket_directories=$SCRATCH" listen_addresses= shared_preload_libraries= archive_mode=off log_destination=stderr \
-    logging_collector=off shared_buffers=64MB max_wal_size=1GB fsync=off; do
+  for setting in "$@" "restore_command=bash $(readlink -f "$0") give %f %p" recovery_target_action=promote recovery_target_timeline=current \
+    hot_standby=off "hba_file=$WORK/hba" "unix_socket_directories=$WORK" listen_addresses= shared_preload_libraries= archive_mode=off \
+    log_destination=stderr logging_collector=off shared_buffers=32MB max_wal_size=1GB fsync=off; do
     arguments+=(-c "$setting")
   done
   : > "$data/recovery.signal"
   postgres -D "$data" "${arguments[@]}" > "$log" 2>&1 &
   server=$!
-  until pg_isready --quiet --timeout=5; do
+  until pg_isready --quiet --timeout=5 --host="$WORK"; do
     kill -0 "$server" 2> /dev/null || return 1
     sleep 1
   done
 }
 
-echo 'local all postgres trust' > "$SCRATCH/hba"
+no_recovery() { fail "Postgres could not recover: $(grep -E 'FATAL|PANIC' "$log" | grep -vE 'starting up|not accepting' | tail -n 2 | tr '\n' ' ')"; }
+
+unset PGUSER PGHOST PGPASSFILE
+echo 'local all postgres trust' > "$WORK/hba"
 until=$(planned until)
 say "recovering to $until"
-no_recovery() { fail "Postgres could not recover: $(grep -E 'FATAL|PANIC' "$log" | grep -v 'is starting up' | tail -n 2)"; }
 if ! start "recovery_target_time=$until" recovery_target_inclusive=off; then
   # The archive holds all that was committed before that moment: nothing was, after the last commit that it has.
   grep -q 'recovery ended before configured recovery target was reached' "$log" || no_recovery
@@ -97,11 +121,24 @@ if ! start "recovery_target_time=$until" recovery_target_inclusive=off; then
 fi
 grep -oE 'recovery stopping before .*|last completed transaction was .*' "$log" || :
 
-while read -r database; do
+while read -r database new; do
   say "dumping $database"
-  pg_dump --format=custom --compress=0 --no-password --file="$SCRATCH/dumps/$database.dump" "$database"
+  pg_dump --host="$WORK" --username=postgres --format=custom --compress=0 --no-password --file="$WORK/dumps/$database.dump" "$database" \
+    2> "$WORK/dump.error" || fail "$database could not be dumped: $(last "$WORK/dump.error")"
 done < <(planned database)
 kill -INT "$server"
 wait "$server" || :
 rm -rf "$data" "$wal"
+
+# --- into the environment's Postgres ------------------------------------------------------------------------------------------------------------
+
+while read -r database new; do
+  say "restoring $database as $new"
+  pg_restore --list "$WORK/dumps/$database.dump" | grep -vE '^[0-9]+; [0-9]+ [0-9]+ (EXTENSION|COMMENT - EXTENSION) ' > "$WORK/list"
+  PGOPTIONS='-c lock_timeout=30s' pg_restore --host="$live" --username="$owner" --dbname="$new" --use-list="$WORK/list" --no-owner --exit-on-error \
+    "$WORK/dumps/$database.dump" 2> "$WORK/restore.error" || fail "$database could not be restored as $new: $(grep error "$WORK/restore.error" | tail -n 1)"
+  PGOPTIONS='' psql --no-psqlrc --quiet --host="$live" --username="$owner" --dbname="$new" --command=analyze 2> "$WORK/restore.error" ||
+    fail "$new has no statistics: $(last "$WORK/restore.error")"
+  rm "$WORK/dumps/$database.dump"
+done < <(planned database)
 say "recovered to $until"

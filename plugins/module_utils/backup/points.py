@@ -1,0 +1,109 @@
+# Copyright: (c) 2026, The shaka.platform founders
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What a bucket holds of an environment's points in time, of every Postgres that it has had, and the choice for one moment."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from ansible_collections.shaka.platform.plugins.module_utils.backup import layout, manifest, wal
+from ansible_collections.shaka.platform.plugins.module_utils.backup.store import Bucket
+
+LATEST = "latest"
+_MOMENT = "%Y-%m-%dT%H:%M:%S%z"
+
+
+@dataclass
+class WalStore:
+    """Base backups (by their stamps) and WAL of one Postgres. `flaws`: manifests that cannot be trusted."""
+
+    origin: layout.Origin
+    manifests: dict[str, manifest.Manifest] = field(default_factory=dict)
+    bases: list[wal.BaseBackup] = field(default_factory=list)
+    pieces: list[wal.WalPiece] = field(default_factory=list)
+    flaws: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class ChosenPoint:
+    """What recovers a moment."""
+
+    store: WalStore
+    way: wal.WalReach
+    moment: datetime.datetime
+
+    @property
+    def base(self) -> manifest.Manifest:
+        return self.store.manifests[self.way.base.stamp]
+
+
+def requested(text: str) -> datetime.datetime | None:
+    """The moment that a user names, in ISO 8601 with its zone; None is the latest. Raises ValueError."""
+    if text == LATEST:
+        return None
+    try:
+        return datetime.datetime.strptime(text.replace("Z", "+0000"), _MOMENT)
+    except ValueError:
+        raise ValueError(f"'{text}' is not a moment such as 2026-11-24T10:00:00Z or 2026-11-24T07:00:00-0300, nor '{LATEST}'") from None
+
+
+def stores(bucket: Bucket, servers: Iterable[str], prefix: str, environment: str, key: str) -> list[WalStore]:
+    """All of an environment's, of any server where none is named. Raises StoreError.
+
+    :arg key: the environment's BACKUP_KEY.
+    """
+    wanted = set(servers)
+    found: dict[layout.Origin, WalStore] = {}
+    for listed in bucket.list(prefix):
+        item = layout.read(listed.path, prefix)
+        if item is None or item.origin.environment != environment or (wanted and item.origin.server not in wanted) or item.kind == layout.DUMPS:
+            continue
+        store = found.setdefault(item.origin, WalStore(item.origin))
+        if item.kind == layout.WAL and (piece := wal.piece(item.name)):
+            store.pieces.append(piece)
+        elif item.kind == layout.BASE and item.name == layout.MANIFEST:
+            try:
+                read = manifest.read(bucket.read(listed.path, manifest.LARGEST + 1), key, item.origin, item.stamp)
+                store.bases.append(wal.base(read))
+                store.manifests[item.stamp] = read
+            except manifest.Unusable as error:
+                store.flaws.append(f"{listed.path}: {error}")
+    return list(found.values())
+
+
+def choose(found: Iterable[WalStore], when: datetime.datetime | None) -> ChosenPoint:
+    """What recovers that moment, or the latest that can be; raises Unrecoverable."""
+    found = list(found)
+    spans = {store.origin: wal.windows(store.bases, store.pieces) for store in found}
+    if when is None:
+        latest = [(ends[-1][1], store) for store in found if (ends := spans[store.origin])]
+        if latest:
+            when, store = max(latest, key=lambda pair: pair[0])
+            return ChosenPoint(store, wal.recovery(when, store.bases, store.pieces), when)
+        when = datetime.datetime.now(layout.UTC)
+    for store in found:
+        try:
+            return ChosenPoint(store, wal.recovery(when, store.bases, store.pieces), when)
+        except wal.Unrecoverable:
+            continue
+    known = [f"{origin.server}/{origin.system_identifier} {wal.shown(ends)}" for origin, ends in spans.items() if ends]
+    flaws = [flaw for store in found for flaw in store.flaws]
+    text = f"what can be: {'; '.join(known)}" if known else "there is no base backup with WAL after it"
+    raise wal.Unrecoverable("; ".join([f"{when:{wal.SHOWN}} cannot be recovered, {text}", *flaws]))
+
+
+def summary(found: Iterable[WalStore]) -> list[Mapping[str, object]]:
+    """For a list of what there is."""
+    return [
+        {
+            "server": store.origin.server,
+            "environment": store.origin.environment,
+            "system_identifier": store.origin.system_identifier,
+            "bases": sorted(store.manifests),
+            "windows": [[f"{since:{wal.SHOWN}}", f"{until:{wal.SHOWN}}"] for since, until in wal.windows(store.bases, store.pieces)],
+            "flaws": store.flaws,
+        }
+        for store in found
+    ]
