@@ -48,7 +48,7 @@ def run() -> int:
     steps: tuple[tuple[str, str, list[str]], ...] = (
         ("The platform on the bare server", "site.yml", []),
         ("A backup of prod, to S3", "playbooks/backup.yml", ["-e", "platform_only=prod"]),
-        ("That backup restored", "playbooks/restore.yml", ["-e", "restore_environment=prod"]),
+        ("That backup restored", "playbooks/restore.yml", ["-e", "restore_environment=prod", "-e", "restore_confirm=prod"]),
     )
     for title, name, arguments in steps:
         failed = _playbook(title, name, *arguments)

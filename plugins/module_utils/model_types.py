@@ -217,6 +217,7 @@ class Backup(TypedDict):
     s3: S3
     recipient: str | list[str]
     recipients: list[str]
+    mask: list[str]
     writer: S3Credentials
     reader: S3Credentials
     point_in_time: PointInTime

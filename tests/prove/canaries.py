@@ -68,7 +68,7 @@ def play(practice: Practice, title: str, playbook: str, *arguments: str, fails: 
 
 def runs(practice: Practice, fresh_value: str) -> dict[str, str]:
     """Title -> output."""
-    restore = ["-e", "restore_environment=prod"]
+    restore = ["-e", "restore_environment=prod", "-e", "restore_confirm=prod"]
     texts = {"first converge": play(practice, "first converge", "site.yml"), "no-op": play(practice, "no-op", "site.yml")}
     texts["drift"] = play(practice, "drift", "playbooks/drift.yml")
     practice.run(SEALED % "true")

@@ -49,10 +49,17 @@ def test_a_dropped_table_is_back_after_the_restore(server: Server, environment: 
     assert backup.returncode == 0, backup.stdout
     assert "k8srcp" not in server.run("ls /tmp"), "what root's client knows of the API would lie where any user can put it"
     server.run(query.format("drop table visits"))
-    restore = server.playbook("playbooks/restore.yml", "-e", f"restore_environment={environment}")
+    restore = server.playbook("playbooks/restore.yml", "-e", f"restore_environment={environment}", "-e", f"restore_confirm={environment}")
     assert restore.returncode == 0, restore.stdout
     assert server.run(query.format("select count(*), max(id) from visits")) == rows
-    assert "postgres-restore" not in server.run(f"kubectl get jobs,secrets,configmaps -n shaka-{environment}")
+    assert "postgres-restore" not in server.run(f"kubectl get jobs,secrets -n shaka-{environment}")
+    databases = server.run(f"kubectl exec -n shaka-{environment} postgres-0 -- psql -XAtU postgres -c 'select datname from pg_database'").split()
+    kept = [name for name in databases if name.startswith(f"{database}_before_")]
+    assert len(kept) == 1
+    stamp = kept[0].rpartition("_before_")[2]
+    options = ["-e", f"restore_environment={environment}", "-e", f"restore_confirm={environment}", "-e", f"restore_drop_before={stamp}"]
+    dropped = server.playbook("playbooks/restore.yml", *options)
+    assert dropped.returncode == 0, dropped.stdout
 
 
 def test_a_backup_that_fails_says_so_and_why(server: Server) -> None:

@@ -51,6 +51,7 @@ def take(data: Path, place: Path, name: str, about: str, keep: int) -> tuple[Pat
         else:
             shutil.copyfile(source, target)
         target.chmod(0o600)
+    (partial / "about").touch(mode=0o600)
     (partial / "about").write_text(about, encoding="utf-8")
     for file in partial.rglob("*"):
         _flush(file)

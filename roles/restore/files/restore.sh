@@ -1,22 +1,163 @@
 # shellcheck shell=bash
-# Fetches one backup, opens it, and puts it into its database in one transaction: all of it, or nothing.
+# The work of a restore inside its pod, a command each; the module database_restore calls them by kubectl exec. What takes long runs in the background
+# and writes its state to $work, so that a broken connection stops nothing but the asking; and a pod that nobody asks ends by itself, with all it holds.
+# The age identity comes by stdin and stays in this shell's memory: never in a file, an argument or a variable of the environment.
 set -euo pipefail
-# shellcheck source=roles/platform/files/dumps.sh
-. /scripts/dumps.sh
-if [ "$BACKUP" = latest ]; then
-  manifest=$(rclone lsf --include '*.json' "$folder" | sort | tail -n 1)
-else
-  manifest=$BACKUP.json
-fi
-if [ -z "$manifest" ] || ! rclone cat "$folder/$manifest" > /tmp/manifest.json || [ ! -s /tmp/manifest.json ]; then
-  echo "no backup '$BACKUP' in $folder; there are:" >&2
-  rclone lsf --include '*.json' "$folder" | sort >&2
+export PATH=/opt/tools:$PATH LC_ALL=C PGAPPNAME=postgres-restore PGCONNECT_TIMEOUT=30
+work=/work
+
+# The pod's main process: ends once it is told to, or was not asked for $1 seconds.
+hold() {
+  trap 'exit 0' TERM
+  touch "$work/asked"
+  while [ ! -e "$work/over" ] && [ $(($(date +%s) - $(stat -c %Y "$work/asked"))) -lt "$1" ]; do sleep 1; done
+}
+
+# --- what a module is told -----------------------------------------------------------------------------------------------------------------------
+
+note() { # DATABASE'S NUMBER, what is done
+  echo "$*" > "$work/step.new" && mv "$work/step.new" "$work/step"
+}
+
+problem() { # KIND DATABASE'S NUMBER, detail: what the module explains
+  echo "problem $*" > "$work/problem"
   exit 1
-fi
-await_database
-echo "restoring ${manifest%.json} into $PGDATABASE of $PGHOST"
-# age authenticates what it decrypts: a cut or changed file ends the pipe early, pg_restore sees it, and the transaction is rolled back.
-rclone cat "$folder/${manifest%.json}.dump.age" |
-  age --decrypt --identity /identity/IDENTITY |
-  pg_restore --clean --if-exists --no-owner --exit-on-error --single-transaction --dbname "$PGDATABASE"
-echo "restored ${manifest%.json}"
+}
+
+last_line() { # of a program's messages, without rclone's time and level
+  sed -n 's|^[0-9/]* [0-9:]* [A-Z]* *: ||; /./h; ${x; p}' "$1" | cut -c 1-300
+}
+
+state() {
+  touch "$work/asked"
+  echo "phase $(cat "$work/phase" 2> /dev/null || echo none) $(cat "$work/ended" 2> /dev/null || echo running)"
+  local index=''
+  if [ -e "$work/step" ]; then
+    echo "step $(cat "$work/step")"
+    read -r index _ < "$work/step"
+  fi
+  if [ -e "$work/$index.age" ]; then echo "fetched $(stat -c %s "$work/$index.age")"; fi
+  if [ -e "$work/$index.log" ]; then echo "tables $(grep -c 'finished item [0-9]* TABLE DATA' "$work/$index.log" || :)"; fi
+  cat "$work/problem" 2> /dev/null || :
+}
+
+in_background() { # PHASE COMMAND...
+  rm -f "$work/ended" "$work/problem" "$work/step"
+  echo "$1" > "$work/phase"
+  (
+    set -e # the caller's may be off
+    trap 'echo $? > "$work/ended"' EXIT
+    "${@:2}"
+  ) > "$work/$1.out" 2>&1 < /dev/null &
+}
+
+# --- the backup --------------------------------------------------------------------------------------------------------------------------------
+
+# stdin: rclone's configuration, a line with a dot, and the age identity. $work/objects has a line for each database: BYTES SHA256 PATH
+start_fetch() {
+  config='' identity=''
+  while IFS= read -r line && [ "$line" != . ]; do config+=$line$'\n'; done
+  while IFS= read -r line; do identity+=$line$'\n'; done
+  in_background fetch fetch
+}
+
+fetch() {
+  local index=0 bytes sha256 object
+  while read -r bytes sha256 object; do
+    fetch_one "$index" "$bytes" "$sha256" "$object"
+    index=$((index + 1))
+  done < "$work/objects"
+}
+
+fetch_one() {
+  local encrypted=$work/$1.age dump=$work/$1.dump size
+  note "$1" fetching
+  rclone copyto --config <(printf %s "$config") --ca-cert "$work/authorities" --inplace --multi-thread-streams 0 --contimeout 10s --timeout 60s \
+    --retries 3 --low-level-retries 3 "s3:$4" "$encrypted" 2> "$work/rclone" || problem unread "$1" "$(last_line "$work/rclone")"
+  note "$1" checking
+  size=$(stat -c %s "$encrypted")
+  if [ "$size" != "$2" ]; then problem size "$1" "$size"; fi
+  if [ "$(sha256sum < "$encrypted" | cut -d ' ' -f 1)" != "$3" ]; then problem digest "$1"; fi
+  note "$1" decrypting
+  printf %s "$identity" | age --decrypt --identity - --output "$dump" "$encrypted" 2> "$work/age" || problem sealed "$1" "$(sed -n 's/^age: error: //p' "$work/age" | head -n 1)"
+  rm "$encrypted"
+  contents "$1"
+}
+
+contents() { # what is in it, which also shows that it is a dump; and the statements that the superuser is to read
+  pg_restore --create --list "$work/$1.dump" > "$work/$1.toc" 2> "$work/pg_restore" || problem dump "$1" "$(last_line "$work/pg_restore")"
+  entries "$1" 'EXTENSION' > "$work/$1.extensions"
+  entries "$1" 'ACL|DEFAULT ACL|DATABASE|DATABASE PROPERTIES|COMMENT - DATABASE' > "$work/$1.privileges"
+}
+
+entries() { # DATABASE'S NUMBER, KINDS: their statements
+  { grep -E "^[0-9]+; [0-9]+ [0-9]+ ($2) " "$work/$1.toc" || :; } > "$work/$1.use"
+  pg_restore --create --use-list="$work/$1.use" --file=- "$work/$1.dump" 2> "$work/pg_restore" || problem dump "$1" "$(last_line "$work/pg_restore")"
+}
+
+owned() { # DATABASE'S NUMBER: the statements of objects that are not the database's owner's
+  pg_restore --use-list="$work/$1.others" --file=- "$work/$1.dump"
+}
+
+put() { # stdin: files, each as a line NAME LINES and so many lines
+  local name lines line
+  while read -r name lines; do
+    while [ "$lines" -gt 0 ] && IFS= read -r line; do
+      printf '%s\n' "$line"
+      lines=$((lines - 1))
+    done > "$work/$name"
+  done
+}
+
+get() { # FILE...: in the same form
+  local name
+  for name in "$@"; do
+    echo "$name $(wc -l < "$work/$name")"
+    cat "$work/$name"
+  done
+}
+
+# --- into a new database -----------------------------------------------------------------------------------------------------------------------
+
+# $work/databases has a line for each: NUMBER DATABASE
+restore() { # JOBS
+  local index database
+  # Nothing reads these databases yet, and the rename that puts them in place flushes the log first.
+  export PGOPTIONS='-c lock_timeout=30s -c statement_timeout=0 -c idle_in_transaction_session_timeout=0 -c synchronous_commit=off'
+  while read -r index database; do
+    note "$index" restoring
+    pg_restore --dbname="$database" --use-list="$work/$index.list" --jobs="$1" --no-owner --no-acl --exit-on-error --verbose "$work/$index.dump" \
+      > /dev/null 2> "$work/$index.log" ||
+      problem restore "$index" "$(grep -E '^pg_restore: (error|from TOC entry)' "$work/$index.log" | cut -c 1-300 | tail -n 2 | tr '\n' ' ')"
+  done < "$work/databases"
+}
+
+settle() { # JOBS: masked where there is a mask, and with statistics, which a dump does not have
+  local index database
+  while read -r index database; do
+    if [ -e "$work/$index.mask" ]; then
+      note "$index" masking
+      PGOPTIONS='-c lock_timeout=30s' psql --no-psqlrc --quiet --set ON_ERROR_STOP=1 --single-transaction --dbname "$database" --file "$work/$index.mask" \
+        > /dev/null 2> "$work/$index.masking" || problem mask "$index" "$(grep -o 'ERROR: .*' "$work/$index.masking" | cut -c 1-300 | head -n 1)"
+    fi
+    note "$index" analyzing
+    vacuumdb --quiet --analyze-only --jobs="$1" --dbname="$database" 2> "$work/vacuumdb" || problem analyze "$index" "$(last_line "$work/vacuumdb")"
+  done < "$work/databases"
+}
+
+login() { # DATABASE: as the application, over the network; stdin is the query
+  PGUSER=$APP_USER PGPASSWORD=$APP_PASSWORD psql --no-psqlrc --no-align --tuples-only --quiet --set ON_ERROR_STOP=1 --dbname "$1"
+}
+
+case $1 in
+  hold) hold "$2" ;;
+  state) state ;;
+  put) put ;;
+  get) get "${@:2}" ;;
+  owned) owned "$2" ;;
+  fetch) start_fetch ;;
+  restore) in_background restore restore "$2" ;;
+  settle) in_background settle settle "$2" ;;
+  login) login "$2" ;;
+  over) touch "$work/over" ;;
+esac

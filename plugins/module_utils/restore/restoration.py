@@ -1,0 +1,254 @@
+# Copyright: (c) 2026, The shaka.platform founders
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""One restore, step by step: fetched and opened in a pod, restored into new databases, checked. The live databases are not touched here.
+
+Every step looks at what is there and goes on from it; `advance` is called again and again until it is done.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from ansible_collections.shaka.platform.plugins.module_utils.kubectl import Kubectl, Unanswered, until_answered
+from ansible_collections.shaka.platform.plugins.module_utils.restore import contents, databases, problems, statements
+from ansible_collections.shaka.platform.plugins.module_utils.restore.judgement import RestoreVerdict, judge
+from ansible_collections.shaka.platform.plugins.module_utils.restore.plan import PlannedDatabase, RestorePlan, needed_room
+from ansible_collections.shaka.platform.plugins.module_utils.restore.pod import PodFailed, PodReport, RestorePod
+from ansible_collections.shaka.platform.plugins.module_utils.restore.room import GROWTH, PODS, DiskNeed, amount, data_folder, lacking
+from ansible_collections.shaka.platform.plugins.module_utils.restore.superuser import RefusedStatement, Superuser
+
+Result = TypeVar("Result")
+START_SECONDS = 120  # for the pod: an image that is still being imported, a place on the node
+
+
+class RestoreFailed(Exception):
+    """The restore cannot go on; the text says what failed, why, and what to do. The live databases are as they were."""
+
+
+@dataclass
+class Progress:
+    """How far a restore is. `line`: for a person; `notes`: what is not as it was in the backup."""
+
+    done: bool = False
+    line: str = ""
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class FetchSecrets:
+    """What the pod needs to read a backup: rclone's configuration, the authorities that S3's certificate may be of, the age identity."""
+
+    rclone: str
+    authorities: str
+    identity: str
+
+
+class Restoration:
+    """A restore that goes on.
+
+    :arg jobs: connections that pg_restore uses at a time.
+    """
+
+    def __init__(self, kubectl: Kubectl, plan: RestorePlan, jobs: int) -> None:
+        self.kubectl, self.plan, self.jobs = kubectl, plan, jobs
+        self.superuser = Superuser(kubectl, plan.namespace)
+        self.pod = RestorePod(kubectl, plan.namespace, plan.job)
+
+    # --- the beginning ---
+
+    def require_room(self) -> None:
+        """Raises RestoreFailed when a disk could fill up."""
+        size = sum(database.database_bytes for database in self.plan.databases)
+        needs = [DiskNeed(PODS, needed_room(self.plan.databases)), DiskNeed(data_folder(self.kubectl, self.plan.namespace), int(size * GROWTH))]
+        if problem := lacking(needs):
+            raise RestoreFailed(f"{'; '.join(problem)}: make room (old databases: -e restore_drop_before=STAMP), or give the server a larger disk")
+
+    def begin(self, secrets: FetchSecrets, mask: str, deadline_seconds: int) -> None:
+        """Make the pod, and let it fetch the backup. Raises RestoreFailed, PodFailed, Unanswered.
+
+        :arg mask: SQL for the application's database.
+        """
+        plan = self.plan
+        about = {"purpose": plan.purpose, "backup": plan.backup, "source": plan.source, "databases": [database.live for database in plan.databases]}
+        self.pod.create(about, needed_room(plan.databases), deadline_seconds)
+        self.pod.await_running(time.monotonic() + START_SECONDS)
+        # a container that runs may not be reachable for a moment
+        until_answered(self._answering, time.monotonic() + 15)
+        files = {
+            "objects": _lines(f"{database.bytes} {database.sha256} {database.object}" for database in plan.databases),
+            "databases": _lines(f"{index} {database.scratch}" for index, database in enumerate(plan.databases)),
+            "authorities": secrets.authorities,
+        }
+        self.pod.put(files | {f"{index}.mask": mask for index, database in enumerate(plan.databases) if mask and database.masked})
+        self.pod.call("fetch", text=f"{secrets.rclone}.\n{secrets.identity.rstrip()}\n")
+
+    def _answering(self) -> None:
+        try:
+            self.pod.state()
+        except PodFailed as error:
+            raise Unanswered(str(error)) from None
+
+    # --- on and on ---
+
+    def advance(self) -> Progress:
+        """Go on with whatever is due; raises RestoreFailed, PodFailed, Unanswered."""
+        report = self.pod.state()
+        if report.ended not in (None, 0):
+            raise RestoreFailed(problems.explain(self.plan, report))
+        if report.ended is None:
+            return Progress(line=self._line(report))
+        if report.phase == "fetch":
+            notes = self._make()
+            self.pod.call("restore", str(self.jobs))
+            return Progress(line="the new databases are made", notes=notes)
+        if report.phase == "restore":
+            notes = self._finish()
+            self.pod.call("settle", str(self.jobs))
+            return Progress(line="everything is restored", notes=notes)
+        if report.phase == "settle":
+            return Progress(done=True, line="restored, with statistics")
+        raise RestoreFailed(f"the pod of {self.plan.job} is in no phase of a restore ({report.phase}): run the restore again")
+
+    def _line(self, report: PodReport) -> str:
+        database = self.plan.databases[report.index]
+        text = f"{report.doing or 'beginning with'} {database.live}"
+        if report.doing == "fetching":
+            return f"{text}: {amount(report.fetched)} of {amount(database.bytes)}"
+        if report.doing == "restoring":
+            return f"{text}: {self._size(database)} of about {amount(database.database_bytes)}, {report.tables} of {len(database.tables)} tables"
+        return text
+
+    def _size(self, database: PlannedDatabase) -> str:
+        try:
+            sizes = self.superuser.ask(databases.SERVER)["databases"]
+        except (Unanswered, RefusedStatement):
+            return "?"
+        return amount(sizes[database.scratch]["bytes"]) if database.scratch in sizes else "?"
+
+    # --- by the superuser ---
+
+    def _make(self) -> list[str]:
+        """The new databases, their extensions, and what each leaves to its owner. Returns what is left out."""
+        server = self.superuser.ask(databases.SERVER)
+        notes: list[str] = []
+        for index, database in enumerate(self.plan.databases):
+            live = server["databases"].get(database.live)
+            row = live["row"] if live else None
+            self._run(f"the new database {database.scratch}", databases.drop([database.scratch]))
+            self._run(f"the new database {database.scratch}", [databases.create_like(database.scratch, self.plan.owner, row)])
+            notes += self._prepare(index, database, server)
+        return notes
+
+    def _prepare(self, index: int, database: PlannedDatabase, server: Mapping[str, Any]) -> list[str]:
+        superusers = [role for role, is_superuser in server["roles"].items() if is_superuser]
+        listing, extensions, privileges = self.pod.get(f"{index}.toc", f"{index}.extensions", f"{index}.privileges")
+        listed = self._read(database, contents.entries, listing)
+        others = [role for role in _roles_of_others(server) if role not in (self.plan.owner, contents.database_owner(listed))]
+        wanted = self._read(database, statements.extensions, extensions)
+        schemas = [name for name in dict.fromkeys(extension.schema for extension in wanted) if name not in ("public", "pg_catalog")]
+        share = contents.sort(listed, superusers, others, schemas, self.plan.elsewhere)
+        self.pod.put({f"{index}.list": _lines(share.restored), f"{index}.others": _lines([] if self.plan.elsewhere else share.of_others)})
+        self._make_extensions(database, wanted, schemas, server)
+        early, _late, _missing = self._privileges(database, server, listing, privileges)
+        self._run(f"privileges in {database.scratch}", early, database.scratch)
+        return [f"{database.live}: left out, as the owner cannot make it here: {title}" for title in share.left_out]
+
+    def _make_extensions(
+        self, database: PlannedDatabase, wanted: list[statements.DumpExtension], schemas: list[str], server: Mapping[str, Any]
+    ) -> None:
+        """Of the live database's version if the image has it; a dump does not say of which it was."""
+        live: Mapping[str, str] = {}
+        if server["databases"].get(database.live, {}).get("open"):
+            live = self.superuser.ask(databases.CONTENT, database.live)["extensions"]
+        if absent := [extension.name for extension in wanted if extension.name not in server["available"]]:
+            text = f"{database.name} needs the extension {', '.join(absent)}, which the Postgres image does not have"
+            raise RestoreFailed(f"{text}: take an image with it (platform_image_overrides.postgres)")
+        made = [databases.create_schema(name, self.plan.owner) for name in schemas]
+        for extension in wanted:
+            version = live.get(extension.name, "")
+            known = version in server["available"][extension.name]
+            made.append(databases.create_extension(extension.name, extension.schema, version if known else "", self.plan.owner))
+        self._run(f"the extensions of {database.scratch}", made, database.scratch)
+
+    def _privileges(self, database: PlannedDatabase, server: Mapping[str, Any], listing: str, script: str) -> tuple[list[str], list[str], list[str]]:
+        """Those that are needed while objects are made, those that come afterwards, and the roles that are missing for others."""
+        dumped_owner = contents.database_owner(self._read(database, contents.entries, listing))
+        given = self._read(database, statements.privileges, script)
+        given = statements.renamed(given, {dumped_owner: self.plan.owner, **self.plan.renamed_roles})
+        kept, missing = statements.allowed(given, server["roles"])
+        return [item.text for item in kept if item.early], [item.text for item in kept if not item.early], missing
+
+    def _finish(self) -> list[str]:
+        """Owners, privileges and properties. Returns what could not be as it was."""
+        server = self.superuser.ask(databases.SERVER)
+        notes: list[str] = []
+        for index, database in enumerate(self.plan.databases):
+            listing, others, script = self.pod.get(f"{index}.toc", f"{index}.others", f"{index}.privileges")
+            if others:
+                handed = self._read(database, lambda text: statements.owners(text, _roles_of_others(server)), self.pod.call("owned", str(index)))
+                self._run(f"the owners of objects in {database.scratch}", handed, database.scratch)
+            _early, late, missing = self._privileges(database, server, listing, script)
+            self._run(f"privileges in {database.scratch}", late, database.scratch)
+            notes += [f"{database.live}: there is no role {role}, so its privileges are left out" for role in missing]
+            notes += self._settings(index, database, server, script)
+        return notes
+
+    def _settings(self, index: int, database: PlannedDatabase, server: Mapping[str, Any], script: str) -> list[str]:
+        """The database's own properties; another environment has its own."""
+        if self.plan.elsewhere:
+            return []
+        given = self._read(database, lambda text: statements.database_settings(text, database.scratch), script)
+        given += self._read(database, statements.role_settings, "\n".join(self.plan.roles)) if index == 0 else []
+        known = [setting for setting in given if all(role in server["roles"] for role in setting.roles)]
+        self._run(f"the settings of {database.scratch}", [setting.text for setting in known])
+        missing = sorted({role for setting in given for role in setting.roles if role not in server["roles"]})
+        return [f"{database.live}: there is no role {role}, so its settings are left out" for role in missing]
+
+    def _read(self, database: PlannedDatabase, reader: Callable[[str], Result], text: str) -> Result:
+        try:
+            return reader(text)
+        except (statements.UnreadableStatement, contents.UnreadableContents) as error:
+            raise RestoreFailed(f"the dump of {database.name} has what a restore does not pass on to the superuser: {error}") from None
+
+    def _run(self, what: str, made: list[str], database: str = "postgres") -> None:
+        if not made:
+            return
+        try:
+            self.superuser.run(made, database)
+        except RefusedStatement as error:
+            raise RestoreFailed(f"Postgres of {self.plan.environment} refused {what}: {error}") from None
+
+    # --- the check ---
+
+    def check(self) -> dict[str, RestoreVerdict]:
+        """Database -> whether it may take its place. Raises PodFailed, Unanswered."""
+        verdicts = {}
+        for index, database in enumerate(self.plan.databases):
+            found = self.superuser.ask(databases.result(self.plan.client), database.scratch)
+            wanted = [extension.name for extension in statements.extensions(self.pod.get(f"{index}.extensions")[0])]
+            verdict = judge(database, found, self.plan.owner, wanted, masked=self.plan.elsewhere)
+            if problem := self._login(database, found["readable"]):
+                verdict = RestoreVerdict((*verdict.wrong, problem), verdict.notes, verdict.rows, verdict.tables)
+            verdicts[database.live] = verdict
+        return verdicts
+
+    def _login(self, database: PlannedDatabase, readable: str | None) -> str:
+        """What keeps the application from logging in and reading a table; '' when nothing does."""
+        query = readable or "select 1"
+        try:
+            self.pod.call("login", database.scratch, text=f"{query};\n")
+        except PodFailed as error:
+            return f"the application's login {self.plan.client} does not work: {error}"
+        return f"{self.plan.client} may read none of its tables" if readable is None and database.tables else ""
+
+
+def _roles_of_others(server: Mapping[str, Any]) -> list[str]:
+    """Roles that objects may be handed to: no superusers, and none of Postgres's own."""
+    return [role for role, is_superuser in server["roles"].items() if not is_superuser and not role.startswith("pg_")]
+
+
+def _lines(lines: Iterable[str]) -> str:
+    return "".join(f"{line}\n" for line in lines)

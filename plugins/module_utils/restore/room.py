@@ -1,0 +1,57 @@
+# Copyright: (c) 2026, The shaka.platform founders
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Whether the server's disks have room for a restore, before anything is fetched."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from ansible_collections.shaka.platform.plugins.module_utils.kubectl import Kubectl
+
+PODS = "/var/lib/kubelet"  # volumes of the kind emptyDir
+# Left free: at 95 % the kubelet begins to evict pods (its eviction-hard for nodefs.available as K3s sets it)
+LEFT = 0.06
+GROWTH = 1.15  # a database that is being filled is larger than the one it was dumped from, for its WAL
+
+
+@dataclass(frozen=True)
+class DiskNeed:
+    """Bytes that a folder's disk must have free."""
+
+    folder: str
+    bytes: int
+
+
+def lacking(needs: Iterable[DiskNeed]) -> list[str]:
+    """What is missing, in words; needs of folders on one disk add up."""
+    by_disk: dict[int, list[DiskNeed]] = {}
+    for need in needs:
+        folder = need.folder
+        while not os.path.exists(folder):  # noqa: PTH110
+            folder = os.path.dirname(folder)  # noqa: PTH120
+        by_disk.setdefault(os.stat(folder).st_dev, []).append(DiskNeed(folder, need.bytes))  # noqa: PTH116
+    problems = []
+    for mine in by_disk.values():
+        disk = os.statvfs(mine[0].folder)
+        free, needed = disk.f_bavail * disk.f_frsize - int(disk.f_blocks * disk.f_frsize * LEFT), sum(need.bytes for need in mine)
+        if needed > free:
+            problems.append(f"the disk of {mine[0].folder} has room for {amount(max(free, 0))} and the restore needs {amount(needed)}")
+    return problems
+
+
+def data_folder(kubectl: Kubectl, namespace: str) -> str:
+    """Where the volume of the environment's Postgres is on this server; the pods' folder if it is not a folder here. Raises Unanswered."""
+    claim = kubectl.find(f"/api/v1/namespaces/{namespace}/persistentvolumeclaims/postgres-pvc") or {"spec": {}}
+    volume = kubectl.find(f"/api/v1/persistentvolumes/{claim['spec'].get('volumeName') or 'none'}") or {"spec": {}}
+    place = volume["spec"].get("local") or volume["spec"].get("hostPath") or {}
+    return str(place.get("path") or PODS)
+
+
+def amount(number: float) -> str:
+    """Bytes, for a person."""
+    for unit, size in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
+        if number >= size:
+            return f"{number / size:.1f} {unit}" if number < 10 * size else f"{number / size:.0f} {unit}"
+    return f"{number:.0f} bytes"

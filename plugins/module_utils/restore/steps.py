@@ -1,0 +1,245 @@
+# Copyright: (c) 2026, The shaka.platform founders
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The steps of a restore, as the module database_restore runs them: each looks at what is there, does its part, and says what comes next."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from ansible_collections.shaka.platform.plugins.module_utils.backup.server_store import BackupStore, UnreadableStore, authorities, configuration
+from ansible_collections.shaka.platform.plugins.module_utils.conventions import WORKERS
+from ansible_collections.shaka.platform.plugins.module_utils.data.postgres import identifier
+from ansible_collections.shaka.platform.plugins.module_utils.kubectl import Kubectl, Unanswered, until_answered
+from ansible_collections.shaka.platform.plugins.module_utils.model_types import Environment
+from ansible_collections.shaka.platform.plugins.module_utils.restore import choice, databases, leftovers, names, overview, pod, swap
+from ansible_collections.shaka.platform.plugins.module_utils.restore.choice import NoChoice
+from ansible_collections.shaka.platform.plugins.module_utils.restore.plan import BESIDE, RestorePlan, make, stamp_now
+from ansible_collections.shaka.platform.plugins.module_utils.restore.pod import PodFailed
+from ansible_collections.shaka.platform.plugins.module_utils.restore.restoration import FetchSecrets, Restoration, RestoreFailed
+from ansible_collections.shaka.platform.plugins.module_utils.restore.superuser import RefusedStatement, Superuser
+
+FAILURES = (NoChoice, PodFailed, RefusedStatement, RestoreFailed, UnreadableStore, Unanswered, swap.SwapRefused)
+POSTGRES_SECONDS = 60  # that a Postgres may take to answer
+DRILL = "backup-drill"  # ConfigMap of the last drill
+
+Result = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class StepInput:
+    """The module's parameters. `environment`: into which; `source`: whose backup."""
+
+    kubectl: Kubectl
+    environment: Environment
+    source: Environment
+    params: Mapping[str, Any]
+    check: bool
+
+    @property
+    def name(self) -> str:
+        return self.environment["name"]
+
+    @property
+    def namespace(self) -> str:
+        return self.environment["namespace"]
+
+    @property
+    def superuser(self) -> Superuser:
+        return Superuser(self.kubectl, self.namespace)
+
+    @property
+    def plan(self) -> RestorePlan:
+        return RestorePlan.read(self.params["plan"])
+
+    @property
+    def restoration(self) -> Restoration:
+        jobs = self.params["jobs"] or max(2, os.cpu_count() or 2)
+        return Restoration(self.kubectl, self.plan, jobs)
+
+    @property
+    def credentials(self) -> tuple[str, str]:
+        return self.params["credentials"]["access_key"], self.params["credentials"]["secret_key"]
+
+
+def plan(given: StepInput) -> Result:
+    """What there is, and what is going to happen. Changes nothing."""
+    s3 = given.source["backup"]["s3"]
+    if not s3["endpoint"]:
+        raise NoChoice(f"{given.source['name']} has no backups: its inventory names no S3 endpoint (platform_s3)")
+    store = BackupStore(s3, *given.credentials)
+    found = choice.stored(
+        store.objects(given.source["name"]), store.manifests(given.source["name"]), s3["prefix"], given.source["name"], given.params["backup_key"]
+    )
+    live = overview.look(given.superuser, _declared(given.environment))
+    tables = [overview.backups_table(found, live.identifier, given.source["name"])]
+    result: Result = {"changed": False, "platform_table": tables, "backups": len(found), "warnings": []}
+    if live.problem:
+        result["warnings"].append(f"Postgres of {given.name} does not answer: {live.problem}")
+    try:
+        chosen = choice.choose(found, given.params["backup"], given.params["origin"], store.place)
+        chosen = choice.only(chosen, given.params["databases"])
+        planned = make(chosen, given.source, given.environment, given.params["purpose"], stamp_now(), given.params["beside"])
+    except NoChoice as error:
+        return {**result, "failed": True, "msg": str(error)}
+    newer = [backup.stamp for backup in found if backup.problem and backup.stamp > chosen.stamp]
+    if given.params["backup"] == choice.LATEST and newer:
+        result["warnings"].append(f"newer than {chosen.stamp}, and not to be restored: {', '.join(newer)}")
+    tables.append(overview.plan_table(planned, live, overview.drill_text(_drilled(given))))
+    empty = bool(live.problem) or live.empty
+    return {**result, "plan": planned.as_dict(), "empty": empty, "problem": live.problem}
+
+
+def _declared(env: Environment) -> list[str]:
+    return [env["postgres"]["database"], *env["postgres"]["databases"]]
+
+
+def _drilled(given: StepInput) -> Mapping[str, str] | None:
+    try:
+        found = given.kubectl.find(f"/api/v1/namespaces/{given.source['namespace']}/configmaps/{DRILL}")
+    except Unanswered:
+        return None
+    return dict((found or {}).get("data") or {})
+
+
+def begin(given: StepInput) -> Result:
+    """Clear what another restore left, make the pod, and let it fetch."""
+    planned, restoration = given.plan, given.restoration
+    traces = until_answered(lambda: leftovers.find(given.kubectl, given.namespace), time.monotonic() + POSTGRES_SECONDS)
+    if traces.running:
+        job = traces.running[0]
+        text = f"a restore of {given.name} goes on ({job.name}: {json.dumps(dict(job.about))}): wait until it has ended"
+        raise RestoreFailed(
+            f"{text}; if whoever ran it is gone, it ends by itself within minutes, or now by: kubectl -n {given.namespace} delete job {job.name}"
+        )
+    if planned.end == BESIDE and planned.databases[0].live in (traces.databases or {}):
+        raise RestoreFailed(f"restore_as is {planned.databases[0].live}, and {given.name} has such a database: take another name, or drop that one")
+    restoration.require_room()
+    leftovers.clear(given.kubectl, given.namespace, traces)
+    s3 = given.source["backup"]["s3"]
+    secrets = FetchSecrets(configuration(s3, *given.credentials), authorities(s3), given.params["identity"])
+    with _ended_on_failure(given):
+        restoration.begin(secrets, given.params["mask"], given.params["deadline"])
+    return {"changed": True, "cleared": traces.lines(given.name)}
+
+
+def advance(given: StepInput) -> Result:
+    """Go on; `running` until the new databases are filled."""
+    with _ended_on_failure(given):
+        progress = given.restoration.advance()
+    return {"changed": True, "running": not progress.done, "progress": progress.line, "warnings": progress.notes}
+
+
+def check(given: StepInput) -> Result:
+    """Whether the new databases may take their place."""
+    with _ended_on_failure(given):
+        verdicts = given.restoration.check()
+        if wrong := [f"{name}: {text}" for name, verdict in verdicts.items() for text in verdict.wrong]:
+            raise RestoreFailed("the restored database is not what the backup says, and is not put in place: " + "; ".join(wrong))
+    notes = [f"{name}: {note}" for name, verdict in verdicts.items() for note in verdict.notes]
+    counts = {name: {"rows": verdict.rows, "tables": verdict.tables} for name, verdict in verdicts.items()}
+    return {"changed": False, "warnings": notes, "counts": counts, "seconds": given.restoration.pod.age()}
+
+
+def put_in_place(given: StepInput) -> Result:
+    """Swap, or give the new database its own name; then end the pod."""
+    planned = given.plan
+    result: Result = {"changed": True, "seconds": given.restoration.pod.age()}
+    with _ended_on_failure(given):
+        if planned.end == BESIDE:
+            database = planned.databases[0]
+            given.superuser.run([f"alter database {identifier(database.scratch)} rename to {identifier(database.live)}"])
+        else:
+            done = swap.swap(given.kubectl, planned)
+            result |= {"kept": list(done.kept), "swap_seconds": round(done.seconds, 2)}
+    _end(given)
+    return result
+
+
+def end(given: StepInput) -> Result:
+    """Away with the pod, and with new databases that were not put in place."""
+    _end(given)
+    return {"changed": True}
+
+
+@contextlib.contextmanager
+def _ended_on_failure(given: StepInput) -> Iterator[None]:
+    """What a failed restore made goes at once; if that fails as well, the next run finds it."""
+    try:
+        yield
+    except FAILURES:
+        with contextlib.suppress(*FAILURES):
+            _end(given)
+        raise
+
+
+def _end(given: StepInput) -> None:
+    planned = given.plan
+    pod.delete(given.kubectl, given.namespace, [planned.job])
+    given.superuser.run(databases.drop(planned.scratch_names))
+
+
+def record(given: StepInput) -> Result:
+    """Keep what a drill found, for verify and for the next plan."""
+    data = {"stamp": given.plan.backup, "finished": given.params["finished"], **{name: str(value) for name, value in given.params["record"].items()}}
+    content = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": DRILL, "namespace": given.source["namespace"]}, "data": data}
+    ok, output = given.kubectl.run(
+        "apply", "--server-side", "--force-conflicts", "--field-manager=shaka.platform-restore", "--filename=-", text=json.dumps(content)
+    )
+    if not ok:
+        raise Unanswered(output)
+    return {"changed": True}
+
+
+def clear(kubectl: Kubectl, environments: Mapping[str, Environment], check_mode: bool) -> Result:
+    """What restores left that did not end, in all environments at once; a restore that goes on is left alone."""
+    with ThreadPoolExecutor(WORKERS) as pool:
+        found = dict(zip(environments, pool.map(lambda env: _traces(kubectl, env), environments.values()), strict=True))
+    lines, warnings = [], []
+    for name, traces in found.items():
+        if traces is None:
+            continue
+        lines += traces.lines(name)
+        warnings += [text for text in [traces.kept_text(name)] if text]
+        warnings += [f"a restore of {name} goes on: {job.name}" for job in traces.running]
+        if not check_mode and traces.lines(name):
+            leftovers.clear(kubectl, environments[name]["namespace"], traces)
+    return {"changed": bool(lines), "changes": lines, "warnings": warnings, "diff": {"before": "".join(f"{line}\n" for line in lines), "after": ""}}
+
+
+def _traces(kubectl: Kubectl, env: Environment) -> leftovers.RestoreTraces | None:
+    try:
+        return leftovers.find(kubectl, env["namespace"])
+    except (Unanswered, RefusedStatement):
+        return None  # no cluster, namespace or Postgres yet: the roles before this one say so
+
+
+def drop_before(given: StepInput) -> Result:
+    """Databases from before a restore, away for good."""
+    stamp = given.params["drop_before"]
+    traces = leftovers.find(given.kubectl, given.namespace)
+    mine = [name for name in traces.kept if (found := names.read(name)) and found.stamp == stamp.lower()]
+    if not mine:
+        there = ", ".join(traces.kept) or "none"
+        raise NoChoice(f"{given.name} keeps no database from before the restore {stamp}; kept are: {there}")
+    if not given.check:
+        given.superuser.run(databases.drop(mine))
+    return {"changed": True, "dropped": mine}
+
+
+STEPS: Mapping[str, Callable[[StepInput], Result]] = {
+    "plan": plan,
+    "begin": begin,
+    "advance": advance,
+    "check": check,
+    "put_in_place": put_in_place,
+    "end": end,
+    "record": record,
+    "drop_before": drop_before,
+}
