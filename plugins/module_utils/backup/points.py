@@ -49,16 +49,18 @@ def requested(text: str) -> datetime.datetime | None:
         raise ValueError(f"'{text}' is not a moment such as 2026-11-24T10:00:00Z or 2026-11-24T07:00:00-0300, nor '{LATEST}'") from None
 
 
-def stores(bucket: Bucket, servers: Iterable[str], prefix: str, environment: str, key: str) -> list[WalStore]:
-    """All of an environment's, of any server where none is named. Raises StoreError.
+def stores(bucket: Bucket, origin: str, prefix: str, environment: str, key: str) -> list[WalStore]:
+    """All of an environment's. Raises StoreError.
 
+    :arg origin: SERVER/SYSTEM_IDENTIFIER where it is to be that one alone.
     :arg key: the environment's BACKUP_KEY.
     """
-    wanted = set(servers)
     found: dict[layout.Origin, WalStore] = {}
     for listed in bucket.list(prefix):
         item = layout.read(listed.path, prefix)
-        if item is None or item.origin.environment != environment or (wanted and item.origin.server not in wanted) or item.kind == layout.DUMPS:
+        if item is None or item.origin.environment != environment or item.kind == layout.DUMPS:
+            continue
+        if origin not in ("", f"{item.origin.server}/{item.origin.system_identifier}"):
             continue
         store = found.setdefault(item.origin, WalStore(item.origin))
         if item.kind == layout.WAL and (piece := wal.piece(item.name)):

@@ -55,8 +55,14 @@ if [ -z "$end" ] || [ -n "$rest" ]; then
   exit 1
 fi
 bytes=$(tr -d ' ' < "$work/count")
+# it may not read what it has written, but perhaps list it
+if stored=$(rclone lsf --files-only --format=s --include base.tar.age "$folder/base/$stamp/" 2> "$work/list.error") && [ "$stored" != "$bytes" ]; then
+  echo "S3 holds ${stored:-nothing} of $bytes bytes" >&2
+  exit 1
+fi
+cluster=$(sha256sum < "$CLUSTER_CA")
 printf '{"format":1,"kind":"base","platform":"%s","server":"%s","cluster":"%s","environment":"%s","system_identifier":"%s","postgres":"%s","stamp":"%s",' \
-  "$PLATFORM" "$SERVER" "$CLUSTER" "$ENVIRONMENT" "$system" "$version" "$stamp" > "$work/manifest"
+  "$PLATFORM" "$SERVER" "${cluster%% *}" "$ENVIRONMENT" "$system" "$version" "$stamp" > "$work/manifest"
 printf '"finished":"%s","seconds":%s,"databases":[{"name":"*","object":"base.tar.age","bytes":%s,"sha256":"%s","database_bytes":%s,"seconds":%s}],' \
   "$(date -u +%FT%TZ)" "$SECONDS" "$bytes" "$(cut -d ' ' -f 1 "$work/digest")" "$total" "$SECONDS" >> "$work/manifest"
 printf '"wal":{"timeline":%s,"begin":"%s","end":"%s","segment_size":%s,"databases":%s}}' "$timeline" "$begin" "$end" "$size" "$names" >> "$work/manifest"

@@ -9,7 +9,7 @@
 set -euo pipefail
 # shellcheck source=roles/backup/files/archive.sh
 . "${0%/*}/archive.sh"
-unset RCLONE_S3_NO_HEAD RCLONE_NO_CHECK_DEST # these credentials may read
+unset RCLONE_S3_NO_HEAD RCLONE_S3_NO_HEAD_OBJECT RCLONE_NO_CHECK_DEST # these credentials may read
 owner=${PGUSER:-} live=${PGHOST:-}
 data=$WORK/data wal=$WORK/wal fetched=$WORK/fetched plan=$WORK/plan log=$WORK/postgres.log
 
