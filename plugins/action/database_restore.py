@@ -31,8 +31,10 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         mask, folder = arguments.pop("mask", None), Path(str(arguments.pop("mask_folder", "")))
         try:
             arguments["mask"] = masks.script(map(str, mask or ()), folder)
+            if file := arguments.pop("file", None):
+                arguments["size"] = Path(str(file)).expanduser().stat().st_size
         except OSError as error:
-            raise AnsibleActionFail(f"backup.mask names {error.filename}, which cannot be read: {error.strerror}") from None
+            raise AnsibleActionFail(f"{error.filename} cannot be read: {error.strerror}") from None
         return self._run_to_its_end(arguments, task_vars)
 
     def _run_to_its_end(self, arguments: dict[str, Any], task_vars: dict[str, Any] | None) -> dict[str, Any]:

@@ -25,7 +25,7 @@ options:
     description: What to do; C(roles/restore/tasks/bring.yml) has them in their order.
     type: str
     required: true
-    choices: [plan, begin, advance, check, put_in_place, end, record, clear, drop_before]
+    choices: [plan, plan_copy, begin, opened, advance, check, put_in_place, end, record, clear, drop_before]
   environments:
     description: All environments of the platform, C(all_environments) of the fact C(platform_model).
     type: dict
@@ -86,6 +86,14 @@ options:
     description: In a task, where the paths in O(mask) start.
     type: path
     default: ""
+  size:
+    description: Bytes of the file that O(step=plan_copy) is to bring in.
+    type: int
+    default: 0
+  file:
+    description: In a task, the file on the controller whose O(size) it is.
+    type: path
+    default: ""
   jobs:
     description: Connections that pg_restore uses at a time. V(0) means as many as the server has CPUs, and at least two.
     type: int
@@ -122,7 +130,7 @@ EXAMPLES = r"""
 RETURN = r"""
 plan:
   description: What is going to be done, for the other steps.
-  returned: step is plan
+  returned: step is plan or plan_copy
   type: dict
 backups:
   description: How many backups there are.
@@ -201,6 +209,8 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "identity": {"type": "str", "default": "", "no_log": True},
     "mask": {"type": "str", "default": ""},
     "mask_folder": {"type": "path", "default": ""},
+    "size": {"type": "int", "default": 0},
+    "file": {"type": "path", "default": ""},
     "jobs": {"type": "int", "default": 0},
     "deadline": {"type": "int", "default": 14400},
     "record": {"type": "dict", "default": {}},
@@ -208,7 +218,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "timeout": {"type": "int", "default": 120},
     **ARGUMENTS,
 }
-LOOKING = ("plan", "drop_before")  # steps that check mode may run
+LOOKING = ("plan", "plan_copy", "drop_before")  # steps that check mode may run
 
 
 def run(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:

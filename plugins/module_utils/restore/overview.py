@@ -12,7 +12,7 @@ from ansible_collections.shaka.platform.plugins.module_utils.backup import layou
 from ansible_collections.shaka.platform.plugins.module_utils.kubectl import Unanswered
 from ansible_collections.shaka.platform.plugins.module_utils.restore import databases
 from ansible_collections.shaka.platform.plugins.module_utils.restore.choice import StoredBackup
-from ansible_collections.shaka.platform.plugins.module_utils.restore.plan import BESIDE, RestorePlan
+from ansible_collections.shaka.platform.plugins.module_utils.restore.plan import BESIDE, SCRATCH, RestorePlan
 from ansible_collections.shaka.platform.plugins.module_utils.restore.room import amount
 from ansible_collections.shaka.platform.plugins.module_utils.restore.superuser import RefusedStatement, Superuser
 
@@ -94,6 +94,18 @@ def plan_table(plan: RestorePlan, live: LiveServer, drilled: str) -> ShownTable:
     source = f" of {plan.source}" if plan.elsewhere else ""
     title = f"restore {plan.backup}{source} ({plan.kind}, finished {plan.finished}, from {plan.origin}) into {plan.environment}; {drilled}"
     return {"title": title, "columns": ["database", "now", "comes", "what is there now"], "rows": rows}
+
+
+def copy_table(plan: RestorePlan, live: LiveServer) -> ShownTable:
+    """Of one database to or from a file of the controller."""
+    (database,) = plan.databases
+    now = live.databases.get(database.live)
+    there = f"{amount(now.bytes)}, about {now.rows} rows{_newest(now)}" if now else "no such database"
+    if plan.end == SCRATCH:
+        then = "copied, masked by backup.mask" if database.masked else "copied as it is"
+    else:
+        then = f"replaced by {amount(database.bytes)} of the file, and kept as {plan.before(database)}" if now else "made of the file"
+    return {"title": f"{database.live} of {plan.environment}", "columns": ["now", "then"], "rows": [[there, then]]}
 
 
 def drill_text(record: Mapping[str, str] | None) -> str:

@@ -118,6 +118,19 @@ def make(backup: StoredBackup, source: Environment, target: Environment, purpose
     )  # fmt: skip
 
 
+def make_copy(target: Environment, database: str, purpose: str, stamp: str, size: int, masked: bool) -> RestorePlan:
+    """The plan for a file of the controller: a database out of it, or one into it.
+
+    :arg size: bytes of the file, or of the database.
+    """
+    one = PlannedDatabase(database, database, names.beside(database, purpose, stamp), "", size, "", size, masked=masked)
+    end = SCRATCH if purpose == names.EXPORT else SWAP
+    return RestorePlan(
+        stamp, purpose, end, target["name"], target["namespace"], target["postgres"]["user"], client_of(target), target["name"], "", "a file", "file",
+        "", (one,),
+    )  # fmt: skip
+
+
 def client_of(env: Environment) -> str:
     """The role that an environment's application connects as."""
     return env["postgres"]["app_user"] or env["postgres"]["user"]

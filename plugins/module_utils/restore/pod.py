@@ -39,6 +39,7 @@ class PodReport:
     index: int = 0
     doing: str = ""
     fetched: int = 0
+    dumped: int = 0
     tables: int = 0
     problem: tuple[str, ...] = ()
 
@@ -54,7 +55,7 @@ def report(text: str) -> PodReport:
         elif word == "step":
             index, _space, doing = rest.partition(" ")
             found |= {"index": int(index), "doing": doing}
-        elif word in ("fetched", "tables"):
+        elif word in ("fetched", "dumped", "tables"):
             found[word] = int(rest)
         elif word == "problem":
             found["problem"] = tuple(rest.split(" ", 2))

@@ -31,6 +31,8 @@ def explain(plan: RestorePlan, report: PodReport) -> str:
         return f"{dump} is whole, and still no dump that this Postgres's pg_restore reads: {detail}; {ANOTHER}"
     if kind == "restore":
         return f"{dump} could not be restored into {database.scratch}: {detail.strip()}"
+    if kind == "dumping":
+        return f"{database.live} could not be dumped: {detail}"
     if kind == "mask":
         where = f"platform_environments.{plan.environment}.backup.mask"
         return f"the SQL that masks {database.name} failed, so nothing of it is put in place: {detail}; see {where}"

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from ansible_collections.shaka.platform.plugins.module_utils.kubectl import Kubectl, Unanswered, until_answered
-from ansible_collections.shaka.platform.plugins.module_utils.restore import contents, databases, problems, statements
+from ansible_collections.shaka.platform.plugins.module_utils.restore import contents, databases, names, problems, statements
 from ansible_collections.shaka.platform.plugins.module_utils.restore.judgement import RestoreVerdict, judge
 from ansible_collections.shaka.platform.plugins.module_utils.restore.plan import PlannedDatabase, RestorePlan, needed_room
 from ansible_collections.shaka.platform.plugins.module_utils.restore.pod import PodFailed, PodReport, RestorePod
@@ -21,6 +21,7 @@ from ansible_collections.shaka.platform.plugins.module_utils.restore.room import
 from ansible_collections.shaka.platform.plugins.module_utils.restore.superuser import RefusedStatement, Superuser
 
 Result = TypeVar("Result")
+DUMP, MASKED_DUMP = "dump", "masked-dump"  # phases: of what is live, and of the masked copy
 START_SECONDS = 120  # for the pod: an image that is still being imported, a place on the node
 
 
@@ -66,8 +67,8 @@ class Restoration:
         if problem := lacking(needs):
             raise RestoreFailed(f"{'; '.join(problem)}: make room (old databases: -e restore_drop_before=STAMP), or give the server a larger disk")
 
-    def begin(self, secrets: FetchSecrets, mask: str, deadline_seconds: int) -> None:
-        """Make the pod, and let it fetch the backup. Raises RestoreFailed, PodFailed, Unanswered.
+    def begin(self, mask: str, deadline_seconds: int) -> None:
+        """Make the pod. Raises RestoreFailed, PodFailed, Unanswered.
 
         :arg mask: SQL for the application's database.
         """
@@ -80,10 +81,21 @@ class Restoration:
         files = {
             "objects": _lines(f"{database.bytes} {database.sha256} {database.object}" for database in plan.databases),
             "databases": _lines(f"{index} {database.scratch}" for index, database in enumerate(plan.databases)),
-            "authorities": secrets.authorities,
         }
         self.pod.put(files | {f"{index}.mask": mask for index, database in enumerate(plan.databases) if mask and database.masked})
+
+    def fetch(self, secrets: FetchSecrets) -> None:
+        """Let the pod fetch the backup. Raises PodFailed, Unanswered."""
+        self.pod.put({"authorities": secrets.authorities})
         self.pod.call("fetch", text=f"{secrets.rclone}.\n{secrets.identity.rstrip()}\n")
+
+    def dump(self) -> None:
+        """Let the pod dump what is live, for a copy. Raises PodFailed, Unanswered."""
+        self.pod.call("dump", DUMP, self.plan.databases[0].live)
+
+    def open(self) -> None:
+        """Let the pod look into a dump that came from the controller. Raises PodFailed, Unanswered."""
+        self.pod.call("open")
 
     def _answering(self) -> None:
         try:
@@ -100,7 +112,7 @@ class Restoration:
             raise RestoreFailed(problems.explain(self.plan, report))
         if report.ended is None:
             return Progress(line=self._line(report))
-        if report.phase == "fetch":
+        if report.phase in ("fetch", "open") or (report.phase == DUMP and self.plan.databases[0].masked):
             notes = self._make()
             self.pod.call("restore", str(self.jobs))
             return Progress(line="the new databases are made", notes=notes)
@@ -108,8 +120,11 @@ class Restoration:
             notes = self._finish()
             self.pod.call("settle", str(self.jobs))
             return Progress(line="everything is restored", notes=notes)
-        if report.phase == "settle":
-            return Progress(done=True, line="restored, with statistics")
+        if report.phase == "settle" and self.plan.purpose == names.EXPORT:
+            self.pod.call("dump", MASKED_DUMP, self.plan.databases[0].scratch)
+            return Progress(line="the copy is masked")
+        if report.phase in ("settle", DUMP, MASKED_DUMP):
+            return Progress(done=True, line="dumped" if report.phase != "settle" else "restored, with statistics")
         raise RestoreFailed(f"the pod of {self.plan.job} is in no phase of a restore ({report.phase}): run the restore again")
 
     def _line(self, report: PodReport) -> str:
@@ -117,6 +132,8 @@ class Restoration:
         text = f"{report.doing or 'beginning with'} {database.live}"
         if report.doing == "fetching":
             return f"{text}: {amount(report.fetched)} of {amount(database.bytes)}"
+        if report.doing == "dumping":
+            return f"{text}: {amount(report.dumped)}"
         if report.doing == "restoring":
             return f"{text}: {self._size(database)} of about {amount(database.database_bytes)}, {report.tables} of {len(database.tables)} tables"
         return text

@@ -20,13 +20,14 @@ from ansible_collections.shaka.platform.plugins.module_utils.kubectl import Kube
 from ansible_collections.shaka.platform.plugins.module_utils.model_types import Environment
 from ansible_collections.shaka.platform.plugins.module_utils.restore import choice, databases, leftovers, names, overview, pod, swap
 from ansible_collections.shaka.platform.plugins.module_utils.restore.choice import NoChoice
-from ansible_collections.shaka.platform.plugins.module_utils.restore.plan import BESIDE, RestorePlan, make, stamp_now
+from ansible_collections.shaka.platform.plugins.module_utils.restore.plan import BESIDE, RestorePlan, make, make_copy, stamp_now
 from ansible_collections.shaka.platform.plugins.module_utils.restore.pod import PodFailed
 from ansible_collections.shaka.platform.plugins.module_utils.restore.restoration import FetchSecrets, Restoration, RestoreFailed
 from ansible_collections.shaka.platform.plugins.module_utils.restore.superuser import RefusedStatement, Superuser
 
 FAILURES = (NoChoice, PodFailed, RefusedStatement, RestoreFailed, UnreadableStore, Unanswered, swap.SwapRefused)
 POSTGRES_SECONDS = 60  # that a Postgres may take to answer
+COPY = "file"  # kind of a plan whose dump is a file of the controller
 DRILL = "backup-drill"  # ConfigMap of the last drill
 
 Result = dict[str, Any]
@@ -108,8 +109,21 @@ def _drilled(given: StepInput) -> Mapping[str, str] | None:
     return dict((found or {}).get("data") or {})
 
 
+def plan_copy(given: StepInput) -> Result:
+    """What a database's way to or from a file of the controller is going to do. Changes nothing."""
+    (database,) = given.params["databases"]
+    live = overview.look(given.superuser, [database])
+    exported = given.params["purpose"] == names.EXPORT
+    if live.problem or (exported and database not in live.databases):
+        raise NoChoice(f"{given.name}: " + (f"Postgres does not answer: {live.problem}" if live.problem else f"there is no database {database}"))
+    size = live.databases[database].bytes if exported else given.params["size"]
+    planned = make_copy(given.environment, database, given.params["purpose"], stamp_now(), size, bool(given.params["mask"]))
+    table = overview.copy_table(planned, live)
+    return {"changed": False, "plan": planned.as_dict(), "empty": live.empty, "problem": "", "platform_table": [table], "warnings": []}
+
+
 def begin(given: StepInput) -> Result:
-    """Clear what another restore left, make the pod, and let it fetch."""
+    """Clear what another restore left, make the pod, and let it begin."""
     planned, restoration = given.plan, given.restoration
     traces = until_answered(lambda: leftovers.find(given.kubectl, given.namespace), time.monotonic() + POSTGRES_SECONDS)
     if traces.running:
@@ -122,11 +136,21 @@ def begin(given: StepInput) -> Result:
         raise RestoreFailed(f"restore_as is {planned.databases[0].live}, and {given.name} has such a database: take another name, or drop that one")
     restoration.require_room()
     leftovers.clear(given.kubectl, given.namespace, traces)
-    s3 = given.source["backup"]["s3"]
-    secrets = FetchSecrets(configuration(s3, *given.credentials), authorities(s3), given.params["identity"])
     with _ended_on_failure(given):
-        restoration.begin(secrets, given.params["mask"], given.params["deadline"])
+        restoration.begin(given.params["mask"], given.params["deadline"])
+        if planned.purpose == names.EXPORT:
+            restoration.dump()
+        elif planned.kind != COPY:
+            s3 = given.source["backup"]["s3"]
+            restoration.fetch(FetchSecrets(configuration(s3, *given.credentials), authorities(s3), given.params["identity"]))
     return {"changed": True, "cleared": traces.lines(given.name)}
+
+
+def opened(given: StepInput) -> Result:
+    """The dump has come from the controller: look into it."""
+    with _ended_on_failure(given):
+        given.restoration.open()
+    return {"changed": True}
 
 
 def advance(given: StepInput) -> Result:
@@ -187,7 +211,7 @@ def _end(given: StepInput) -> None:
 
 def record(given: StepInput) -> Result:
     """Keep what a drill found, for verify and for the next plan."""
-    data = {"stamp": given.plan.backup, "finished": given.params["finished"], **{name: str(value) for name, value in given.params["record"].items()}}
+    data = {"stamp": given.plan.backup, "finished": stamp_now(), **{name: str(value) for name, value in given.params["record"].items()}}
     content = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": DRILL, "namespace": given.source["namespace"]}, "data": data}
     ok, output = given.kubectl.run(
         "apply", "--server-side", "--force-conflicts", "--field-manager=shaka.platform-restore", "--filename=-", text=json.dumps(content)
@@ -235,7 +259,9 @@ def drop_before(given: StepInput) -> Result:
 
 STEPS: Mapping[str, Callable[[StepInput], Result]] = {
     "plan": plan,
+    "plan_copy": plan_copy,
     "begin": begin,
+    "opened": opened,
     "advance": advance,
     "check": check,
     "put_in_place": put_in_place,

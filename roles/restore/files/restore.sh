@@ -24,8 +24,8 @@ problem() { # KIND DATABASE'S NUMBER, detail: what the module explains
   exit 1
 }
 
-last_line() { # of a program's messages, without rclone's time and level
-  sed -n 's|^[0-9/]* [0-9:]* [A-Z]* *: ||; /./h; ${x; p}' "$1" | cut -c 1-300
+first_error() { # PROGRAM'S MESSAGES
+  sed -n 's/^[a-z_]*: error: //p' "$1" | head -n 1 | cut -c 1-300
 }
 
 state() {
@@ -37,6 +37,7 @@ state() {
     read -r index _ < "$work/step"
   fi
   if [ -e "$work/$index.age" ]; then echo "fetched $(stat -c %s "$work/$index.age")"; fi
+  if [ -e "$work/$index.dump" ]; then echo "dumped $(stat -c %s "$work/$index.dump")"; fi
   if [ -e "$work/$index.log" ]; then echo "tables $(grep -c 'finished item [0-9]* TABLE DATA' "$work/$index.log" || :)"; fi
   cat "$work/problem" 2> /dev/null || :
 }
@@ -73,27 +74,54 @@ fetch_one() {
   local encrypted=$work/$1.age dump=$work/$1.dump size
   note "$1" fetching
   rclone copyto --config <(printf %s "$config") --ca-cert "$work/authorities" --inplace --multi-thread-streams 0 --contimeout 10s --timeout 60s \
-    --retries 3 --low-level-retries 3 "s3:$4" "$encrypted" 2> "$work/rclone" || problem unread "$1" "$(last_line "$work/rclone")"
+    --retries 3 --low-level-retries 3 "s3:$4" "$encrypted" 2> "$work/rclone" || problem unread "$1" "$(sed 's|^[0-9/]* [0-9:]* [A-Z]* *: *||' "$work/rclone" | tail -n 1 | cut -c 1-300)"
   note "$1" checking
   size=$(stat -c %s "$encrypted")
   if [ "$size" != "$2" ]; then problem size "$1" "$size"; fi
   if [ "$(sha256sum < "$encrypted" | cut -d ' ' -f 1)" != "$3" ]; then problem digest "$1"; fi
   note "$1" decrypting
-  printf %s "$identity" | age --decrypt --identity - --output "$dump" "$encrypted" 2> "$work/age" || problem sealed "$1" "$(sed -n 's/^age: error: //p' "$work/age" | head -n 1)"
+  printf %s "$identity" | age --decrypt --identity - --output "$dump" "$encrypted" 2> "$work/age" || problem sealed "$1" "$(first_error "$work/age")"
   rm "$encrypted"
   contents "$1"
 }
 
 contents() { # what is in it, which also shows that it is a dump; and the statements that the superuser is to read
-  pg_restore --create --list "$work/$1.dump" > "$work/$1.toc" 2> "$work/pg_restore" || problem dump "$1" "$(last_line "$work/pg_restore")"
+  pg_restore --create --list "$work/$1.dump" > "$work/$1.toc" 2> "$work/pg_restore" || problem dump "$1" "$(first_error "$work/pg_restore")"
   entries "$1" 'EXTENSION' > "$work/$1.extensions"
   entries "$1" 'ACL|DEFAULT ACL|DATABASE|DATABASE PROPERTIES|COMMENT - DATABASE' > "$work/$1.privileges"
 }
 
 entries() { # DATABASE'S NUMBER, KINDS: their statements
   { grep -E "^[0-9]+; [0-9]+ [0-9]+ ($2) " "$work/$1.toc" || :; } > "$work/$1.use"
-  pg_restore --create --use-list="$work/$1.use" --file=- "$work/$1.dump" 2> "$work/pg_restore" || problem dump "$1" "$(last_line "$work/pg_restore")"
+  pg_restore --create --use-list="$work/$1.use" --file=- "$work/$1.dump" 2> "$work/pg_restore" || problem dump "$1" "$(first_error "$work/pg_restore")"
 }
+
+# --- a file of the controller ---------------------------------------------------------------------------------------------------------------------
+
+dump() { # DATABASE
+  note 0 dumping
+  PGOPTIONS='-c statement_timeout=0' pg_dump --format=custom --no-password --lock-wait-timeout=60000 --file="$work/0.dump" "$1" 2> "$work/pg_dump" ||
+    problem dumping 0 "$(first_error "$work/pg_dump")"
+  contents 0
+}
+
+give() { # CHUNK, MIB OF EACH: of the dump, as text
+  touch "$work/asked"
+  dd if="$work/0.dump" bs=1M skip="$(($1 * $2))" count="$2" status=none | base64
+}
+
+take() { # CHUNK: the next of the dump comes by stdin
+  touch "$work/asked"
+  if [ "$1" = 0 ]; then rm -f "$work/0.dump"; fi
+  cat >> "$work/0.dump"
+}
+
+digest() { # of the dump, and its size
+  touch "$work/asked"
+  echo "$(sha256sum < "$work/0.dump" | cut -d ' ' -f 1) $(stat -c %s "$work/0.dump")"
+}
+
+# --- into a new database -----------------------------------------------------------------------------------------------------------------------
 
 owned() { # DATABASE'S NUMBER: the statements of objects that are not the database's owner's
   pg_restore --use-list="$work/$1.others" --file=- "$work/$1.dump"
@@ -117,8 +145,6 @@ get() { # FILE...: in the same form
   done
 }
 
-# --- into a new database -----------------------------------------------------------------------------------------------------------------------
-
 # $work/databases has a line for each: NUMBER DATABASE
 restore() { # JOBS
   local index database
@@ -141,7 +167,7 @@ settle() { # JOBS: masked where there is a mask, and with statistics, which a du
         > /dev/null 2> "$work/$index.masking" || problem mask "$index" "$(grep -o 'ERROR: .*' "$work/$index.masking" | cut -c 1-300 | head -n 1)"
     fi
     note "$index" analyzing
-    vacuumdb --quiet --analyze-only --jobs="$1" --dbname="$database" 2> "$work/vacuumdb" || problem analyze "$index" "$(last_line "$work/vacuumdb")"
+    vacuumdb --quiet --analyze-only --jobs="$1" --dbname="$database" 2> "$work/vacuumdb" || problem analyze "$index" "$(first_error "$work/vacuumdb")"
   done < "$work/databases"
 }
 
@@ -155,6 +181,11 @@ case $1 in
   put) put ;;
   get) get "${@:2}" ;;
   owned) owned "$2" ;;
+  dump) in_background "$2" dump "$3" ;;
+  open) in_background open contents 0 ;;
+  give) give "$2" "$3" ;;
+  take) take "$2" ;;
+  digest) digest ;;
   fetch) start_fetch ;;
   restore) in_background restore restore "$2" ;;
   settle) in_background settle settle "$2" ;;
