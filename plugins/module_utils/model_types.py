@@ -205,7 +205,7 @@ class PointInTime(Sized):
     hash: str
 
 
-class Backup(TypedDict):
+class Backup(Sized):
     """An environment's backups; an empty schedule is by hand only, and without an endpoint there are none.
 
     `recipients`: who can open them. `writer`: what the server makes them with; `reader`: what reads them, which may be the same.
@@ -293,7 +293,7 @@ class Release(TypedDict):
 
 
 class Model(TypedDict):
-    """The platform. `environments` are those of this run, and `complete` says whether these are all."""
+    """The platform. `environments` are those of this run, and `complete` says whether these are all. `names`: whose addresses the server is asked for."""
 
     name: str
     complete: bool
@@ -308,6 +308,7 @@ class Model(TypedDict):
     acme: Acme
     s3: S3
     notify: Notify
+    names: list[str]
     redis_hash: str
 
 

@@ -17,6 +17,12 @@ description:
     interfaces, of which the site reads none, and takes a second of each run.
   - The facts have the names that M(ansible.builtin.setup) gives them, and there are two more, the TCP listeners and the disk's size.
   - It is set as the variable C(ansible_facts_modules) of a play that gathers facts.
+options:
+  names:
+    description: Names whose addresses are asked for; given by C(module_defaults) of the play.
+    type: list
+    elements: str
+    default: []
 attributes:
   check_mode:
     support: full
@@ -87,6 +93,9 @@ ansible_facts:
     k3s_node_name:
       description: The name under which K3s is configured to run the node; empty without K3s.
       type: str
+    resolved:
+      description: Name -> its addresses, sorted, for O(names); a warning and none where the server does not know it.
+      type: dict
     tcp_listeners:
       description: Lines of C(ss -Hltnp), one for each TCP port that a program listens on.
       type: list
@@ -99,7 +108,10 @@ import json
 import os
 import platform
 import re
+import socket
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import TimeoutError as FutureTimeoutError
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +119,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.facts.system.distribution import DistributionFactCollector
 from ansible_collections.shaka.platform.plugins.module_utils.conventions import Execute, commands_of
 
+RESOLVE = 5  # seconds for each name
 DATA = "/var/lib/rancher"  # where images and volumes are
 
 
@@ -162,6 +175,18 @@ def node_name(configuration: Path = Path("/etc/rancher/k3s/config.yaml")) -> str
     return match[1] if match else ""
 
 
+def addresses(name: str) -> list[str]:
+    """Of both IP versions; none when nobody answers in time. The resolver has its own timeouts, of up to half a minute."""
+    pool = ThreadPoolExecutor(1)
+    try:
+        found = pool.submit(socket.getaddrinfo, name, None, 0, socket.SOCK_STREAM).result(timeout=RESOLVE)
+    except (OSError, UnicodeError, TimeoutError, FutureTimeoutError):
+        return []
+    finally:
+        pool.shutdown(wait=False)
+    return sorted({str(entry[4][0]) for entry in found})
+
+
 def gather(execute: Execute, distribution: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     """All of them."""
 
@@ -191,8 +216,11 @@ def gather(execute: Execute, distribution: Callable[[], dict[str, Any]]) -> dict
 
 
 def main() -> None:
-    module = AnsibleModule(argument_spec={}, supports_check_mode=True)
+    module = AnsibleModule(argument_spec={"names": {"type": "list", "elements": "str", "default": []}}, supports_check_mode=True)
     facts = gather(commands_of(module), lambda: dict(DistributionFactCollector().collect(module=module)))
+    facts["resolved"] = {name: addresses(name) for name in module.params["names"]}
+    for name in (name for name, found in facts["resolved"].items() if not found):
+        module.warn(f"the server knows no address of {name}, so that it is taken for one of the internet; see to its DNS, or set platform_s3.cidrs")
     module.exit_json(changed=False, ansible_facts=facts)
 
 

@@ -8,7 +8,7 @@ import ipaddress
 from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
-from ansible_collections.shaka.platform.plugins.module_utils.model_types import S3, Backup, Environment, S3Credentials
+from ansible_collections.shaka.platform.plugins.module_utils.model_types import S3, Backup, Environment, Model, S3Credentials
 from ansible_collections.shaka.platform.plugins.plugin_utils.model import rules
 from ansible_collections.shaka.platform.plugins.plugin_utils.model.problems import Problems
 
@@ -17,6 +17,13 @@ S3_PAIR = ("ACCESS_KEY", "SECRET_KEY")  # of the platform's groups of credential
 OWN_S3 = ("S3_ACCESS_KEY", "S3_SECRET_KEY")  # an environment's own credentials, where it does not share those of the platform
 PLATFORM_RECIPIENT = "platform_backup_recipient"
 _SERVICE_ENDS = (".svc", ".svc.cluster.local")
+# The internet: all addresses but those of private networks, links and carriers (RFC 1918, 3927, 6598, 4193, 4291), by IP version.
+_PUBLIC = {
+    4: ("0.0.0.0/0", ["10.0.0.0/8", "100.64.0.0/10", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16"]),
+    6: ("::/0", ["fc00::/7", "fe80::/10"]),
+}
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 def settle(env: Environment, path: str, platform_s3: S3, recipients: Any, namespaces: Iterable[str], problems: Problems) -> None:
@@ -97,6 +104,12 @@ def host_of(endpoint: str) -> str:
     return authority[1:].partition("]")[0] if authority.startswith("[") else authority.partition(":")[0]
 
 
+def port_of(endpoint: str) -> int:
+    scheme, _colon, rest = endpoint.partition("://")
+    port = rest.partition("/")[0].rpartition("]")[2].rpartition(":")[2]
+    return int(port) if ":" in rest.partition("/")[0].rpartition("]")[2] else 443 if scheme == "https" else 80
+
+
 def service_namespace(host: str, namespaces: Iterable[str] = ()) -> str:
     """The namespace of the Service that a name is of; '' for a name outside the cluster.
 
@@ -109,9 +122,54 @@ def service_namespace(host: str, namespaces: Iterable[str] = ()) -> str:
     return namespace if name and namespace in namespaces else ""
 
 
-def is_address(host: str) -> bool:
+def _address(host: str) -> Address | None:
     try:
-        ipaddress.ip_address(host)
+        return ipaddress.ip_address(host)
     except ValueError:
-        return False
-    return True
+        return None
+
+
+def _single(address: Address) -> str:
+    return f"{address}/{address.max_prefixlen}"
+
+
+def _named(s3: S3, namespaces: Iterable[str]) -> list[str]:
+    """The names that pods look up to reach the endpoint, where nothing else says its addresses."""
+    host = host_of(s3["endpoint"])
+    if not host or s3["cidrs"] or _address(host) or service_namespace(host, namespaces):
+        return []
+    return [host if s3["path_style"] else f"{s3['bucket']}.{host}"]
+
+
+def names_to_resolve(environments: Mapping[str, Environment], namespaces: Iterable[str]) -> list[str]:
+    """The names of endpoints whose addresses decide what the backups' pods may reach."""
+    known = list(namespaces)
+    return sorted({name for env in environments.values() for name in _named(env["backup"]["s3"], known)})
+
+
+def private_addresses(addresses: Iterable[str]) -> list[str]:
+    """Those that are not of the internet, as networks of one address each."""
+    parsed = {ipaddress.ip_address(text) for text in addresses}
+    return [_single(address) for address in sorted(parsed, key=lambda each: (each.version, each.packed)) if not address.is_global]
+
+
+def egress(s3: S3, model: Model, resolved: Mapping[str, Iterable[str]]) -> dict[str, Any]:
+    """What a NetworkPolicy has to let the backup's pods reach (https://kubernetes.io/docs/concepts/services-networking/network-policies/).
+
+    It knows no names: a name with private addresses opens these, any other one the public addresses. The port of a Service is not that of its pods, which
+    the policy is about, so that its namespace is open on all.
+
+    :arg resolved: what the server says of `model["names"]`.
+    """
+    spaces = [*model["all_environments"].values(), *model["namespaces"].values()]
+    namespaces = [space["namespace"] for space in spaces]
+    host = host_of(s3["endpoint"])
+    if namespace := service_namespace(host, namespaces):
+        return {"to": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}}}]}
+    address = _address(host)
+    cidrs = s3["cidrs"] or ([_single(address)] if address else private_addresses(found for name in _named(s3, namespaces) for found in resolved.get(name, ())))
+    peers: list[dict[str, Any]] = [{"ipBlock": {"cidr": cidr}} for cidr in cidrs]
+    if not peers:
+        versions = {ipaddress.ip_network(cidr).version for cidr in model["server"]["networks"]["cluster-cidr"]}
+        peers = [{"ipBlock": {"cidr": everywhere, "except": closed}} for version, (everywhere, closed) in _PUBLIC.items() if version in versions]
+    return {"to": peers, "ports": [{"protocol": "TCP", "port": port_of(s3["endpoint"])}]}

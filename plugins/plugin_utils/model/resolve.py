@@ -33,9 +33,11 @@ from ansible_collections.shaka.platform.plugins.plugin_utils.model import (
 )
 from ansible_collections.shaka.platform.plugins.plugin_utils.model.problems import Problem, Problems, check_unique, nearest
 from ansible_collections.shaka.platform.plugins.plugin_utils.model.sizes import (
+    BACKUP_JOB,
     JOBS,
     Bounds,
     amounts,
+    as_the_quota_leaves,
     check_quota,
     check_sizes,
     check_space,
@@ -315,7 +317,10 @@ def resolve(variables: Mapping[str, Any], interface: Interface, images: Collecti
             check_sizes(part, f"{where}.", problems, limits)
         for start, job in jobs.items():
             check_sizes(job, start, problems, limits, f"{path}.")
-        check_quota(env, path, jobs.values(), problems)
+        others = [job for start, job in jobs.items() if start != BACKUP_JOB]
+        backup_job = as_the_quota_leaves(env, jobs[BACKUP_JOB], others)
+        env["backup"]["requests"], env["backup"]["limits"] = backup_job["requests"], backup_job["limits"]
+        check_quota(env, path, [*others, backup_job], problems)
         _check_environment(env, path, raw, has_image, problems)
     if not environments:
         problems.add("platform_environments", "is empty; describe at least one environment")
@@ -373,6 +378,7 @@ def resolve(variables: Mapping[str, Any], interface: Interface, images: Collecti
         "acme": acme,
         "s3": s3,
         "notify": notify,
+        "names": backup.names_to_resolve(environments, own_namespaces),
         "redis_hash": _hash(secrets.get("shared", {}).get("REDIS_ADMIN_PASSWORD", "")),
     }
     return Resolution(model, list(dict.fromkeys(problems)), backup.warnings(model["environments"]))

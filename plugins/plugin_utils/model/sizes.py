@@ -22,7 +22,8 @@ Bounds = Mapping[str, Mapping[str, int]]  # min, max, default, default_request -
 
 # What runs in every environment and is sized by its role's variables, by the beginning of their names: a backup, and cert-manager's HTTP-01 solver
 # while a certificate is issued. The fit plan counts the rendered objects; this is for a quota that could never work.
-JOBS = ("backup_", "cert_manager_solver_")
+BACKUP_JOB = "backup_"
+JOBS = (BACKUP_JOB, "cert_manager_solver_")
 # No container or volume is smaller than this: a smaller number lacks its unit.
 LEAST_BYTES = 1 << 20
 QUOTAS = (
@@ -162,12 +163,11 @@ def _demand(item: Mapping[str, Any], pods: int, storage: str = "0") -> Amounts:
     )
 
 
-def check_quota(env: Environment, path: str, jobs: Iterable[Mapping[str, Any]], problems: Problems) -> None:
-    """Checks that the quota covers the environment's peak: Postgres, the API with the extra pod of a rolling update, and the jobs (a backup, an ACME
-    solver)."""
+def _peak(env: Environment, jobs: Iterable[Mapping[str, Any]]) -> Amounts:
+    """What an environment needs at most: Postgres, the API with the extra pod of a rolling update, and the jobs (a backup, an ACME solver)."""
     point_in_time = env["backup"]["point_in_time"]
     surge = 1 if env["api"]["strategy"] == "rolling" else 0
-    need = Amounts.total(
+    return Amounts.total(
         [
             _demand(env["postgres"], 1, env["postgres"]["storage"]),
             _demand(env["api"], env["api"]["replicas"] + surge),
@@ -177,7 +177,22 @@ def check_quota(env: Environment, path: str, jobs: Iterable[Mapping[str, Any]], 
             *(_demand(job, 1) for job in jobs),
         ]
     )
-    for name, hard, needed in quota_shortfalls(amounts(env["quota"], path, Problems(), zero=True), need):
+
+
+def as_the_quota_leaves(env: Environment, job: Mapping[str, Any], others: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """A job's sizes, its CPU limit lowered to what an environment's quota leaves: with less of it a job takes longer, and works."""
+    quota = amounts(env["quota"], "", Problems(), zero=True).get("limits.cpu")
+    wanted, least = (amounts(job[part], "", Problems()).get("cpu") for part in ("limits", "requests"))
+    if quota is not None and wanted is not None and least is not None:
+        room = quota - _peak(env, others).cpu_limit
+        if least <= room < wanted:
+            return {**job, "limits": {**job["limits"], "cpu": format_resource("cpu", room)}}
+    return dict(job)
+
+
+def check_quota(env: Environment, path: str, jobs: Iterable[Mapping[str, Any]], problems: Problems) -> None:
+    """Checks that the quota covers the environment's peak."""
+    for name, hard, needed in quota_shortfalls(amounts(env["quota"], path, Problems(), zero=True), _peak(env, jobs)):
         text = f"is less than the {format_resource(name, needed)} that the environment needs at its peak"
         text += " (Postgres, the API with its update's extra pod, a backup, a certificate's solver); raise it"
         problems.add(f"{path}.quota.{name}", text, format_resource(name, hard))
