@@ -126,7 +126,7 @@ def one_round(practice: Practice, number: int, chance: random.Random) -> list[ob
     sql(practice, "drop table if exists seconds")
     sql(practice, "create table seconds(id serial primary key, at timestamptz not null default clock_timestamp())")
     writer = Writer(practice)
-    time.sleep(chance.uniform(45, 80))
+    time.sleep(chance.uniform(40, 70))
     destroyed = float(practice.run(DESTROY))
     acknowledged = writer.end()
     if len(acknowledged) < 30:
