@@ -16,7 +16,7 @@ description:
   - The live databases are touched only by O(step=put_in_place), which renames all of them in one transaction. An interruption before that changes
     nothing that is live; what it leaves is found by O(step=begin) and O(step=clear).
   - The age identity goes through a pipe into the pod's memory. The credentials of S3 go the same way.
-  - Called as a task, it runs O(step=advance) until that is done, and prints how far it is.
+  - Called as a task, it runs O(step=back_up) and O(step=advance) until they are done, and prints how far they are.
 attributes:
   check_mode: {support: partial, description: "O(step=clear) and O(step=drop_before) say what they would do; steps of a restore are left out."}
   diff_mode: {support: partial, description: "O(step=clear) lists what it removes."}
@@ -25,7 +25,7 @@ options:
     description: What to do; C(roles/restore/tasks/bring.yml) has them in their order.
     type: str
     required: true
-    choices: [plan, plan_copy, begin, opened, advance, check, put_in_place, end, record, clear, drop_before]
+    choices: [plan, plan_copy, back_up, begin, opened, advance, check, put_in_place, end, record, clear, drop_before]
   environments:
     description: All environments of the platform, C(all_environments) of the fact C(platform_model).
     type: dict
@@ -145,12 +145,12 @@ problem:
   returned: step is plan
   type: str
 running:
-  description: Whether the new databases are still being filled.
-  returned: step is advance
+  description: Whether the backup is still being taken, or the new databases are still being filled.
+  returned: step is back_up or advance
   type: bool
 progress:
   description: How far it is, in words.
-  returned: step is advance
+  returned: step is back_up or advance
   type: str
 counts:
   description: Database to C(rows) and C(tables).

@@ -125,10 +125,24 @@ def test_what_a_dump_says_of_its_database_holds_for_the_new_one() -> None:
     assert [item.roles for item in found] == [(), (), ("reporter",), (), (), ("reporter",)]
 
 
-def test_settings_of_roles() -> None:
-    assert texts(given.role_settings("alter role app set work_mem to '8MB';")) == ["alter role app set work_mem to '8MB'"]
-    with pytest.raises(UnreadableStatement, match="not the setting of a role"):
-        given.role_settings("alter role app superuser;")
+MADE = "do $do$ begin if to_regrole('reporter') is null then create role reporter login inherit; end if; end $do$"
+
+
+def test_roles_of_a_manifest() -> None:
+    lines = [MADE, "grant pg_monitor to reporter", "alter role app set work_mem to '8MB'", "alter role app in database d set a to 'b'"]
+    found = given.role_statements([*lines, "alter database d set work_mem to '1MB'"])
+    assert [(item.text, item.roles) for item in found] == [
+        (MADE, ()), ("grant pg_monitor to reporter", ("pg_monitor", "reporter")), ("alter role app set work_mem to '8MB'", ("app",))
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["alter role app superuser", "create role x superuser", MADE.replace("login", "superuser"), MADE.replace("inherit;", "inherit; drop table t;")],
+)
+def test_what_else_a_manifest_has_is_refused(line: str) -> None:
+    with pytest.raises(UnreadableStatement, match="neither a role nor the setting of one"):
+        given.role_statements([line])
 
 
 def test_owners_are_handed_over_by_whole_statements_only() -> None:

@@ -149,6 +149,7 @@ class Restoration:
 
     def _make(self) -> list[str]:
         """The new databases, their extensions, and what each leaves to its owner. Returns what is left out."""
+        self._make_roles()
         server = self.superuser.ask(databases.SERVER)
         notes: list[str] = []
         for index, database in enumerate(self.plan.databases):
@@ -158,6 +159,18 @@ class Restoration:
             self._run(f"the new database {database.scratch}", [databases.create_like(database.scratch, self.plan.owner, row)])
             notes += self._prepare(index, database, server)
         return notes
+
+    def _make_roles(self) -> None:
+        """Roles that the site does not make, and that objects of the backup belong to or are granted to. A drill changes no role."""
+        if self.plan.elsewhere or self.plan.purpose != names.RESTORE:
+            return
+        try:
+            made = statements.role_statements(self.plan.roles)
+        except statements.UnreadableStatement as error:
+            raise RestoreFailed(f"the manifest of {self.plan.backup}: {error}") from None
+        self._run("the roles", [item.text for item in made if not item.roles])
+        known = self.superuser.ask(databases.SERVER)["roles"]
+        self._run("the settings of roles", [item.text for item in made if item.roles and all(role in known for role in item.roles)])
 
     def _prepare(self, index: int, database: PlannedDatabase, server: Mapping[str, Any]) -> list[str]:
         superusers = [role for role, is_superuser in server["roles"].items() if is_superuser]
@@ -210,15 +223,14 @@ class Restoration:
             _early, late, missing = self._privileges(database, server, listing, script)
             self._run(f"privileges in {database.scratch}", late, database.scratch)
             notes += [f"{database.live}: there is no role {role}, so its privileges are left out" for role in missing]
-            notes += self._settings(index, database, server, script)
+            notes += self._settings(database, server, script)
         return notes
 
-    def _settings(self, index: int, database: PlannedDatabase, server: Mapping[str, Any], script: str) -> list[str]:
+    def _settings(self, database: PlannedDatabase, server: Mapping[str, Any], script: str) -> list[str]:
         """The database's own properties; another environment has its own."""
         if self.plan.elsewhere:
             return []
         given = self._read(database, lambda text: statements.database_settings(text, database.scratch), script)
-        given += self._read(database, statements.role_settings, "\n".join(self.plan.roles)) if index == 0 else []
         known = [setting for setting in given if all(role in server["roles"] for role in setting.roles)]
         self._run(f"the settings of {database.scratch}", [setting.text for setting in known])
         missing = sorted({role for setting in given for role in setting.roles if role not in server["roles"]})

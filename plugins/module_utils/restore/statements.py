@@ -210,13 +210,29 @@ def _database_place(tokens: Tokens) -> tuple[int | None, tuple[str, ...]]:
     return None, ()
 
 
-def role_settings(script: str) -> list[DatabaseSetting]:
-    """Settings of roles in all databases, as a backup's manifest has them; anything else there is refused."""
+# A role that was made by hand, without the attributes of a superuser
+_NEW_ROLE = re.compile(
+    r"(?i)\$do\$ begin if to_regrole\('(?:[^']|'')*'\) is null then create role "
+    r'(?P<role>"(?:[^"]|"")+"|[a-z_][a-z_0-9$]*) (?:no)?login (?:no)?inherit; end if; end \$do\$'
+)
+
+
+def role_statements(lines: Iterable[str]) -> list[DatabaseSetting]:
+    """Roles, memberships and settings of roles, as a backup's manifest has them; what is of one database is left to its dump. The rest is refused.
+
+    `roles` of a statement that makes a role are none, as it needs none.
+    """
     found = []
-    for tokens in statements(script):
-        if not (_is(tokens, "ALTER ROLE") and (_is(tokens, "SET", 3) or (_is(tokens, "IN DATABASE", 3) and _is(tokens, "SET", 6)))):
-            raise UnreadableStatement(f"not the setting of a role: {' '.join(tokens)[:80]}")
-        found.append(DatabaseSetting(tokens, (name_of(tokens[2]),)))
+    for line in lines:
+        for tokens in statements(line):
+            if _is(tokens, "DO") and len(tokens) == 2 and _NEW_ROLE.fullmatch(tokens[1]):
+                found.append(DatabaseSetting(tokens))
+            elif _is(tokens, "GRANT") and len(tokens) == 4 and _is(tokens, "TO", 2):
+                found.append(DatabaseSetting(tokens, (name_of(tokens[1]), name_of(tokens[3]))))
+            elif _is(tokens, "ALTER ROLE") and _is(tokens, "SET", 3):
+                found.append(DatabaseSetting(tokens, (name_of(tokens[2]),)))
+            elif not (_is(tokens, "ALTER ROLE") and _is(tokens, "IN DATABASE", 3)) and not (_is(tokens, "ALTER DATABASE") and _is(tokens, "SET", 3)):
+                raise UnreadableStatement(f"neither a role nor the setting of one: {' '.join(tokens)[:80]}")
     return found
 
 

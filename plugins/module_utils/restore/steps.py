@@ -18,14 +18,14 @@ from ansible_collections.shaka.platform.plugins.module_utils.conventions import 
 from ansible_collections.shaka.platform.plugins.module_utils.data.postgres import identifier
 from ansible_collections.shaka.platform.plugins.module_utils.kubectl import Kubectl, Unanswered, until_answered
 from ansible_collections.shaka.platform.plugins.module_utils.model_types import Environment
-from ansible_collections.shaka.platform.plugins.module_utils.restore import choice, databases, leftovers, names, overview, pod, swap
+from ansible_collections.shaka.platform.plugins.module_utils.restore import backup_before, choice, databases, leftovers, names, overview, pod, swap
 from ansible_collections.shaka.platform.plugins.module_utils.restore.choice import NoChoice
 from ansible_collections.shaka.platform.plugins.module_utils.restore.plan import BESIDE, RestorePlan, make, make_copy, stamp_now
 from ansible_collections.shaka.platform.plugins.module_utils.restore.pod import PodFailed
 from ansible_collections.shaka.platform.plugins.module_utils.restore.restoration import FetchSecrets, Restoration, RestoreFailed
 from ansible_collections.shaka.platform.plugins.module_utils.restore.superuser import RefusedStatement, Superuser
 
-FAILURES = (NoChoice, PodFailed, RefusedStatement, RestoreFailed, UnreadableStore, Unanswered, swap.SwapRefused)
+FAILURES = (backup_before.NoBackupBefore, NoChoice, PodFailed, RefusedStatement, RestoreFailed, UnreadableStore, Unanswered, swap.SwapRefused)
 POSTGRES_SECONDS = 60  # that a Postgres may take to answer
 COPY = "file"  # kind of a plan whose dump is a file of the controller
 DRILL = "backup-drill"  # ConfigMap of the last drill
@@ -120,6 +120,12 @@ def plan_copy(given: StepInput) -> Result:
     planned = make_copy(given.environment, database, given.params["purpose"], stamp_now(), size, bool(given.params["mask"]))
     table = overview.copy_table(planned, live)
     return {"changed": False, "plan": planned.as_dict(), "empty": live.empty, "problem": "", "platform_table": [table], "warnings": []}
+
+
+def back_up(given: StepInput) -> Result:
+    """A backup of what is there; `running` until it is complete."""
+    done = backup_before.take(given.kubectl, given.plan)
+    return {"changed": True, "running": not done, "progress": "" if done else f"backing up {given.name}"}
 
 
 def begin(given: StepInput) -> Result:
@@ -260,6 +266,7 @@ def drop_before(given: StepInput) -> Result:
 STEPS: Mapping[str, Callable[[StepInput], Result]] = {
     "plan": plan,
     "plan_copy": plan_copy,
+    "back_up": back_up,
     "begin": begin,
     "opened": opened,
     "advance": advance,
