@@ -167,7 +167,9 @@ def egress(s3: S3, model: Model, resolved: Mapping[str, Iterable[str]]) -> dict[
     if namespace := service_namespace(host, namespaces):
         return {"to": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}}}]}
     address = _address(host)
-    cidrs = s3["cidrs"] or ([_single(address)] if address else private_addresses(found for name in _named(s3, namespaces) for found in resolved.get(name, ())))
+    cidrs = s3["cidrs"] or (
+        [_single(address)] if address else private_addresses(found for name in _named(s3, namespaces) for found in resolved.get(name, ()))
+    )
     peers: list[dict[str, Any]] = [{"ipBlock": {"cidr": cidr}} for cidr in cidrs]
     if not peers:
         versions = {ipaddress.ip_network(cidr).version for cidr in model["server"]["networks"]["cluster-cidr"]}
