@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.shaka.platform.plugins.module_utils.backup import layout, manifest
+from ansible_collections.shaka.platform.plugins.module_utils.backup import layout, manifest, points
 from ansible_collections.shaka.platform.plugins.module_utils.backup.layout import Found, Origin
 from ansible_collections.shaka.platform.plugins.module_utils.backup.retention import Kept, Stored, Verdict, hindrance, plan
 from ansible_collections.shaka.platform.plugins.module_utils.backup.store import Bucket, Credentials, Listed, StoreError
@@ -75,6 +75,17 @@ def prune(rclone: Path, arguments: Mapping[str, Any], check_mode: bool, now: dat
                     deleted.append(f"{name}/{verdict.stored.stamp}")
                     if not check_mode:
                         bucket.delete(in_order(parts[verdict.stored.stamp]))
+        hindered = [text for text in findings if text.startswith(f"{name}: ")]
+        for store in points.sorted_out(bucket, listed, "", s3["prefix"], name, key) if not hindered else ():
+            bases, pieces = points.retired(store, env["backup"]["point_in_time"]["base_keep"])
+            folder = store.origin.folder(s3["prefix"])
+            deleted += [f"{name}/{stamp}" for stamp in bases] + ([f"{name}: {len(pieces)} objects of WAL"] if pieces else [])
+            rows += [[name, stamp, "base", "", "deleted", "older than those that base_keep keeps"] for stamp in bases]
+            rows += [[name, "", "WAL", "", f"{len(pieces)} deleted", "no recovery needs it"]] if pieces else []
+            if not check_mode:
+                for stamp in bases:
+                    bucket.delete([f"{folder}/{layout.BASE}/{stamp}/{part}" for part in (layout.MANIFEST, "base.tar.age")])
+                bucket.delete_all(f"{folder}/{layout.WAL}/{piece}" for piece in pieces)
     failed = [position for position, cells in enumerate(rows) if cells[-1].startswith("kept: the manifest")]
     title = "backups, and what is deleted" if not check_mode else "backups, and what would be deleted"
     table = {"title": title, "columns": COLUMNS, "rows": rows, "failed": failed}

@@ -11,9 +11,10 @@ short_description: Recover an environment's databases as they were at a moment
 version_added: "0.1.0"
 author: The shaka.platform founders (@shaka-platform)
 description:
-  - Looks in the environment's bucket for base backups and WAL of every Postgres that the environment has had, and checks that they lead to the moment.
-  - With an O(identity), a Job recovers a Postgres of its own to that moment and restores its databases into new ones beside the live ones, which are
-    not touched. Without one, only what can be recovered is returned.
+  - Looks in the environment's bucket for base backups and WAL of every Postgres that the environment has had, and checks that they lead to the
+    moment.
+  - With an O(identity), a Job recovers a Postgres of its own to that moment and restores its databases into new ones beside the live ones, which
+    are not touched. Without one, only what can be recovered is returned.
   - The identity and the credentials of S3 go through a pipe into the pod's memory.
 attributes:
   check_mode: {support: full, description: Looks whether the moment can be recovered.}
@@ -24,7 +25,10 @@ options:
     description: ISO 8601 with its zone, such as V(2026-11-24T10:00:00Z), or V(latest).
     type: str
     default: latest
-  servers: {description: "Hosts of the inventory whose archives are looked at; all where there are none.", type: list, elements: str, default: []}
+  origin:
+    description: C(SERVER/SYSTEM_IDENTIFIER), to look at the archive of that Postgres alone.
+    type: str
+    default: ""
   credentials: {description: C(access_key) and C(secret_key) that read the bucket., type: dict, required: true}
   backup_key: {description: The environment's BACKUP_KEY., type: str, required: true}
   identity: {description: The age identity that opens the backups., type: str, default: ""}
@@ -71,7 +75,7 @@ from ansible_collections.shaka.platform.plugins.module_utils.kubectl import ARGU
 ARGUMENT_SPEC: dict[str, Any] = {
     "environment": {"type": "dict", "required": True},
     "moment": {"type": "str", "default": points.LATEST},
-    "servers": {"type": "list", "elements": "str", "default": []},
+    "origin": {"type": "str", "default": ""},
     "credentials": {"type": "dict", "required": True, "no_log": True},
     "backup_key": {"type": "str", "required": True, "no_log": True},
     "identity": {"type": "str", "default": "", "no_log": True},
@@ -88,7 +92,7 @@ def run(params: Mapping[str, Any], check: bool) -> dict[str, Any]:
     asked = points.requested(params["moment"])
     if asked and asked > datetime.datetime.now(UTC):
         raise ValueError(f"{params['moment']} has not come yet")
-    found = points.stores(Bucket(Path(params["rclone"]), s3, credentials), params["servers"], s3["prefix"], env["name"], params["backup_key"])
+    found = points.stores(Bucket(Path(params["rclone"]), s3, credentials), params["origin"], s3["prefix"], env["name"], params["backup_key"])
     chosen = points.choose(found, asked)
     result: dict[str, Any] = {
         "changed": False,

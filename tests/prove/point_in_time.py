@@ -2,9 +2,10 @@
 
     python3 -m prove.point_in_time --rounds 10        (PYTHONPATH=.:tests)
 
-Each round: a client commits a row every second and notes what was acknowledged. After a random time the files of Postgres are removed, its processes and
-those that archive its WAL get SIGKILL, and the archiving pod is deleted with all that it had received. The image makes a new, empty Postgres; the site gives
-it its roles. From the bucket alone the last moment that can be had is recovered, and then a second in the middle, each into a database of its own.
+Each round: a client commits a row every second and notes what was acknowledged. After a random time the files of Postgres are removed, its processes
+and those that archive its WAL get SIGKILL, and the archiving pod is deleted with all that it had received. The image makes a new, empty Postgres; the
+site gives it its roles. From the bucket alone the last moment that can be had is recovered, and then a second in the middle, each into a database of
+its own.
 """
 
 from __future__ import annotations
@@ -30,8 +31,10 @@ CLEAR = 0.1  # seconds around a named second without a commit, as a row's time i
 
 DESTROY = r"""
 set -e
-volume=$(kubectl get pv -o jsonpath='{range .items[?(@.spec.claimRef.namespace=="shaka-prod")]}{.spec.local.path}{.spec.hostPath.path}{"\n"}{end}' | grep postgres)
-uids=$(kubectl get pods -n shaka-prod -o jsonpath='{range .items[*]}{.metadata.name} {.metadata.uid}{"\n"}{end}' | awk '/^postgres-(0|wal)/ {print $2}' | tr - .)
+paths='{range .items[?(@.spec.claimRef.namespace=="shaka-prod")]}{.spec.local.path}{.spec.hostPath.path}{"\n"}{end}'
+volume=$(kubectl get pv -o "jsonpath=$paths" | grep postgres)
+names='{range .items[*]}{.metadata.name} {.metadata.uid}{"\n"}{end}'
+uids=$(kubectl get pods -n shaka-prod -o "jsonpath=$names" | awk '/^postgres-(0|wal)/ {print $2}' | tr - .)
 rm -rf "$volume"/*
 for uid in $uids; do
   grep -lE "pod$uid" /proc/[0-9]*/cgroup 2> /dev/null | cut -d / -f 3 | while read -r pid; do
@@ -97,10 +100,15 @@ def sql(practice: Practice, statement: str, database: str = DATABASE) -> str:
     return practice.run(f"{PSQL} {database}", stdin=f"{statement};\n").strip()
 
 
+def answers(practice: Practice) -> bool:
+    command = practice.ssh("kubectl exec -n shaka-prod postgres-0 -- psql -U postgres -XAtc 'select 1'")
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip() == "1"
+
+
 def recovered(practice: Practice, moment: str, log: Path) -> tuple[dict[int, float], float]:
     """The rows as they were at a moment, and how many seconds the recovery took."""
     arguments = ["-e", "restore_environment=prod", "-e", f"restore_time={moment}"]
-    run = practice.must("playbooks/recover.yml", *arguments, log=log, token=TOKEN)
+    run = practice.must("playbooks/restore.yml", *arguments, log=log, token=TOKEN)
     new = f"{DATABASE}_at_{moment.replace('-', '').replace(':', '').lower()}"
     rows = [line.split("|") for line in sql(practice, "select id, extract(epoch from at) from seconds order by id", new).splitlines()]
     practice.run(f"kubectl exec -i -n shaka-prod postgres-0 -- psql -U postgres -qc 'drop database \"{new}\"'")
@@ -113,11 +121,12 @@ def iso(seconds: float) -> str:
 
 def one_round(practice: Practice, number: int, chance: random.Random) -> list[object]:
     """One destruction and two recoveries; a row of the report. Raises Failed."""
-    system = practice.run("kubectl exec -n shaka-prod postgres-0 -- psql -U postgres -XAtc 'select system_identifier from pg_control_system()'").strip()
+    system = sql(practice, "select system_identifier from pg_control_system()")
     until(lambda: wal.windows((held := archive(practice, system)).bases, held.pieces), "a base backup with WAL", 300)
-    sql(practice, "drop table if exists seconds; create table seconds(id serial primary key, at timestamptz not null default clock_timestamp())")
+    sql(practice, "drop table if exists seconds")
+    sql(practice, "create table seconds(id serial primary key, at timestamptz not null default clock_timestamp())")
     writer = Writer(practice)
-    time.sleep(chance.uniform(45, 80))
+    time.sleep(chance.uniform(40, 70))
     destroyed = float(practice.run(DESTROY))
     acknowledged = writer.end()
     if len(acknowledged) < 30:
@@ -126,7 +135,7 @@ def one_round(practice: Practice, number: int, chance: random.Random) -> list[ob
     held = archive(practice, system)
     last = wal.windows(held.bases, held.pieces)[-1][1].timestamp()
 
-    until(lambda: "1" in subprocess.run(practice.ssh(f"{PSQL.replace(DATABASE, 'postgres')} postgres"), input="select 1;", capture_output=True, text=True, check=False).stdout, "the new Postgres", 180)
+    until(lambda: answers(practice), "the new Postgres", 180)
     practice.must("site.yml", "--tags", "postgres", log=practice.out / f"{number}-site.log", token=TOKEN)
     rows, first_took = recovered(practice, iso(last), practice.out / f"{number}-last.log")
     kept = {row: at for row, at in acknowledged.items() if row in rows}
@@ -143,7 +152,8 @@ def one_round(practice: Practice, number: int, chance: random.Random) -> list[ob
     expected = {row for row, at in acknowledged.items() if at < named}
     if exact.keys() != expected:
         raise Failed(f"{iso(named)}: rows {sorted(exact.keys() ^ expected)} differ")
-    return [number, len(acknowledged), f"{destroyed - last:.0f} s", f"{lost:.0f} s", len(acknowledged) - len(kept), f"{first_took:.0f} s", f"{len(exact)} of {len(expected)}", f"{second_took:.0f} s"]
+    back = [f"{first_took:.0f} s", f"{len(exact)} of {len(expected)}", f"{second_took:.0f} s"]
+    return [number, len(acknowledged), f"{destroyed - last:.0f} s", f"{lost:.0f} s", len(acknowledged) - len(kept), *back]
 
 
 COLUMNS = ["round", "rows acknowledged", "archived before the end", "lost", "rows lost", "recovered in", "rows of the named second", "recovered in"]
@@ -151,8 +161,8 @@ COLUMNS = ["round", "rows acknowledged", "archived before the end", "lost", "row
 
 def report(path: Path, seed: int, rows: list[list[object]]) -> None:
     worst = max(int(str(row[3]).split()[0]) for row in rows)
-    text = f"{len(rows)} rounds, a commit every second: at most {worst} s of them lost with process, volume and all that was received (allowed: {MOST_LOST} s); "
-    text += "each named second came back exactly, to the row."
+    text = f"{len(rows)} rounds, a commit every second: at most {worst} s of them lost with process, volume and all that was received"
+    text += f" (allowed: {MOST_LOST} s); each named second came back exactly, to the row."
     path.write_text(f"# Any point in time\n\n{text}\nSeed {seed}; {machine()}.\n\n{markdown(COLUMNS, rows)}", encoding="utf-8")
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from ansible_collections.shaka.platform.plugins.module_utils.backup import manifest, wal
 from ansible_collections.shaka.platform.plugins.module_utils.backup.layout import Origin
+from ansible_collections.shaka.platform.plugins.module_utils.backup.points import WalStore, choose, requested, retired
 from ansible_collections.shaka.platform.plugins.module_utils.backup.wal import BaseBackup, WalPiece
 
 SIZE = 2**24
@@ -158,3 +159,50 @@ def test_a_base_backup_is_its_manifest() -> None:
 def test_a_manifest_without_sense_is_not_used(changes: dict[str, Any]) -> None:
     with pytest.raises(manifest.Unusable, match="20261126T100000Z"):
         wal.base(written(**changes))
+
+
+def stored(*bases: BaseBackup, names: tuple[str, ...] = tuple(STREAM), flaws: tuple[str, ...] = ()) -> WalStore:
+    manifests = {each.stamp: written() for each in bases}
+    return WalStore(Origin("s", "prod", "1"), manifests, list(bases), pieces(*names), list(flaws))
+
+
+SECOND = base(4, "0/4000028", "0/4000040")
+
+
+@pytest.mark.parametrize(
+    ("store", "keep", "goes"),
+    [
+        (stored(FIRST, SECOND), 2, ([], STREAM[:3])),
+        (stored(FIRST, SECOND), 1, ([FIRST.stamp], STREAM[:4])),
+        (stored(FIRST, SECOND, flaws=("a manifest is not authentic",)), 1, ([], [])),
+        (stored(FIRST, base(20, "0/9000028", "0/9000040")), 1, ([], [])),  # the newest has no WAL yet
+        (stored(), 1, ([], [])),
+    ],
+)
+def test_what_goes_when_so_many_base_backups_stay(store: WalStore, keep: int, goes: tuple[list[str], list[str]]) -> None:
+    assert retired(store, keep) == goes
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [("2026-11-26T10:05:00Z", at(5)), ("2026-11-26T07:05:00-0300", at(5)), ("latest", None)],
+)
+def test_a_moment_is_named_with_its_zone(text: str, moment: datetime.datetime | None) -> None:
+    assert requested(text) == moment
+
+
+@pytest.mark.parametrize("text", ["2026-11-26 10:05:00", "2026-11-26T10:05:00", "yesterday", ""])
+def test_a_moment_without_a_zone_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="2026-11-24T10:00:00Z"):
+        requested(text)
+
+
+def test_the_choice_is_the_postgres_that_had_the_moment() -> None:
+    """A rebuilt server has another system identifier; what it lost is in the folder of the old one."""
+    lost = stored(FIRST)
+    rebuilt = WalStore(Origin("s", "prod", "2"), {"20261126T102000Z": written()}, [base(20, "0/9000028", "0/9000040")],
+                       pieces(piece(9, "00000000-00000500", 22)))  # fmt: skip
+    assert choose([rebuilt, lost], at(5)).store == lost and choose([rebuilt, lost], at(21)).store == rebuilt
+    assert choose([lost, rebuilt], None).moment == at(22)
+    with pytest.raises(wal.Unrecoverable, match=r"s/1 from .*10:10:00Z; s/2 from"):
+        choose([lost, rebuilt], at(15))

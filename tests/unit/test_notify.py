@@ -125,3 +125,15 @@ def test_each_change_is_told_once_and_what_was_not_told_is_told_again(webhook: A
 def test_without_a_token_the_cluster_is_said_to_be_silent(tmp_path: Path) -> None:
     with pytest.raises(notify.Unanswered, match=r"is k3s\.service running"):
         notify.Cluster(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("available", "since", "ok"),
+    [("True", "2027-01-15T07:59:59Z", True), ("False", "2027-01-15T07:59:30Z", None), ("False", "2027-01-15T07:58:00Z", False)],
+)
+def test_an_archive_of_wal_that_is_away_for_long_is_told(available: str, since: str, ok: bool | None) -> None:
+    condition = {"type": "Available", "status": available, "lastTransitionTime": since}
+    deployment = {"metadata": {"name": "postgres-wal", "namespace": "shaka-prod"}, "status": {"conditions": [condition]}}
+    state = notify.archive(Answers([{"metadata": {"name": "postgres-wal-1"}}], []), deployment, NOW)
+    assert (state.ok if state else None) is ok
+    assert ok is not False or ("not in the bucket in time" in state.reason and "S3 does not answer" in state.reason)

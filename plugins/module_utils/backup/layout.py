@@ -4,7 +4,7 @@
 
     PREFIX/SERVER/ENVIRONMENT/SYSTEM_IDENTIFIER/dumps/STAMP/DATABASE.dump.age, manifest
     PREFIX/SERVER/ENVIRONMENT/SYSTEM_IDENTIFIER/base/STAMP/base.tar.age, manifest
-    PREFIX/SERVER/ENVIRONMENT/SYSTEM_IDENTIFIER/wal/SEGMENT.age
+    PREFIX/SERVER/ENVIRONMENT/SYSTEM_IDENTIFIER/wal/SEGMENT.START-END.STAMP.age      (see wal.py)
 
 The server is the inventory's host, the system identifier Postgres's own. So two servers of one inventory, a copy of an inventory and a rebuilt server
 never write into one folder.

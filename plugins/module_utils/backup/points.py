@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from ansible_collections.shaka.platform.plugins.module_utils.backup import layout, manifest, wal
-from ansible_collections.shaka.platform.plugins.module_utils.backup.store import Bucket
+from ansible_collections.shaka.platform.plugins.module_utils.backup.store import Bucket, Listed
 
 LATEST = "latest"
 _MOMENT = "%Y-%m-%dT%H:%M:%S%z"
@@ -49,27 +49,34 @@ def requested(text: str) -> datetime.datetime | None:
         raise ValueError(f"'{text}' is not a moment such as 2026-11-24T10:00:00Z or 2026-11-24T07:00:00-0300, nor '{LATEST}'") from None
 
 
-def stores(bucket: Bucket, servers: Iterable[str], prefix: str, environment: str, key: str) -> list[WalStore]:
-    """All of an environment's, of any server where none is named. Raises StoreError.
+def stores(bucket: Bucket, origin: str, prefix: str, environment: str, key: str) -> list[WalStore]:
+    """All of an environment's. Raises StoreError.
 
+    :arg origin: SERVER/SYSTEM_IDENTIFIER where it is to be that one alone.
     :arg key: the environment's BACKUP_KEY.
     """
-    wanted = set(servers)
+    return sorted_out(bucket, bucket.list(prefix), origin, prefix, environment, key)
+
+
+def sorted_out(bucket: Bucket, listed: Iterable[Listed], origin: str, prefix: str, environment: str, key: str) -> list[WalStore]:
+    """The same, of a list that is there already."""
     found: dict[layout.Origin, WalStore] = {}
-    for listed in bucket.list(prefix):
-        item = layout.read(listed.path, prefix)
-        if item is None or item.origin.environment != environment or (wanted and item.origin.server not in wanted) or item.kind == layout.DUMPS:
+    for entry in listed:
+        item = layout.read(entry.path, prefix)
+        if item is None or item.origin.environment != environment or item.kind == layout.DUMPS:
+            continue
+        if origin not in ("", f"{item.origin.server}/{item.origin.system_identifier}"):
             continue
         store = found.setdefault(item.origin, WalStore(item.origin))
         if item.kind == layout.WAL and (piece := wal.piece(item.name)):
             store.pieces.append(piece)
         elif item.kind == layout.BASE and item.name == layout.MANIFEST:
             try:
-                read = manifest.read(bucket.read(listed.path, manifest.LARGEST + 1), key, item.origin, item.stamp)
+                read = manifest.read(bucket.read(entry.path, manifest.LARGEST + 1), key, item.origin, item.stamp)
                 store.bases.append(wal.base(read))
                 store.manifests[item.stamp] = read
             except manifest.Unusable as error:
-                store.flaws.append(f"{listed.path}: {error}")
+                store.flaws.append(f"{entry.path}: {error}")
     return list(found.values())
 
 
@@ -92,6 +99,14 @@ def choose(found: Iterable[WalStore], when: datetime.datetime | None) -> ChosenP
     flaws = [flaw for store in found for flaw in store.flaws]
     text = f"what can be: {'; '.join(known)}" if known else "there is no base backup with WAL after it"
     raise wal.Unrecoverable("; ".join([f"{when:{wal.SHOWN}} cannot be recovered, {text}", *flaws]))
+
+
+def retired(store: WalStore, keep: int) -> tuple[list[str], list[str]]:
+    """(stamps of the base backups, names of the WAL) that go when the newest so many base backups stay. Where one cannot be trusted, nothing goes."""
+    newest = sorted(store.bases, key=lambda each: each.stamp)[-max(keep, 1) :]
+    if store.flaws or not newest or not all(wal.reach(each, store.pieces).usable for each in newest):
+        return [], []
+    return sorted(set(store.manifests) - {each.stamp for each in newest}), wal.superseded(newest, store.pieces)
 
 
 def summary(found: Iterable[WalStore]) -> list[Mapping[str, object]]:

@@ -25,6 +25,13 @@ TEMPLATE = "postgres-recover"
 VOLUMES = "/var/lib/kubelet"
 START_SECONDS = 120.0
 LONGEST_NAME = 63  # of a database
+HAND_OVER = """
+for try in $(seq 20); do [ -p /work/input ] && break; sleep 1; done
+cat > /work/input
+for try in $(seq 10); do [ -e /work/taken ] && exit 0; sleep 1; done
+echo "it was not taken" >&2
+exit 1
+"""
 GROWTH = 2.5  # the recovered files, their dump beside them, and WAL in between
 
 
@@ -155,11 +162,13 @@ class RecoveryJob:
             time.sleep(PAUSE)
 
     def _hand_over(self, pod: str, text: str) -> None:
-        """Through a pipe that the script has made; a container that runs may not have come so far."""
-        script = 'for try in $(seq 30); do [ -p /work/input ] && exec cat > /work/input; sleep 1; done; echo "there is no pipe" >&2; exit 1'
-        ok, output = self.kubectl.execute(self.env["namespace"], pod, "sh", "-c", script, text=text)
-        if not ok:
-            raise RecoveryFailed(f"the pod of {self.name} does not take what it needs: {output}")
+        """Through a pipe that the script has made; a container that runs may not have come so far, and on a busy server exec may lose its input."""
+        output = ""
+        for _try in range(4):
+            ok, output = self.kubectl.execute(self.env["namespace"], pod, "sh", "-c", HAND_OVER, text=f"begin\n{text}")
+            if ok:
+                return
+        raise RecoveryFailed(f"the pod of {self.name} does not take what it needs: {output}")
 
     def _await_end(self, pod: str) -> list[str]:
         deadline = time.monotonic() + self.deadline

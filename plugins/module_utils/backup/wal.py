@@ -158,9 +158,7 @@ def recovery(when: datetime.datetime, bases: Iterable[BaseBackup], pieces: Colle
             return way
     spans = windows(bases, pieces)
     if not spans:
-        raise Unrecoverable(
-            "no moment can be recovered: there is no base backup with WAL after it; take one by playbooks/backup.yml -e backup_kind=base"
-        )
+        raise Unrecoverable("no moment can be recovered: there is no base backup with WAL after it (docs/point-in-time.md)")
     raise Unrecoverable(f"{when:{SHOWN}} cannot be recovered, for there is no WAL of it or no base backup before it; what can be: {shown(spans)}")
 
 

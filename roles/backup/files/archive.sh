@@ -3,7 +3,7 @@
 export PATH=/opt/tools:$PATH LC_ALL=C
 export PGAPPNAME=wal_archive PGCONNECT_TIMEOUT=10 PGOPTIONS='-c statement_timeout=15s'
 # S3 that does not answer is a failure within a minute; what there is may be neither read nor listed object by object.
-export RCLONE_CONTIMEOUT=10s RCLONE_TIMEOUT=30s RCLONE_RETRIES=1 RCLONE_LOW_LEVEL_RETRIES=2 RCLONE_S3_NO_HEAD=true RCLONE_NO_CHECK_DEST=true
+export RCLONE_CONTIMEOUT=10s RCLONE_TIMEOUT=30s RCLONE_RETRIES=1 RCLONE_LOW_LEVEL_RETRIES=2 RCLONE_S3_NO_HEAD=true RCLONE_S3_NO_HEAD_OBJECT=true RCLONE_NO_CHECK_DEST=true
 export RCLONE_BUFFER_SIZE=0 RCLONE_TRANSFERS=1 GOMEMLIMIT=32MiB GOGC=50 # little memory
 
 say() { printf '%s %s\n' "$(date -u +%FT%TZ)" "$*"; }

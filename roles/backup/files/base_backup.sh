@@ -39,12 +39,20 @@ wc -c < "$work/to-count" > "$work/count" &
 count=$!
 # S3 takes 10,000 parts: each is as large as the databases need, and at least the 5 MiB that S3 wants
 part=$((total / 1048576 / 9000 + 5))
-pg_basebackup --pgdata=- --format=tar --wal-method=none --checkpoint=fast --label="$stamp" --no-password 2> "$work/pg_basebackup.error" |
+ends=(0 0 0 0 0 0)
+PGOPTIONS='' pg_basebackup --pgdata=- --format=tar --wal-method=none --checkpoint=fast --label="$stamp" --no-password 2> "$work/pg_basebackup.error" |
   compress |
   tee "$work/to-read" |
   encrypt |
   tee "$work/to-digest" "$work/to-count" |
-  rclone rcat --s3-chunk-size "${part}M" --s3-upload-concurrency 1 "$folder/base/$stamp/base.tar.age" 2> "$work/rclone.error"
+  rclone rcat --s3-chunk-size "${part}M" --s3-upload-concurrency 1 "$folder/base/$stamp/base.tar.age" 2> "$work/rclone.error" || ends=("${PIPESTATUS[@]}")
+if [ "${ends[*]:0:5}" != '0 0 0 0 0' ]; then exit 1; fi
+# rclone asks for what it has streamed, which credentials that only write may not: then the list says whether it is there
+refused=no
+if [ "${ends[5]}" != 0 ]; then
+  grep -q 'HeadObject.*403' "$work/rclone.error" || exit 1
+  refused=yes
+fi
 wait "$reader"
 wait "$digest" "$count"
 
@@ -55,12 +63,20 @@ if [ -z "$end" ] || [ -n "$rest" ]; then
   exit 1
 fi
 bytes=$(tr -d ' ' < "$work/count")
+if ! stored=$(rclone lsf --files-only --format=s --include base.tar.age "$folder/base/$stamp/" 2> "$work/list.error") && [ "$refused" = no ]; then
+  stored=$bytes
+fi
+if [ "$stored" != "$bytes" ]; then
+  echo "S3 holds ${stored:-nothing that it would show} of $bytes bytes" >&2
+  exit 1
+fi
+cluster=$(sha256sum < "$CLUSTER_CA")
 printf '{"format":1,"kind":"base","platform":"%s","server":"%s","cluster":"%s","environment":"%s","system_identifier":"%s","postgres":"%s","stamp":"%s",' \
-  "$PLATFORM" "$SERVER" "$CLUSTER" "$ENVIRONMENT" "$system" "$version" "$stamp" > "$work/manifest"
+  "$PLATFORM" "$SERVER" "${cluster%% *}" "$ENVIRONMENT" "$system" "$version" "$stamp" > "$work/manifest"
 printf '"finished":"%s","seconds":%s,"databases":[{"name":"*","object":"base.tar.age","bytes":%s,"sha256":"%s","database_bytes":%s,"seconds":%s}],' \
   "$(date -u +%FT%TZ)" "$SECONDS" "$bytes" "$(cut -d ' ' -f 1 "$work/digest")" "$total" "$SECONDS" >> "$work/manifest"
 printf '"wal":{"timeline":%s,"begin":"%s","end":"%s","segment_size":%s,"databases":%s}}' "$timeline" "$begin" "$end" "$size" "$names" >> "$work/manifest"
 signature=$(hmac < "$work/manifest")
 printf '\n%s\n' "$signature" >> "$work/manifest"
-rclone rcat "$folder/base/$stamp/manifest" < "$work/manifest" 2> "$work/manifest.error"
+rclone copyto "$work/manifest" "$folder/base/$stamp/manifest" 2> "$work/manifest.error" # a file: what it asks for afterwards is left out
 say "base backup $stamp: $bytes bytes in $SECONDS s, WAL from $begin to $end"

@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # Brings a Postgres of its own, in this pod's scratch volume, to the state that the environment's had at a moment, dumps its databases, and restores them into
 # new databases of the environment's Postgres, which are there and empty. What it needs comes through a pipe into this shell's memory, each part ended by
-# a line with a dot: the plan, rclone's configuration, the age identity.
+# a line with a dot, after one with the word begin: the plan, rclone's configuration, the age identity.
 #
 #     recover.sh                     the plan has, each on a line: until TIME, origin SERVER/ENVIRONMENT/SYSTEM, folder PATH, segment BYTES,
 #                                    base STAMP BYTES SHA256, database NAME NEW-NAME, wal OBJECT
@@ -9,7 +9,7 @@
 set -euo pipefail
 # shellcheck source=roles/backup/files/archive.sh
 . "${0%/*}/archive.sh"
-unset RCLONE_S3_NO_HEAD RCLONE_NO_CHECK_DEST # these credentials may read
+unset RCLONE_S3_NO_HEAD RCLONE_S3_NO_HEAD_OBJECT RCLONE_NO_CHECK_DEST # these credentials may read
 owner=${PGUSER:-} live=${PGHOST:-}
 data=$WORK/data wal=$WORK/wal fetched=$WORK/fetched plan=$WORK/plan log=$WORK/postgres.log
 
@@ -44,17 +44,19 @@ last() { tail -n 1 "$1" 2> /dev/null | cut -c 1-300; }
 
 mkfifo -m 0600 "$WORK/input"
 exec {input}<> "$WORK/input"
-part() { # lines up to the dot
-  local line
-  while read -r -t 120 -u "$input" line; do
-    if [ "$line" = . ]; then return 0; fi
-    printf '%s\n' "$line"
-  done
-  fail 'nobody said what to recover within two minutes'
-}
-part > "$plan"
-config=$(part)
-identity=$(part)
+parts=()
+while [ ${#parts[@]} -lt 4 ]; do # the last is not ended yet
+  read -r -t 120 -u "$input" line || fail 'nobody said what to recover within two minutes'
+  case $line in
+    begin) parts=('') ;; # again, where not all of it arrived
+    .) parts+=('') ;;
+    *) if [ ${#parts[@]} -gt 0 ]; then parts[-1]+=$line$'\n'; fi ;;
+  esac
+done
+printf %s "${parts[0]}" > "$plan"
+config=${parts[1]} identity=${parts[2]}
+parts=()
+: > "$WORK/taken"
 store() { rclone --config <(printf '%s\n' "$config") "$@"; }
 open() { age --decrypt --identity <(printf '%s\n' "$identity"); }
 origin=$(planned origin) folder=s3:$(planned folder)

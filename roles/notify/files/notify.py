@@ -22,6 +22,8 @@ from typing import Any, NamedTuple
 UTC = timezone.utc  # noqa: UP017  # for the server's Python
 API = "https://127.0.0.1:6443"
 WATCHED = {"postgres-backup": "backup", "postgres-base-backup": "base backup"}  # CronJob -> what it makes, in words
+ARCHIVE = "postgres-wal"  # Deployment whose pod is ready while WAL is archived in time
+SILENT = 60  # seconds that it may be away, as when it is rolled out
 LATE = 900  # seconds after its deadline from which a scheduled backup that did not succeed is overdue
 LINES = 5  # of a failed pod's log
 
@@ -120,6 +122,23 @@ def why(cluster: Cluster, job: Mapping[str, Any], message: str) -> str:
     return "\n".join([*lines, *log.strip().splitlines()])
 
 
+def archive(cluster: Cluster, deployment: Mapping[str, Any], now: float) -> State | None:
+    """Whether WAL is archived; None where it has not been away for long."""
+    conditions = {each["type"]: each for each in (deployment.get("status") or {}).get("conditions") or ()}
+    available = conditions.get("Available") or {}
+    since = str(available.get("lastTransitionTime") or deployment["metadata"]["creationTimestamp"])
+    if available.get("status") == "True":
+        return State(True, since, "what is committed is in the bucket in time")
+    if now - moment(since) < SILENT:
+        return None
+    namespace = deployment["metadata"]["namespace"]
+    lines = ["what is committed is not in the bucket in time; were the server lost now, that would be, too"]
+    for pod in cluster.items(f"/api/v1/namespaces/{namespace}/pods?labelSelector=app%3D{ARCHIVE}")[-1:]:
+        log = cluster.text(f"/api/v1/namespaces/{namespace}/pods/{pod['metadata']['name']}/log?container=wal&tailLines=1")
+        lines += log.strip().splitlines()
+    return State(False, since, "\n".join(lines))
+
+
 def look(cluster: Cluster, environments: Mapping[str, str], now: float) -> dict[str, State]:
     """Thing -> its state; a thing is called `prod backup`."""
     found: dict[str, State] = {}
@@ -131,6 +150,9 @@ def look(cluster: Cluster, environments: Mapping[str, str], now: float) -> dict[
                 if failed:
                     state = state._replace(reason=why(cluster, failed, state.reason))
                 found[f"{name} {words}"] = state
+        for deployment in cluster.items(f"/apis/apps/v1/namespaces/{namespace}/deployments"):
+            if deployment["metadata"]["name"] == ARCHIVE and (state := archive(cluster, deployment, now)):
+                found[f"{name} archive of WAL"] = state
     return found
 
 
