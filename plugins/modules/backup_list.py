@@ -81,7 +81,8 @@ def main() -> None:
     given = module.params
     if len(given["credentials"]) != 2:
         module.fail_json(msg="credentials are two texts: the access key and the secret key")
-    store = BackupStore(given["s3"], *given["credentials"], timeout=given["timeout"])
+    access_key, secret_key = given["credentials"]
+    store = BackupStore(given["s3"], access_key, secret_key, timeout=given["timeout"])
     try:
         objects, manifests = store.objects(given["environment"]), store.manifests(given["environment"])
     except UnreadableStore as error:
