@@ -58,7 +58,7 @@ def facts(**changes: Any) -> Facts:
         "postgres": {"prod": ProbeAnswer(True, "SELECT 1 in 9 ms")},
         "redis": {"prod": ProbeAnswer(True, "PING in 9 ms")},
         "https": {"prod": Https(200, True, "HTTP 200", "R3")},
-        "backup_logs": {"prod": "dumping\nbackup 20270115T020000Z: 12582912 bytes\nremoving x\n"},
+        "backup_logs": {"prod": 'app: 9 bytes\nbackup {"stamp":"20270115T020000Z","databases":[{"name":"app","bytes":12582912}]}\n'},
         "service_memory": 500 * 2**20,
         "archives": {"prod": (None, "")},
     }

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import calendar
+import json
 import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -142,6 +143,15 @@ def pods_check(scope: str, namespace: str, facts: Facts, needed: bool = True) ->
     return Check("pods", scope, not problems, f"{counted}: {'; '.join(problems)}" if problems else counted if mine else "none")
 
 
+def backup_size(log: str) -> int:
+    """Bytes of the backup whose log this is: its last line tells what was made, as JSON; 0 when it tells nothing."""
+    told = re.search(r"^backup (\{.*\})$", log, re.MULTILINE)
+    try:
+        return sum(int(database["bytes"]) for database in json.loads(told[1])["databases"]) if told else 0
+    except (ValueError, KeyError, TypeError):
+        return 0
+
+
 def backup_check(scope: str, env: Environment, facts: Facts, hours: int) -> Check:
     """The last successful backup is recent, where there is a schedule. A schedule that is too new to have run passes."""
     namespace, schedule = env["namespace"], env["backup"]["schedule"]
@@ -154,8 +164,8 @@ def backup_check(scope: str, env: Environment, facts: Facts, hours: int) -> Chec
     last = max((end for end in ends if end), default="")
     if last:
         age = facts.now - _seconds(last)
-        size = re.search(r"^backup \S+: (\d+) bytes", facts.backup_logs.get(scope, ""), re.MULTILINE)
-        when = f"{last[:16].replace('T', ' ')}Z ({_age(age)} ago{', ' + _size(int(size[1])) if size else ''})"
+        size = backup_size(facts.backup_logs.get(scope, ""))
+        when = f"{last[:16].replace('T', ' ')}Z ({_age(age)} ago{', ' + _size(size) if size else ''})"
     else:
         age = facts.now - min((_seconds(cron["metadata"]["creationTimestamp"]) for cron in crons), default=0.0)
         when = "never" if schedule else "never (manual)"
