@@ -26,7 +26,7 @@ from urllib.parse import quote, urlsplit
 from urllib.request import Request, urlopen
 
 # Each until the platform's own parts can do with it: the three accounts, and the lab's private authority
-ENFORCED = False
+ENFORCED = True
 ENCRYPTED = True
 REGION = "lab"
 ACCOUNTS = ("s3", "s3_reader", "s3_keeper")  # of the lab's secrets
