@@ -41,7 +41,7 @@ for uid in $uids; do
     case $(cat "/proc/$pid/comm" 2> /dev/null) in pause | "") ;; *) kill -9 "$pid" 2> /dev/null || : ;; esac
   done
 done
-kubectl delete pod -n shaka-prod -l app=postgres-wal --grace-period=0 --force > /dev/null 2>&1
+kubectl delete pod -n shaka-prod -l 'app in (postgres, postgres-wal)' --grace-period=0 --force > /dev/null 2>&1
 date +%s.%N
 """
 

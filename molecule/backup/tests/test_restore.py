@@ -64,7 +64,7 @@ def test_what_was_live_is_dropped_only_by_name(server: Server, good: Path) -> No
     playbook(server, "restore", *RESTORE[:2], "-e", f"restore_drop_before={stamp}", code=2)  # nobody confirms it
     assert kept == [name for name in databases(server) if "_before_" in name]
     playbook(server, "restore", *RESTORE, "-e", f"restore_drop_before={stamp}")
-    assert databases(server) == sorted(PROD)
+    assert [name for name in databases(server) if name.endswith(f"_before_{stamp.lower()}")] == []
 
 
 def flip(path: Path) -> None:
@@ -105,7 +105,7 @@ def test_what_cannot_be_trusted_or_opened_is_refused_with_its_reason(server: Ser
     said = playbook(server, "restore", *RESTORE, *arguments, code=2)
     assert words in " ".join(said.split()), said
     assert sql(server, "select count(*) from customers") == before
-    assert databases(server) == sorted(PROD)
+    assert [name for name in databases(server) if "_before_" not in name] == sorted(PROD)
     assert server.run("kubectl get jobs -n shaka-prod -l app=postgres-restore -o name") == ""
 
 
@@ -163,8 +163,8 @@ def test_another_environment_gets_it_masked_or_not_at_all(server: Server, good: 
         variables = tmp_path / "mask.json"
         mask = {"platform_profiles": {"data": {"environments": {"staging": {"backup": {"mask": [statement]}}}}}}
         variables.write_text(json.dumps(mask))
-        said = server.playbook("playbooks/restore.yml", *DATA, "-e", f"@{variables}", *into)
-        assert said.returncode == code, said.stdout + said.stderr
+        done = server.playbook("playbooks/restore.yml", *DATA, "-e", f"@{variables}", *into)
+        assert done.returncode == code, done.stdout + done.stderr
     assert (
         sql(server, "select count(*), count(*) filter (where email like '%@masked.test') from customers", "shaka_staging", "staging") == "2000|2000"
     )
