@@ -293,7 +293,7 @@ class Release(TypedDict):
 
 
 class Model(TypedDict):
-    """The platform. `environments` are those of this run, and `complete` says whether these are all. `names`: whose addresses the server is asked for."""
+    """The platform. `environments` are those of this run, and `complete` says whether these are all. `names`: whose addresses the server looks up."""
 
     name: str
     complete: bool

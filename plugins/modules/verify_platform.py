@@ -42,6 +42,10 @@ options:
     description: Age in hours that the last backup of an environment with a schedule may have.
     type: int
     default: 26
+  drill_days:
+    description: Days that the last drill of a restore may be ago, in an environment with backups. V(0) accepts any, and none.
+    type: int
+    default: 0
   timeout:
     description: Seconds for each single question.
     type: int
@@ -115,7 +119,7 @@ def look(parameters: dict[str, Any]) -> Verdict:
     facts, problem = gather(kubectl, model, parameters["address"], parameters["port"], parameters["ca_bundle"])
     if facts is None:
         return no_cluster(problem)
-    return evaluate(model, facts, Limits(parameters["certificate_days"], parameters["backup_hours"]))
+    return evaluate(model, facts, Limits(parameters["certificate_days"], parameters["backup_hours"], parameters["drill_days"]))
 
 
 def main() -> None:
@@ -128,6 +132,7 @@ def main() -> None:
             "port": {"type": "int", "default": 443},
             "certificate_days": {"type": "int", "default": 7},
             "backup_hours": {"type": "int", "default": 26},
+            "drill_days": {"type": "int", "default": 0},
             "timeout": {"type": "int", "default": 10},
             "wait_timeout": {"type": "int", "default": 0},
             **ARGUMENTS,

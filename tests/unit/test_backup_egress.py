@@ -11,7 +11,12 @@ from ansible_collections.shaka.platform.plugins.plugin_utils.model import backup
 S3: Any = {"endpoint": "", "bucket": "b", "path_style": True, "cidrs": []}
 PUBLIC = {"cidr": "0.0.0.0/0", "except": ["10.0.0.0/8", "100.64.0.0/10", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16"]}
 PUBLIC_6 = {"cidr": "::/0", "except": ["fc00::/7", "fe80::/10"]}
-RESOLVED = {"s3.lan": ["fd00::5", "10.0.0.6", "10.0.0.5"], "s3.io": ["192.0.66.1"], "b.s3.lan": ["10.0.0.9"], "both.io": ["192.0.66.1", "192.168.1.2"]}
+RESOLVED = {
+    "s3.lan": ["fd00::5", "10.0.0.6", "10.0.0.5"],
+    "s3.io": ["192.0.66.1"],
+    "b.s3.lan": ["10.0.0.9"],
+    "both.io": ["192.0.66.1", "192.168.1.2"],
+}
 
 
 def model(**networks: list[str]) -> Any:

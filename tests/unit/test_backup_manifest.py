@@ -1,12 +1,16 @@
 """Where backups lie, and what makes a manifest one."""
 
 import json
+import os
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
 from ansible_collections.shaka.platform.plugins.module_utils.backup import layout, manifest
 from ansible_collections.shaka.platform.plugins.module_utils.backup.layout import Found, Origin
 
+SCRIPTS = Path(__file__).parents[2] / "roles/backup/files"
 KEY = "c0ffee" * 10
 ORIGIN = Origin("microsaas-server", "prod", "7412345678901234567")
 STAMP = "20261126T100000Z"
@@ -23,6 +27,16 @@ def written(**changes: Any) -> bytes:
     }  # fmt: skip
     line = json.dumps(raw, separators=(",", ":")).encode()
     return line + b"\n" + manifest.signature(line, KEY).encode() + b"\n"
+
+
+@pytest.mark.parametrize("length", [1, 63, 64, 65, 200])
+def test_what_the_backup_s_script_signs_is_authentic(tmp_path: Path, length: int) -> None:
+    """Also with a key that is longer than a block of SHA-256 (RFC 2104)."""
+    key = ("k%~ " * 50)[:length]
+    file = tmp_path / "manifest"
+    file.write_bytes(written().partition(b"\n")[0])
+    subprocess.run(["bash", "-c", ". ./manifest.sh && sign $0", str(file)], cwd=SCRIPTS, env={**os.environ, "BACKUP_KEY": key}, check=True)
+    assert manifest.read(file.read_bytes(), key, ORIGIN, STAMP).bytes == 10
 
 
 def test_a_manifest_says_what_was_backed_up() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.shaka.platform.plugins.module_utils.verify.checks import Check, Limits, evaluate, no_cluster, quantity
+from ansible_collections.shaka.platform.plugins.module_utils.verify.checks import Check, Limits, drill_check, evaluate, no_cluster, quantity
 from ansible_collections.shaka.platform.plugins.module_utils.verify.probes import Facts, Https, ProbeAnswer
 
 NOW = 1_800_000_000.0  # 2027-01-15T08:00:00Z
@@ -58,7 +58,7 @@ def facts(**changes: Any) -> Facts:
         "postgres": {"prod": ProbeAnswer(True, "SELECT 1 in 9 ms")},
         "redis": {"prod": ProbeAnswer(True, "PING in 9 ms")},
         "https": {"prod": Https(200, True, "HTTP 200", "R3")},
-        "backup_logs": {"prod": "dumping\nbackup 20270115T020000Z: 12582912 bytes\nremoving x\n"},
+        "backup_logs": {"prod": 'app: 9 bytes\nbackup {"stamp":"20270115T020000Z","databases":[{"name":"app","bytes":12582912}]}\n'},
         "service_memory": 500 * 2**20,
         "archives": {"prod": (None, "")},
     }
@@ -184,3 +184,20 @@ def test_no_cluster_is_one_finding() -> None:
 )
 def test_quantity(text: str | None, number: float) -> None:
     assert quantity(text) == pytest.approx(number)
+
+
+@pytest.mark.parametrize(
+    ("finished", "days", "ok", "words"),
+    [
+        ("", 0, True, "never"),
+        ("", 7, False, "no restore was ever drilled"),
+        ("20260101T000000Z", 0, True, "ago, 64 s"),
+        ("20260101T000000Z", 7, False, "at most 7 days allowed"),
+    ],
+)
+def test_the_last_drill(finished: str, days: int, ok: bool, words: str) -> None:
+    env: Any = {"namespace": "shaka-prod", "backup": {"s3": {"endpoint": "https://s3.test"}}}
+    record = {"metadata": {"namespace": "shaka-prod", "name": "backup-drill"}, "data": {"finished": finished, "seconds": "64"}}
+    seen = facts(now=1_790_000_000.0, lists={"drills": [record] if finished else []})
+    check = drill_check("prod", env, seen, days)
+    assert (check.ok, words in check.detail) == (ok, True), check.detail

@@ -5,8 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from ansible_collections.shaka.platform.plugins.module_utils.restore.plan import PlannedDatabase
 
@@ -14,8 +13,7 @@ FEW = 1000  # rows up to which an estimate may be far off
 WIDE = 2.0  # an estimate is as good as the last ANALYZE: more than twice or less than half of it is worth a look
 
 
-@dataclass(frozen=True)
-class RestoreVerdict:
+class RestoreVerdict(NamedTuple):
     """`wrong` refuses the swap, `notes` are for a person to read."""
 
     wrong: tuple[str, ...]

@@ -257,21 +257,25 @@ class Restoration:
         verdicts = {}
         for index, database in enumerate(self.plan.databases):
             found = self.superuser.ask(databases.result(self.plan.client), database.scratch)
-            wanted = [extension.name for extension in statements.extensions(self.pod.get(f"{index}.extensions")[0])]
+            extensions, script = self.pod.get(f"{index}.extensions", f"{index}.privileges")
+            wanted = [extension.name for extension in statements.extensions(extensions)]
             verdict = judge(database, found, self.plan.owner, wanted, masked=self.plan.elsewhere)
-            if problem := self._login(database, found["readable"]):
-                verdict = RestoreVerdict((*verdict.wrong, problem), verdict.notes, verdict.rows, verdict.tables)
-            verdicts[database.live] = verdict
+            verdicts[database.live] = self._with_login(database, verdict, found["readable"], script)
         return verdicts
 
-    def _login(self, database: PlannedDatabase, readable: str | None) -> str:
-        """What keeps the application from logging in and reading a table; '' when nothing does."""
-        query = readable or "select 1"
+    def _with_login(self, database: PlannedDatabase, verdict: RestoreVerdict, readable: str | None, script: str) -> RestoreVerdict:
+        """Whether the application logs in over the network and reads a table, if it may read one in the backup."""
+        client = self.plan.client
         try:
-            self.pod.call("login", database.scratch, text=f"{query};\n")
+            self.pod.call("login", database.scratch, text=f"{readable or 'select 1'};\n")
         except PodFailed as error:
-            return f"the application's login {self.plan.client} does not work: {error}"
-        return f"{self.plan.client} may read none of its tables" if readable is None and database.tables else ""
+            return verdict._replace(wrong=(*verdict.wrong, f"the application's login {client} does not work: {error}"))
+        if readable is None and database.tables:
+            text = f"{client} may read none of its tables"
+            if client in {role for item in self._read(database, statements.privileges, script) for role in item.roles}:
+                return verdict._replace(wrong=(*verdict.wrong, text))
+            return verdict._replace(notes=(*verdict.notes, f"{text}, as in the backup"))
+        return verdict
 
 
 def _roles_of_others(server: Mapping[str, Any]) -> list[str]:

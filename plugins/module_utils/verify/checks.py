@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import calendar
+import json
 import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,7 +16,7 @@ from ansible_collections.shaka.platform.plugins.module_utils.verify import wal_a
 from ansible_collections.shaka.platform.plugins.module_utils.verify.probes import Facts, Https, is_backup
 
 HOUR, DAY = 3600, 86400
-CHECKS = ("postgres", "redis", "https", "certificate", "pods", "backup", "point in time")  # of an environment
+CHECKS = ("postgres", "redis", "https", "certificate", "pods", "backup", "drill", "point in time")  # of an environment
 SYSTEM_NAMESPACES = ("kube-system", "cert-manager", "traefik")
 UNITS = {"": 1, "m": 1e-3, "u": 1e-6, "n": 1e-9, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
 
@@ -44,6 +45,7 @@ class Limits(NamedTuple):
 
     certificate_days: int
     backup_hours: int
+    drill_days: int = 0  # 0: any age
 
 
 class Verdict(NamedTuple):
@@ -105,6 +107,7 @@ def environment_checks(name: str, env: Environment, certificate: str, facts: Fac
         certificate_check(name, namespace, certificate, answer, facts, limits.certificate_days),
         pods_check(name, namespace, facts),
         backup_check(name, env, facts, limits.backup_hours),
+        drill_check(name, env, facts, limits.drill_days),
         Check("point in time", name, *wal_archive.verdict(env, *facts.archives[name], facts.now)),
     ]
 
@@ -140,6 +143,15 @@ def pods_check(scope: str, namespace: str, facts: Facts, needed: bool = True) ->
     return Check("pods", scope, not problems, f"{counted}: {'; '.join(problems)}" if problems else counted if mine else "none")
 
 
+def backup_size(log: str) -> int:
+    """Bytes of the backup whose log this is: its last line tells what was made, as JSON; 0 when it tells nothing."""
+    told = re.search(r"^backup (\{.*\})$", log, re.MULTILINE)
+    try:
+        return sum(int(database["bytes"]) for database in json.loads(told[1])["databases"]) if told else 0
+    except (ValueError, KeyError, TypeError):
+        return 0
+
+
 def backup_check(scope: str, env: Environment, facts: Facts, hours: int) -> Check:
     """The last successful backup is recent, where there is a schedule. A schedule that is too new to have run passes."""
     namespace, schedule = env["namespace"], env["backup"]["schedule"]
@@ -152,8 +164,8 @@ def backup_check(scope: str, env: Environment, facts: Facts, hours: int) -> Chec
     last = max((end for end in ends if end), default="")
     if last:
         age = facts.now - _seconds(last)
-        size = re.search(r"^backup \S+: (\d+) bytes", facts.backup_logs.get(scope, ""), re.MULTILINE)
-        when = f"{last[:16].replace('T', ' ')}Z ({_age(age)} ago{', ' + _size(int(size[1])) if size else ''})"
+        size = backup_size(facts.backup_logs.get(scope, ""))
+        when = f"{last[:16].replace('T', ' ')}Z ({_age(age)} ago{', ' + _size(size) if size else ''})"
     else:
         age = facts.now - min((_seconds(cron["metadata"]["creationTimestamp"]) for cron in crons), default=0.0)
         when = "never" if schedule else "never (manual)"
@@ -162,6 +174,22 @@ def backup_check(scope: str, env: Environment, facts: Facts, hours: int) -> Chec
     if schedule and age > hours * HOUR:
         return Check("backup", scope, False, f"{when}, at most {hours} h allowed")
     return Check("backup", scope, True, when)
+
+
+def drill_check(scope: str, env: Environment, facts: Facts, days: int) -> Check:
+    """When a restore was last tried (playbooks/drill.yml); that it is too long ago is a finding where the inventory sets a limit."""
+    if not env["backup"]["s3"]["endpoint"]:
+        return Check("drill", scope, True, "nothing to drill")
+    record = next((item.get("data") or {} for item in _named(facts.lists.get("drills"), env["namespace"], "backup-drill")), None)
+    if record is None:
+        return Check(
+            "drill", scope, days == 0, "never" if days == 0 else f"no restore was ever drilled, and {days} days are allowed: playbooks/drill.yml"
+        )
+    age = facts.now - calendar.timegm(time.strptime(record["finished"], "%Y%m%dT%H%M%SZ"))
+    text = f"{_age(age)} ago, {record.get('seconds', '?')} s"
+    if days and age > days * DAY:
+        return Check("drill", scope, False, f"{text}, at most {days} days allowed: playbooks/drill.yml")
+    return Check("drill", scope, True, text)
 
 
 def node_checks(facts: Facts) -> list[Check]:

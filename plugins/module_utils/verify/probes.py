@@ -31,6 +31,7 @@ LISTS = {
     "statefulsets": "/apis/apps/v1/statefulsets",
     "cronjobs": "/apis/batch/v1/cronjobs",
     "jobs": "/apis/batch/v1/jobs",
+    "drills": "/api/v1/configmaps?fieldSelector=metadata.name%3Dbackup-drill",
     "certificates": "/apis/cert-manager.io/v1/certificates",
     "pod_metrics": "/apis/metrics.k8s.io/v1beta1/pods",
 }

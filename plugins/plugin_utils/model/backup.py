@@ -156,8 +156,8 @@ def private_addresses(addresses: Iterable[str]) -> list[str]:
 def egress(s3: S3, model: Model, resolved: Mapping[str, Iterable[str]]) -> dict[str, Any]:
     """What a NetworkPolicy has to let the backup's pods reach (https://kubernetes.io/docs/concepts/services-networking/network-policies/).
 
-    It knows no names: a name with private addresses opens these, any other one the public addresses. The port of a Service is not that of its pods, which
-    the policy is about, so that its namespace is open on all.
+    It knows no names: a name with private addresses opens these, any other one the public addresses. The port of a Service is not that of its pods,
+    which the policy is about, so that its namespace is open on all.
 
     :arg resolved: what the server says of `model["names"]`.
     """

@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# Dumps every database of an environment to S3: pg_dump, read by pg_restore on its way, encrypted, counted and uploaded as a stream. The manifest is written
-# last, so a backup that was cut off never counts. Nothing that there is gets deleted or overwritten: these credentials need no right to do so.
+# Dumps every database of an environment to S3: pg_dump, read by pg_restore on its way, encrypted, counted and uploaded as a stream. The manifest is
+# written last, so a backup that was cut off never counts. Nothing that there is gets deleted or overwritten: these credentials need no right to do so.
 set -uo pipefail
 # shellcheck source=roles/backup/files/manifest.sh
 . "${0%/*}/manifest.sh"
@@ -41,8 +41,10 @@ trap 'fail "it was stopped: by its deadline, by a shutdown or by hand"' TERM INT
 said() { # PROGRAM: what it says of its failure, in one line without the time and other ornaments
   local line
   line=$(grep -iE 'error|fatal|fail|denied' "$work/$1.error" | tail -n 1)
-  sed -E 's|^[0-9]{4}/[0-9/]+ [0-9:]+ [A-Z]+ *: *||; s/^Failed to [a-z]+( with [0-9]+ errors: last error was)?: //; s/, exceeded maximum number of attempts, [0-9]+//
-    s/, https response error StatusCode: 0, RequestID: , HostID: , request send failed//' <<< "${line:-$(tail -n 1 "$work/$1.error")}"
+  sed -E 's|^[0-9]{4}/[0-9/]+ [0-9:]+ [A-Z]+ *: *||; s/^[a-z_]+: (error|detail|fatal): //
+    s/^Failed to [a-z]+( with [0-9]+ errors: last error was)?: //; s/, exceeded maximum number of attempts, [0-9]+//
+    s/, https response error StatusCode: 0, RequestID: , HostID: , request send failed//; s/, [A-Z][a-z]+ "http[^"]*":/:/
+  ' <<< "${line:-$(tail -n 1 "$work/$1.error")}"
 }
 
 sql() { # with its script as standard input; fails with Postgres's own words
@@ -135,16 +137,19 @@ read -r stamp system major version <<< "$identity"
 began=$(now)
 folder=s3:$S3_BUCKET/${S3_PREFIX:+$S3_PREFIX/}$SERVER/$ENVIRONMENT/$system/dumps/$stamp
 cluster=$(sha256sum < "$CLUSTER_CA") || fail "there is no $CLUSTER_CA to tell the cluster by"
-if [ "$KIND" = scheduled ] && [[ ! $JOB =~ ^postgres-backup-[0-9]{8}$ ]]; then KIND=manual; fi # kubectl create job --from=cronjob/postgres-backup NAME
+# made by hand: kubectl create job --from=cronjob/postgres-backup NAME
+if [ "$KIND" = scheduled ] && [[ ! $JOB =~ ^postgres-backup-[0-9]{8}$ ]]; then KIND=manual; fi
 compression=1 # of gzip; several times as fast is zstd
 if [ "$major" -ge 16 ]; then compression=zstd:1; fi
 say "backup $stamp of $DATABASES at $PGHOST, to $folder"
 
 roles=$(sql --file="${0%/*}/roles.sql") || fail "the settings of roles cannot be read: $(said psql)"
 manifest=$work/manifest summary=''
-printf '{"format":1,"kind":"%s","platform":"%s","server":"%s","cluster":"%s","environment":"%s","system_identifier":"%s","postgres":"%s","stamp":"%s",' \
-  "$KIND" "$PLATFORM" "$SERVER" "${cluster%% *}" "$ENVIRONMENT" "$system" "$version" "$stamp" > "$manifest"
-printf '"roles":%s,"databases":[' "$roles" >> "$manifest"
+{
+  printf '{"format":1,"kind":"%s","platform":"%s","server":"%s","cluster":"%s",' "$KIND" "$PLATFORM" "$SERVER" "${cluster%% *}"
+  printf '"environment":"%s","system_identifier":"%s","postgres":"%s","stamp":"%s",' "$ENVIRONMENT" "$system" "$version" "$stamp"
+  printf '"roles":%s,"databases":[' "$roles"
+} > "$manifest"
 for database in $DATABASES; do
   start=$(now)
   size=$(sql --dbname="$database" --command='select pg_database_size(current_database())') || fail "$database: $(said psql)"

@@ -104,6 +104,10 @@ func (c Cluster) peers(namespace string, peers []netv1.NetworkPolicyPeer, field 
 	var out []peer
 	for _, p := range peers {
 		if p.IPBlock != nil {
+			// the table is of IPv4, as the lab's pods are: an address of the other version matches none of them
+			if prefix, err := netip.ParsePrefix(p.IPBlock.CIDR); err != nil || !prefix.Addr().Is4() {
+				continue
+			}
 			match := fmt.Sprintf("ip %s %s", field, p.IPBlock.CIDR)
 			if len(p.IPBlock.Except) > 0 {
 				match += fmt.Sprintf(" ip %s != { %s }", field, strings.Join(p.IPBlock.Except, ", "))

@@ -37,6 +37,7 @@ func TestRender(t *testing.T) {
 		"allow all":               {`{podSelector: {}, policyTypes: [Ingress], ingress: [{}]}`, "ingress_10_42_0_2", "return; reject"},
 		"same namespace":          {`{podSelector: {}, policyTypes: [Ingress], ingress: [{from: [{podSelector: {}}]}]}`, "ingress_10_42_0_2", "ip saddr { 10.42.0.2, 10.42.0.3 } return; reject"},
 		"other namespace":         {`{podSelector: {}, policyTypes: [Ingress], ingress: [{from: [{namespaceSelector: {matchLabels: {role: edge}}}]}]}`, "ingress_10_42_0_2", "ip saddr { 10.42.0.4 } return; reject"},
+		"the other IP version":    {`{podSelector: {}, policyTypes: [Egress], egress: [{to: [{ipBlock: {cidr: "fd00::5/128"}}, {ipBlock: {cidr: 192.0.2.0/24}}]}]}`, "egress_10_42_0_2", "ip daddr 192.0.2.0/24 return; reject"},
 		"nobody selected":         {`{podSelector: {}, policyTypes: [Ingress], ingress: [{from: [{podSelector: {matchLabels: {app: none}}}]}]}`, "ingress_10_42_0_2", "reject"},
 		"block with exception":    {`{podSelector: {}, policyTypes: [Egress], egress: [{to: [{ipBlock: {cidr: 0.0.0.0/0, except: [10.0.0.0/8]}}], ports: [{port: 443}]}]}`, "egress_10_42_0_2", "ip daddr 0.0.0.0/0 ip daddr != { 10.0.0.0/8 } tcp dport 443-443 return; reject"},
 		"named port, own":         {`{podSelector: {matchLabels: {app: web}}, policyTypes: [Ingress], ingress: [{ports: [{port: http}]}]}`, "ingress_10_42_0_2", "tcp dport 8080 return; reject"},
