@@ -12,7 +12,7 @@ from typing import Any
 
 from ansible_collections.shaka.platform.plugins.module_utils.backup import layout, manifest, points
 from ansible_collections.shaka.platform.plugins.module_utils.backup.layout import Found, Origin
-from ansible_collections.shaka.platform.plugins.module_utils.backup.retention import Kept, Stored, Verdict, hindrance, plan
+from ansible_collections.shaka.platform.plugins.module_utils.backup.retention import Spans, StoredDump, RetentionVerdict, hindrance, plan
 from ansible_collections.shaka.platform.plugins.module_utils.backup.store import Bucket, Credentials, Listed, StoreError
 from ansible_collections.shaka.platform.plugins.plugin_utils.artifacts import tools
 from ansible_collections.shaka.platform.plugins.plugin_utils.artifacts.upstream import Upstream, UpstreamError
@@ -68,7 +68,7 @@ def prune(rclone: Path, arguments: Mapping[str, Any], check_mode: bool, now: dat
             why = hindrance(origin, stored, {(arguments["server"], key): value for key, value in arguments["current"].items()}, arguments["failed"])
             if why:
                 findings.append(f"{name}: no backup was deleted of {origin.folder('')}: {why}")
-            for verdict in plan(stored, Kept(**env["backup"]["keep"], floor=arguments["floor"]), now, named):
+            for verdict in plan(stored, Spans(**env["backup"]["keep"], floor=arguments["floor"]), now, named):
                 goes = verdict.goes and not why
                 rows.append(row(name, verdict, goes))
                 if goes:
@@ -102,16 +102,16 @@ def by_origin(listed: list[Listed], prefix: str) -> dict[Origin, dict[str, list[
     return result
 
 
-def of(bucket: Bucket, prefix: str, origin: Origin, stamp: str, objects: list[tuple[Found, Listed]], key: str) -> Stored:
+def of(bucket: Bucket, prefix: str, origin: Origin, stamp: str, objects: list[tuple[Found, Listed]], key: str) -> StoredDump:
     """One backup, by its manifest where it has one."""
     if not any(found.name == layout.MANIFEST for found, _entry in objects):
-        return Stored(stamp, "")
+        return StoredDump(stamp, "")
     content = bucket.read(f"{origin.folder(prefix)}/{layout.DUMPS}/{stamp}/{layout.MANIFEST}", manifest.LARGEST + 1)
     try:
         read = manifest.read(content, key, origin, stamp)
     except manifest.Unusable as error:
-        return Stored(stamp, "unknown", sum(entry.bytes for _found, entry in objects), str(error))
-    return Stored(stamp, read.kind, read.bytes)
+        return StoredDump(stamp, "unknown", sum(entry.bytes for _found, entry in objects), str(error))
+    return StoredDump(stamp, read.kind, read.bytes)
 
 
 def in_order(objects: list[tuple[Found, Listed]]) -> list[str]:
@@ -119,6 +119,6 @@ def in_order(objects: list[tuple[Found, Listed]]) -> list[str]:
     return [entry.path for _found, entry in sorted(objects, key=lambda each: each[0].name != layout.MANIFEST)]
 
 
-def row(environment: str, verdict: Verdict, goes: bool) -> list[str]:
+def row(environment: str, verdict: RetentionVerdict, goes: bool) -> list[str]:
     size = f"{verdict.stored.bytes / 2**20:.1f}" if verdict.stored.bytes else ""
     return [environment, verdict.stored.stamp, verdict.stored.kind or "unfinished", size, "deleted" if goes else "", verdict.why]

@@ -6,24 +6,24 @@ import datetime
 
 import pytest
 from ansible_collections.shaka.platform.plugins.module_utils.backup.layout import Origin, moment
-from ansible_collections.shaka.platform.plugins.module_utils.backup.retention import Kept, Stored, hindrance, plan
+from ansible_collections.shaka.platform.plugins.module_utils.backup.retention import Spans, StoredDump, hindrance, plan
 
 NOW = moment("20261126T120000Z")
 ORIGIN = Origin("server", "prod", "1")
 
 
-def at(days: float, kind: str = "scheduled", size: int = 100, flaw: str = "") -> Stored:
+def at(days: float, kind: str = "scheduled", size: int = 100, flaw: str = "") -> StoredDump:
     """A backup of so many days ago."""
-    return Stored((NOW - datetime.timedelta(days=days)).strftime("%Y%m%dT%H%M%SZ"), kind, size, flaw)
+    return StoredDump((NOW - datetime.timedelta(days=days)).strftime("%Y%m%dT%H%M%SZ"), kind, size, flaw)
 
 
-def removed(*stored: Stored, kept: Kept = Kept(7, 4, 6, floor=0), named: tuple[str, ...] = ()) -> list[Stored]:  # noqa: B008
+def removed(*stored: StoredDump, kept: Spans = Spans(7, 4, 6, floor=0), named: tuple[str, ...] = ()) -> list[StoredDump]:  # noqa: B008
     return [verdict.stored for verdict in plan(stored, kept, NOW, named) if verdict.goes]
 
 
 def test_of_a_year_of_nights_the_last_days_weeks_and_months_stay() -> None:
     nights = [at(days) for days in range(365)]
-    left = [verdict for verdict in plan(nights, Kept(7, 4, 6), NOW) if not verdict.goes]
+    left = [verdict for verdict in plan(nights, Spans(7, 4, 6), NOW) if not verdict.goes]
     assert [moment(verdict.stored.stamp).strftime("%m-%d") for verdict in left] == [
         "11-26", "11-25", "11-24", "11-23", "11-22", "11-21", "11-20", "11-15", "11-08", "10-31", "09-30", "08-31", "07-31", "06-30",
     ]  # fmt: skip
@@ -33,24 +33,24 @@ def test_of_a_year_of_nights_the_last_days_weeks_and_months_stay() -> None:
     ("stored", "kept", "gone"),
     [
         # a second backup of a day does not take away the one of before the migration
-        ([at(0.1), at(0.3)], Kept(1, 0, 0, 0), []),
-        ([at(0.1), at(1.9), at(2.1)], Kept(1, 0, 0, 0), [at(2.1)]),
-        ([at(0.1), at(2.1), at(3), at(4)], Kept(0, 0, 0, 3), [at(4)]),  # the floor
-        ([at(40), at(41)], Kept(0, 0, 1, 0), [at(41)]),  # nothing new for weeks: the last of its month stays
-        ([at(3, "manual"), at(4, "before-restore"), at(5)], Kept(0, 0, 0, 0), [at(5)]),
-        ([at(3, ""), at(0.5, "")], Kept(0, 0, 0, 0), [at(3, "")]),  # without a manifest
-        ([at(9, flaw="the manifest is not authentic")], Kept(0, 0, 0, 0), []),
+        ([at(0.1), at(0.3)], Spans(1, 0, 0, 0), []),
+        ([at(0.1), at(1.9), at(2.1)], Spans(1, 0, 0, 0), [at(2.1)]),
+        ([at(0.1), at(2.1), at(3), at(4)], Spans(0, 0, 0, 3), [at(4)]),  # the floor
+        ([at(40), at(41)], Spans(0, 0, 1, 0), [at(41)]),  # nothing new for weeks: the last of its month stays
+        ([at(3, "manual"), at(4, "before-restore"), at(5)], Spans(0, 0, 0, 0), [at(5)]),
+        ([at(3, ""), at(0.5, "")], Spans(0, 0, 0, 0), [at(3, "")]),  # without a manifest
+        ([at(9, flaw="the manifest is not authentic")], Spans(0, 0, 0, 0), []),
         # what cannot be trusted fills no span and no floor
-        ([at(3, flaw="forged"), at(4), at(5)], Kept(0, 0, 0, 1), [at(5)]),
+        ([at(3, flaw="forged"), at(4), at(5)], Spans(0, 0, 0, 1), [at(5)]),
     ],
 )
-def test_each_rule(stored: list[Stored], kept: Kept, gone: list[Stored]) -> None:
+def test_each_rule(stored: list[StoredDump], kept: Spans, gone: list[StoredDump]) -> None:
     assert removed(*stored, kept=kept) == gone
 
 
 def test_what_is_named_goes_but_not_the_last_ones() -> None:
     old, new = at(9, "manual"), at(1, "manual")
-    assert removed(old, new, kept=Kept(0, 0, 0, 1), named=(old.stamp, new.stamp)) == [old]
+    assert removed(old, new, kept=Spans(0, 0, 0, 1), named=(old.stamp, new.stamp)) == [old]
 
 
 @pytest.mark.parametrize(
@@ -64,6 +64,6 @@ def test_what_is_named_goes_but_not_the_last_ones() -> None:
         ([at(1), at(2)], {("server", "prod"): "1"}, ("prod",), "verify"),
     ],
 )
-def test_what_keeps_everything(stored: list[Stored], current: dict[tuple[str, str], str], failed: tuple[str, ...], why: str) -> None:
+def test_what_keeps_everything(stored: list[StoredDump], current: dict[tuple[str, str], str], failed: tuple[str, ...], why: str) -> None:
     found = hindrance(ORIGIN, stored, current, failed)
     assert why in found and bool(found) is bool(why)

@@ -17,7 +17,7 @@ BY_ITSELF = frozenset({"scheduled", "base"})  # kinds that the schedule makes, a
 
 
 @dataclass(frozen=True)
-class Kept:
+class Spans:
     """How many backups of each span are kept, and how many at least whatever the spans say."""
 
     daily: int
@@ -27,7 +27,7 @@ class Kept:
 
 
 @dataclass(frozen=True)
-class Stored:
+class StoredDump:
     """A backup in the bucket. `kind` is '' where its manifest is missing, `flaw` says why a manifest cannot be trusted."""
 
     stamp: str
@@ -37,15 +37,15 @@ class Stored:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class RetentionVerdict:
     """What happens to one backup, and why."""
 
-    stored: Stored
+    stored: StoredDump
     goes: bool
     why: str
 
 
-def plan(stored: Iterable[Stored], kept: Kept, now: datetime.datetime, named: Collection[str] = ()) -> list[Verdict]:
+def plan(stored: Iterable[StoredDump], kept: Spans, now: datetime.datetime, named: Collection[str] = ()) -> list[RetentionVerdict]:
     """The verdict on each backup of one origin, the newest first.
 
     :arg named: stamps that the user wants removed. Only so do backups go that somebody took by hand, or that a restore took before it began.
@@ -58,27 +58,27 @@ def plan(stored: Iterable[Stored], kept: Kept, now: datetime.datetime, named: Co
     for each in newest_first:
         age = now - moment(each.stamp)
         if each.flaw:
-            verdicts.append(Verdict(each, False, f"kept: {each.flaw}"))
+            verdicts.append(RetentionVerdict(each, False, f"kept: {each.flaw}"))
         elif not each.kind:
             gone = age > ABANDONED
-            verdicts.append(Verdict(each, gone, "no manifest: it was never finished" if gone else "kept: it may still be running"))
+            verdicts.append(RetentionVerdict(each, gone, "no manifest: it was never finished" if gone else "kept: it may still be running"))
         elif each.stamp in least:
             why = f"kept: one of the newest {kept.floor}, which always stay" if each.stamp in named else f"kept: one of the newest {kept.floor}"
-            verdicts.append(Verdict(each, False, why))
+            verdicts.append(RetentionVerdict(each, False, why))
         elif each.stamp in named:
-            verdicts.append(Verdict(each, True, "named by backup_delete"))
+            verdicts.append(RetentionVerdict(each, True, "named by backup_delete"))
         elif each.kind not in BY_ITSELF:
-            verdicts.append(Verdict(each, False, f"kept: {each.kind}, until it is named by backup_delete"))
+            verdicts.append(RetentionVerdict(each, False, f"kept: {each.kind}, until it is named by backup_delete"))
         elif age < YOUNG:
-            verdicts.append(Verdict(each, False, f"kept: younger than {YOUNG.days * 24} h"))
+            verdicts.append(RetentionVerdict(each, False, f"kept: younger than {YOUNG.days * 24} h"))
         elif each.stamp in reasons:
-            verdicts.append(Verdict(each, False, f"kept: {reasons[each.stamp]}"))
+            verdicts.append(RetentionVerdict(each, False, f"kept: {reasons[each.stamp]}"))
         else:
-            verdicts.append(Verdict(each, True, "in no span that is kept"))
+            verdicts.append(RetentionVerdict(each, True, "in no span that is kept"))
     return verdicts
 
 
-def _spans(newest_first: Sequence[Stored], kept: Kept) -> dict[str, str]:
+def _spans(newest_first: Sequence[StoredDump], kept: Spans) -> dict[str, str]:
     """Stamp -> which span it is the last backup of, for as many days, ISO weeks and months as are kept that have one."""
     reasons: dict[str, str] = {}
     for kind, count in (("day", kept.daily), ("week", kept.weekly), ("month", kept.monthly)):
@@ -92,7 +92,7 @@ def _spans(newest_first: Sequence[Stored], kept: Kept) -> dict[str, str]:
     return reasons
 
 
-def hindrance(origin: Origin, stored: Iterable[Stored], current: Mapping[tuple[str, str], str], failed: Collection[str]) -> str:
+def hindrance(origin: Origin, stored: Iterable[StoredDump], current: Mapping[tuple[str, str], str], failed: Collection[str]) -> str:
     """Why nothing of an origin may be removed now; '' when it may.
 
     :arg current: (server, environment) -> system identifier of the Postgres that runs there.
