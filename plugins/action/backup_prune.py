@@ -12,7 +12,7 @@ from typing import Any
 
 from ansible_collections.shaka.platform.plugins.module_utils.backup import layout, manifest, points
 from ansible_collections.shaka.platform.plugins.module_utils.backup.layout import Found, Origin
-from ansible_collections.shaka.platform.plugins.module_utils.backup.retention import Spans, StoredDump, RetentionVerdict, hindrance, plan
+from ansible_collections.shaka.platform.plugins.module_utils.backup.retention import RetentionVerdict, Spans, StoredDump, hindrance, plan
 from ansible_collections.shaka.platform.plugins.module_utils.backup.store import Bucket, Credentials, Listed, StoreError
 from ansible_collections.shaka.platform.plugins.plugin_utils.artifacts import tools
 from ansible_collections.shaka.platform.plugins.plugin_utils.artifacts.upstream import Upstream, UpstreamError
