@@ -26,8 +26,8 @@ from urllib.parse import quote, urlsplit
 from urllib.request import Request, urlopen
 
 # Each until the platform's own parts can do with it: the three accounts, and the lab's private authority
-ENFORCED = False
-ENCRYPTED = False
+ENFORCED = True
+ENCRYPTED = True
 REGION = "lab"
 ACCOUNTS = ("s3", "s3_reader", "s3_keeper")  # of the lab's secrets
 LOCK_YEARS = 10

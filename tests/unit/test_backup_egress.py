@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from ansible_collections.shaka.platform.plugins.modules.server_facts import addresses
@@ -40,18 +40,18 @@ def model(**networks: list[str]) -> Any:
     ],
 )
 def test_an_endpoint_opens_what_it_is_at(given: dict[str, Any], blocks: list[dict[str, Any]], port: int) -> None:
-    rule = backup.egress({**S3, **given}, model(), RESOLVED)
+    rule = backup.egress(cast(Any, {**S3, **given}), model(), RESOLVED)
     assert rule == {"to": [{"ipBlock": block} for block in blocks], "ports": [{"protocol": "TCP", "port": port}]}
 
 
 @pytest.mark.parametrize(("endpoint", "namespace"), [("http://minio.storage.svc:9000", "storage"), ("http://minio.acme-shared:9000", "acme-shared")])
 def test_a_service_opens_its_namespace(endpoint: str, namespace: str) -> None:
-    rule = backup.egress({**S3, "endpoint": endpoint}, model(), {})
+    rule = backup.egress(cast(Any, {**S3, "endpoint": endpoint}), model(), {})
     assert rule == {"to": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}}}]}
 
 
 def test_a_cluster_of_both_ip_versions_reaches_both() -> None:
-    rule = backup.egress({**S3, "endpoint": "https://s3.io"}, model(**{"cluster-cidr": ["10.42.0.0/16", "2001:db8:42::/56"]}), RESOLVED)
+    rule = backup.egress(cast(Any, {**S3, "endpoint": "https://s3.io"}), model(**{"cluster-cidr": ["10.42.0.0/16", "2001:db8:42::/56"]}), RESOLVED)
     assert [peer["ipBlock"] for peer in rule["to"]] == [PUBLIC, PUBLIC_6]
 
 

@@ -164,7 +164,7 @@ def test_a_backup_made_by_hand_counts() -> None:
 
 
 def test_an_inventory_without_a_bucket_is_a_finding_that_stops_no_run() -> None:
-    model = {**MODEL, "environments": {"prod": {**MODEL["environments"]["prod"], "backup": {"schedule": "", "s3": {"endpoint": ""}}}}}
+    model: Any = {**MODEL, "environments": {"prod": {**MODEL["environments"]["prod"], "backup": {"schedule": "", "s3": {"endpoint": ""}}}}}
     found = evaluate(model, facts(), Limits(7, 26))
     assert found.findings == ["prod: backup: there are no backups: platform_s3.endpoint is not filled in"]
     assert found.failures == []

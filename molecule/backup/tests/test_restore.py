@@ -163,8 +163,8 @@ def test_another_environment_gets_it_masked_or_not_at_all(server: Server, good: 
         variables = tmp_path / "mask.json"
         mask = {"platform_profiles": {"data": {"environments": {"staging": {"backup": {"mask": [statement]}}}}}}
         variables.write_text(json.dumps(mask))
-        said = server.playbook("playbooks/restore.yml", *DATA, "-e", f"@{variables}", *into)
-        assert said.returncode == code, said.stdout + said.stderr
+        done = server.playbook("playbooks/restore.yml", *DATA, "-e", f"@{variables}", *into)
+        assert done.returncode == code, done.stdout + done.stderr
     assert (
         sql(server, "select count(*), count(*) filter (where email like '%@masked.test') from customers", "shaka_staging", "staging") == "2000|2000"
     )
