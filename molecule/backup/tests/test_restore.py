@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 from backups import DATA, playbook, sql
 from conftest import ROOT, Server
 from restores import BY_OWNER, BY_SUPERUSER, MIGRATION, PROD, backup, content, databases, pod
@@ -161,8 +162,9 @@ def test_another_environment_gets_it_masked_or_not_at_all(server: Server, good: 
     assert "would get the data of prod as it is" in " ".join(said.split())
     for statement, code in (("update customers set emaill = 'x'", 2), ("update customers set email = id || '@masked.test'", 0)):
         variables = tmp_path / "mask.json"
-        mask = {"platform_profiles": {"data": {"environments": {"staging": {"backup": {"mask": [statement]}}}}}}
-        variables.write_text(json.dumps(mask))
+        profiles = yaml.safe_load((ROOT / "molecule/backup/vars/data.yml").read_text())["platform_profiles"]
+        profiles["data"]["environments"]["staging"] = {"backup": {"mask": [statement]}}
+        variables.write_text(json.dumps({"platform_profiles": profiles}))
         done = server.playbook("playbooks/restore.yml", *DATA, "-e", f"@{variables}", *into)
         assert done.returncode == code, done.stdout + done.stderr
     assert (
