@@ -23,7 +23,7 @@ import pytest
 from actions import action
 from ansible.executor.process.worker import WorkerProcess
 from ansible.utils.display import Display
-from ansible_collections.shaka.platform.plugins.action import artifact_files, remote_access
+from ansible_collections.shaka.platform.plugins.action import artifact_files, dump_transfer, remote_access
 from ansible_collections.shaka.platform.plugins.callback import progress
 from ansible_collections.shaka.platform.plugins.plugin_utils.model.problems import Problems
 from ansible_collections.shaka.platform.plugins.plugin_utils.model.schema import complete
@@ -39,6 +39,7 @@ PRIVATE = {
     "_get_remote_user": "test_a_file_is_sent_beside_its_place_or_to_a_directory_of_the_user",
     "_make_tmp_path": "test_a_file_is_sent_beside_its_place_or_to_a_directory_of_the_user",
     "_shell": "test_a_file_is_sent_beside_its_place_or_to_a_directory_of_the_user",
+    "_low_level_execute_command": "test_a_command_gets_its_input_and_gives_its_code_and_output",
     "_lock": "test_the_heartbeat_and_ansible_take_turns",
     "_ansible_item_label": "test_a_report_is_made_of_what_ansible_hands_to_callbacks",
     "_ansible_no_log": "test_a_report_is_made_of_what_ansible_hands_to_callbacks",
@@ -104,6 +105,12 @@ def test_a_file_is_sent_beside_its_place_or_to_a_directory_of_the_user(tmp_path:
     if becomes:
         assert sent.parent.name.startswith("ansible-tmp-")
         shutil.rmtree(sent.parent)
+
+
+def test_a_command_gets_its_input_and_gives_its_code_and_output() -> None:
+    sender = action(dump_transfer.ActionModule, "local")
+    answer = sender._low_level_execute_command("cat; echo seen >&2; exit 3", sudoable=True, in_data=b"a key\n")
+    assert (answer["rc"], answer["stdout"].strip()) == (3, "a key") and "seen" in answer["stderr"]
 
 
 # --- what is printed ----------------------------------------------------------------------------------------------------
