@@ -21,7 +21,7 @@ attributes:
   check_mode: {support: full, description: Shows what would be deleted.}
   diff_mode: {support: none, description: The table shows each backup with the reason.}
 options:
-  server: {description: The server whose backups these are, as its host is called in the inventory., type: str, required: true}
+  server: {description: "The server whose backups these are, as its host is called in the inventory.", type: str, required: true}
   environments: {description: C(platform_model.environments)., type: dict, required: true}
   keys: {description: Environment to its secret C(BACKUP_KEY) by this name., type: dict, required: true}
   access_key: {description: Access key of the credentials that may delete., type: str, required: true}
@@ -38,7 +38,7 @@ options:
     elements: str
     default: []
   floor: {description: How many of the newest stay whatever the spans say., type: int, default: 3}
-  lock: {description: The artifacts lock, for rclone., type: dict, required: true}
+  lock: {description: "The artifacts lock, for rclone.", type: dict, required: true}
   bundle: {description: The bundle on the controller; empty for none., type: str, default: ""}
   mirrors: {description: C(platform_artifact_mirrors)., type: dict, default: {}}
 """

@@ -18,7 +18,10 @@ description:
   - The age identity goes through a pipe into the pod's memory. The credentials of S3 go the same way.
   - Called as a task, it runs O(step=back_up) and O(step=advance) until they are done, and prints how far they are.
 attributes:
-  check_mode: {support: partial, description: "O(step=clear) and O(step=drop_before) say what they would do; steps of a restore are left out."}
+  check_mode:
+    support: partial
+    description: What it would do is said of leftovers and of databases that are dropped; the steps of a restore change something and are left out.
+    details: O(step=clear) and O(step=drop_before) say what they would do; steps of a restore are left out.
   diff_mode: {support: partial, description: "O(step=clear) lists what it removes."}
 options:
   step:

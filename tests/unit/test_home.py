@@ -44,7 +44,7 @@ def test_what_the_user_may_not_do_is_an_error_of_the_file_system(ana: Path, tmp_
     secret.write_text("root's")
     secret.chmod(0o600)
     (ana / "notes").symlink_to(secret)
-    for work in (lambda: (ana / "notes").read_text(), lambda: (ana / "notes").write_text("mine"), lambda: (ana / "notes").chmod(0o666)):
+    for work in ((ana / "notes").read_text, lambda: (ana / "notes").write_text("mine"), lambda: (ana / "notes").chmod(0o666)):
         with pytest.raises(PermissionError):
             with_rights_of_its_home(ana / "notes", work)
     assert ledger.state(ana / "notes") == {"link": str(secret)}

@@ -190,7 +190,8 @@ class RestorePod:
         rest, found = _lines(self.call("get", *names)), []
         for name in names:
             head, count = rest.pop(0).split()
-            assert head == name
+            if head != name:
+                raise PodFailed(f"the pod of {self.job} answered with {head} where {name} was asked for")
             found.append("".join(rest[: int(count)]))
             rest = rest[int(count) :]
         return found

@@ -1,4 +1,3 @@
-#!/usr/bin/python3
 """Tells a webhook when an environment's backups fail, and when they are well again: one message for each change.
 
 Runs every minute by shaka-notify.timer. What was told last is in the state directory; what could not be told is tried again at the next run. It needs
