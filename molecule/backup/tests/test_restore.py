@@ -130,7 +130,7 @@ def test_a_controller_that_is_gone_leaves_what_is_live_and_the_next_run_clears(s
             break
     os.killpg(run.pid, signal.SIGKILL)
     run.wait()
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + 180  # restore_silence_seconds, and the time to end
     phases = "kubectl get pods -n shaka-prod -l app=postgres-restore -o jsonpath='{.items[*].status.phase}'"
     while "Running" in server.run(phases) and time.monotonic() < deadline:
         time.sleep(2)
@@ -152,7 +152,7 @@ def test_a_drill_leaves_nothing_but_its_record(server: Server, good: Path) -> No
     playbook(server, "drill", "-e", "restore_environment=prod")
     assert databases(server) == there
     record = json.loads(server.run("kubectl get configmap backup-drill -n shaka-prod -o json"))["data"]
-    assert record["stamp"] == good.name and json.loads(record["databases"])["shaka_production"]["tables"] == 2
+    assert record["stamp"] == good.name and json.loads(record["databases"])["shaka_production"]["tables"] >= 2
 
 
 def test_another_environment_gets_it_masked_or_not_at_all(server: Server, good: Path, tmp_path: Path) -> None:
