@@ -60,11 +60,13 @@ def prune(rclone: Path, arguments: Mapping[str, Any], check_mode: bool, now: dat
         s3 = env["backup"]["s3"]
         if not s3["endpoint"]:
             continue
-        bucket, key = Bucket(rclone, s3, credentials), str((arguments["keys"].get(name) or {}).get("BACKUP_KEY") or "")
+        bucket, key = Bucket(s3, credentials, rclone), str((arguments["keys"].get(name) or {}).get("BACKUP_KEY") or "")
         named = [stamp for environment, _slash, stamp in (each.partition("/") for each in arguments["delete"]) if environment == name]
-        listed = bucket.list("/".join(part for part in (s3["prefix"].strip("/"), arguments["server"], name) if part))
+        folder = "/".join(part for part in (bucket.prefix, arguments["server"], name) if part)
+        listed = bucket.list(folder)
+        manifests = bucket.read_all(folder, f"/*/{layout.DUMPS}/*/{layout.MANIFEST}", 2 * manifest.LARGEST)
         for origin, parts in sorted(by_origin(listed, s3["prefix"]).items()):
-            stored = [of(bucket, s3["prefix"], origin, stamp, found, key) for stamp, found in sorted(parts.items())]
+            stored = [of(manifests, origin, stamp, found, key) for stamp, found in sorted(parts.items())]
             why = hindrance(origin, stored, {(arguments["server"], key): value for key, value in arguments["current"].items()}, arguments["failed"])
             if why:
                 findings.append(f"{name}: no backup was deleted of {origin.folder('')}: {why}")
@@ -74,7 +76,7 @@ def prune(rclone: Path, arguments: Mapping[str, Any], check_mode: bool, now: dat
                 if goes:
                     deleted.append(f"{name}/{verdict.stored.stamp}")
                     if not check_mode:
-                        bucket.delete(in_order(parts[verdict.stored.stamp]))
+                        remove(bucket, [entry.path for _found, entry in parts[verdict.stored.stamp]])
         hindered = [text for text in findings if text.startswith(f"{name}: ")]
         for store in points.sorted_out(bucket, listed, "", s3["prefix"], name, key) if not hindered else ():
             bases, pieces = points.retired(store, env["backup"]["point_in_time"]["base_keep"])
@@ -84,8 +86,8 @@ def prune(rclone: Path, arguments: Mapping[str, Any], check_mode: bool, now: dat
             rows += [[name, "", "WAL", "", f"{len(pieces)} deleted", "no recovery needs it"]] if pieces else []
             if not check_mode:
                 for stamp in bases:
-                    bucket.delete([f"{folder}/{layout.BASE}/{stamp}/{part}" for part in (layout.MANIFEST, "base.tar.age")])
-                bucket.delete_all(f"{folder}/{layout.WAL}/{piece}" for piece in pieces)
+                    remove(bucket, [f"{folder}/{layout.BASE}/{stamp}/{part}" for part in (layout.MANIFEST, "base.tar.age")])
+                bucket.delete(f"{folder}/{layout.WAL}/{piece}" for piece in pieces)
     failed = [position for position, cells in enumerate(rows) if cells[-1].startswith("kept: the manifest")]
     title = "backups, and what is deleted" if not check_mode else "backups, and what would be deleted"
     table = {"title": title, "columns": COLUMNS, "rows": rows, "failed": failed}
@@ -102,21 +104,23 @@ def by_origin(listed: list[Listed], prefix: str) -> dict[Origin, dict[str, list[
     return result
 
 
-def of(bucket: Bucket, prefix: str, origin: Origin, stamp: str, objects: list[tuple[Found, Listed]], key: str) -> StoredDump:
+def of(manifests: Mapping[str, bytes], origin: Origin, stamp: str, objects: list[tuple[Found, Listed]], key: str) -> StoredDump:
     """One backup, by its manifest where it has one."""
-    if not any(found.name == layout.MANIFEST for found, _entry in objects):
+    path = next((entry.path for found, entry in objects if found.name == layout.MANIFEST), "")
+    if not path:
         return StoredDump(stamp, "")
-    content = bucket.read(f"{origin.folder(prefix)}/{layout.DUMPS}/{stamp}/{layout.MANIFEST}", manifest.LARGEST + 1)
     try:
-        read = manifest.read(content, key, origin, stamp)
+        read = manifest.read(manifests.get(path, b""), key, origin, stamp)
     except manifest.Unusable as error:
         return StoredDump(stamp, "unknown", sum(entry.bytes for _found, entry in objects), str(error))
     return StoredDump(stamp, read.kind, read.bytes)
 
 
-def in_order(objects: list[tuple[Found, Listed]]) -> list[str]:
-    """The manifest first: what is deleted half counts no more."""
-    return [entry.path for _found, entry in sorted(objects, key=lambda each: each[0].name != layout.MANIFEST)]
+def remove(bucket: Bucket, paths: list[str]) -> None:
+    """A backup, its manifest first: what is deleted half counts no more. Raises StoreError."""
+    manifests = [path for path in paths if path.rpartition("/")[2] == layout.MANIFEST]
+    bucket.delete(manifests)
+    bucket.delete(path for path in paths if path not in manifests)
 
 
 def row(environment: str, verdict: RetentionVerdict, goes: bool) -> list[str]:

@@ -62,8 +62,8 @@ platform_table:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.shaka.platform.plugins.module_utils.backup import overview
-from ansible_collections.shaka.platform.plugins.module_utils.backup.server_store import BackupStore, UnreadableStore
+from ansible_collections.shaka.platform.plugins.module_utils.backup import environment_dumps, overview
+from ansible_collections.shaka.platform.plugins.module_utils.backup.store import Bucket, Credentials, StoreError
 
 
 def main() -> None:
@@ -81,11 +81,10 @@ def main() -> None:
     given = module.params
     if len(given["credentials"]) != 2:
         module.fail_json(msg="credentials are two texts: the access key and the secret key")
-    access_key, secret_key = given["credentials"]
-    store = BackupStore(given["s3"], access_key, secret_key, timeout=given["timeout"])
+    bucket, name = Bucket(given["s3"], Credentials(*given["credentials"]), timeout=given["timeout"]), given["environment"]
     try:
-        objects, manifests = store.objects(given["environment"]), store.manifests(given["environment"])
-    except UnreadableStore as error:
+        objects, manifests = environment_dumps.objects(bucket, name), environment_dumps.manifests(bucket, name)
+    except StoreError as error:
         module.warn(str(error))
         module.exit_json(changed=False, backups=[], problem=str(error), platform_table=[])
     found = overview.backups(objects, manifests, str(given["s3"]["prefix"]), given["backup_key"])

@@ -92,7 +92,7 @@ def run(params: Mapping[str, Any], check: bool) -> dict[str, Any]:
     asked = points.requested(params["moment"])
     if asked and asked > datetime.datetime.now(UTC):
         raise ValueError(f"{params['moment']} has not come yet")
-    found = points.stores(Bucket(Path(params["rclone"]), s3, credentials), params["origin"], s3["prefix"], env["name"], params["backup_key"])
+    found = points.stores(Bucket(s3, credentials, Path(params["rclone"])), params["origin"], s3["prefix"], env["name"], params["backup_key"])
     chosen = points.choose(found, asked)
     result: dict[str, Any] = {
         "changed": False,

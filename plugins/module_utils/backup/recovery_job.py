@@ -16,7 +16,7 @@ from typing import Any
 
 from ansible_collections.shaka.platform.plugins.module_utils.backup.layout import UTC, stamp
 from ansible_collections.shaka.platform.plugins.module_utils.backup.points import ChosenPoint
-from ansible_collections.shaka.platform.plugins.module_utils.backup.store import Credentials
+from ansible_collections.shaka.platform.plugins.module_utils.backup.store import Credentials, configuration
 from ansible_collections.shaka.platform.plugins.module_utils.conventions import PAUSE
 from ansible_collections.shaka.platform.plugins.module_utils.kubectl import Kubectl, Unanswered
 from ansible_collections.shaka.platform.plugins.module_utils.model_types import Environment
@@ -59,9 +59,8 @@ class RecoveryJob:
         try:
             self._create(room)
             pod = self._await_pod(time.monotonic() + START_SECONDS)
-            text = "".join(
-                f"{line}\n" for line in (*self.plan(s3), ".", *rclone_configuration(s3, credentials), ".", *identity.strip().splitlines(), ".")
-            )
+            parts = (self.plan(s3), configuration(s3, credentials).splitlines(), identity.strip().splitlines())
+            text = "".join(f"{line}\n" for part in parts for line in (*part, "."))
             self._hand_over(pod, text)
             return self._await_end(pod)
         except (RecoveryFailed, Unanswered):
@@ -187,18 +186,3 @@ class RecoveryJob:
         if any(state.get("reason") == "OOMKilled" for state in ended):
             raise RecoveryFailed("the recovery needed more memory than it may have (backup_recover_limits)")
         raise RecoveryFailed(lines[-1] if lines else f"{self.name} failed: {status.get('message') or status.get('reason') or 'its pod is gone'}")
-
-
-def rclone_configuration(s3: Mapping[str, Any], credentials: Credentials) -> list[str]:
-    """Lines of rclone's configuration for the remote `s3`."""
-    values = {
-        "type": "s3",
-        "provider": s3.get("provider") or "Other",
-        "endpoint": s3["endpoint"],
-        "region": s3.get("region") or "",
-        "force_path_style": str(bool(s3.get("path_style", True))).lower(),
-        "no_check_bucket": "true",
-        "access_key_id": credentials.access_key,
-        "secret_access_key": credentials.secret_key,
-    }
-    return ["[s3]", *(f"{name} = {value}" for name, value in values.items())]

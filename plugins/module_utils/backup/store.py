@@ -17,8 +17,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.shaka.platform.plugins.module_utils.conventions import LOCALE, STATE
+
+RCLONE = Path(STATE) / "tools/rclone"  # on the server
+REMOTE = "s3"
+PROXIES = ("HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy", "SSL_CERT_FILE")
 # A service that does not answer is given up within about a minute and a half: connection, answer, and how often each is tried.
 BOUNDS = ("--contimeout=10s", "--timeout=30s", "--retries=1", "--low-level-retries=2")
+_MEMORY = "/run" if os.access("/run", os.W_OK) else None  # where files reach no disk
 LONGEST = 600  # seconds of a call that answers all the time
 REASONS = {
     "AccessDenied": "the credentials may not do this",
@@ -54,39 +60,49 @@ class Listed:
 class Bucket:
     """One bucket with one pair of credentials."""
 
-    def __init__(self, rclone: Path, s3: Mapping[str, Any], credentials: Credentials) -> None:
-        """:arg s3: an environment's `backup.s3` of the model."""
-        self.rclone, self.s3 = rclone, s3
-        self._environment = settings(s3, credentials)
+    def __init__(self, s3: Mapping[str, Any], credentials: Credentials, rclone: Path = RCLONE, timeout: float = LONGEST) -> None:
+        """:arg s3: an environment's `backup.s3` of the model. :arg rclone: the server's own unless the caller is the controller."""
+        self.s3, self.rclone, self.timeout = s3, rclone, timeout
+        kept = {name: os.environ[name] for name in ("PATH", "HOME", *PROXIES) if name in os.environ}
+        remote = {f"RCLONE_CONFIG_S3_{name.upper()}": value for name, value in _remote(s3, credentials).items()}
+        self._environment = {**kept, **LOCALE, **remote}
 
-    def list(self, prefix: str) -> list[Listed]:
-        """Every object below a prefix; empty where there is none. Raises StoreError."""
-        text = self._run("lsjson", "--recursive", "--files-only", "--no-mimetype", "--fast-list", self._at(prefix))
-        folder = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
-        return [Listed(folder + entry["Path"], int(entry["Size"]), str(entry["ModTime"])) for entry in json.loads(text)]
+    @property
+    def prefix(self) -> str:
+        return str(self.s3["prefix"]).strip("/")
+
+    @property
+    def place(self) -> str:
+        """The folder of all backups, for messages."""
+        return "/".join(part for part in (str(self.s3["endpoint"]), str(self.s3["bucket"]), self.prefix) if part)
+
+    def list(self, prefix: str, include: str = "") -> list[Listed]:
+        """Every object below a prefix, or those that match rclone's pattern; empty where there is none. Raises StoreError."""
+        options = ("--recursive", "--files-only", "--no-mimetype", "--fast-list", *_filter(include))
+        return [
+            Listed(_joined(prefix, entry["Path"]), int(entry["Size"]), str(entry["ModTime"]))
+            for entry in json.loads(self._run("lsjson", *options, self._at(prefix)))
+        ]
 
     def read(self, path: str, largest: int) -> bytes:
         """An object's content, or its first bytes where it has more. Raises StoreError."""
         content = self._run("cat", f"--count={largest}", self._at(path))
         if not content:  # rclone takes an object that is not there for an empty directory
-            raise StoreError(f"{self._where()}: there is no object {path}, or it is empty")
+            raise StoreError(f"{self.place}: there is no object {path}, or it is empty")
         return content
 
+    def read_all(self, prefix: str, include: str, largest: int) -> dict[str, bytes]:
+        """Path -> content of the objects below a prefix that match rclone's pattern and are not larger, by one call. Raises StoreError."""
+        with tempfile.TemporaryDirectory(dir=_MEMORY) as folder:
+            self._run("copy", "--transfers=8", f"--max-size={largest}B", *_filter(include), self._at(prefix), folder)
+            found = sorted(path for path in Path(folder).rglob("*") if path.is_file())
+            return {_joined(prefix, str(path.relative_to(folder))): path.read_bytes() for path in found}
+
     def delete(self, paths: Iterable[str]) -> None:
-        """Delete objects, in this order; one that is not there counts as deleted. Raises StoreError.
+        """Delete objects, in any order; one that is not there counts as deleted. Raises StoreError.
 
         What Object Lock holds in governance mode goes only for who says that it is meant, and may.
         """
-        for path in paths:
-            listing = f"{path}\n".encode()
-            command = ("delete", "--files-from-raw=-", "--no-traverse", self._at(""))
-            try:
-                self._run(*command, text=listing)
-            except StoreError:
-                self._run(*command, "--s3-bypass-governance-retention", text=listing)
-
-    def delete_all(self, paths: Iterable[str]) -> None:
-        """Delete many objects at once, in any order; otherwise as `delete`."""
         listing = "".join(f"{path}\n" for path in paths).encode()
         if not listing:
             return
@@ -96,55 +112,61 @@ class Bucket:
         except StoreError:
             self._run(*command, "--s3-bypass-governance-retention", text=listing)
 
-    def abort_uploads(self, prefix: str, older_than: str) -> None:
-        """Remove the parts of uploads that were never completed (`older_than` as rclone writes a duration, such as 24h)."""
-        self._run("backend", "cleanup", "-o", f"max-age={older_than}", self._at(prefix))
-
     def _at(self, path: str) -> str:
-        return f"s3:{self.s3['bucket']}/{path.strip('/')}".rstrip("/")
+        return f"{REMOTE}:{self.s3['bucket']}/{path.strip('/')}".rstrip("/")
 
     def _run(self, *arguments: str, text: bytes = b"") -> bytes:
-        with tempfile.TemporaryDirectory() as place:
+        with tempfile.NamedTemporaryFile("w", dir=_MEMORY, suffix=".pem") as trusted:
             environment = dict(self._environment)
-            if self.s3.get("ca_bundle"):
-                authority = Path(place) / "ca.crt"
-                authority.write_text(str(self.s3["ca_bundle"]), encoding="utf-8")
-                environment["RCLONE_CA_CERT"] = str(authority)
+            if authority := authorities(self.s3, self.rclone):
+                trusted.write(authority)
+                trusted.flush()
+                environment["RCLONE_CA_CERT"] = trusted.name
             command = [str(self.rclone), "--config=", "--log-level=NOTICE", *BOUNDS, *arguments]
             try:
                 done = subprocess.run(  # pylint: disable=ansible-bad-function  # run_command has no bound, and would tie this to a module
-                    command, input=text, capture_output=True, timeout=LONGEST, check=False, env=environment
+                    command, input=text, capture_output=True, timeout=self.timeout, check=False, env=environment
                 )
             except subprocess.TimeoutExpired:
-                raise StoreError(f"{self._where()}: no answer within {LONGEST} s") from None
+                raise StoreError(f"{self.place} did not answer within {self.timeout:.0f} s") from None
             except OSError as error:
-                raise StoreError(f"{self.rclone}: {error.strerror}") from None
+                raise StoreError(f"{self.rclone}: {error.strerror}; run the site once (--tags k3s), which brings the backup tools") from None
         if done.returncode == 0:
             return done.stdout
-        raise StoreError(f"{self._where()}: {reason(done.stderr.decode(errors='replace'))}")
-
-    def _where(self) -> str:
-        return f"{self.s3['endpoint']}, bucket {self.s3['bucket']}"
+        raise StoreError(f"{self.place}: {reason(done.stderr.decode(errors='replace'))}")
 
 
-def settings(s3: Mapping[str, Any], credentials: Credentials) -> dict[str, str]:
-    """rclone's environment for the remote `s3`."""
-    kept = {
-        name: value
-        for name, value in os.environ.items()
-        if name in ("PATH", "HOME", "SSL_CERT_FILE", "HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy")
+def configuration(s3: Mapping[str, Any], credentials: Credentials) -> str:
+    """rclone's configuration file of a bucket, for a pod that gets it through a pipe."""
+    return f"[{REMOTE}]\n" + "".join(f"{name} = {value}\n" for name, value in _remote(s3, credentials).items())
+
+
+def authorities(s3: Mapping[str, Any], rclone: Path = RCLONE) -> str:
+    """Issuers of the service's certificate: the inventory's private authority, else those beside rclone, else '' (rclone asks the system)."""
+    beside = rclone.with_name("ca-certificates.crt")
+    return str(s3.get("ca_bundle") or "") or (beside.read_text(encoding="utf-8") if beside.is_file() else "")
+
+
+def _remote(s3: Mapping[str, Any], credentials: Credentials) -> dict[str, str]:
+    """rclone's options of the remote."""
+    return {
+        "type": "s3",
+        "provider": str(s3.get("provider") or "Other"),
+        "endpoint": str(s3["endpoint"]),
+        "region": str(s3.get("region") or ""),
+        "force_path_style": str(bool(s3.get("path_style", True))).lower(),
+        "no_check_bucket": "true",
+        "access_key_id": credentials.access_key,
+        "secret_access_key": credentials.secret_key,
     }
-    remote = {
-        "TYPE": "s3",
-        "PROVIDER": str(s3.get("provider") or "Other"),
-        "ENDPOINT": str(s3["endpoint"]),
-        "REGION": str(s3.get("region") or ""),
-        "FORCE_PATH_STYLE": str(bool(s3.get("path_style", True))).lower(),
-        "NO_CHECK_BUCKET": "true",
-        "ACCESS_KEY_ID": credentials.access_key,
-        "SECRET_ACCESS_KEY": credentials.secret_key,
-    }
-    return {**kept, "LC_ALL": "C.UTF-8", **{f"RCLONE_CONFIG_S3_{name}": value for name, value in remote.items()}}
+
+
+def _filter(include: str) -> tuple[str, ...]:
+    return (f"--include={include}",) if include else ()
+
+
+def _joined(prefix: str, path: str) -> str:
+    return f"{prefix.strip('/')}/{path}".lstrip("/")
 
 
 def reason(errors: str) -> str:

@@ -13,7 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.shaka.platform.plugins.module_utils.backup.server_store import BackupStore, UnreadableStore, authorities, configuration
+from ansible_collections.shaka.platform.plugins.module_utils.backup import environment_dumps
+from ansible_collections.shaka.platform.plugins.module_utils.backup.store import Bucket, Credentials, StoreError, authorities, configuration
 from ansible_collections.shaka.platform.plugins.module_utils.conventions import WORKERS
 from ansible_collections.shaka.platform.plugins.module_utils.data.postgres import identifier
 from ansible_collections.shaka.platform.plugins.module_utils.kubectl import Kubectl, Unanswered, until_answered
@@ -25,8 +26,9 @@ from ansible_collections.shaka.platform.plugins.module_utils.restore.pod import 
 from ansible_collections.shaka.platform.plugins.module_utils.restore.restoration import FetchSecrets, Restoration, RestoreFailed
 from ansible_collections.shaka.platform.plugins.module_utils.restore.superuser import RefusedStatement, Superuser
 
-FAILURES = (backup_before.NoBackupBefore, NoChoice, PodFailed, RefusedStatement, RestoreFailed, UnreadableStore, Unanswered, swap.SwapRefused)
+FAILURES = (backup_before.NoBackupBefore, NoChoice, PodFailed, RefusedStatement, RestoreFailed, StoreError, Unanswered, swap.SwapRefused)
 POSTGRES_SECONDS = 60  # that a Postgres may take to answer
+PLAN_SECONDS = 120  # that the bucket may take to list and show what it has
 COPY = "file"  # kind of a plan whose dump is a file of the controller
 DRILL = "backup-drill"  # ConfigMap of the last drill
 
@@ -65,8 +67,8 @@ class StepInput:
         return Restoration(self.kubectl, self.plan, jobs)
 
     @property
-    def credentials(self) -> tuple[str, str]:
-        return self.params["credentials"]["access_key"], self.params["credentials"]["secret_key"]
+    def credentials(self) -> Credentials:
+        return Credentials(self.params["credentials"]["access_key"], self.params["credentials"]["secret_key"])
 
 
 def plan(given: StepInput) -> Result:
@@ -74,17 +76,16 @@ def plan(given: StepInput) -> Result:
     s3 = given.source["backup"]["s3"]
     if not s3["endpoint"]:
         raise NoChoice(f"{given.source['name']} has no backups: its inventory names no S3 endpoint (platform_s3)")
-    store = BackupStore(s3, *given.credentials)
-    found = choice.stored(
-        store.objects(given.source["name"]), store.manifests(given.source["name"]), s3["prefix"], given.source["name"], given.params["backup_key"]
-    )
+    bucket, name = Bucket(s3, given.credentials, timeout=PLAN_SECONDS), given.source["name"]
+    objects, manifests = environment_dumps.objects(bucket, name), environment_dumps.manifests(bucket, name)
+    found = choice.stored(objects, manifests, s3["prefix"], name, given.params["backup_key"])
     live = overview.look(given.superuser, _declared(given.environment))
     tables = [overview.backups_table(found, live.identifier, given.source["name"])]
     result: Result = {"changed": False, "platform_table": tables, "backups": len(found), "warnings": []}
     if live.problem:
         result["warnings"].append(f"Postgres of {given.name} does not answer: {live.problem}")
     try:
-        chosen = choice.choose(found, given.params["backup"], given.params["origin"], store.place)
+        chosen = choice.choose(found, given.params["backup"], given.params["origin"], bucket.place)
         chosen = choice.only(chosen, given.params["databases"])
         planned = make(chosen, given.source, given.environment, given.params["purpose"], stamp_now(), given.params["beside"])
     except NoChoice as error:
@@ -148,7 +149,7 @@ def begin(given: StepInput) -> Result:
             restoration.dump()
         elif planned.kind != COPY:
             s3 = given.source["backup"]["s3"]
-            restoration.fetch(FetchSecrets(configuration(s3, *given.credentials), authorities(s3), given.params["identity"]))
+            restoration.fetch(FetchSecrets(configuration(s3, given.credentials), authorities(s3), given.params["identity"]))
     return {"changed": True, "cleared": traces.lines(given.name)}
 
 
