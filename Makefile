@@ -79,12 +79,12 @@ matrix:
 
 # The scenario backup takes a quarter of an hour more and belongs to `make prove`.
 molecule: $(VENV_READY)
-	for scenario in default environments host k3s; do molecule test --scenario-name $$scenario; done
+	python3 -m tests.scenarios default environments host k3s
 
 # --- figures, committed with their date ---------------------------------------------------------------------------------
 prove: $(VENV_READY)
 	export PYTHONPATH+=:$(CURDIR)/tests
-	molecule test --scenario-name backup
+	python3 -m tests.scenarios backup
 	for proof in noops canaries resets rotations kills disaster; do python3 -m prove.$$proof; done
 
 bench: $(VENV_READY)

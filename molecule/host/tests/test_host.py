@@ -64,8 +64,8 @@ def until(true: Callable[[], bool], seconds: float) -> None:
 
 
 def reaches(server: Server, user: str = "root") -> bool:
-    """Whether SSH by key gets in now."""
-    return server.ssh("true", "-o", "ConnectTimeout=2", user=user).returncode == 0
+    """Whether SSH by key gets in now. The time is sshd's as well, which is slow on a busy machine."""
+    return server.ssh("true", "-o", "ConnectTimeout=5", user=user).returncode == 0
 
 
 def remote_access(server: Server, **arguments: dict[str, str]) -> subprocess.CompletedProcess[str]:
