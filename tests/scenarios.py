@@ -62,7 +62,7 @@ def run(scenario: str, place: Path) -> Outcome:
     if molecule.returncode and not reasons:
         fatal = max((number for number, line in enumerate(printed) if "fatal:" in line or "[ERROR]" in line), default=len(printed))
         reasons = ["\n".join(printed[max(0, fatal - OUTPUT_LINES // 2) : fatal + OUTPUT_LINES // 2])]
-    return Outcome(scenario, molecule.returncode, time.monotonic() - began, sum(1 for _ in tested.iter("testcase")), tuple(reasons))
+    return Outcome(scenario, molecule.returncode, time.monotonic() - began, len(list(tested.iter("testcase"))), tuple(reasons))
 
 
 def main(words: Sequence[str]) -> int:
