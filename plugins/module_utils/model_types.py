@@ -104,11 +104,19 @@ class PgBouncer(Sized):
     hash: str  # of its password
 
 
+class RenamedFrom(TypedDict):
+    """Names that an inventory has changed; '' where it is the same."""
+
+    database: str
+    user: str
+
+
 class Postgres(Sized):
     """An environment's Postgres. `owner_secret`: where a job finds the password of the databases' owner."""
 
     database: str
     user: str
+    renamed_from: RenamedFrom
     app_user: str
     databases: list[str]
     extensions: list[str]

@@ -24,6 +24,7 @@ from ansible_collections.shaka.platform.plugins.plugin_utils.model import (
     backup,
     credentials,
     drift_ignore,
+    kept_data,
     network,
     point_in_time,
     postgres,
@@ -330,6 +331,7 @@ def resolve(variables: Mapping[str, Any], interface: Interface, images: Collecti
     check_unique(((f"{path}.namespace", space["namespace"]) for path, space in spaces.items()), "each has a namespace of its own", problems)
     both = [name for name in [*environments, *namespaces] if name in environments and name in namespaces]
     check_unique(((f"platform_namespaces.{name}", name) for name in both), "rename one", problems)
+    kept_data.check_retired(raw[kept_data.RETIRE], spaces, environments, problems)
     network.connect(spaces.values())
     application.check_schemas(raw["platform_config_schemas"], environments, problems)
     registries = application.registries(raw, dictionaries["registry"], problems)
