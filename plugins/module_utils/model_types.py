@@ -128,11 +128,12 @@ class Postgres(Sized):
 
 
 class RedisServer(Sized):
-    """The sizes of a Redis."""
+    """The sizes of a Redis. `hash`: of its administrator's password."""
 
     storage: str
     maxmemory: str
     policy: str
+    hash: str
 
 
 class Redis(RedisServer):
@@ -317,7 +318,6 @@ class Model(TypedDict):
     s3: S3
     notify: Notify
     names: list[str]
-    redis_hash: str
 
 
 # --- what the filter redis_servers makes of the model, for modules --------------------------------------------------------------------------
