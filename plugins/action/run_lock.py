@@ -42,7 +42,10 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core has no typ
             return {**result, "msg": "nothing will be changed, so that nobody has to wait"}
         main, name = os.getppid(), self._connection.transport
         if name not in ("ssh", "local"):
-            return {**result, "warnings": [f"the connection {name} cannot hold a lock: see to it that no other run works on the server at the same time"]}
+            return {
+                **result,
+                "warnings": [f"the connection {name} cannot hold a lock: see to it that no other run works on the server at the same time"],
+            }
         info = {
             "token": secrets.token_hex(8),
             "playbook": ", ".join(Path(path).name for path in context.CLIARGS.get("args") or ["a run"]),
@@ -74,7 +77,10 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core has no typ
                     return {"msg": "this run has the server since an earlier play"}
                 if answer.get("rc") == run_lock.HELD:
                     return {"failed": True, "msg": run_lock.refusal(holder)}
-                return {"failed": True, "msg": f"the run's lock on the server could not be taken: {answer.get('stderr') or answer.get('msg') or answer}"}
+                return {
+                    "failed": True,
+                    "msg": f"the run's lock on the server could not be taken: {answer.get('stderr') or answer.get('msg') or answer}",
+                }
         return {"failed": True, "msg": f"the server did not say within {ANSWER:.0f} s whose run has its lock"}
 
     def _keep(self, command: str, main: int, reading: int, writing: int) -> None:

@@ -11,7 +11,8 @@ short_description: Take away the access of accounts that are no longer in the in
 version_added: "0.1.0"
 author: The shaka.platform founders (@shaka-platform)
 description:
-  - Locks the accounts, ends their sessions, and removes the keys and the kubeconfig that the platform gave them. The accounts and their other files stay.
+  - Locks the accounts, ends their sessions, and removes the keys and the kubeconfig that the platform gave them. The accounts and their other
+    files stay.
   - Their ServiceAccount, with which their tokens end, is removed by the role tenancy.
 attributes:
   check_mode: {support: full, description: Changes nothing.}

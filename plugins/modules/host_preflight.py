@@ -149,7 +149,7 @@ def run(params: dict[str, Any], user: str, home: Path, execute: Execute, root: P
     gone = former.former_operators(params["operators"], ledger.load(root / str(ledger.LEDGER)[1:]))
     if user in gone:
         problems.append(
-            f"host_operator_name: '{user}' is not it any more, and Ansible connects as that account, which would lose its access; connect as another one"
+            f"host_operator_name: '{user}' has left it, and Ansible connects as that account, which would lose its access; connect as another one"
         )
     return {
         "changed": False,

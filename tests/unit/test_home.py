@@ -66,7 +66,7 @@ def racing(folder: Path, target: Path) -> None:
     os.setresuid(NOBODY, NOBODY, NOBODY)
     names = [f"authorized_keys{end}" for end in ("", ".shaka-candidate")]
     while True:
-        for name in [*names, *(name for name in os.listdir(folder) if name.endswith(".shaka-new"))]:
+        for name in [*names, *(path.name for path in folder.glob("*.shaka-new"))]:
             try:
                 (folder / "link").symlink_to(target)
                 (folder / "link").rename(folder / name)

@@ -17,7 +17,15 @@ KEYS = {"shaka-prod": {"name": "prod", "database": 2, "prefix": "prod:"}}
 
 def claim(namespace: str = "shaka-prod", name: str = "postgres-pvc", data: Any = None, **change: Any) -> dict[str, Any]:
     role = name.partition("-")[0]
-    found = {"namespace": namespace, "name": name, "platform": "shaka", "set": f"{role}.prod", "size": "20Gi", "used": True, "data": PROD if data is None else data}
+    found = {
+        "namespace": namespace,
+        "name": name,
+        "platform": "shaka",
+        "set": f"{role}.prod",
+        "size": "20Gi",
+        "used": True,
+        "data": PROD if data is None else data,
+    }
     return {**found, **change}
 
 

@@ -80,7 +80,8 @@ ENV: Any = {
     "api": {"name": "api"},
     "config_hash": "new",
     "postgres": {
-        "user": "own", "app_user": "", "database": "shop", "databases": [], "renamed_from": {"database": "", "user": ""}, "extensions": [], "storage": "1Gi", "pgbouncer": {"enabled": True},
+        "user": "own", "app_user": "", "database": "shop", "databases": [], "extensions": [], "storage": "1Gi", "pgbouncer": {"enabled": True},
+        "renamed_from": {"database": "", "user": ""},
     },
     "redis": {"user": "prod", "namespace": "shared", "prefix": "prod:", "database": 2, "allow": [], "dedicated": False},
     "backup": {"point_in_time": {"enabled": False}},

@@ -99,9 +99,7 @@ class PostgresInstance:
     :arg finish: the application has changed over in this run, so that what waited for that is done.
     """
 
-    def __init__(
-        self, kubectl: Kubectl, env: Environment, desired: DesiredPostgres, passwords: Passwords, check: bool, finish: bool = False
-    ) -> None:
+    def __init__(self, kubectl: Kubectl, env: Environment, desired: DesiredPostgres, passwords: Passwords, check: bool, finish: bool = False) -> None:
         self.kubectl, self.env, self.desired, self.passwords, self.check, self.finish = kubectl, env, desired, passwords, check, finish
         self.application = Application(kubectl, env)
 

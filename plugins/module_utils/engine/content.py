@@ -61,7 +61,7 @@ def differing(before: Any, after: Any, path: str = "") -> Iterator[str]:
 
 
 def digest(encoded: Any) -> str:
-    """`sha256:ab12cd34 (40 bytes)` for a Secret's base64 text."""
+    """`digest ab12cd34 (40 bytes)` for a Secret's base64 text."""
     try:
         value = base64.b64decode(str(encoded))
     except ValueError:

@@ -79,8 +79,9 @@ def _gone(gone: Mapping[str, Sequence[Mapping[str, Any]]], model: Model, empty: 
         else:
             new = " or ".join(f"platform_environments.{env['name']}" for env in empty)
             renamed = f"if it was renamed to {' or '.join(env['name'] for env in empty)}, give {new} its namespace ({namespace}); " if empty else ""
+            part = "environments" if "." in claims[0]["set"] else "namespaces"
             yield (
-                f"platform_{'environments' if '.' in claims[0]['set'] else 'namespaces'}: '{name}' is not in it, and this server has its data in {namespace} ({held}), whose workloads would be removed; "
+                f"platform_{part}: '{name}' is not in it, and this server has its data in {namespace} ({held}), whose workloads would be removed; "
                 f"put it back; {renamed}if it is to go, name {RETIRE}: [{name}], and its volumes are kept"
             )
 

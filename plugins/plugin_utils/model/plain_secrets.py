@@ -34,7 +34,7 @@ def _holds_plain(path: Path) -> bool:
     if text.startswith(VAULT) or VARIABLE not in text:
         return False
     try:
-        content = yaml.load(text, _Loader)  # noqa: S506  # a SafeLoader
+        content = yaml.load(text, _Loader)  # a SafeLoader
     except yaml.YAMLError:  # Ansible says so when it reads the file
         return False
     return isinstance(content, Mapping) and any(_plain(value) for value in _leaves(content.get(VARIABLE)))

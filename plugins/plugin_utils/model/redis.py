@@ -84,7 +84,7 @@ def own_secrets(redis: Mapping[str, Any]) -> list[str]:
 
 
 def _command(value: str, dedicated: bool) -> str | None:
-    """A command, or command|subcommand, whose effect stays within the user's own keys; on a shared Redis it may let its user see the names of others'."""
+    """A command, or command|subcommand, whose effect stays within the user's own keys. On a shared Redis it may show the names of the others'."""
     if not re.fullmatch(r"[a-z][a-z-]*(\|[a-z-]+)?", value):
         return "is not a Redis command; write it in lower case, such as info or client|list"
     if value.partition("|")[0] in WHOLE_SERVER:

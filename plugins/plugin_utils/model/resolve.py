@@ -48,7 +48,9 @@ from ansible_collections.shaka.platform.plugins.plugin_utils.model.sizes import 
 )
 
 Raw = schema.Raw
-PLAIN = "is in plain text in {0}, for everybody who has the file or its history; encrypt it with ansible-vault encrypt, or with SOPS (docs/secrets.md)"
+PLAIN = (
+    "is in plain text in {0}, for everybody who has the file or its history; encrypt it with ansible-vault encrypt, or with SOPS (docs/secrets.md)"
+)
 
 
 @dataclass
@@ -260,8 +262,8 @@ def resolve(variables: Mapping[str, Any], interface: Interface, images: Collecti
     """The model of an inventory.
 
     :arg variables: the values of the roles' variables; also `hosts` (host -> address), `names` (names that are set and that no role declares),
-        `awaits_facts` (names whose values need the server's facts), `plain_secrets` (files with secrets in plain text), `image_pending` (True while a bundle's lock is still to be made),
-        `bundle_lacks` (files of the lock that are not in the bundle) and `lock_flaws` (what is wrong with a lock, by whose it is).
+        `awaits_facts` (names whose values need the server's facts), `plain_secrets` (files with secrets in plain text),
+        `image_pending` (True while a bundle's lock is still to be made), `bundle_lacks` (files of the lock that are not in the bundle) and `lock_flaws` (what is wrong with a lock, by whose it is).
     :arg interface: what the roles declare (collection.interface).
     :arg images: logical names of the lock's images.
     """
@@ -372,7 +374,9 @@ def resolve(variables: Mapping[str, Any], interface: Interface, images: Collecti
             f"{name}/{backup.KEY}",
             f"{name}/{point_in_time.SECRET}",
         ]
-        env["backup"]["point_in_time"]["hash"] = _hash(key, [secrets.get(group, {}).get(secret, "") for group, secret in (path.split("/") for path in read)])
+        env["backup"]["point_in_time"]["hash"] = _hash(
+            key, [secrets.get(group, {}).get(secret, "") for group, secret in (path.split("/") for path in read)]
+        )
     selected = _selection(raw["platform_only"], list(environments), problems)
     model: Model = {
         "name": raw["platform_name"],
