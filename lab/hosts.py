@@ -208,7 +208,7 @@ class Lab:
             names = ("DB_PASSWORD", "REDIS_PASSWORD", "JWT_SECRET", "ENCRYPTION_KEY", "STRIPE_SECRET_KEY", "SMTP_PASSWORD", "BACKUP_KEY")
             made = {environment: {name: secrets.token_hex(32) for name in names} for environment in ("dev", "staging", "prod")}
             made["prod"]["WAL_PASSWORD"] = secrets.token_hex(32)
-            made["shared"] = {"REDIS_ADMIN_PASSWORD": secrets.token_hex(32)}
+            made["shared"] = {name: secrets.token_hex(32) for name in ("REDIS_ADMIN_PASSWORD", "HASH_KEY")}
             made |= {account: {"ACCESS_KEY": secrets.token_hex(10), "SECRET_KEY": secrets.token_hex(32)} for account in s3.ACCOUNTS}
             _write_private(path, json.dumps(made))
         loaded: dict[str, dict[str, str]] = json.loads(path.read_text())

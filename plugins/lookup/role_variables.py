@@ -28,17 +28,19 @@ RETURN = r"""
 _list:
   description:
     - One dictionary, name to value. C(names) lists the names that begin as a role's variables do and that no role declares, C(awaits_facts) the
-      declared ones whose values cannot be known yet.
+      declared ones whose values cannot be known yet, C(plain_secrets) the inventory's files that hold secrets in plain text.
   type: list
   elements: dict
 """
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from ansible.errors import AnsibleError
 from ansible.plugins.lookup import LookupBase
 from ansible_collections.shaka.platform.plugins.plugin_utils import collection
+from ansible_collections.shaka.platform.plugins.plugin_utils.model.plain_secrets import plain_files
 
 
 class LookupModule(LookupBase):  # type: ignore[misc]  # ansible-core has no type information
@@ -58,7 +60,8 @@ class LookupModule(LookupBase):  # type: ignore[misc]  # ansible-core has no typ
         declared = {*interface.variables, *(name for options in interface.roles.values() for name in options)}
         prefixes = tuple(f"{role}_" for role in (collection.SHARED, *interface.roles))
         undeclared = [name for name in given if name.startswith(prefixes) and name not in declared]
-        return [{**values, "names": undeclared, "awaits_facts": unknown}]
+        plain = plain_files(Path(given["inventory_dir"])) if given.get("inventory_dir") else []
+        return [{**values, "names": undeclared, "awaits_facts": unknown, "plain_secrets": plain}]
 
     def _is_default(self, role: str, name: str, value: Any) -> bool:
         """Whether a value is the role's own, which needs no check."""

@@ -104,11 +104,19 @@ class PgBouncer(Sized):
     hash: str  # of its password
 
 
+class RenamedFrom(TypedDict):
+    """Names that an inventory has changed; '' where it is the same."""
+
+    database: str
+    user: str
+
+
 class Postgres(Sized):
     """An environment's Postgres. `owner_secret`: where a job finds the password of the databases' owner."""
 
     database: str
     user: str
+    renamed_from: RenamedFrom
     app_user: str
     databases: list[str]
     extensions: list[str]
@@ -120,11 +128,12 @@ class Postgres(Sized):
 
 
 class RedisServer(Sized):
-    """The sizes of a Redis."""
+    """The sizes of a Redis. `hash`: of its administrator's password."""
 
     storage: str
     maxmemory: str
     policy: str
+    hash: str
 
 
 class Redis(RedisServer):
@@ -309,7 +318,6 @@ class Model(TypedDict):
     s3: S3
     notify: Notify
     names: list[str]
-    redis_hash: str
 
 
 # --- what the filter redis_servers makes of the model, for modules --------------------------------------------------------------------------

@@ -134,6 +134,8 @@ def unfinished(postgres: Mapping[str, PostgresState], redis: Mapping[str, RedisS
     for environment, database in postgres.items():
         if database.stand_in:
             yield f"{environment}: its pods may still use the stand-in for its database user"
+        if database.waiting:
+            yield f"{environment}: its pods may still log in to Postgres as {' or '.join(database.waiting)}"
         if database.pending:
             yield f"{environment}: Postgres does not answer: {database.pending}"
     for namespace, server in redis.items():
@@ -146,13 +148,13 @@ def ask_all(params: Mapping[str, Any], check: bool) -> States:
     """Bring every Postgres and Redis to the desired state; raises Failed."""
     kubectl, passwords = Kubectl(params["kubectl"], 30), params["passwords"]
     deadline = time.monotonic() + params["wait_timeout"]
-    environments = params["environments"]
+    environments, finish = params["environments"], bool(params["wait_timeout"])
     desired = {name: desired_postgres(env, passwords[name]) for name, env in environments.items()}
     servers = {entry["namespace"]: RedisInstance(kubectl, entry, passwords, True, check) for entry in params["servers"]}
     with ThreadPoolExecutor(WORKERS) as pool:
         refuse_volumes(kubectl, environments, params["image"], pool)
         users = {namespace: pool.submit(server.in_time, deadline) for namespace, server in servers.items()}
-        instances = {name: PostgresInstance(kubectl, env, desired[name], Passwords.APPLICATION, check) for name, env in environments.items()}
+        instances = {name: PostgresInstance(kubectl, env, desired[name], Passwords.APPLICATION, check, finish) for name, env in environments.items()}
         databases = {name: pool.submit(instance.in_time, deadline, params["rollout_timeout"]) for name, instance in instances.items()}
         return {name: answer.result() for name, answer in databases.items()}, {name: answer.result() for name, answer in users.items()}
 

@@ -27,6 +27,11 @@ options:
     description: Name of the account that C(operator_is_ready) speaks of; empty for none.
     type: str
     default: ""
+  operators:
+    description: The accounts of the inventory, some of them empty; others that the platform once gave access are in C(former_operators).
+    type: list
+    elements: str
+    default: []
 """
 
 EXAMPLES = r"""
@@ -41,8 +46,17 @@ installed:
   returned: success
   type: list
   elements: str
+former_operators:
+  description: Accounts that the platform gave access and that are no longer in O(operators), until it is taken away.
+  returned: success
+  type: list
+  elements: str
+former_sudo:
+  description: Whether an operator's rule in C(/etc/sudoers.d) is there, and no O(operator).
+  returned: success
+  type: bool
 operator_is_ready:
-  description: Whether the account of O(operator) is there with its own home, C(/bin/bash), and no password.
+  description: Whether the account of O(operator) is there with its own home, C(/bin/bash), no password and no end.
   returned: success
   type: bool
 problems:
@@ -63,6 +77,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.shaka.platform.plugins.module_utils.conventions import Execute, commands_of
+from ansible_collections.shaka.platform.plugins.module_utils.server import former, ledger
 from ansible_collections.shaka.platform.plugins.module_utils.server.access import TABLE, may_log_in
 
 
@@ -105,10 +120,10 @@ def other_filters(root: Path, execute: Execute) -> Iterator[str]:
 
 
 def is_ready(operator: str, root: Path) -> bool:
-    """Whether an account is as role host makes it: its own home, bash, and a password that nobody can type."""
+    """Whether an account is as role host makes it: its own home, bash, a password that nobody can type, and no day on which it expires."""
     entries = [line.split(":") for line in (root / "etc/passwd").read_text().splitlines()]
     shadow = [line.split(":") for line in (root / "etc/shadow").read_text().splitlines()]
-    home, hidden = f"/home/{operator}", [entry[1] for entry in shadow if entry[0] == operator] == ["*"]
+    home, hidden = f"/home/{operator}", [(entry[1], *entry[7:8]) for entry in shadow if entry[0] == operator] == [("*", "")]
     return hidden and [entry[5:7] for entry in entries if entry[0] == operator] == [[home, "/bin/bash"]] and (root / home[1:]).is_dir()
 
 
@@ -131,8 +146,15 @@ def run(params: dict[str, Any], user: str, home: Path, execute: Execute, root: P
             f"SSH by key only would lock out {user}, who has no key on the server; "
             f"put one into {home}/.ssh/authorized_keys (ssh-copy-id), or set host_manage_sshd to false"
         )
+    gone = former.former_operators(params["operators"], ledger.load(root / str(ledger.LEDGER)[1:]))
+    if user in gone:
+        problems.append(
+            f"host_operator_name: '{user}' has left it, and Ansible connects as that account, which would lose its access; connect as another one"
+        )
     return {
         "changed": False,
+        "former_operators": gone,
+        "former_sudo": not params["operator"] and (root / former.SUDOERS).exists(),
         "installed": installed(params["packages"], execute),
         "operator_is_ready": bool(params["operator"]) and is_ready(params["operator"], root),
         "problems": problems,
@@ -146,6 +168,7 @@ def main() -> None:
         "sshd": {"type": "bool", "default": True},
         "time_zone": {"type": "str", "default": ""},
         "operator": {"type": "str", "default": ""},
+        "operators": {"type": "list", "elements": "str", "default": []},
     }
     module = AnsibleModule(argument_spec=spec, supports_check_mode=True)
     # the user of the connection, not the one that it became

@@ -14,7 +14,8 @@ description:
   - Asks each Postgres inside its pod, as the superuser C(postgres), and makes what is missing, in all environments at once.
   - The owner of the databases is not a superuser. The superuser has no password, so nobody can log in as it over the network.
   - Passwords go to Postgres as SCRAM verifiers (RFC 5803); no statement and no command line contains one.
-  - Nothing is dropped. A role, database or extension that the inventory no longer has stays.
+  - Nothing is dropped. A role that the inventory no longer has can no longer log in once no pod uses it; a database or extension stays.
+  - A database or owner with an earlier name (C(postgres.renamed_from)) is renamed, or hands over what it owns.
   - First it refuses changes that a volume cannot follow, a smaller size or another major version, and names the commands to make them.
 attributes:
   check_mode: {support: full, description: "Changes nothing. Where there is no Postgres yet, everything counts as missing."}

@@ -100,6 +100,10 @@ ansible_facts:
       description: Lines of C(ss -Hltnp), one for each TCP port that a program listens on.
       type: list
       elements: str
+    platform_claims:
+      description: Each claim of a platform that has a volume, with the record of its data; null where K3s is there and does not answer.
+      type: list
+      elements: dict
 """
 
 import getpass
@@ -118,6 +122,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.facts.system.distribution import DistributionFactCollector
 from ansible_collections.shaka.platform.plugins.module_utils.conventions import Execute, commands_of
+from ansible_collections.shaka.platform.plugins.module_utils.data.claims import claims
 
 RESOLVE = 5  # seconds for each name
 DATA = "/var/lib/rancher"  # where images and volumes are
@@ -212,6 +217,7 @@ def gather(execute: Execute, distribution: Callable[[], dict[str, Any]]) -> dict
         "default_ipv4": default_address(output("ip", "-json", "route", "get", "192.0.2.1")),
         "k3s_node_name": node_name(),
         "tcp_listeners": output("ss", "-Hltnp").splitlines(),
+        "platform_claims": claims(),
     }
 
 

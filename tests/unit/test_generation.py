@@ -54,7 +54,7 @@ def test_values_are_long_enough_and_never_the_same() -> None:
 def test_an_environment_s_names_are_those_that_the_model_asks_for() -> None:
     found = needed_names({"prod": {"secrets": ["JWT", "DB_PASSWORD"], "postgres": {"app_user": "app", "pgbouncer": {"enabled": True}}}, "dev": None})
     assert found["prod"] == ["DB_PASSWORD", "REDIS_PASSWORD", "BACKUP_KEY", "JWT", "DB_OWNER_PASSWORD", "PGBOUNCER_PASSWORD", "WAL_PASSWORD"]
-    assert found["dev"] == ["DB_PASSWORD", "REDIS_PASSWORD", "BACKUP_KEY"] and found["shared"] == ["REDIS_ADMIN_PASSWORD"]
+    assert found["dev"] == ["DB_PASSWORD", "REDIS_PASSWORD", "BACKUP_KEY"] and found["shared"] == ["REDIS_ADMIN_PASSWORD", "HASH_KEY"]
 
 
 def test_a_key_that_data_is_encrypted_with_stays_until_it_is_removed_by_hand() -> None:
@@ -83,7 +83,7 @@ def test_the_playbook_encrypts_with_the_vault_password_and_shows_no_value(tmp_pa
     assert file.read_text().startswith("$ANSIBLE_VAULT;") and file.stat().st_mode & 0o777 == 0o600
     shown = subprocess.run(["ansible-vault", "view", *vault, str(file)], capture_output=True, text=True, check=True).stdout
     values = [value for names in yaml.safe_load(shown)["platform_secrets"].values() for value in names.values()]
-    assert len(values) == 5 and "canary-of-a-value-that-was-there" in values
+    assert len(values) == 6 and "canary-of-a-value-that-was-there" in values
     assert "4 generated" in said
     assert [value for value in values if value in said] == []
 

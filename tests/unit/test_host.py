@@ -110,7 +110,7 @@ def test_only_chains_of_others_that_drop_by_default_are_in_the_way() -> None:
 def test_other_firewalls_are_refused_with_the_way_out(tmp_path: Path, ufw: str, firewalld: int, says: str) -> None:
     (tmp_path / "etc/ufw").mkdir(parents=True)
     (tmp_path / "etc/ufw/ufw.conf").write_text(f"# comment\n{ufw}\n")
-    params = {"packages": [], "firewall": True, "sshd": False, "operator": "", "time_zone": ""}
+    params = {"packages": [], "firewall": True, "sshd": False, "operator": "", "operators": [], "time_zone": ""}
     found = host_preflight.run(params, "root", tmp_path, lambda _command: (firewalld, "", ""), tmp_path)["problems"]
     assert len(found) == bool(says) and all(says in problem for problem in found)
 
@@ -121,21 +121,24 @@ def test_packages_that_dpkg_has(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("passwd", "password", "home", "ready"),
+    ("passwd", "password", "home", "ready", "expires"),
     [
-        ("ana:x:1000:1000::/home/ana:/bin/bash", "*", True, True),
-        ("ana:x:1000:1000::/home/ana:/bin/bash", "!", True, False),
-        ("ana:x:1000:1000::/home/ana:/bin/bash", "$y$j9T$abc", True, False),
-        ("ana:x:1000:1000::/home/ana:/bin/sh", "*", True, False),
-        ("ana:x:1000:1000::/srv/ana:/bin/bash", "*", True, False),
-        ("ana:x:1000:1000::/home/ana:/bin/bash", "*", False, False),
-        ("anabel:x:1000:1000::/home/ana:/bin/bash", "*", True, False),
+        ("ana:x:1000:1000::/home/ana:/bin/bash", "*", True, True, ""),
+        ("ana:x:1000:1000::/home/ana:/bin/bash", "*", True, False, "1"),
+        ("ana:x:1000:1000::/home/ana:/bin/bash", "!", True, False, ""),
+        ("ana:x:1000:1000::/home/ana:/bin/bash", "$y$j9T$abc", True, False, ""),
+        ("ana:x:1000:1000::/home/ana:/bin/sh", "*", True, False, ""),
+        ("ana:x:1000:1000::/srv/ana:/bin/bash", "*", True, False, ""),
+        ("ana:x:1000:1000::/home/ana:/bin/bash", "*", False, False, ""),
+        ("anabel:x:1000:1000::/home/ana:/bin/bash", "*", True, False, ""),
     ],
 )
-def test_an_operator_is_ready_when_the_account_is_as_the_role_makes_it(tmp_path: Path, passwd: str, password: str, home: bool, ready: bool) -> None:
+def test_an_operator_is_ready_when_the_account_is_as_the_role_makes_it(
+    tmp_path: Path, passwd: str, password: str, home: bool, ready: bool, expires: str
+) -> None:
     (tmp_path / "etc").mkdir()
     (tmp_path / "etc/passwd").write_text(f"root:x:0:0:root:/root:/bin/bash\n{passwd}\n")
-    (tmp_path / "etc/shadow").write_text(f"root:*:19000:0:99999:7:::\n{passwd.partition(':')[0]}:{password}:19000:0:99999:7:::\n")
+    (tmp_path / "etc/shadow").write_text(f"root:*:19000:0:99999:7:::\n{passwd.partition(':')[0]}:{password}:19000:0:99999:7::{expires}:\n")
     if home:
         (tmp_path / "home/ana").mkdir(parents=True)
     assert host_preflight.is_ready("ana", tmp_path) is ready

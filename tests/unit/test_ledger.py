@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 from pathlib import Path
 
 import pytest
-from ansible_collections.shaka.platform.plugins.module_utils.server import ledger
+from ansible_collections.shaka.platform.plugins.module_utils.server import ledger, whole
 from ansible_collections.shaka.platform.plugins.module_utils.server.ledger import bring_back, remember, state
 
 
@@ -97,3 +98,49 @@ def test_file_link_directory_and_nothing_come_back(tmp_path: Path) -> None:
     assert str(link.readlink()) == "file"
     assert folder.stat().st_mode & 0o777 == 0o755
     assert not fresh.exists() and sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder", "link"]
+
+
+def _remember(shared: Path, first: int) -> None:
+    ledger.SHARED = (f"{shared}/etc/",)
+    for number in range(first, first + 40):
+        remember(shared / f"etc/file{number}", shared / "manifest.json")
+
+
+def test_two_processes_lose_no_entry(shared: Path) -> None:
+    both = [multiprocessing.get_context("spawn").Process(target=_remember, args=(shared, first)) for first in (0, 40)]
+    for process in both:
+        process.start()
+    for process in both:
+        process.join(60)
+    assert [process.exitcode for process in both] == [0, 0]
+    assert len(ledger.load(shared / "manifest.json")) == 80
+    assert [path.name for path in shared.glob("*.shaka-new")] == []
+
+
+def _replace(path: Path, text: str) -> None:
+    for _number in range(200):
+        whole.replace(path, text, 0o600)
+
+
+def test_two_processes_may_write_one_file(tmp_path: Path) -> None:
+    both = [multiprocessing.get_context("spawn").Process(target=_replace, args=(tmp_path / "file", text)) for text in ("one" * 999, "two" * 999)]
+    for process in both:
+        process.start()
+    for process in both:
+        process.join(60)
+    assert [process.exitcode for process in both] == [0, 0]
+    assert (tmp_path / "file").read_text() in ("one" * 999, "two" * 999) and [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_what_a_killed_process_left_on_its_way_is_removed(tmp_path: Path) -> None:
+    (tmp_path / "file.999999999.shaka-new").write_text("half")
+    (tmp_path / "other.999999999.shaka-new").write_text("another file's")
+    whole.replace(tmp_path / "file", "whole", 0o600)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "other.999999999.shaka-new"]
+
+
+def test_what_is_forgotten_is_not_brought_back(shared: Path) -> None:
+    file, listing = shared / "etc/sudoers", shared / "manifest.json"
+    remember(file, listing)
+    ledger.forget([str(file), "/etc/other"], listing)
+    assert ledger.load(listing) == {}

@@ -45,7 +45,7 @@ def inventory() -> dict[str, Any]:
         "platform_secrets": {
             "dev": {name: secret(f"dev{name}") for name in own},
             "prod": {name: secret(f"prod{name}") for name in (*own, "WAL_PASSWORD")},
-            "shared": {"REDIS_ADMIN_PASSWORD": secret("shared")},
+            "shared": {"REDIS_ADMIN_PASSWORD": secret("shared"), "HASH_KEY": secret("hash")},
             "s3": {"ACCESS_KEY": secret("access")[:20], "SECRET_KEY": secret("key")},
         },
         "hosts": {"server": "10.0.0.5"},
@@ -279,6 +279,9 @@ MISTAKES = [
     (f"{ENV}/prod/redis/user", "default", f"{ENV}.prod.redis.user", "operator"),
     (f"{ENV}/prod/redis/allow", ["+info"], f"{ENV}.prod.redis.allow", "not a Redis command"),
     (f"{ENV}/prod/redis/allow", ["config|set"], f"{ENV}.prod.redis.allow", "whole server"),
+    (f"{ENV}/prod/redis/allow", ["flushall"], f"{ENV}.prod.redis.allow", "reaches the other environments"),
+    (f"{ENV}/prod/redis/allow", ["client|kill"], f"{ENV}.prod.redis.allow", "dedicated: true"),
+    (f"{ENV}/prod/redis/allow", ["function"], f"{ENV}.prod.redis.allow", "leave it out"),
     (f"{ENV}/prod/redis", {"dedicated": True, "maxmemory": "120Mi"}, f"{ENV}.prod.redis.maxmemory", "3/4"),
     (f"{ENV}/prod/redis", {"dedicated": True, "limits": {"memory": "8Gi"}}, f"{ENV}.prod.redis.limits.memory", "LimitRange maximum"),
     ("platform_redis", {"policy": "lru"}, "platform_redis.policy", "allkeys-lru"),
@@ -432,6 +435,9 @@ def test_the_api_rolls_for_what_its_pods_read_and_for_nothing_else() -> None:
 
 def test_a_dedicated_redis_is_in_the_environment_s_namespace_and_counts_in_its_quota() -> None:
     data = change(f"{ENV}/prod/redis", {"database": 0, "dedicated": True})
+    missing = [problem for problem in run(data).problems if problem.path == "platform_secrets.prod"]
+    assert "REDIS_ADMIN_PASSWORD missing" in missing[0].text, "it has an administrator of its own"
+    data["platform_secrets"]["prod"]["REDIS_ADMIN_PASSWORD"] = secret("own administrator")
     prod = run(data).model["environments"]["prod"]
     assert prod["redis"]["namespace"] == "acme-prod"
     assert run(data).problems == [], "its database numbers are its own"
@@ -441,9 +447,25 @@ def test_a_dedicated_redis_is_in_the_environment_s_namespace_and_counts_in_its_q
 
 def test_the_shared_redis_restarts_for_its_administrator_s_password_only() -> None:
     """The environments' passwords are set while it runs."""
-    first = run(inventory()).model["redis_hash"]
-    assert run(change("platform_secrets/prod/REDIS_PASSWORD", secret("other"))).model["redis_hash"] == first
-    assert run(change("platform_secrets/shared/REDIS_ADMIN_PASSWORD", secret("other"))).model["redis_hash"] != first
+    first = run(inventory()).model["redis"]["hash"]
+    assert run(change("platform_secrets/prod/REDIS_PASSWORD", secret("other"))).model["redis"]["hash"] == first
+    assert run(change("platform_secrets/shared/REDIS_ADMIN_PASSWORD", secret("other"))).model["redis"]["hash"] != first
+
+
+def test_a_dedicated_redis_may_be_emptied_by_its_environment() -> None:
+    data = change(f"{ENV}/prod/redis", {"database": 0, "dedicated": True, "allow": ["flushall", "client|kill"]})
+    data["platform_secrets"]["prod"]["REDIS_ADMIN_PASSWORD"] = secret("own administrator")
+    assert run(data).problems == []
+    shared, own = run(data).model["redis"]["hash"], run(data).model["environments"]["prod"]["redis"]["hash"]
+    assert shared != own
+
+
+def test_what_follows_a_changed_value_cannot_be_guessed_without_the_key() -> None:
+    """A viewer of the namespace sees the hashes: with another key the same values have others."""
+    first, other = run(inventory()).model, run(change("platform_secrets/shared/HASH_KEY", secret("another"))).model
+    assert run(inventory()).model["environments"]["prod"]["config_hash"] == first["environments"]["prod"]["config_hash"]
+    assert first["environments"]["prod"]["config_hash"] != other["environments"]["prod"]["config_hash"]
+    assert first["redis"]["hash"] != other["redis"]["hash"]
 
 
 # --- what follows from grants: both sides of an ingress, accounts; and how the API gets its configuration

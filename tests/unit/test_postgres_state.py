@@ -7,14 +7,22 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from ansible_collections.shaka.platform.plugins.module_utils.data.postgres import DesiredPostgres, question, role_changes, script
+from ansible_collections.shaka.platform.plugins.module_utils.data.postgres import (
+    DesiredPostgres,
+    former_roles,
+    no_more_login,
+    question,
+    rename,
+    role_changes,
+    script,
+)
 from ansible_collections.shaka.platform.plugins.module_utils.data.scram import matches, verifier
 from ansible_collections.shaka.platform.plugins.module_utils.data.volumes import image_major, refusals, volumes
 
 WANTED = DesiredPostgres("own", {"own": "secret-one"}, ("shop", "more"), ("pgcrypto",))
-PLAIN = {"password": None, "expires": None, "plain": True}
+PLAIN = {"password": None, "expires": None, "plain": True, "login": True, "ours": True, "owns": False}
 CLUSTER: dict[str, Any] = {
-    "roles": {"postgres": {**PLAIN, "plain": False}, "own": {**PLAIN, "password": verifier("secret-one")}},
+    "roles": {"postgres": {**PLAIN, "plain": False, "ours": None}, "own": {**PLAIN, "password": verifier("secret-one")}},
     "databases": {"postgres": "postgres", "shop": "own", "more": "own"},
 }
 INSIDE: dict[str, Any] = {
@@ -47,6 +55,7 @@ def with_role(name: str, **change: Any) -> dict[str, Any]:
 TABLE = [
     # the cluster, its databases -> what is said
     (with_role("postgres", password="SCRAM..."), INSIDE, ["no password of postgres: it connects inside the pod only"]),
+    (with_role("own", ours=None), INSIDE, ["role own is the platform's"]),
     (with_role("own", plain=False), INSIDE, ["role own is not a superuser and can log in"]),
     (with_role("own", password=verifier("other")), INSIDE, ["password of own"]),
     (with_role("own", expires="2026-01-01T00:00:00+00:00"), INSIDE, ["password of own does not expire"]),
@@ -147,3 +156,32 @@ def test_the_archive_of_wal_is_let_in_and_out(desired: DesiredPostgres, cluster:
     assert [change.summary for change in changes] == said
     text = script(changes)
     assert "wal-secret" not in text and "superuser" not in text.replace("nosuperuser", "")
+
+
+# --- other names ----------------------------------------------------------------------------------------------------------------------------
+
+RENAMED = DesiredPostgres("new", {"new": "secret-one"}, ("store", "more"), (), renamed_database="shop", renamed_owner="own")
+
+
+def test_a_database_with_its_earlier_name_is_renamed_once() -> None:
+    (change,) = rename(RENAMED, CLUSTER)
+    assert change.summary == "database shop is called store" and 'alter database "shop" rename to "store"' in change.statements
+    assert rename(RENAMED, {**CLUSTER, "databases": {"store": "own"}}) == [] and rename(WANTED, CLUSTER) == []
+    assert rename(RENAMED, {**CLUSTER, "databases": {"store": "own", "shop": "own"}}) == [], "both are there: neither is touched"
+
+
+def test_a_new_owner_gets_everything_while_the_earlier_one_may_go_on() -> None:
+    there = {**with_role("own", owns=True), "databases": {"postgres": "postgres", "store": "own", "more": "own"}}
+    changes = role_changes(RENAMED, there, {name: {"extensions": ["pg_stat_statements"], "missing": False} for name in ("postgres", "store", "more")})
+    assert [change.summary for change in changes] == ["role new", *["new owns what own had"] * 3]
+    text = script(changes)
+    assert text.index('create role "new"') < text.index('grant "new" to "own"') < text.index('reassign owned by "own" to "new"')
+    assert text.count('reassign owned by "own" to "new"') == 2 and "nologin" not in text, "in each database, and its pods still log in"
+    assert former_roles(RENAMED, there["roles"]) == ["own"]
+    gone = script(no_more_login("own", RENAMED, there))
+    assert 'alter role "own" nologin' in gone and 'revoke "new" from "own"' in gone and gone.count("reassign owned") == 2
+
+
+@pytest.mark.parametrize(("change", "former"), [({}, ["app"]), ({"login": False}, []), ({"ours": None}, [])])
+def test_a_role_that_the_platform_made_and_the_inventory_lost_is_a_former_one(change: dict[str, Any], former: list[str]) -> None:
+    assert former_roles(WANTED, with_role("app", **change)["roles"]) == former

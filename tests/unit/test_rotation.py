@@ -64,7 +64,7 @@ WANTED = DesiredPostgres("own", {"app": "app-new", "own": "own-new", "pgbouncer"
 )
 def test_whose_passwords_are_left_alone(passwords: Passwords, left: set[str]) -> None:
     assert left_alone(WANTED, passwords) == left
-    roles = {name: {"password": verifier("old"), "plain": True} for name in WANTED.passwords}
+    roles = {name: {"password": verifier("old"), "plain": True, "ours": True} for name in WANTED.passwords}
     said = {change.summary for change in role_changes(WANTED, {"roles": roles, "databases": {"shop": "own"}}, {}, left)}
     assert {name for name in WANTED.passwords if f"password of {name}" not in said} == left
 
@@ -81,6 +81,7 @@ ENV: Any = {
     "config_hash": "new",
     "postgres": {
         "user": "own", "app_user": "", "database": "shop", "databases": [], "extensions": [], "storage": "1Gi", "pgbouncer": {"enabled": True},
+        "renamed_from": {"database": "", "user": ""},
     },
     "redis": {"user": "prod", "namespace": "shared", "prefix": "prod:", "database": 2, "allow": [], "dedicated": False},
     "backup": {"point_in_time": {"enabled": False}},
@@ -101,7 +102,8 @@ class Server(Kubectl):
 
     def __init__(self, given: dict[str, str] | None, pods: Iterable[dict[str, Any]] = (), **roles: str) -> None:
         super().__init__(["kubectl"], 1)
-        self.roles = {name: {"password": verifier(password), "plain": True} for name, password in roles.items()}
+        role = {"plain": True, "login": True, "owns": False}
+        self.roles = {name: {**role, "password": verifier(password), "ours": name != LOGIN} for name, password in roles.items()}
         self.redis: dict[str, list[str]] = {"default": [], "prod": [digest("redis-old")]}
         self.sent: list[str] = []
         self.objects: dict[str, Any] = {}
@@ -212,6 +214,33 @@ def test_a_stand_in_goes_with_its_last_pod_and_only_in_a_run_with_the_rotation(s
     assert postgres(server, Passwords.OTHERS).made == [] and not server.did("drop role")
     state = postgres(server, Passwords.APPLICATION)
     assert state.stand_in is not gone and server.did(f'drop role "{LOGIN}"') is gone and server.did("delete --ignore-not-found") is gone
+
+
+APP: Any = {**ENV, "postgres": {**ENV["postgres"], "app_user": "app"}}
+WITH_OWNER = {**NEW, "DB_OWNER_PASSWORD": "owner-new"}
+
+
+def with_app_user(server: Server, passwords: Passwords, finish: bool = False) -> Any:
+    return PostgresInstance(server, APP, desired_postgres(APP, WITH_OWNER), passwords, False, finish).ensure(0, 0)
+
+
+def test_an_app_user_that_comes_later_leaves_the_owner_s_password_until_no_pod_is_the_owner() -> None:
+    server = Server({"DB_PASSWORD": "db-new"}, own="db-new", pgbouncer="pool-new")
+    for passwords in (Passwords.APPLICATION, Passwords.OTHERS, Passwords.ALL):  # before, and in the role postgres
+        state = with_app_user(server, passwords)
+        assert "prod: role app" in state.made and list(state.waiting) == ["own"] and list(state.left) == []
+    assert not server.did('alter role "own" password') and not server.did("patch")
+    rolled = Server({"DB_PASSWORD": "db-new"}, [template("new")], own="db-new", app="db-new", pgbouncer="pool-new")
+    state = with_app_user(rolled, Passwords.APPLICATION, finish=True)
+    assert list(state.made) == ["prod: password of own"] and not state.waiting and rolled.did('alter role "own" password')
+
+
+@pytest.mark.parametrize(("pods", "gone"), [("old", False), ("new", True)])
+def test_a_role_that_left_the_inventory_logs_in_until_the_last_pod_that_does_is_gone(pods: str, gone: bool) -> None:
+    server = Server({"DB_PASSWORD": "db-new"}, [template(pods)], own="db-new", app="db-new", pgbouncer="pool-new")
+    state = postgres(server, Passwords.APPLICATION)
+    assert server.did('alter role "app" nologin') is gone and list(state.waiting) == ([] if gone else ["app"])
+    assert list(state.made) == (["prod: role app can no longer log in"] if gone else [])
 
 
 # --- Redis ----------------------------------------------------------------------------------------------------------------------------------

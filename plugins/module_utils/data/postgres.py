@@ -26,6 +26,7 @@ LOOKUP = (
     "select rolname::text, rolpassword from pg_authid where rolname = asked and rolcanlogin and not rolsuper "
     "and (rolvaliduntil is null or rolvaliduntil > now())"
 )
+OURS = "shaka.platform"  # the comment of a role that the platform made, and takes the login from once the inventory no longer has it
 ROLE = "login nosuperuser nocreatedb nocreaterole noreplication nobypassrls"
 
 
@@ -40,6 +41,8 @@ class DesiredPostgres:
     app_user: str = ""
     pooled: bool = False
     archived: bool = False  # whether its WAL is archived
+    renamed_database: str = ""  # the earlier name of the first database
+    renamed_owner: str = ""  # the earlier name of the owner
 
     @property
     def client(self) -> str:
@@ -84,8 +87,11 @@ def literal(text: str) -> str:
 _CLUSTER = f"""
 select json_build_object(
   'roles', (select coalesce(json_object_agg(rolname, json_build_object('password', rolpassword, 'expires', rolvaliduntil,
+      'login', rolcanlogin, 'ours', shobj_description(oid, 'pg_authid') = '{OURS}', 'owns', exists(select from pg_shdepend s
+        left join pg_database d on d.oid = s.dbid where s.refclassid = 'pg_authid'::regclass and s.refobjid = a.oid and s.deptype = 'o'
+        and (s.dbid = 0 or d.datname = any(string_to_array(:'databases', ',')))),
       'plain', rolcanlogin and rolreplication = (rolname = '{wal_archive.ROLE}') and not (rolsuper or rolcreatedb or rolcreaterole or rolbypassrls))),
-      '{{}}') from pg_authid),
+      '{{}}') from pg_authid a),
   'archive', {wal_archive.QUESTION},
   'databases', (select json_object_agg(datname, pg_get_userbyid(datdba)) from pg_database),
   'lookup', (select p.prosecdef and p.prosrc = :'lookup' and has_schema_privilege(r.oid, n.oid, 'USAGE')
@@ -113,7 +119,7 @@ from (select to_regrole(:'owner')::oid as oid) own;
 def question(desired: DesiredPostgres) -> str:
     """A psql script that prints one line of JSON per answer."""
     lines = ["\\set QUIET on", "\\pset format unaligned", "\\pset tuples_only on", f"\\set owner {literal(desired.owner)}"]
-    lines += [f"\\set lookup {literal(LOOKUP)}", " ".join(_CLUSTER.split())]
+    lines += [f"\\set databases {literal(','.join(desired.databases))}", f"\\set lookup {literal(LOOKUP)}", " ".join(_CLUSTER.split())]
     app = f"with app as (select oid from pg_roles where rolname = {literal(desired.app_user)}) "
     for database in (ADMIN, *desired.databases):
         lines += [
@@ -133,7 +139,7 @@ def role_changes(
     desired: DesiredPostgres, cluster: Mapping[str, Any], databases: Mapping[str, Mapping[str, Any]], left: Collection[str] = ()
 ) -> list[SqlChange]:
     """The changes in their order: roles, databases, then the content of each database. `left`: the roles whose password stays as it is."""
-    changes = list(_roles(desired, cluster["roles"], left))
+    changes = [*_roles(desired, cluster["roles"], left), *_handover(desired, cluster)]
     if desired.pooled and not cluster.get("lookup"):
         changes.append(SqlChange(ADMIN, f"the look-up of verifiers by {POOLER}", list(_lookup())))
     archive = (wal_archive.additions if desired.archived else wal_archive.removal)(cluster.get("archive") or {})
@@ -142,7 +148,7 @@ def role_changes(
         owner = cluster["databases"].get(name)
         if owner is None:
             changes.append(SqlChange(ADMIN, f"database {name}", [f"create database {identifier(name)} owner {identifier(desired.owner)}"]))
-        elif owner != desired.owner:
+        elif owner not in (desired.owner, desired.renamed_owner):
             changes.append(SqlChange(ADMIN, f"owner of database {name}", [f"alter database {identifier(name)} owner to {identifier(desired.owner)}"]))
     for name, extensions in ((ADMIN, (STATISTICS,)), *((name, desired.extensions) for name in desired.databases)):
         inside = databases.get(name, {})
@@ -172,14 +178,67 @@ def _roles(desired: DesiredPostgres, present: Mapping[str, Mapping[str, Any]], l
         quoted, role = identifier(name), present.get(name)
         attributes = wal_archive.ATTRIBUTES if name == wal_archive.ROLE else ROLE
         if role is None:
-            yield SqlChange(ADMIN, f"role {name}", [f"create role {quoted} {attributes} password {literal(verifier(password))}"])
+            mark = f"comment on role {quoted} is {literal(OURS)}"
+            yield SqlChange(ADMIN, f"role {name}", [f"create role {quoted} {attributes} password {literal(verifier(password))}", mark])
             continue
+        if not role["ours"]:
+            yield SqlChange(ADMIN, f"role {name} is the platform's", [f"comment on role {quoted} is {literal(OURS)}"])
         if not role["plain"]:
             yield SqlChange(ADMIN, f"role {name} is not a superuser and can log in", [f"alter role {quoted} {attributes}"])
         if name not in left and outdated(desired, present, name):
             yield SqlChange(ADMIN, f"password of {name}", [f"alter role {quoted} password {literal(verifier(password))}"])
         if role.get("expires") not in (None, "infinity"):
             yield SqlChange(ADMIN, f"password of {name} does not expire", [f"alter role {quoted} valid until 'infinity'"])
+
+
+# --- other names, and roles that go -----------------------------------------------------------------------------------------------------------
+
+
+def rename(desired: DesiredPostgres, cluster: Mapping[str, Any]) -> list[SqlChange]:
+    """The first database gets its new name, if it has the earlier one still. Its sessions are ended: a rename waits for nobody."""
+    old, new = desired.renamed_database, desired.databases[0]
+    if old not in cluster["databases"] or new in cluster["databases"]:
+        return []
+    ending = f"select pg_terminate_backend(pid) from pg_stat_activity where datname = {literal(old)} and pid <> pg_backend_pid()"
+    statements = [f"alter database {identifier(old)} with allow_connections false", ending]
+    statements += ["begin", f"alter database {identifier(old)} rename to {identifier(new)}"]
+    statements += [f"alter database {identifier(new)} with allow_connections true", "commit"]
+    return [SqlChange(ADMIN, f"database {old} is called {new}", statements)]
+
+
+def _handover(desired: DesiredPostgres, cluster: Mapping[str, Any]) -> Iterator[SqlChange]:
+    """The owner takes over what an earlier role of another name has. That one may go on with it, as a member, until its last pod is gone."""
+    role = cluster["roles"].get(desired.renamed_owner)
+    if role is None or not role["owns"]:
+        return
+    old, new = identifier(desired.renamed_owner), identifier(desired.owner)
+    summary = f"{desired.owner} owns what {desired.renamed_owner} had"
+    yield SqlChange(ADMIN, summary, [f"grant {new} to {old}", *_settings(desired.renamed_owner, desired.owner)])
+    for name in _present(desired, cluster):
+        yield SqlChange(name, summary, [f"reassign owned by {old} to {new}"])
+
+
+def former_roles(desired: DesiredPostgres, roles: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """The roles of the platform's making that can log in and that the inventory does not have."""
+    kept = {*desired.passwords, wal_archive.ROLE}  # the archive's role has rules of its own
+    ours = {name for name, role in roles.items() if role["ours"]} | {desired.renamed_owner}
+    return sorted(name for name in ours & {*roles} - kept if roles[name]["login"])
+
+
+def no_more_login(name: str, desired: DesiredPostgres, cluster: Mapping[str, Any]) -> list[SqlChange]:
+    """A role can no longer log in, and nobody is logged in as it. It stays, with what others may have granted to it."""
+    role, summary = identifier(name), f"role {name} can no longer log in"
+    ending = f"select pg_terminate_backend(pid) from pg_stat_activity where usename = {literal(name)}"
+    changes = [SqlChange(ADMIN, summary, [f"alter role {role} nologin password null", ending])]
+    if name == desired.renamed_owner:
+        owner = identifier(desired.owner)
+        changes[0].statements.append(f"revoke {owner} from {role}")
+        changes += [SqlChange(database, summary, [f"reassign owned by {role} to {owner}"]) for database in _present(desired, cluster)]
+    return changes
+
+
+def _present(desired: DesiredPostgres, cluster: Mapping[str, Any]) -> list[str]:
+    return [name for name in desired.databases if name in cluster["databases"]]
 
 
 def _lookup() -> Iterable[str]:
@@ -208,13 +267,18 @@ _SETTINGS = """
 do $do$ declare one record; begin
   for one in select case when d.datname is not null then format('in database %I', d.datname) else '' end as place,
       split_part(setting, '=', 1) as name, substr(setting, strpos(setting, '=') + 1) as value
-    from pg_db_role_setting r left join pg_database d on d.oid = r.setdatabase, unnest(r.setconfig) setting where r.setrole = to_regrole({user})
+    from pg_db_role_setting r left join pg_database d on d.oid = r.setdatabase, unnest(r.setconfig) setting where r.setrole = to_regrole({of})
   loop
-    execute format('alter role %I %s set %I to %s', {login}, one.place, one.name, case when one.value <> '' and one.name in
+    execute format('alter role %I %s set %I to %s', {to}, one.place, one.name, case when one.value <> '' and one.name in
       ('search_path', 'temp_tablespaces', 'local_preload_libraries', 'session_preload_libraries') then one.value else quote_literal(one.value) end);
   end loop;
 end $do$
 """
+
+
+def _settings(of: str, to: str) -> list[str]:
+    """One role gets the settings of another."""
+    return [" ".join(_SETTINGS.format(of=literal(identifier(of)), to=literal(to)).split())]
 
 
 def login(user: str, password: str) -> SqlChange:
@@ -226,7 +290,7 @@ def login(user: str, password: str) -> SqlChange:
         f"alter role {name} {ROLE} inherit valid until 'infinity' password {literal(verifier(password))}",
         f"grant {quoted} to {name}",
         f"alter role {name} reset all",
-        " ".join(_SETTINGS.format(user=literal(quoted), login=literal(LOGIN)).split()),
+        *_settings(user, LOGIN),
         f"alter role {name} set role = {literal(user)}",
     ]
     return SqlChange(ADMIN, f"stand-in for {user}", statements)

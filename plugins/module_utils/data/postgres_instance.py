@@ -19,14 +19,18 @@ from .postgres import (
     ADMIN,
     LOGIN,
     POOLER,
+    STATISTICS,
     DesiredPostgres,
     Passwords,
     SqlChange,
+    former_roles,
     left_alone,
     login,
     no_login,
+    no_more_login,
     outdated,
     question,
+    rename,
     role_changes,
     script,
 )
@@ -46,6 +50,7 @@ class PostgresState(NamedTuple):
     made: Sequence[str] = ()
     left: Sequence[str] = ()  # roles whose password differs from the inventory's, and which this call does not change
     stand_in: bool = False
+    waiting: Sequence[str] = ()  # logins that change or end once no pod of the application uses them
     pending: str = ""  # why it does not answer
 
 
@@ -61,10 +66,11 @@ def desired_postgres(env: Environment, secrets: Mapping[str, str]) -> DesiredPos
         passwords[wal_archive.ROLE] = secrets["WAL_PASSWORD"]
     if not all(password.isascii() for password in passwords.values()):
         raise Failed(f"a database password of {env['name']} has characters outside ASCII, which clients encode differently: use others")
-    databases = (spec["database"], *spec["databases"])
+    databases, renamed = (spec["database"], *spec["databases"]), spec["renamed_from"]
     return DesiredPostgres(
-        spec["user"], passwords, databases, tuple(spec["extensions"]), spec["app_user"], POOLER in passwords, wal_archive.ROLE in passwords
-    )
+        spec["user"], passwords, databases, tuple(spec["extensions"]), spec["app_user"], POOLER in passwords, wal_archive.ROLE in passwords,
+        renamed["database"], renamed["user"],
+    )  # fmt: skip
 
 
 def refuse_volumes(kubectl: Kubectl, environments: Mapping[str, Environment], image: str, pool: Executor) -> None:
@@ -76,16 +82,25 @@ def refuse_volumes(kubectl: Kubectl, environments: Mapping[str, Environment], im
         raise Failed("\n".join(refused))
 
 
+def _as_renamed(desired: DesiredPostgres, cluster: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """What `look` would answer after the rename, as far as it is known: nothing of the content changes."""
+    names = {name: owner for name, owner in cluster["databases"].items() if name != desired.renamed_database}
+    names[desired.databases[0]] = cluster["databases"][desired.renamed_database]
+    inside = {name: {"extensions": [STATISTICS, *desired.extensions], "missing": False} for name in (ADMIN, *desired.databases)}
+    return {**cluster, "databases": names}, inside
+
+
 class PostgresInstance:
     """One environment's Postgres.
 
     :arg passwords: whose changed passwords are put in force. Where no application runs, nobody holds its old one, so its password is always changed.
         Otherwise its role keeps its password, and a new role gets that of the Secret that the application reads.
     :arg check: change nothing.
+    :arg finish: the application has changed over in this run, so that what waited for that is done.
     """
 
-    def __init__(self, kubectl: Kubectl, env: Environment, desired: DesiredPostgres, passwords: Passwords, check: bool) -> None:
-        self.kubectl, self.env, self.desired, self.passwords, self.check = kubectl, env, desired, passwords, check
+    def __init__(self, kubectl: Kubectl, env: Environment, desired: DesiredPostgres, passwords: Passwords, check: bool, finish: bool = False) -> None:
+        self.kubectl, self.env, self.desired, self.passwords, self.check, self.finish = kubectl, env, desired, passwords, check, finish
         self.application = Application(kubectl, env)
 
     def in_time(self, deadline: float, rollout: float) -> PostgresState:
@@ -104,8 +119,18 @@ class PostgresInstance:
         :raises Unanswered, Failed:
         """
         cluster, databases = self.look()
+        renaming = rename(self.desired, cluster)
+        if renaming and self.check:
+            cluster, databases = _as_renamed(self.desired, cluster)
+        elif renaming:
+            self.make(renaming)
+            cluster, databases = self.look()
+        former, owner = former_roles(self.desired, cluster["roles"]), self._pods_may_be(cluster["roles"])
+        waiting = [] if self.check or not (former or owner) or self._settled(deadline) else [*former, *owner]
         left = self._left_alone(cluster["roles"])
+        left = left | owner if waiting else left - owner if self.finish else left
         changes = role_changes(self._desired(cluster["roles"]), cluster, databases, left)
+        changes += [change for name in former if name not in waiting for change in no_more_login(name, self.desired, cluster)]
         has_stand_in = LOGIN in cluster["roles"]
         if not self.check:
             if self.desired.client not in left and outdated(self.desired, cluster["roles"], self.desired.client):
@@ -117,8 +142,9 @@ class PostgresInstance:
             if not self.check:
                 stand_in.remove(self.application)
                 self.make(removal)
-        made = [f"{self.env['name']}: {change.summary}" for change in changes]
-        return PostgresState(made, sorted(name for name in left if outdated(self.desired, cluster["roles"], name)), has_stand_in)
+        made = [f"{self.env['name']}: {summary}" for summary in dict.fromkeys(change.summary for change in [*renaming, *changes])]
+        behind = sorted(name for name in left - {*waiting} if outdated(self.desired, cluster["roles"], name))
+        return PostgresState(made, behind, has_stand_in, waiting)
 
     def look(self) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
         """The content of the server, and of each database; raises Unanswered or Failed."""
@@ -138,6 +164,15 @@ class PostgresInstance:
         ok, output = self.kubectl.execute(self.env["namespace"], POD, *PSQL, text=script(changes)) if changes else (True, "")
         if not ok:
             raise Failed(f"{self.env['namespace']}: Postgres refused one of: {'; '.join(change.summary for change in changes)}: {output}")
+
+    def _pods_may_be(self, roles: Mapping[str, Mapping[str, Any]]) -> frozenset[str]:
+        """The owner, whose password changes, while pods of before there was an app_user may log in as it."""
+        owner = self.desired.owner
+        return frozenset({owner}) if self.desired.app_user and outdated(self.desired, roles, owner) else frozenset()
+
+    def _settled(self, deadline: float) -> bool:
+        """Whether every pod of the application logs in as the inventory says."""
+        return self.application.held_by_all("DB_PASSWORD", self.desired.passwords[self.desired.client], deadline)
 
     def _desired(self, roles: Container[str]) -> DesiredPostgres:
         """A new role gets the password that the application reads from its Secret, where this run does not change that."""

@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import hmac
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,6 +16,7 @@ from .yamlio import to_yaml
 
 # Kept by the API server or by controllers, never by us. Nothing else is ignored.
 BOOKKEEPING = ("managedFields", "resourceVersion", "generation", "uid", "creationTimestamp", "selfLink")
+_KEY = os.urandom(16)  # of this process: two values in one diff compare, and nobody tries guesses on one that was kept
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
 
@@ -58,12 +61,12 @@ def differing(before: Any, after: Any, path: str = "") -> Iterator[str]:
 
 
 def digest(encoded: Any) -> str:
-    """`sha256:ab12cd34 (40 bytes)` for a Secret's base64 text."""
+    """`digest ab12cd34 (40 bytes)` for a Secret's base64 text."""
     try:
         value = base64.b64decode(str(encoded))
     except ValueError:
         value = str(encoded).encode()
-    return f"sha256:{hashlib.sha256(value).hexdigest()[:8]} ({len(value)} bytes)"
+    return f"digest {hmac.new(_KEY, value, hashlib.sha256).hexdigest()[:8]} ({len(value)} bytes)"
 
 
 def masked(obj: dict[str, Any] | None) -> dict[str, Any] | None:

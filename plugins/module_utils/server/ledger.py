@@ -8,23 +8,27 @@ The list is kept on the server, so that it includes what an earlier version, ano
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import os
 import re
 import shutil
 import stat
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from ansible_collections.shaka.platform.plugins.module_utils.conventions import STATE
 from ansible_collections.shaka.platform.plugins.module_utils.server import whole
 from ansible_collections.shaka.platform.plugins.module_utils.server.home import with_rights_of_its_home
+from ansible_collections.shaka.platform.plugins.module_utils.server.lock import alone
 
 LEDGER = Path(STATE) / "manifest.json"
 # Elsewhere (/var/lib/shaka, /var/lib/rancher, /etc/rancher, /run) whole directories belong to the platform.
 SHARED = ("/etc/", "/usr/local/", "/home/", "/root/")
 OWN = ("/etc/rancher/", "/etc/shaka/")
 CANDIDATE = ".shaka-candidate"
+PATIENCE = 30.0  # seconds
 
 
 def belongs(path: str) -> bool:
@@ -66,13 +70,32 @@ def remember(dest: Path, ledger: Path = LEDGER, content: bool = True, mark: str 
     name = str(dest).removesuffix(CANDIDATE)
     if not belongs(name):
         return
-    entries = load(ledger)
-    content = content and not mark
-    before = entries[name] if name in entries else state(Path(name), content)
-    if not content and before:
-        before = {**before, "content": None, **({"mark": mark} if mark else {})}  # an earlier version recorded a content
-    if name not in entries or entries[name] != before:
-        keep_only({**entries, name: before}, ledger)
+    with _alone(ledger):
+        entries = load(ledger)
+        content = content and not mark
+        before = entries[name] if name in entries else state(Path(name), content)
+        if not content and before:
+            before = {**before, "content": None, **({"mark": mark} if mark else {})}  # an earlier version recorded a content
+        if name not in entries or entries[name] != before:
+            keep_only({**entries, name: before}, ledger)
+
+
+def forget(names: Iterable[str], ledger: Path = LEDGER) -> None:
+    """Take paths off the list, which a reset is not to bring back; the list is on the disk when this returns."""
+    with _alone(ledger):
+        entries = load(ledger)
+        if going := {*names} & {*entries}:
+            keep_only({name: before for name, before in entries.items() if name not in going}, ledger)
+
+
+@contextlib.contextmanager
+def _alone(ledger: Path) -> Iterator[None]:
+    """One process at a time reads and replaces the list; another that does so takes a moment only."""
+    lock = ledger.with_name(f"{ledger.name}.lock")
+    lock.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    lock.touch(mode=0o600)  # a file that root alone can open, so that nobody else can hold it
+    with alone(lock, f"another process has held {lock} for {PATIENCE:.0f} s", PATIENCE):
+        yield
 
 
 def keep_only(entries: dict[str, Any], ledger: Path = LEDGER) -> None:
@@ -107,7 +130,7 @@ def _bring_back(path: Path, before: dict[str, Any] | None) -> None:
         path.unlink(missing_ok=True)
         return
     path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.shaka-new")
+    partial = whole.partial_of(path)
     partial.unlink(missing_ok=True)
     if "link" in before:
         partial.symlink_to(before["link"])

@@ -14,6 +14,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ansible_collections.shaka.platform.plugins.module_utils.server import whole
+
 STORAGE = "/var/lib/rancher/k3s/storage"
 KUBELET = "/var/lib/kubelet"
 MOUNTS = ("/run/k3s/", "/var/lib/kubelet/", "/run/netns/cni-", "/var/lib/rancher/k3s/agent/", "/run/containerd/io.containerd.runtime.v2.task/k8s.io/")
@@ -127,9 +129,9 @@ def links(folder: Path = Path("/usr/local/bin")) -> list[Path]:
 
 def leftovers(paths: Iterable[str]) -> list[Path]:
     """Unfinished files that an interrupted run left beside the finished ones."""
-    patterns = ("{}.shaka-new", "{}.shaka-candidate")
-    beside = [Path(pattern.format(path)) for path in paths for pattern in patterns]
-    folders = {Path(path).parent for path in paths}
+    files = [Path(path) for path in paths]
+    beside = [each for path in files for each in (*whole.unfinished(path), path.with_name(f"{path.name}.shaka-candidate"))]
+    folders = {path.parent for path in files}
     partial = [path for folder in folders if folder.is_dir() for pattern in (".part-*", ".link-*") for path in folder.glob(pattern)]
     return [path for path in [*beside, *sorted(partial)] if path.is_symlink() or path.exists()]
 

@@ -5,7 +5,10 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
+
+PARTIAL = ".shaka-new"
 
 
 def put(partial: Path, dest: Path, mode: int) -> None:
@@ -18,11 +21,31 @@ def put(partial: Path, dest: Path, mode: int) -> None:
     partial.rename(dest)
 
 
+def partial_of(dest: Path) -> Path:
+    """The name of a file on its way, this process's own; what a killed process left under its own is removed."""
+    for path in unfinished(dest):
+        if not _runs(path.name.removesuffix(PARTIAL).rpartition(".")[2]):
+            path.unlink(missing_ok=True)
+    return dest.with_name(f"{dest.name}.{os.getpid()}{PARTIAL}")
+
+
+def unfinished(dest: Path) -> list[Path]:
+    """What lies beside a file under the names of files on their way to it."""
+    return [path for path in dest.parent.glob(f"*{PARTIAL}") if re.fullmatch(rf"{re.escape(dest.name)}(\.\d+)?{re.escape(PARTIAL)}", path.name)]
+
+
+def _runs(process: str) -> bool:
+    return process == str(os.getpid()) or Path("/proc", process, "stat").exists()
+
+
 def replace(dest: Path, text: str, mode: int) -> None:
     """Replace a file's content and mode at once; its directories are made (0755)."""
     dest.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-    partial = dest.with_name(f"{dest.name}.shaka-new")
+    partial = partial_of(dest)
     partial.unlink(missing_ok=True)
-    partial.touch(mode=0o600)
-    partial.write_text(text, encoding="utf-8")
-    put(partial, dest, mode)
+    try:
+        with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(text.encode())
+        put(partial, dest, mode)
+    finally:
+        partial.unlink(missing_ok=True)

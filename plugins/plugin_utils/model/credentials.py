@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.shaka.platform.plugins.module_utils.model_types import Environment
-from ansible_collections.shaka.platform.plugins.plugin_utils.model import backup, point_in_time, rules, sops
+from ansible_collections.shaka.platform.plugins.plugin_utils.model import backup, point_in_time, redis, rules, sops
 from ansible_collections.shaka.platform.plugins.plugin_utils.model.postgres import POOLER_SECRET, own_secrets
 from ansible_collections.shaka.platform.plugins.plugin_utils.model.problems import Problems, nearest
 
-SHARED = {"shared": ["REDIS_ADMIN_PASSWORD"]}
+HASH_KEY = "HASH_KEY"  # of the hashes by which pods follow a changed value, and which more people may see than the value
+SHARED = {"shared": [redis.ADMINISTRATOR, HASH_KEY]}
 # What the server writes backups with; what reads them and what deletes them, both of which may be left out.
 S3_GROUPS = ("s3", "s3_reader", "s3_keeper")
 _OF_BACKUPS = (backup.KEY, *backup.OWN_S3, point_in_time.SECRET)  # an environment's own, which its application does not get
@@ -74,7 +75,7 @@ class _Expected:
 
 
 def _expected(raw: Mapping[str, Any], environments: Mapping[str, Environment], secrets: Mapping[str, Mapping[str, str]]) -> _Expected:
-    needed = {name: [*env["secrets"], *own_secrets(env["postgres"])] for name, env in environments.items()} | SHARED
+    needed = {name: [*env["secrets"], *own_secrets(env["postgres"]), *redis.own_secrets(env["redis"])] for name, env in environments.items()} | SHARED
     before = {name: [secret + PREVIOUS for secret in env["secrets"] if encrypts(secret)] for name, env in environments.items()}
     optional = {name: [*_OF_BACKUPS, *before[name]] for name in environments} | {group: [*backup.S3_PAIR] for group in S3_GROUPS}
     for name, env in environments.items():

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.shaka.platform.plugins.plugin_utils.model import point_in_time
+from ansible_collections.shaka.platform.plugins.plugin_utils.model import point_in_time, redis
 from ansible_collections.shaka.platform.plugins.plugin_utils.model.backup import KEY as BACKUP_KEY
 from ansible_collections.shaka.platform.plugins.plugin_utils.model.credentials import DEFAULT_MINIMUM, PREVIOUS, SHARED, encrypts
 from ansible_collections.shaka.platform.plugins.plugin_utils.model.postgres import own_secrets
@@ -35,6 +35,7 @@ def needed_names(environments: Mapping[str, Any]) -> dict[str, list[str]]:
     groups = {}
     for name, env in environments.items():
         names = [*ALWAYS, *((env or {}).get("secrets") or []), *own_secrets((env or {}).get("postgres") or {})]
+        names += redis.own_secrets((env or {}).get("redis") or {})
         # whether there is an S3 service or not: where there will be one, it is on
         names += [point_in_time.SECRET] if point_in_time.is_on(str(name), (env or {}).get("backup"), "any") else []
         groups[str(name)] = list(dict.fromkeys(names))

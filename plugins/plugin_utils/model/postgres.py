@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from ansible_collections.shaka.platform.plugins.module_utils.model_types import Postgres, SecretKey
@@ -43,6 +43,10 @@ def check(postgres: Postgres, path: str, problems: Problems) -> None:
     problems.check(f"{path}.database", rules.database(postgres["database"]), postgres["database"])
     if postgres["user"] != postgres["database"] or rules.database(postgres["database"]) is None:
         problems.check(f"{path}.user", rules.role(postgres["user"]), postgres["user"])
+    for name in ("database", "user"):
+        before, now = postgres["renamed_from"][name], postgres[name]
+        taken = postgres["databases"] if name == "database" else [postgres["app_user"]]
+        problems.check(f"{path}.renamed_from.{name}", _earlier_name(before, now, taken), before)
     if postgres["app_user"]:
         problems.check(f"{path}.app_user", rules.role(postgres["app_user"]), postgres["app_user"])
         if postgres["app_user"] == postgres["user"]:
@@ -63,6 +67,12 @@ def check(postgres: Postgres, path: str, problems: Problems) -> None:
     postgres["settings"] = postgres_settings.settings(postgres["settings"], memory, cpu, storage)
     if postgres["pgbouncer"]["enabled"]:
         _check_pool(postgres, f"{path}.pgbouncer", problems)
+
+
+def _earlier_name(before: str, now: str, taken: Collection[str]) -> str | None:
+    if before and before == now:
+        return "is the present name; leave it out"
+    return "is in use under that name; leave it out" if before and before in taken else None
 
 
 def _check_pool(postgres: Postgres, path: str, problems: Problems) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import Any
 
 from ansible_collections.shaka.platform.plugins.module_utils.model_types import Environment, Redis, RedisServer
 from ansible_collections.shaka.platform.plugins.module_utils.quantities import QuantityError, parse_memory
@@ -13,9 +14,19 @@ from ansible_collections.shaka.platform.plugins.plugin_utils.model import rules
 from ansible_collections.shaka.platform.plugins.plugin_utils.model.problems import Problems, check_unique
 from ansible_collections.shaka.platform.plugins.plugin_utils.model.sizes import check_storage
 
+ADMINISTRATOR = "REDIS_ADMIN_PASSWORD"  # each server has its own, in the group `shared` or the environment's
+# What no environment gets: Redis's categories admin and dangerous, as far as they concern the server and not keys
 WHOLE_SERVER = (
     "acl", "bgrewriteaof", "bgsave", "cluster", "config", "debug", "failover", "module", "monitor", "psync", "replicaof", "restore-asking", "save",
     "shutdown", "slaveof", "sync",
+)  # fmt: skip
+# What only a Redis of its own allows: it deletes, moves, stops or reads what is the others', and no prefix holds it back. A command with subcommands
+# stands for all of them; those that only look are left to the inventory.
+OTHERS_TOO = (
+    "client", "client|kill", "client|no-evict", "client|pause", "client|unpause", "client|unblock", "copy", "flushall", "flushdb",
+    "function", "function|delete", "function|dump", "function|flush", "function|kill", "function|load", "function|restore", "latency",
+    "latency|reset", "memory", "memory|purge", "migrate", "move", "pfdebug", "pfselftest", "script", "script|debug", "script|flush", "script|kill",
+    "select", "slowlog", "slowlog|get", "slowlog|reset", "swapdb",
 )  # fmt: skip
 
 
@@ -33,7 +44,7 @@ def check(redis: Redis, path: str, problems: Problems) -> None:
     problems.check(f"{path}.user", rules.redis_user(redis["user"]), redis["user"])
     problems.check(f"{path}.prefix", rules.redis_prefix(redis["prefix"]), redis["prefix"])
     for command in redis["allow"]:
-        problems.check(f"{path}.allow", _command(command), command)
+        problems.check(f"{path}.allow", _command(command, redis["dedicated"]), command)
     if redis["dedicated"]:
         check_server(redis, path, problems)
 
@@ -67,10 +78,17 @@ def check_together(environments: Mapping[str, Environment], problems: Problems) 
                 problems.add(f"{path}.prefix", text, mine)
 
 
-def _command(value: str) -> str | None:
-    """A command, or command|subcommand, whose effect stays within the user's own keys."""
+def own_secrets(redis: Mapping[str, Any]) -> list[str]:
+    """Names of the secrets that an environment's own Redis needs and its application does not get. `redis` may lack its defaults."""
+    return [ADMINISTRATOR] if redis.get("dedicated") is True else []
+
+
+def _command(value: str, dedicated: bool) -> str | None:
+    """A command, or command|subcommand, whose effect stays within the user's own keys. On a shared Redis it may show the names of the others'."""
     if not re.fullmatch(r"[a-z][a-z-]*(\|[a-z-]+)?", value):
         return "is not a Redis command; write it in lower case, such as info or client|list"
     if value.partition("|")[0] in WHOLE_SERVER:
         return "rules over the whole server; leave it to the user default, Redis's administrator"
+    if not dedicated and value in OTHERS_TOO:
+        return "reaches the other environments of the shared Redis; leave it out, or give this environment its own (dedicated: true)"
     return None

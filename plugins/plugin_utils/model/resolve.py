@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import hmac
 import json
 from collections.abc import Collection, Iterable, Mapping
 from copy import deepcopy
@@ -24,6 +25,7 @@ from ansible_collections.shaka.platform.plugins.plugin_utils.model import (
     backup,
     credentials,
     drift_ignore,
+    kept_data,
     network,
     point_in_time,
     postgres,
@@ -46,6 +48,9 @@ from ansible_collections.shaka.platform.plugins.plugin_utils.model.sizes import 
 )
 
 Raw = schema.Raw
+PLAIN = (
+    "is in plain text in {0}, for everybody who has the file or its history; encrypt it with ansible-vault encrypt, or with SOPS (docs/secrets.md)"
+)
 
 
 @dataclass
@@ -124,9 +129,9 @@ def _check_name(name: str, path: str, problems: Problems) -> None:
 # --- across environments --------------------------------------------------------------------------------------------------------------------
 
 
-def _hash(*parts: object) -> str:
-    """A hash that changes when a pod would see another value. 64 bits of SHA-256 reveal nothing of secrets, which are random themselves."""
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+def _hash(key: str, *parts: object) -> str:
+    """A hash that changes when a pod would see another value. Who may see it, and does not have the key, cannot try values on it."""
+    return hmac.new(key.encode(), json.dumps(parts, sort_keys=True).encode(), hashlib.sha256).hexdigest()[:16]
 
 
 def _selection(only: Any, known: list[str], problems: Problems) -> list[str]:
@@ -257,8 +262,8 @@ def resolve(variables: Mapping[str, Any], interface: Interface, images: Collecti
     """The model of an inventory.
 
     :arg variables: the values of the roles' variables; also `hosts` (host -> address), `names` (names that are set and that no role declares),
-        `awaits_facts` (names whose values need the server's facts), `image_pending` (True while a bundle's lock is still to be made),
-        `bundle_lacks` (files of the lock that are not in the bundle) and `lock_flaws` (what is wrong with a lock, by whose it is).
+        `awaits_facts` (names whose values need the server's facts), `plain_secrets` (files with secrets in plain text),
+        `image_pending` (True while a bundle's lock is still to be made), `bundle_lacks` (files of the lock that are not in the bundle) and `lock_flaws` (what is wrong with a lock, by whose it is).
     :arg interface: what the roles declare (collection.interface).
     :arg images: logical names of the lock's images.
     """
@@ -330,6 +335,7 @@ def resolve(variables: Mapping[str, Any], interface: Interface, images: Collecti
     check_unique(((f"{path}.namespace", space["namespace"]) for path, space in spaces.items()), "each has a namespace of its own", problems)
     both = [name for name in [*environments, *namespaces] if name in environments and name in namespaces]
     check_unique(((f"platform_namespaces.{name}", name) for name in both), "rename one", problems)
+    kept_data.check_retired(raw[kept_data.RETIRE], spaces, environments, problems)
     network.connect(spaces.values())
     application.check_schemas(raw["platform_config_schemas"], environments, problems)
     registries = application.registries(raw, dictionaries["registry"], problems)
@@ -346,23 +352,31 @@ def resolve(variables: Mapping[str, Any], interface: Interface, images: Collecti
         backup.settle(env, f"platform_environments.{name}", s3, raw[backup.PLATFORM_RECIPIENT], own_namespaces, problems)
         point_in_time.check(env, f"platform_environments.{name}", problems)
     credentials.check(raw, environments, problems)
+    plain = [PLAIN.format(path) for path in raw.get("plain_secrets") or []]
+    for text in plain if raw["platform_preflight_only"] else ():
+        problems.add("platform_secrets", text)
 
     secrets = credentials.flat(raw["platform_secrets"])
+    key = secrets.get("shared", {}).get(credentials.HASH_KEY, "")
+    shared["hash"] = _hash(key, secrets.get("shared", {}).get(redis.ADMINISTRATOR, ""))
     for name, env in environments.items():
         redis_space = env if env["redis"]["dedicated"] else namespaces.get(shared["namespace"])
         env["redis"]["namespace"] = redis_space["namespace"] if redis_space else ""
         own = secrets.get(name, {})
-        meanings = {key: application.meaning(text) for key, text in env["config"].items()}
-        env["config_hash"] = _hash(meanings, {key: own.get(key, "") for key in env["secrets"]}, env["files"])
+        env["redis"]["hash"] = _hash(key, own.get(redis.ADMINISTRATOR, ""))
+        meanings = {option: application.meaning(text) for option, text in env["config"].items()}
+        env["config_hash"] = _hash(key, meanings, {secret: own.get(secret, "") for secret in env["secrets"]}, env["files"])
         backup.name_credentials(env["backup"], name, secrets)
-        env["postgres"]["pgbouncer"]["hash"] = _hash(own.get(postgres.POOLER_SECRET, ""))
+        env["postgres"]["pgbouncer"]["hash"] = _hash(key, own.get(postgres.POOLER_SECRET, ""))
         read = [
             env["backup"]["writer"]["access_key"],
             env["backup"]["writer"]["secret_key"],
             f"{name}/{backup.KEY}",
             f"{name}/{point_in_time.SECRET}",
         ]
-        env["backup"]["point_in_time"]["hash"] = _hash([secrets.get(group, {}).get(key, "") for group, key in (path.split("/") for path in read)])
+        env["backup"]["point_in_time"]["hash"] = _hash(
+            key, [secrets.get(group, {}).get(secret, "") for group, secret in (path.split("/") for path in read)]
+        )
     selected = _selection(raw["platform_only"], list(environments), problems)
     model: Model = {
         "name": raw["platform_name"],
@@ -379,6 +393,6 @@ def resolve(variables: Mapping[str, Any], interface: Interface, images: Collecti
         "s3": s3,
         "notify": notify,
         "names": backup.names_to_resolve(environments, own_namespaces),
-        "redis_hash": _hash(secrets.get("shared", {}).get("REDIS_ADMIN_PASSWORD", "")),
     }
-    return Resolution(model, list(dict.fromkeys(problems)), backup.warnings(model["environments"]))
+    warnings = [] if raw["platform_preflight_only"] else [f"platform_secrets: {text}" for text in plain]
+    return Resolution(model, list(dict.fromkeys(problems)), [*backup.warnings(model["environments"]), *warnings])

@@ -1,0 +1,73 @@
+# Copyright: (c) 2026, The shaka.platform founders
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The volumes that a server has of a platform, and which data is in each, by the record that the claim itself carries."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.shaka.platform.plugins.module_utils.api_reader import ApiReader
+
+from ..engine.identity import MANAGED_BY, MANAGER, PART_OF, SET
+
+# Annotation of a claim: JSON. Of Postgres `databases` (the application's first) and `user`; of Redis namespace -> `name`, `database`, `prefix`.
+DATA = "shaka.platform/data"
+KUBECONFIG = Path("/etc/rancher/k3s/k3s.yaml")
+TIMEOUT = 5  # seconds for an answer of the API server
+_KEYS = ("server", "certificate-authority-data", "client-certificate-data", "client-key-data")
+
+
+def claims(kubeconfig: Path = KUBECONFIG) -> list[dict[str, Any]] | None:
+    """Each bound claim; none without a cluster, and None where there is a cluster that does not answer."""
+    try:
+        text = kubeconfig.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return []
+    selector = f"labelSelector={MANAGED_BY}%3D{MANAGER}"
+    paths = (f"/api/v1/persistentvolumeclaims?{selector}", f"/apis/apps/v1/statefulsets?{selector}")
+    try:
+        reader = ApiReader(_administrator(text), TIMEOUT)
+        answers = [reader.read(path) for path in paths]
+        if not all(ok for ok, _text in answers):
+            return None
+        bound, workloads = (json.loads(answer)["items"] for _ok, answer in answers)
+    except (LookupError, OSError, ValueError):
+        return None
+    return found(bound, workloads)
+
+
+def found(bound: list[dict[str, Any]], workloads: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What is known of each claim that has a volume. `used`: whether a workload of ours runs on it."""
+    used = {
+        (workload["metadata"]["namespace"], volume["persistentVolumeClaim"]["claimName"])
+        for workload in workloads
+        for volume in workload["spec"]["template"]["spec"].get("volumes") or []
+        if volume.get("persistentVolumeClaim")
+    }
+    result = []
+    for claim in bound:
+        meta, spec = claim["metadata"], claim["spec"]
+        if spec.get("volumeName") and not meta.get("deletionTimestamp"):
+            labels, where = meta.get("labels") or {}, (meta["namespace"], meta["name"])
+            owner = {"platform": labels.get(PART_OF, ""), "set": labels.get(SET, ""), "size": spec["resources"]["requests"]["storage"]}
+            result.append({"namespace": where[0], "name": where[1], **owner, "used": where in used, "data": _record(meta)})
+    return sorted(result, key=lambda entry: (entry["namespace"], entry["name"]))
+
+
+def _record(meta: Mapping[str, Any]) -> dict[str, Any]:
+    try:
+        record = json.loads((meta.get("annotations") or {}).get(DATA) or "{}")
+    except ValueError:
+        return {}
+    return record if isinstance(record, dict) else {}
+
+
+def _administrator(text: str) -> dict[str, Any]:
+    """Cluster and user of K3s's own kubeconfig, which is flat YAML with one of each. Raises LookupError."""
+    values = {key: match[1].strip("\"'") for key in _KEYS if (match := re.search(rf"^\s*{key}:\s*(\S+)\s*$", text, re.MULTILINE))}
+    server = {key: values[key] for key in _KEYS[:2]}
+    return {"clusters": [{"cluster": server}], "users": [{"user": {key: values[key] for key in _KEYS[2:]}}]}
