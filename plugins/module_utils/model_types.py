@@ -257,12 +257,13 @@ class Reserved(Sizes):
 
 
 class Server(Sizes):
-    """The size of the server; '' is not known. `networks`: those of the cluster, by their key of `k3s_config`."""
+    """The size of the server; '' is not known. `networks`: those of the cluster, `addresses`: the server's, both by their key of `k3s_config`."""
 
     disk: str
     pods: int
     reserved: Reserved
     networks: dict[str, list[str]]
+    addresses: dict[str, list[str]]
 
 
 class PrivateRegistry(TypedDict):

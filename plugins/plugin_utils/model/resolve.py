@@ -269,6 +269,9 @@ def resolve(variables: Mapping[str, Any], interface: Interface, images: Collecti
     _check_names(raw.get("names") or [], interface, problems)
     of_roles = _check_roles(raw, interface, problems)
     cluster = network.cluster_networks(of_roles.get("k3s_config") or {}, problems)
+    addresses = network.own_addresses(of_roles.get("k3s_config") or {}, problems)
+    if node := of_roles.get("k3s_node_name"):
+        problems.check("k3s_node_name", rules.node_name(str(node)), node)
     network.check_server(cluster, raw.get("hosts") or {}, problems)
     for path, text in (raw.get("lock_flaws") or {}).items():
         problems.add(path, text)
@@ -295,6 +298,7 @@ def resolve(variables: Mapping[str, Any], interface: Interface, images: Collecti
     s3["prefix"] = s3["prefix"] or raw["platform_name"]
     _server(server, problems)
     server["networks"] = {key: [str(net) for net in nets] for key, nets in cluster.items()}
+    server["addresses"] = addresses
 
     namespaces: dict[str, Space] = {}
     bounds: dict[str, Bounds] = {}
