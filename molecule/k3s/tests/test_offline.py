@@ -57,7 +57,8 @@ class Upstream:
         (self.work / "variables.json").write_text(json.dumps({"lab_name": server.name, **own, **variables}))
         environment = {**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_FORCE_COLOR": "false", "ANSIBLE_NOCOLOR": "true"}
         environment |= {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(Path(server.lab["bundle"]) / "wheels")}
-        command = ["ansible-playbook", name, "-i", str(inventory), "-e", f"@{self.work}/variables.json"]
+        settings = ["-e", f"@{ROOT}/molecule/k3s/vars/settings.yml"]
+        command = ["ansible-playbook", name, "-i", str(inventory), *settings, "-e", f"@{self.work}/variables.json"]
         if name == "site.yml":
             command += ["-t", "k3s"]
         done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=400)
