@@ -84,7 +84,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.shaka.platform.plugins.module_utils.conventions import Execute, commands_of
 from ansible_collections.shaka.platform.plugins.module_utils.server import ledger, traces
 from ansible_collections.shaka.platform.plugins.module_utils.server.lock import Busy, alone
-from ansible_collections.shaka.platform.plugins.module_utils.server.reset import Installation, Kept, Refused
+from ansible_collections.shaka.platform.plugins.module_utils.server.reset import Installation, Kept, NotOurs
 
 ARGUMENT_SPEC: dict[str, Any] = {
     "list_only": {"type": "bool", "default": False},
@@ -194,7 +194,7 @@ def main() -> None:
     try:
         with alone(LOCKED, BUSY, PATIENCE):
             result = run(module.params, module.check_mode, commands_of(module))
-    except (Busy, Refused, ResetRefused, OSError) as error:
+    except (Busy, NotOurs, ResetRefused, OSError) as error:
         module.fail_json(msg=str(error))
     module.exit_json(**result)
 

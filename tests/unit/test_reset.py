@@ -161,7 +161,7 @@ def test_other_machines_files_and_other_links_refuse_a_reset(tmp_path: Path, mon
     monkeypatch.setattr(reset, "TREES", (str(tree),))
     monkeypatch.setattr(reset, "MOUNTED", table)
     server = reset.Installation(lambda *_a, **_k: (1, "", ""), reset.Kept(False, True), [], "root")
-    with pytest.raises(reset.Refused) as refused:
+    with pytest.raises(reset.NotOurs) as refused:
         server.refuse_what_is_not_ours([])
     said = str(refused.value)
     assert f"{tree} is a link to {disk}" in said and f"{disk}/share is mounted from another machine" in said and "elsewhere" not in said
@@ -169,7 +169,7 @@ def test_other_machines_files_and_other_links_refuse_a_reset(tmp_path: Path, mon
     tree.mkdir()
     (tree / "share").mkdir()
     table.write_text(f"nas:/x {tree}/share fuse.sshfs rw 0 0\n")
-    with pytest.raises(reset.Refused, match="reset_mounts"):
+    with pytest.raises(reset.NotOurs, match="reset_mounts"):
         server.refuse_what_is_not_ours([])
     server.refuse_what_is_not_ours([f"{tree}/share"])
 

@@ -56,7 +56,7 @@ IN_FORCE = {
 }
 
 
-class Refused(Exception):
+class NotOurs(Exception):
     """The server has something that a reset could not remove without harm; the text says what to do."""
 
 
@@ -118,14 +118,14 @@ class Installation:
         return Path("/etc/systemd/system", unit).exists() or self.execute(["systemctl", "is-active", "--quiet", unit])[0] == 0
 
     def refuse_what_is_not_ours(self, confirmed: Collection[str]) -> None:
-        """Raises Refused where a directory of the platform leads to another place, or has another machine's files mounted below it."""
+        """Raises NotOurs where a directory of the platform leads to another place, or has another machine's files mounted below it."""
         found = [tree for tree in TREES if Path(tree).is_symlink() and tree not in LINKED]
         problems = [f"{tree} is a link to {os.readlink(tree)}: look at what is there and remove the link" for tree in found]  # noqa: PTH115
         for point in foreign_mounts(self.trees(), traces.STORAGE if self.kept.data else None):
             if point not in confirmed:
                 problems.append(f"{point} is mounted from another machine, and a reset would empty it: unmount it, or name it in reset_mounts")
         if problems:
-            raise Refused(f"nothing was removed: {'; '.join(problems)}")
+            raise NotOurs(f"nothing was removed: {'; '.join(problems)}")
 
     def trees(self) -> list[str]:
         """The platform's own directories that exist; kept volumes stay where they are."""

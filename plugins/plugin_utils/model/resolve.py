@@ -286,6 +286,8 @@ def resolve(variables: Mapping[str, Any], interface: Interface, images: Collecti
         """One of the inventory's dictionaries, checked and with its defaults."""
         return schema.complete(raw[variable], dictionaries[variable], variable, problems)
 
+    for host, mirror in raw["platform_artifact_mirrors"].items():
+        problems.check(f"platform_artifact_mirrors.{host}", rules.storage_url(str(mirror)), mirror)
     used = _images(interface.images, images, raw, problems)
     has_image = bool("api" in images or "api" in raw["platform_image_overrides"] or raw.get("image_pending"))
     shared: SharedRedis = completed("platform_redis")
