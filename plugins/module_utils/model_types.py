@@ -60,13 +60,16 @@ class Access(TypedDict):
     operators: list[str]
 
 
+ContainerBound = TypedDict("ContainerBound", {"cpu": str, "memory": str, "ephemeral-storage": str})
+
+
 class LimitRange(TypedDict):
     """Bounds of a container."""
 
     min: Sizes
     max: Sizes
-    default: Sizes
-    default_request: Sizes
+    default: ContainerBound
+    default_request: ContainerBound
 
 
 class Space(TypedDict):
@@ -209,6 +212,7 @@ class Backup(Sized):
     """An environment's backups; an empty schedule is by hand only, and without an endpoint there are none.
 
     `recipients`: who can open them. `writer`: what the server makes them with; `reader`: what reads them, which may be the same.
+    `scratch`: the disk that a restore or a recovery may take beside the live database.
     """
 
     schedule: str
@@ -221,6 +225,7 @@ class Backup(Sized):
     writer: S3Credentials
     reader: S3Credentials
     point_in_time: PointInTime
+    scratch: str
 
 
 class Names(TypedDict):

@@ -41,6 +41,7 @@ from ansible_collections.shaka.platform.plugins.plugin_utils.model.sizes import 
     check_quota,
     check_sizes,
     check_space,
+    scratch,
     sized,
     sized_by_roles,
 )
@@ -326,6 +327,7 @@ def resolve(variables: Mapping[str, Any], interface: Interface, images: Collecti
         others = [job for start, job in jobs.items() if start != BACKUP_JOB]
         backup_job = as_the_quota_leaves(env, jobs[BACKUP_JOB], others)
         env["backup"]["requests"], env["backup"]["limits"] = backup_job["requests"], backup_job["limits"]
+        env["backup"]["scratch"] = scratch(env["postgres"]["storage"])
         check_quota(env, path, [*others, backup_job], problems)
         _check_environment(env, path, raw, has_image, problems)
     if not environments:
