@@ -26,7 +26,7 @@ options:
 EXAMPLES = r"""
 - name: Keep the audit log for a week
   ansible.builtin.debug:
-    msg: "{{ {'kube-apiserver-arg': ['audit-log-maxage=30']} | shaka.platform.merge_k3s_config({'kube-apiserver-arg': 'audit-log-maxage=7'}, ['kube-apiserver-arg']) }}"
+    msg: "{{ {'kubelet-arg': ['v=1']} | shaka.platform.merge_k3s_config({'kubelet-arg': 'v=4'}, ['kubelet-arg', 'kube-apiserver-arg']) }}"
 """
 
 RETURN = r"""

@@ -35,7 +35,7 @@ options:
   keep_data: {description: Leave the local volumes on the disk., type: bool, default: false}
   keep_ssh: {description: Leave the platform's settings of sshd., type: bool, default: true}
   mounts:
-    description: Mount points below the platform's directories with files of other machines, which may be emptied. One that is not named refuses the reset.
+    description: Mount points below the platform's directories with files of other machines that may be emptied. Any other refuses the reset.
     type: list
     elements: str
     default: []

@@ -244,7 +244,9 @@ def test_a_login_goes_to_the_registry_s_own_domain_alone(registry: str, realm: s
     assert Registry(upstream)._grant("api", "u", registry, header) == "Bearer t" and asked == [""]  # without a login there is nothing to lose
 
 
-@pytest.mark.parametrize(("code", "words"), [(403, "wants a login"), (429, "limit for requests"), (404, "does this version exist"), (500, "does this")])
+@pytest.mark.parametrize(
+    ("code", "words"), [(403, "wants a login"), (429, "limit for requests"), (404, "does this version exist"), (500, "does this")]
+)
 def test_what_an_answer_means_is_said(code: int, words: str) -> None:
     def refuse(url: str, **_: Any) -> Any:
         raise HTTPError(url, code, "no", Message(), None)

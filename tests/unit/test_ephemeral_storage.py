@@ -8,7 +8,9 @@ import pytest
 from ansible_collections.shaka.platform.plugins.plugin_utils.plan.ephemeral import STORAGE, bound
 
 
-def workload(kind: str, *containers: dict[str, Any], init: list[dict[str, Any]] | None = None, volumes: list[dict[str, Any]] | None = None) -> dict[str, Any]:
+def workload(
+    kind: str, *containers: dict[str, Any], init: list[dict[str, Any]] | None = None, volumes: list[dict[str, Any]] | None = None
+) -> dict[str, Any]:
     pod = {"containers": list(containers), "initContainers": init or [], "volumes": volumes or []}
     spec: dict[str, Any] = {"template": {"spec": pod}}
     return {"kind": kind, "spec": {"jobTemplate": {"spec": spec}} if kind == "CronJob" else pod if kind == "Pod" else spec}

@@ -157,7 +157,9 @@ def test_other_machines_files_and_other_links_refuse_a_reset(tmp_path: Path, mon
     tree, disk, table = tmp_path / "tree", tmp_path / "disk", tmp_path / "mounts"
     (disk / "share").mkdir(parents=True)
     tree.symlink_to(disk)
-    table.write_text(f"/dev/vda / ext4 rw 0 0\nnas:/x {disk}/share nfs4 rw 0 0\nnas:/y {tmp_path}/elsewhere nfs rw 0 0\n/dev/vdb {disk} ext4 rw 0 0\n")
+    table.write_text(
+        f"/dev/vda / ext4 rw 0 0\nnas:/x {disk}/share nfs4 rw 0 0\nnas:/y {tmp_path}/elsewhere nfs rw 0 0\n/dev/vdb {disk} ext4 rw 0 0\n"
+    )
     monkeypatch.setattr(reset, "TREES", (str(tree),))
     monkeypatch.setattr(reset, "MOUNTED", table)
     server = reset.Installation(lambda *_a, **_k: (1, "", ""), reset.Kept(False, True), [], "root")

@@ -38,7 +38,10 @@ def test_a_fresh_2_gib_server_is_fine() -> None:
         ({"hostname": "shaka_1"}, "k3s_node_name: 'shaka_1' (the host name) is not a node's name; set it to"),
         ({"hostname": "shaka_1"}, "such as 'shaka-1'"),
         ({"default_ipv4": {}}, "no default route"),
-        ({"k3s_networks": {"cluster-cidr": ["10.42.0.0/16"]}}, "k3s_config.cluster-cidr: the cluster was made with 10.42.0.0/16 and cannot change to"),
+        (
+            {"k3s_networks": {"cluster-cidr": ["10.42.0.0/16"]}},
+            "k3s_config.cluster-cidr: the cluster was made with 10.42.0.0/16 and cannot change to",
+        ),
         ({"all_ipv4_addresses": ["127.0.0.1", "10.0.0.4"]}, "k3s_config.node-ip: '10.0.0.5' is not an address of this server"),
         ({"hostname": "renamed", "k3s_node_name": "shaka-1"}, "set it to 'shaka-1', as the node is called"),
     ],

@@ -98,7 +98,9 @@ def test_a_cluster_keeps_its_networks_and_an_address_is_the_server_s(server: Ser
 def test_a_changed_node_label_restarts_k3s_once_and_pods_live_on(server: Server, witness: None) -> None:
     before, alive = pid(server), life(server)
     server.run("cp -p /etc/rancher/k3s/config.yaml /root/config.before")
-    assert converge(server, "-e", json.dumps({"k3s_config": {**SETTINGS["k3s_config"], "node-label": "tier=gold"}})) == 3  # the file, the datastore's copy, the service
+    assert (
+        converge(server, "-e", json.dumps({"k3s_config": {**SETTINGS["k3s_config"], "node-label": "tier=gold"}})) == 3
+    )  # the file, the datastore's copy, the service
     assert pid(server) != before
     assert server.run("systemctl show k3s --property NRestarts --value").strip() == "0"  # it did not fall and was started again
     assert server.json("nodes")["items"][0]["metadata"]["labels"]["tier"] == "gold"

@@ -201,9 +201,10 @@ def lack(obj: Object) -> Lack | None:
     return Lack(text, False) if text else None
 
 
-# What a registry answers that it will answer again. Anything else - its rate limit, a connection that broke - the kubelet tries again after 10, 20, 40 s.
+# What a registry will answer again. Anything else - its rate limit, a connection that broke - the kubelet tries again after 10, 20, 40 s.
 REFUSED_PULL = re.compile(
-    r"not found|unauthorized|denied|forbidden|manifest unknown|invalid reference|no such host|no match for platform|x509|server gave HTTP response", re.I
+    r"not found|unauthorized|denied|forbidden|manifest unknown|invalid reference|no such host|no match for platform|x509|server gave HTTP response",
+    re.I,
 )
 PULLS = ("ErrImagePull", "ImagePullBackOff")
 TRIED_PULL = 300.0  # seconds for which it may try

@@ -121,9 +121,9 @@ class Installation:
         """Raises NotOurs where a directory of the platform leads to another place, or has another machine's files mounted below it."""
         found = [tree for tree in TREES if Path(tree).is_symlink() and tree not in LINKED]
         problems = [f"{tree} is a link to {os.readlink(tree)}: look at what is there and remove the link" for tree in found]  # noqa: PTH115
-        for point in foreign_mounts(self.trees(), traces.STORAGE if self.kept.data else None):
-            if point not in confirmed:
-                problems.append(f"{point} is mounted from another machine, and a reset would empty it: unmount it, or name it in reset_mounts")
+        points = foreign_mounts(self.trees(), traces.STORAGE if self.kept.data else None)
+        text = "is mounted from another machine, and a reset would empty it: unmount it, or name it in reset_mounts"
+        problems += [f"{point} {text}" for point in points if point not in confirmed]
         if problems:
             raise NotOurs(f"nothing was removed: {'; '.join(problems)}")
 
@@ -302,7 +302,7 @@ def tool(name: str) -> str | None:
 
 
 def remove_group(path: Path) -> None:
-    """Remove a control group and those below it, after their processes have ended. systemd may remove the same ones, or still hold one for a moment."""
+    """Remove a control group and those below it, after their processes have ended. systemd may remove the same ones, or hold one for a moment."""
     deadline = time.monotonic() + GRACE
     for folder, _folders, _files in os.walk(path, topdown=False):
         while True:

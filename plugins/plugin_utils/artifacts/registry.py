@@ -122,7 +122,9 @@ class Registry:
             return basic
         if login and not self._may_have_the_login(asked["realm"], registry):
             text = f"wants the login of platform_registries.{registry} sent to {asked['realm']}, which is not an https:// address of its own domain"
-            raise UpstreamError(f"{what}: {registry} {text}; nothing was sent. Take the login out, or name the image by digest in a mirror that you trust")
+            raise UpstreamError(
+                f"{what}: {registry} {text}; nothing was sent. Take the login out, or name the image by digest in a mirror that you trust"
+            )
         query = urlencode({key: value for key, value in asked.items() if key in ("service", "scope")})
         try:
             answer = json.loads(self.upstream.read(what, f"{asked['realm']}?{query}", **({"Authorization": basic} if basic else {}))[0])
@@ -131,7 +133,7 @@ class Registry:
             raise UpstreamError(f"{what}: {asked['realm']} gives no token for {url} ({error}); {WAY_OUT}") from error
 
     def _may_have_the_login(self, realm: str, registry: str) -> bool:
-        """Whether a login goes to where the registry wants it: encrypted and in the registry's domain, or to the mirror that stands for the registry."""
+        """Whether a login goes to where the registry wants it: encrypted and in the registry's domain, or to the mirror that stands for it."""
         parts, mirror = urlsplit(realm), urlsplit(self.upstream.mirrors.get(registry, ""))
         if mirror.netloc:
             return (parts.scheme, parts.netloc) == (mirror.scheme, mirror.netloc)

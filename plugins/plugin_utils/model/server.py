@@ -81,7 +81,7 @@ def _routes(facts: Mapping[str, Any], networks: Mapping[str, list[str]], address
     for key, present in (facts.get("k3s_networks") or {}).items():
         if present and key in networks and sorted(present) != sorted(networks[key]):
             was, now = ", ".join(present), ", ".join(networks[key])
-            yield f"k3s_config.{key}: the cluster was made with {was} and cannot change to {now}; set it back, or reset the server first (docs/reset.md)"
+            yield f"k3s_config.{key}: the cluster was made with {was} and cannot change to {now}; set it back, or reset the server (docs/reset.md)"
 
 
 def resolver_note(nameservers: Mapping[str, Sequence[str]], chosen: str) -> str:

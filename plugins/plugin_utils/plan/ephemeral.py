@@ -9,8 +9,8 @@ from ansible_collections.shaka.platform.plugins.module_utils.quantities import f
 from ansible_collections.shaka.platform.plugins.plugin_utils.plan.fit import containers, pod_spec
 
 STORAGE = "ephemeral-storage"
-# A container's logs, of which the kubelet keeps three files of 10 MiB (containerLogMaxSize) and a little more while one is rotated. Root file systems are
-# read-only, so that nothing else is written but to the pod's emptyDirs.
+# A container's logs, of which the kubelet keeps three files of 10 MiB (containerLogMaxSize) and a little more while one is rotated. Root file
+# systems are read-only, so that nothing else is written but to the pod's emptyDirs.
 REQUEST, LIMIT = 32 << 20, 128 << 20
 
 
