@@ -4,9 +4,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ansible_collections.shaka.platform.plugins.module_utils.conventions import Object
 from ansible_collections.shaka.platform.plugins.module_utils.quantities import format_memory, parse_memory
-from ansible_collections.shaka.platform.plugins.plugin_utils.plan.fit import containers, pod_spec
+from ansible_collections.shaka.platform.plugins.plugin_utils.plan.fit import pod_spec
 
 STORAGE = "ephemeral-storage"
 # A container's logs, of which the kubelet keeps three files of 10 MiB (containerLogMaxSize) and a little more while one is rotated. Root file
@@ -21,7 +23,7 @@ def scratch(pod: Object) -> tuple[int, bool]:
     return sum(parse_memory(str(size)) for size in sizes if size), all(sizes)
 
 
-def bound(item: Object) -> Object:
+def bound(item: dict[str, Any]) -> dict[str, Any]:
     """The object, each of its containers with a request and a limit of ephemeral storage unless it has them.
 
     The kubelet compares all that a pod writes with the sum of its containers' limits, so the first one's has room for the emptyDirs. A pod with an
@@ -31,7 +33,7 @@ def bound(item: Object) -> Object:
     if pod is None or not pod.get("containers"):
         return item
     size, is_bounded = scratch(pod)
-    for container in containers(pod):
+    for container in [*pod["containers"], *(pod.get("initContainers") or [])]:
         resources = container.setdefault("resources", {})
         resources.setdefault("requests", {}).setdefault(STORAGE, format_memory(REQUEST))
         if is_bounded:
