@@ -54,6 +54,8 @@ class Server:
     def playbook(self, name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run a playbook on this lab, as a user would."""
         inventory = ["-i", "inventories/sandbox", "-e", f"lab_name={self.name}", "-e", f"platform_report_dir={self.lab['reports']}"]
+        settings = ROOT / "molecule" / self.name.removeprefix("molecule-") / "vars/settings.yml"  # of the scenario's own
+        inventory += ["-e", f"@{settings}"] if settings.exists() else []
         environment = {**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_FORCE_COLOR": "false", "ANSIBLE_NOCOLOR": "true"}
         return subprocess.run(
             ["ansible-playbook", name, *inventory, *arguments], cwd=ROOT, env=environment, capture_output=True, text=True, check=False

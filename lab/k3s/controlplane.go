@@ -10,7 +10,7 @@ func (s *server) startAPI() {
 	s.component("kine", "--endpoint=sqlite://"+database+"?_journal=WAL&cache=shared&_busy_timeout=30000&_txlock=immediate",
 		"--listen-address="+kineSocket, "--metrics-bind-address=0")
 	args := []string{
-		"--etcd-servers=" + kineSocket, "--secure-port=6443", "--advertise-address=" + s.ip, "--allow-privileged=true", "--anonymous-auth=false",
+		"--etcd-servers=" + kineSocket, "--secure-port=6443", "--advertise-address=" + s.advertised, "--allow-privileged=true", "--anonymous-auth=false",
 		"--profiling=false", "--authorization-mode=Node,RBAC", "--enable-admission-plugins=NodeRestriction", "--enable-aggregator-routing=true",
 		"--tls-cert-file=" + certificates.Path("serving-kube-apiserver.crt"), "--tls-private-key-file=" + certificates.Path("serving-kube-apiserver.key"),
 		"--client-ca-file=" + certificates.Path("client-ca.crt"), "--kubelet-certificate-authority=" + certificates.Path("server-ca.crt"),

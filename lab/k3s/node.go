@@ -59,7 +59,7 @@ func (s *server) network() map[string]any {
 func (s *server) startNode() {
 	settings := get(yaml.Marshal(map[string]any{
 		"apiVersion": "kubelet.config.k8s.io/v1beta1", "kind": "KubeletConfiguration", "failCgroupV1": false, "failSwapOn": false,
-		"clusterDNS": s.config.List("cluster-dns"), "clusterDomain": s.config.Value("cluster-domain"),
+		"resolvConf": s.resolvConf(), "clusterDNS": s.config.List("cluster-dns"), "clusterDomain": s.config.Value("cluster-domain"),
 		"authentication": map[string]any{"anonymous": map[string]bool{"enabled": false}, "webhook": map[string]bool{"enabled": true},
 			"x509": map[string]string{"clientCAFile": certificates.Path("client-ca.crt")}},
 		"authorization": map[string]string{"mode": "Webhook"}, "containerRuntimeEndpoint": "unix://" + containerdSock,

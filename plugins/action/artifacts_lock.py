@@ -75,7 +75,8 @@ class ActionModule(ControllerAction):
         if lacking and arguments["locked"]:
             raise LockError(
                 f"refused before anything was changed, as platform_artifacts_locked is true and the lock has no sum of: {', '.join(names)}. "
-                f"Run once without it, from a controller with internet, and commit {path}"
+                f"From a controller with internet: ansible-playbook shaka.platform.artifacts -i {path.parent}; "
+                f"look at what it adds to {path}, and commit it"
             )
         if lacking:
             display.display(f"  asking the upstreams for {len(lacking)} sums that the lock lacks: {', '.join(names)}")

@@ -26,7 +26,7 @@ options:
       - C(keys), the known keys by kind (C(flag), C(number), C(value), C(list), C(secret)).
       - C(choices), key to the values that it takes. C(shapes), key to C(pattern), a regular expression, and C(says), its meaning in words.
       - C(flags), the key of a component's arguments to the flags that it knows.
-      - C(fixed), a key, or C(KEY FLAG) for a component's flag, to what to do instead of setting it.
+      - C(fixed), a key, or C(KEY FLAG) for a component's flag and C(KEY VALUE) for one value, to what to do instead of setting it.
     type: dict
     required: true
 """
@@ -44,7 +44,7 @@ _value:
   elements: str
 """
 
-KINDS = {"flag": "true or false", "number": "a whole number", "value": "one text or number", "list": "a list of texts"}
+KINDS = {"flag": "true or false", "number": "a whole number", "value": "one text or number", "list": "a text or a list of texts"}
 ARGUMENT = re.compile(r"(?:--)?([a-z](?:[a-z0-9-]*[a-z0-9])?)=.*", re.DOTALL)
 
 
@@ -55,7 +55,8 @@ def _fits(kind: str, value: Any) -> bool:
         return isinstance(value, int) and not isinstance(value, bool)
     if kind == "value":
         return isinstance(value, (str, int)) and not isinstance(value, bool)
-    return isinstance(value, list) and all(isinstance(item, (str, int)) and not isinstance(item, bool) for item in value)
+    # K3s takes one value as well (https://docs.k3s.io/installation/configuration#configuration-file)
+    return all(isinstance(item, (str, int)) and not isinstance(item, bool) for item in (value if isinstance(value, list) else [value]))
 
 
 def _near(name: str, known: list[str]) -> str:
@@ -90,6 +91,7 @@ def _problems(key: str, value: Any, kind: str, rules: Mapping[str, Any]) -> Iter
         yield f"must be {KINDS[kind]}, not {value!r}"
     else:
         items = value if isinstance(value, list) else [value]
+        yield from (f"'{item}' is set by the role: {instead}" for item in items if (instead := rules.get("fixed", {}).get(f"{key} {item}")))
         if choices := rules.get("choices", {}).get(key):
             yield from (f"must be one of {', '.join(choices)}, not '{item}'" for item in items if item not in choices)
         if shape := rules.get("shapes", {}).get(key):

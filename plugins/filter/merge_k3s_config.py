@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 DOCUMENTATION = r"""
@@ -15,16 +15,18 @@ author: The shaka.platform founders (@shaka-platform)
 description:
   - The user's value of a key replaces the role's; a list is appended to the role's; a flag in a component's arguments (C(kubelet-arg) and the like)
     replaces the role's flag of the same name, just as it would replace one of K3s's own (U(https://docs.k3s.io/cli/server)).
-positional: user
+  - One value in place of a list counts as a list, as it does for K3s.
+positional: user, lists
 options:
   _input: {description: The role's part., type: dict, required: true}
   user: {description: The user's part., type: dict, required: true}
+  lists: {description: The keys that take a list., type: list, elements: str, required: true}
 """
 
 EXAMPLES = r"""
 - name: Keep the audit log for a week
   ansible.builtin.debug:
-    msg: "{{ {'kube-apiserver-arg': ['audit-log-maxage=30']} | shaka.platform.merge_k3s_config({'kube-apiserver-arg': ['audit-log-maxage=7']}) }}"
+    msg: "{{ {'kubelet-arg': ['v=1']} | shaka.platform.merge_k3s_config({'kubelet-arg': 'v=4'}, ['kubelet-arg', 'kube-apiserver-arg']) }}"
 """
 
 RETURN = r"""
@@ -36,11 +38,11 @@ def _name(argument: Any) -> str:
     return str(argument).removeprefix("--").partition("=")[0]
 
 
-def merge_k3s_config(role: Mapping[str, Any], user: Mapping[str, Any]) -> dict[str, Any]:
+def merge_k3s_config(role: Mapping[str, Any], user: Mapping[str, Any], lists: Collection[str]) -> dict[str, Any]:
     """The whole configuration."""
     merged = dict(role)
-    for key, value in user.items():
-        own = merged.get(key)
+    for key, given in user.items():
+        own, value = merged.get(key), [given] if key in lists and not isinstance(given, list) else given
         if not isinstance(own, list) or not isinstance(value, list):
             merged[key] = value
         elif key.endswith("-arg"):

@@ -61,7 +61,7 @@ def server_problems(
 ) -> list[str]:
     """The filter."""
     held = server.listeners(listening, ports, ours)
-    return list(server.server_problems(facts, size, distributions, python, held, size.get("networks"), node))
+    return list(server.server_problems(facts, size, distributions, python, held, size.get("networks"), node, size.get("addresses")))
 
 
 class FilterModule:

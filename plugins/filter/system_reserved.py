@@ -19,6 +19,7 @@ description:
   - The kubelet computes allocatable = capacity - system-reserved - eviction threshold
     (U(https://kubernetes.io/docs/tasks/administer-cluster/reserve-compute-resources/)). This returns the system-reserved with which allocatable
     is the declared size minus the reserve, also where the machine shows more than the server may use (a container, a shared host).
+  - K3s itself is to stay within a part of the reserve; C(go_memory) is that part, in the form of Go's C(GOMEMLIMIT).
   - For a machine a little smaller than declared (the kernel keeps some memory), its real size counts.
 positional: server, facts, eviction_memory
 options:
@@ -47,8 +48,12 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-_value: {description: "C(cpu) and C(memory) as Kubernetes quantities.", type: dict}
+_value: {description: "C(cpu) and C(memory) as Kubernetes quantities, C(go_memory) in MiB.", type: dict}
 """
+
+
+# Tenths of the reserve that K3s's process may take before Go collects garbage more often; the rest is for containerd, its shims and the system.
+K3S_TENTHS = 7
 
 
 def _reserve(name: str, size: int, capacity: int, reserve: int, eviction: int) -> int:
@@ -62,7 +67,7 @@ def _reserve(name: str, size: int, capacity: int, reserve: int, eviction: int) -
 
 
 def system_reserved(reserve: Mapping[str, Any], server: Mapping[str, Any], facts: Mapping[str, Any], eviction_memory: str) -> dict[str, str]:
-    """The quantities for `system-reserved`."""
+    """The quantities for `system-reserved`, and the limit for K3s's own heap."""
     try:
         sizes = parse_cpu(str(server.get("cpu") or "0")), parse_memory(str(server.get("memory") or "0"))
         reserves = parse_cpu(str(reserve["cpu"])), parse_memory(str(reserve["memory"]))
@@ -71,7 +76,7 @@ def system_reserved(reserve: Mapping[str, Any], server: Mapping[str, Any], facts
         raise AnsibleFilterError(f"platform_server: a quantity {error}") from error
     cpu = _reserve("cpu", sizes[0], int(facts["processor_vcpus"]) * 1000, reserves[0], 0)
     memory = _reserve("memory", sizes[1], int(facts["memtotal_mb"]) << 20, reserves[1], eviction)
-    return {"cpu": format_cpu(cpu), "memory": format_memory(memory)}
+    return {"cpu": format_cpu(cpu), "memory": format_memory(memory), "go_memory": f"{(reserves[1] * K3S_TENTHS // 10) >> 20}MiB"}
 
 
 class FilterModule:

@@ -60,13 +60,16 @@ class Access(TypedDict):
     operators: list[str]
 
 
+ContainerBound = TypedDict("ContainerBound", {"cpu": str, "memory": str, "ephemeral-storage": str})
+
+
 class LimitRange(TypedDict):
     """Bounds of a container."""
 
     min: Sizes
     max: Sizes
-    default: Sizes
-    default_request: Sizes
+    default: ContainerBound
+    default_request: ContainerBound
 
 
 class Space(TypedDict):
@@ -218,6 +221,7 @@ class Backup(Sized):
     """An environment's backups; an empty schedule is by hand only, and without an endpoint there are none.
 
     `recipients`: who can open them. `writer`: what the server makes them with; `reader`: what reads them, which may be the same.
+    `scratch`: the disk that a restore or a recovery may take beside the live database.
     """
 
     schedule: str
@@ -230,6 +234,7 @@ class Backup(Sized):
     writer: S3Credentials
     reader: S3Credentials
     point_in_time: PointInTime
+    scratch: str
 
 
 class Names(TypedDict):
@@ -266,12 +271,13 @@ class Reserved(Sizes):
 
 
 class Server(Sizes):
-    """The size of the server; '' is not known. `networks`: those of the cluster, by their key of `k3s_config`."""
+    """The size of the server; '' is not known. `networks`: those of the cluster, `addresses`: the server's, both by their key of `k3s_config`."""
 
     disk: str
     pods: int
     reserved: Reserved
     networks: dict[str, list[str]]
+    addresses: dict[str, list[str]]
 
 
 class PrivateRegistry(TypedDict):

@@ -101,7 +101,9 @@ options:
     type: bool
     default: true
   wait_timeout:
-    description: Seconds to wait for all objects together. Also bounds the retries of custom resources whose webhook does not answer yet.
+    description:
+      - Seconds to wait for all objects together, up to four times as long while the kubelet pulls their images. Also bounds the retries of custom
+        resources whose webhook does not answer yet.
     type: int
     default: 300
   prune:

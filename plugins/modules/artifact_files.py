@@ -30,12 +30,19 @@ options:
       src: {description: Path on the controller. One of I(src) and I(url) is required., type: str}
       url: {description: Where the server downloads it from., type: str}
       mode: {description: Octal permissions., type: str, default: "0644"}
-      links: {description: Names of symbolic links to it in the same directory., type: list, elements: str, default: []}
+      links:
+        description: Names of symbolic links to it in the same directory. A file or another link that has such a name stays, with a warning.
+        type: list
+        elements: str
+        default: []
       size: {description: Its size in bytes; set by the action plugin., type: int, default: 0}
   memory:
     description: File on the server that remembers the sums.
     type: path
     default: /var/lib/shaka/artifacts.json
+  only_in:
+    description: A directory in which files that an earlier run put there, and that O(files) has no longer, are removed.
+    type: path
   timeout:
     description: Seconds without an answer after which a download is given up.
     type: int
@@ -67,7 +74,10 @@ files:
   contains:
     name: {description: As given., type: str, returned: always}
     dest: {description: As given., type: str, returned: always}
-    action: {description: "V(unchanged), V(sent), V(downloaded), or V(attributes) when only its mode or links differed.", type: str, returned: always}
+    action:
+      description: V(unchanged), V(sent), V(downloaded), V(attributes) when only its mode or links differed, or V(removed).
+      type: str
+      returned: always
     before: {description: "The sum before, or V(missing).", type: str, returned: always}
 message:
   description: What was done, in one line.
@@ -106,6 +116,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
         "mutually_exclusive": [["src", "url"]],
     },
     "memory": {"type": "path", "default": "/var/lib/shaka/artifacts.json"},
+    "only_in": {"type": "path"},
     "timeout": {"type": "int", "default": 60},
     "received": {"type": "dict", "default": {}},
 }
@@ -186,10 +197,15 @@ def verified(file: dict[str, Any], partial: Path, origin: str) -> None:
 
 
 def links_to_make(file: dict[str, Any]) -> list[Path]:
-    """The file's links that are missing or point elsewhere."""
-    dest = Path(file["dest"])
-    links = [dest.with_name(name) for name in file["links"]]
-    return [link for link in links if not link.is_symlink() or str(link.readlink()) != dest.name]
+    """The file's links that are missing. What else has such a name is the administrator's own."""
+    return [link for link in (Path(file["dest"]).with_name(name) for name in file["links"]) if not os.path.lexists(link)]
+
+
+def foreign_links(files: list[dict[str, Any]]) -> list[str]:
+    """What is in the place of a link, in words."""
+    links = [(Path(file["dest"]).with_name(name), Path(file["dest"]).name) for file in files for name in file["links"]]
+    others = [(link, target) for link, target in links if os.path.lexists(link) and not (link.is_symlink() and str(link.readlink()) == target)]
+    return [f"{link} is not a link to {target} and stays as it is; remove it, and the next run makes the link" for link, target in others]
 
 
 def set_links(file: dict[str, Any]) -> None:
@@ -246,6 +262,20 @@ def ensure(file: dict[str, Any], memory: Memory, params: dict[str, Any], check_m
     return result
 
 
+def drop(folder: Path, files: list[dict[str, Any]], memory: Memory, check_mode: bool) -> list[dict[str, Any]]:
+    """Remove the files of a directory that an earlier run put there and that are pinned no longer. Others' files stay."""
+    pinned, results = {file["dest"] for file in files}, []
+    for path in [Path(name) for name in sorted(memory.known) if Path(name).parent == folder and name not in pinned]:
+        if path.is_file():
+            results.append({"name": path.name, "dest": str(path), "before": memory.known[str(path)]["sha256"], "action": "removed"})
+            if not check_mode:
+                path.unlink()
+        if not check_mode:
+            del memory.known[str(path)]
+            memory.changed = True
+    return results
+
+
 def run(params: dict[str, Any], check_mode: bool, opener: Callable[..., Any] = open_url) -> dict[str, Any]:
     """All files; the result of the module."""
     for file in params["files"]:
@@ -256,6 +286,8 @@ def run(params: dict[str, Any], check_mode: bool, opener: Callable[..., Any] = o
     refuse_full_disk([file for file in params["files"] if memory.digest(Path(file["dest"])) != file["sha256"]])
     try:
         results = [ensure(file, memory, params, check_mode, opener) for file in params["files"]]
+        if params["only_in"] and not params["received"]:
+            results += drop(Path(params["only_in"]), params["files"], memory, check_mode)
         for file in params["files"]:
             memory.digest(Path(file["dest"]))
     finally:
@@ -270,7 +302,7 @@ def summary(results: list[dict[str, Any]], files: list[dict[str, Any]]) -> dict[
     wanted = {file["name"]: file["sha256"] for file in files}
     diff = {
         "before": "".join(f"{result['dest']} {result['before'][:12]}\n" for result in touched),
-        "after": "".join(f"{result['dest']} {wanted[result['name']][:12]} ({result['action']})\n" for result in touched),
+        "after": "".join(f"{result['dest']} {wanted.get(result['name'], '')[:12]} ({result['action']})\n" for result in touched),
     }
     message = ", ".join(f"{result['name']}: {result['action']}" for result in touched) or f"{len(files)} files as pinned"
     return {"changed": bool(touched), "files": results, "message": message, "diff": diff}
@@ -282,6 +314,8 @@ def main() -> None:
         result = run(module.params, module.check_mode)
     except (ArtifactError, OSError) as error:
         module.fail_json(msg=str(error))
+    for text in foreign_links(module.params["files"]):
+        module.warn(text)
     module.exit_json(**result)
 
 

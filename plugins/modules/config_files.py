@@ -213,6 +213,14 @@ def write(files: list[dict[str, Any]], execute: Execute, owed: Path) -> None:
         settle(file, candidate)
 
 
+def present_units(command: list[str], execute: Execute) -> list[str]:
+    """The command; of `systemctl try-restart` only the units that the server has, empty without any: on an unknown one it fails."""
+    if command[:2] != ["systemctl", "try-restart"]:
+        return command
+    units = [unit for unit in command[2:] if execute(["systemctl", "show", "--property=LoadState", "--value", unit])[1].strip() != "not-found"]
+    return [*command[:2], *units] if units else []
+
+
 def run(files: list[dict[str, Any]], check_mode: bool, execute: Execute, owed: Path = OWED) -> dict[str, Any]:
     """All files; the result of the module."""
     changed: list[dict[str, Any]] = []
@@ -230,7 +238,8 @@ def run(files: list[dict[str, Any]], check_mode: bool, execute: Execute, owed: P
         write(changed, execute, owed)
     commands = dict.fromkeys(command for file in files for command in file["apply"] if file in changed or debt(command, owed).exists())
     for command in [] if check_mode else commands:
-        code, out, err = execute(shlex.split(command))
+        words = present_units(shlex.split(command), execute)
+        code, out, err = execute(words) if words else (0, "", "")
         if code != 0:
             raise FileRefused(f"'{command}' failed after its files were written; the next run repeats it: {(err or out).strip()}")
         debt(command, owed).unlink()

@@ -34,6 +34,11 @@ options:
     default: ""
   keep_data: {description: Leave the local volumes on the disk., type: bool, default: false}
   keep_ssh: {description: Leave the platform's settings of sshd., type: bool, default: true}
+  mounts:
+    description: Mount points below the platform's directories with files of other machines that may be emptied. Any other refuses the reset.
+    type: list
+    elements: str
+    default: []
   users:
     description: Accounts to remove with their homes. The one that Ansible connects as is refused.
     type: list
@@ -79,7 +84,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.shaka.platform.plugins.module_utils.conventions import Execute, commands_of
 from ansible_collections.shaka.platform.plugins.module_utils.server import ledger, traces
 from ansible_collections.shaka.platform.plugins.module_utils.server.lock import Busy, alone
-from ansible_collections.shaka.platform.plugins.module_utils.server.reset import Installation, Kept
+from ansible_collections.shaka.platform.plugins.module_utils.server.reset import Installation, Kept, NotOurs
 
 ARGUMENT_SPEC: dict[str, Any] = {
     "list_only": {"type": "bool", "default": False},
@@ -87,6 +92,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "confirm": {"type": "str", "default": ""},
     "keep_data": {"type": "bool", "default": False},
     "keep_ssh": {"type": "bool", "default": True},
+    "mounts": {"type": "list", "elements": "str", "default": []},
     "users": {"type": "list", "elements": "str", "default": []},
 }
 LOCKED = Path("/var/lib")  # a directory that every server has
@@ -173,6 +179,7 @@ def run(params: dict[str, Any], check_mode: bool, execute: Execute) -> dict[str,
             raise ResetRefused(
                 f"nothing was removed: '{params['confirm']}' is not the name of this server; type, or give as reset_confirm, {' or '.join(names)}"
             )
+        server.refuse_what_is_not_ours(params["mounts"])
         server.remove()
         if remaining := {kind: names for kind, names in server.listing().items() if names}:
             raise ResetRefused(
@@ -187,7 +194,7 @@ def main() -> None:
     try:
         with alone(LOCKED, BUSY, PATIENCE):
             result = run(module.params, module.check_mode, commands_of(module))
-    except (Busy, ResetRefused, OSError) as error:
+    except (Busy, NotOurs, ResetRefused, OSError) as error:
         module.fail_json(msg=str(error))
     module.exit_json(**result)
 

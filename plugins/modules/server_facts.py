@@ -87,8 +87,18 @@ ansible_facts:
       description: Names of the network interfaces with an IPv4 address; each has a fact of its name, C(-) as C(_), with C(ipv4).
       type: list
       elements: str
+    all_ipv4_addresses:
+      description: The server's IPv4 addresses.
+      type: list
+      elements: str
     default_ipv4:
-      description: The C(address) that leads to other networks.
+      description: The C(address) that leads to other networks; empty without a default route.
+      type: dict
+    nameservers:
+      description: File -> its nameservers, of the files that K3s takes them from for pods; a file that is not there is left out.
+      type: dict
+    k3s_networks:
+      description: C(cluster-cidr) and C(service-cidr) that K3s's cluster was made with; empty without a cluster.
       type: dict
     k3s_node_name:
       description: The name under which K3s is configured to run the node; empty without K3s.
@@ -106,6 +116,7 @@ ansible_facts:
       elements: dict
 """
 
+import contextlib
 import getpass
 import ipaddress
 import json
@@ -113,7 +124,7 @@ import os
 import platform
 import re
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from pathlib import Path
@@ -126,6 +137,9 @@ from ansible_collections.shaka.platform.plugins.module_utils.data.claims import 
 
 RESOLVE = 5  # seconds for each name
 DATA = "/var/lib/rancher"  # where images and volumes are
+CONFIGURATION = Path("/etc/rancher/k3s/config.yaml")
+# In the order in which K3s looks for one that pods can use (locateOrGenerateResolvConf in its pkg/agent/config/config.go).
+RESOLVERS = (Path("/etc/resolv.conf"), Path("/run/systemd/resolve/resolv.conf"))
 
 
 def service_manager(root: Path = Path("/")) -> str:
@@ -154,8 +168,9 @@ def disk(path: Path) -> int:
 
 def networks(addresses: str) -> dict[str, Any]:
     """Interface facts from `ip -json -4 address show`, named as setup names them."""
-    facts: dict[str, Any] = {"interfaces": []}
+    facts: dict[str, Any] = {"interfaces": [], "all_ipv4_addresses": []}
     for entry in json.loads(addresses or "[]"):
+        facts["all_ipv4_addresses"] += [address["local"] for address in entry.get("addr_info", [])]
         for address in entry.get("addr_info", [])[:1]:
             network = ipaddress.ip_interface(f"{address['local']}/{address['prefixlen']}").network
             facts["interfaces"].append(entry["ifname"])
@@ -171,13 +186,33 @@ def default_address(routes: str) -> dict[str, str]:
     return {"address": found[0]} if found else {}
 
 
-def node_name(configuration: Path = Path("/etc/rancher/k3s/config.yaml")) -> str:
+def node_name(configuration: Path = CONFIGURATION) -> str:
     """What K3s's configuration, as role k3s writes it, calls the node."""
     try:
         match = re.search(r"""^node-name: *['"]?([^'"\s]+)""", configuration.read_text(encoding="utf-8"), re.MULTILINE)
     except FileNotFoundError:
         return ""
     return match[1] if match else ""
+
+
+def cluster_networks(configuration: Path = CONFIGURATION, datastore: Path = Path(DATA, "k3s/server/db/state.db")) -> dict[str, list[str]]:
+    """The networks in K3s's configuration, once there is a cluster; where it has none, K3s's own (https://docs.k3s.io/cli/server, Networking)."""
+    if not (datastore.exists() and configuration.exists()):
+        return {}
+    text, found = configuration.read_text(encoding="utf-8"), {}
+    for key, default in (("cluster-cidr", "10.42.0.0/16"), ("service-cidr", "10.43.0.0/16")):
+        value = re.search(rf"^{key}:(.*\n(?:[ -].*\n?)*)", text, re.MULTILINE)
+        found[key] = re.findall(r"[0-9a-fA-F:.]+/\d+", value[1]) if value else [default]
+    return found
+
+
+def nameservers(files: Sequence[Path]) -> dict[str, list[str]]:
+    """File -> its nameservers."""
+    found = {}
+    for file in files:
+        with contextlib.suppress(OSError):
+            found[str(file)] = re.findall(r"^nameserver\s+(\S+)", file.read_text(encoding="utf-8", errors="replace"), re.MULTILINE)
+    return found
 
 
 def addresses(name: str) -> list[str]:
@@ -216,6 +251,8 @@ def gather(execute: Execute, distribution: Callable[[], dict[str, Any]]) -> dict
         # No packet is sent: the kernel says by which address it would.
         "default_ipv4": default_address(output("ip", "-json", "route", "get", "192.0.2.1")),
         "k3s_node_name": node_name(),
+        "k3s_networks": cluster_networks(),
+        "nameservers": nameservers(RESOLVERS),
         "tcp_listeners": output("ss", "-Hltnp").splitlines(),
         "platform_claims": claims(),
     }

@@ -19,6 +19,8 @@ class Amounts:
     pods: int = 0
     disk: int = 0
     claims: int = 0
+    ephemeral_request: int = 0
+    ephemeral_limit: int = 0
 
     def __add__(self, other: Amounts) -> Amounts:
         return Amounts(*(a + b for a, b in zip(self.numbers(), other.numbers(), strict=True)))
@@ -27,7 +29,11 @@ class Amounts:
         return Amounts(*(value * count for value in self.numbers()))
 
     def numbers(self) -> tuple[int, ...]:
-        return (self.cpu_request, self.cpu_limit, self.memory_request, self.memory_limit, self.pods, self.disk, self.claims)
+        return (self.cpu_request, self.cpu_limit, self.memory_request, self.memory_limit, self.pods, self.disk, self.claims, *self.ephemeral())
+
+    def ephemeral(self) -> tuple[int, int]:
+        """What containers may write outside of volumes."""
+        return self.ephemeral_request, self.ephemeral_limit
 
     @staticmethod
     def total(parts: Iterable[Amounts]) -> Amounts:
@@ -46,5 +52,8 @@ def quota_shortfalls(quota: Mapping[str, int], need: Amounts) -> list[tuple[str,
         "pods": need.pods,
         "requests.storage": need.disk,
         "persistentvolumeclaims": need.claims,
+        "ephemeral-storage": need.ephemeral_request,
+        "requests.ephemeral-storage": need.ephemeral_request,
+        "limits.ephemeral-storage": need.ephemeral_limit,
     }
     return [(name, hard, needs[name]) for name, hard in quota.items() if needs.get(name, 0) > hard]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -114,8 +115,8 @@ def test_a_stuck_rollout_says_why_no_pod_was_made() -> None:
         assert found and found.text.endswith(f"s: {said}")
 
 
-def container(reason: str = "", restarts: int = 0, code: int = 0) -> dict[str, Any]:
-    state = {"waiting": {"reason": reason, "message": "m"}} if reason else {}
+def container(reason: str = "", restarts: int = 0, code: int = 0, message: str = "m") -> dict[str, Any]:
+    state = {"waiting": {"reason": reason, "message": message}} if reason else {}
     return {
         "name": "c",
         "ready": False,
@@ -146,6 +147,50 @@ def test_what_keeps_a_pod_from_running(status: dict[str, Any], reason: str | Non
     found = list(pod_problems({"status": status}))
     assert [p.reason for p in found] == ([reason] if reason else [])
     assert all((p.grace is not None) == fatal for p in found)
+
+
+@pytest.mark.parametrize(
+    ("message", "soon"),
+    [
+        ("failed to resolve reference x: docker.io/library/x:1: not found", True),
+        ("pull access denied, repository does not exist or may require authorization", True),
+        ("failed to fetch oauth token: 401 Unauthorized", True),
+        ("dial tcp: lookup registry.exmaple.com: no such host", True),
+        ("httpReadSeeker: failed open: unexpected status code: 429 Too Many Requests", False),
+        ("read tcp 10.0.0.5:41234->1.2.3.4:443: read: connection reset by peer", False),
+        ("context deadline exceeded", False),
+    ],
+)
+def test_a_pull_that_the_kubelet_tries_again_is_not_given_up(message: str, soon: bool) -> None:
+    for reason in ("ErrImagePull", "ImagePullBackOff"):
+        found = next(pod_problems({"status": {"containerStatuses": [container(reason, message=message)]}}))
+        assert found.grace is not None and (found.grace <= 20) == soon and found.grace <= 300
+
+
+@pytest.mark.parametrize(
+    ("events", "ends"),
+    [
+        ([("Pulling", 1)], 240.0),  # four times the limit
+        ([("Pulling", 1), ("Pulled", 2)], 60.0),
+        ([("Pulling", 1), ("Failed", 2)], 60.0),
+        ([("Pulling", 3), ("Pulled", 2)], 240.0),
+        ([], 60.0),
+    ],
+)
+def test_a_wait_goes_on_while_an_image_is_pulled(monkeypatch: pytest.MonkeyPatch, events: list[tuple[str, int]], ends: float) -> None:
+    clock = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(time, "sleep", lambda _seconds: clock.__setitem__(0, clock[0] + 10))
+    slow = thing("Pod", status={"phase": "Pending"}, uid="u", namespace="n")
+    items = [{"reason": reason, "lastTimestamp": f"2027-01-01T00:00:0{second}Z"} for reason, second in events]
+
+    class Api:
+        def get(self, path: str, _query: Any = None) -> dict[str, Any]:
+            return {"items": items} if path.endswith("/events") else {"items": []} if path.endswith("/secrets") else slow
+
+    with ThreadPoolExecutor(1) as pool, pytest.raises(waiter.WaitFailed, match="not ready after"):
+        waiter.Waiter(Api(), pool, 60, Scrubber([])).wait([(slow, "/path")])  # type: ignore[arg-type]
+    assert ends < clock[0] <= ends + 20
 
 
 def test_a_job_counts_its_own_crashes_and_a_killed_container_says_so() -> None:

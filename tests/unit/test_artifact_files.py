@@ -13,7 +13,7 @@ import pytest
 from ansible.errors import AnsibleFilterError
 from ansible_collections.shaka.platform.plugins.filter.resolve_artifacts import resolve_artifacts
 from ansible_collections.shaka.platform.plugins.modules import artifact_files
-from ansible_collections.shaka.platform.plugins.modules.artifact_files import ArtifactError, Memory, run
+from ansible_collections.shaka.platform.plugins.modules.artifact_files import ArtifactError, Memory, foreign_links, run
 
 CONTENT = b"the pinned content\n"
 SUM = hashlib.sha256(CONTENT).hexdigest()
@@ -31,7 +31,7 @@ def params(tmp_path: Path, received: dict[str, str] | None = None, **file: Any) 
         "size": 0,
         **file,
     }
-    return {"files": [entry], "memory": str(tmp_path / "memory.json"), "timeout": 5, "received": received or {}}
+    return {"files": [entry], "memory": str(tmp_path / "memory.json"), "timeout": 5, "received": received or {}, "only_in": None}
 
 
 class Response(io.BytesIO):
@@ -92,6 +92,33 @@ def test_only_mode_and_links_are_put_right(tmp_path: Path) -> None:
     assert not (tmp_path / "bin/kubectl").exists()
     assert run(params(tmp_path, url="https://x"), check_mode=False, opener=forbidden)["changed"]
     assert run(params(tmp_path, url="https://x"), check_mode=False, opener=forbidden)["changed"] is False
+
+
+@pytest.mark.parametrize("own", ["a program of the owner's", "a link of the owner's"])
+def test_what_the_administrator_put_in_the_place_of_a_link_stays(tmp_path: Path, own: str) -> None:
+    kubectl = tmp_path / "bin/kubectl"
+    kubectl.parent.mkdir()
+    kubectl.write_text(own) if "program" in own else kubectl.symlink_to("/opt/kubectl")
+    before = (kubectl.is_symlink(), kubectl.readlink() if kubectl.is_symlink() else kubectl.read_text())
+    run(params(tmp_path, url="https://x"), check_mode=False, opener=serve(CONTENT))
+    assert run(params(tmp_path, url="https://x"), check_mode=False, opener=forbidden)["changed"] is False
+    assert before == (kubectl.is_symlink(), kubectl.readlink() if kubectl.is_symlink() else kubectl.read_text())
+    assert len(foreign_links(params(tmp_path)["files"])) == 1
+    kubectl.unlink()
+    assert run(params(tmp_path, url="https://x"), check_mode=False, opener=forbidden)["changed"]
+    assert foreign_links(params(tmp_path)["files"]) == []
+
+
+def test_an_archive_that_is_pinned_no_longer_goes_and_others_stay(tmp_path: Path) -> None:
+    images = tmp_path / "images"
+    old, new = ({**params(tmp_path, dest=str(images / name), links=[], url="https://x"), "only_in": str(images)} for name in ("old.tar", "new.tar"))
+    run(old, check_mode=False, opener=serve(CONTENT))
+    (images / "own.tar").write_text("the owner's")
+    assert [entry["action"] for entry in run(new, check_mode=True)["files"]] == ["downloaded", "removed"] and (images / "old.tar").exists()
+    result = run(new, check_mode=False, opener=serve(CONTENT))
+    assert result["changed"] and "old.tar: removed" in result["message"]
+    assert sorted(path.name for path in images.iterdir()) == ["new.tar", "own.tar"]
+    assert run(new, check_mode=False, opener=forbidden)["changed"] is False
 
 
 def test_check_mode_writes_nothing(tmp_path: Path) -> None:

@@ -177,7 +177,7 @@ def file_params(tmp_path: Path, server: Any, pinned: bytes = K3S) -> dict[str, A
         "links": [],
         "size": 0,
     }
-    return {"files": [entry], "memory": str(tmp_path / "memory.json"), "timeout": 1, "received": {}}
+    return {"files": [entry], "memory": str(tmp_path / "memory.json"), "timeout": 1, "received": {}, "only_in": None}
 
 
 @pytest.mark.parametrize("fault", ["", "redirect"])

@@ -7,15 +7,18 @@ import subprocess
 import sys
 import tarfile
 from collections.abc import Iterator
+from email.message import Message
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
 
 import pytest
 import yaml
 from ansible_collections.shaka.platform.plugins.action import bundle as action
 from ansible_collections.shaka.platform.plugins.module_utils.server.lock import Busy, alone
 from ansible_collections.shaka.platform.plugins.plugin_utils.artifacts import bundle, oci_archive
-from ansible_collections.shaka.platform.plugins.plugin_utils.artifacts.upstream import UpstreamError
+from ansible_collections.shaka.platform.plugins.plugin_utils.artifacts.registry import Registry
+from ansible_collections.shaka.platform.plugins.plugin_utils.artifacts.upstream import Upstream, UpstreamError
 from upstreams import image, serving, sha256
 
 ROOT = Path(__file__).parents[2]
@@ -206,6 +209,50 @@ def test_a_registry_that_refuses_is_named_with_what_to_do(tmp_path: Path, server
     server.RequestHandlerClass.login = f"robot:{PASSWORD}"
     with pytest.raises(UpstreamError, match=message):
         pack(tmp_path, server, logins=logins, images={}, environments={"prod": "registry.test/team/api:1.4.2"})
+
+
+@pytest.mark.parametrize(
+    ("registry", "realm", "sent"),
+    [
+        ("docker.io", "https://auth.docker.io/token", True),
+        ("registry.gitlab.com", "https://gitlab.com/jwt/auth", True),
+        ("registry.example.com:5000", "https://example.com/token", True),
+        ("docker.io", "http://auth.docker.io/token", False),
+        ("docker.io", "https://auth.docker.io.evil.example/token", False),
+        ("ghcr.io", "https://evil.example/token", False),
+        ("mirrored.test", "http://127.0.0.1:5000/token", True),  # the mirror that the inventory names
+        ("mirrored.test", "http://127.0.0.1:5001/token", False),
+    ],
+)
+def test_a_login_goes_to_the_registry_s_own_domain_alone(registry: str, realm: str, sent: bool) -> None:
+    asked: list[str] = []
+
+    class Answers(Upstream):
+        def read(self, what: str, url: str, **headers: str) -> tuple[bytes, dict[str, str]]:
+            asked.append(headers.get("Authorization", ""))
+            return b'{"token": "t"}', {}
+
+    upstream = Answers({"mirrored.test": "http://127.0.0.1:5000"}, 1)
+    header = f'Bearer realm="{realm}",service="s"'
+    if sent:
+        assert Registry(upstream, {registry: ("robot", PASSWORD)})._grant("api", "u", registry, header) == "Bearer t"
+        assert asked[0].startswith("Basic ")
+        return
+    with pytest.raises(UpstreamError, match="not an https:// address of its own domain; nothing was sent"):
+        Registry(upstream, {registry: ("robot", PASSWORD)})._grant("api", "u", registry, header)
+    assert asked == []
+    assert Registry(upstream)._grant("api", "u", registry, header) == "Bearer t" and asked == [""]  # without a login there is nothing to lose
+
+
+@pytest.mark.parametrize(
+    ("code", "words"), [(403, "wants a login"), (429, "limit for requests"), (404, "does this version exist"), (500, "does this")]
+)
+def test_what_an_answer_means_is_said(code: int, words: str) -> None:
+    def refuse(url: str, **_: Any) -> Any:
+        raise HTTPError(url, code, "no", Message(), None)
+
+    with pytest.raises(UpstreamError, match=f"answers {code} no; .*{words}"):
+        Upstream({}, 1, refuse).read("api", "https://ghcr.io/token")
 
 
 def test_an_image_that_is_not_what_its_digest_says_is_refused(tmp_path: Path, server: Any) -> None:

@@ -77,6 +77,23 @@ def test_a_link_replaces_a_file(tmp_path: Path) -> None:
     assert config_files.run([entry], False, succeed)["changed"] is False
 
 
+def test_a_unit_that_the_server_has_not_is_not_restarted(tmp_path: Path) -> None:
+    ran = list[list[str]]()
+
+    def server(command: list[str]) -> tuple[int, str, str]:
+        if command[1] == "show":
+            return 0, "not-found\n" if command[-1] == "cron.service" else "loaded\n", ""
+        ran.append(command)
+        return 0, "", ""
+
+    files = [
+        file(tmp_path / "zone", apply=["systemctl try-restart cron.service"]),
+        file(tmp_path / "timers", apply=["systemctl try-restart cron.service apt-daily.timer"]),
+    ]
+    assert config_files.run(files, False, server, tmp_path / "owed")["changed"]
+    assert ran == [["systemctl", "try-restart", "apt-daily.timer"]]
+
+
 def test_commands_follow_a_change_once_also_after_an_interruption(tmp_path: Path) -> None:
     owed, ran = tmp_path / "owed", list[str]()
 

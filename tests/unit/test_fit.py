@@ -226,7 +226,7 @@ def test_a_bad_quantity_names_its_object() -> None:
 
 
 def test_amounts_are_counted_exactly() -> None:
-    one = Amounts(50, 100, 32 * MI, 64 * MI, 1, 0, 0)
+    one = Amounts(50, 100, 32 * MI, 64 * MI, 1, 0, 0, 0, 0)
     assert one * 3 == one + one + one
     assert Amounts.total([]) == Amounts()
 

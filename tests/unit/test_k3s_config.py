@@ -31,7 +31,7 @@ RESERVE = {"cpu": "250m", "memory": "700Mi"}
     ],
 )
 def test_allocatable_is_the_declared_size_minus_the_reserve(server: dict[str, str], vcpus: int, memtotal_mb: int, expected: dict[str, str]) -> None:
-    assert system_reserved(RESERVE, server, {"processor_vcpus": vcpus, "memtotal_mb": memtotal_mb}, "100Mi") == expected
+    assert system_reserved(RESERVE, server, {"processor_vcpus": vcpus, "memtotal_mb": memtotal_mb}, "100Mi") == {**expected, "go_memory": "490MiB"}
 
 
 @pytest.mark.parametrize(
@@ -51,8 +51,10 @@ def test_a_reserve_that_cannot_work_is_refused(reserve: dict[str, str], message:
 @pytest.mark.parametrize(
     "config",
     [
-        {"secrets-encryption-provider": "aescbc", "tls-san-security": False, "v": 2, "write-kubeconfig-mode": "0640", "disable": ["servicelb"]},
+        {"secrets-encryption-provider": "aescbc", "tls-san-security": False, "v": 2, "write-kubeconfig-mode": "0640", "disable": ["metrics-server"]},
         {"node-label": ["tier=db", "example.com/zone=a", "node.kubernetes.io/pool=x", "empty="], "node-taint": ["a=b:NoSchedule", "a:NoExecute"]},
+        {"cluster-cidr": "10.50.0.0/16,fd00:50::/56", "service-cidr": ["10.51.0.0/16"], "cluster-dns": "10.51.0.10", "disable": "metrics-server"},
+        {"node-ip": ["10.0.0.5"], "advertise-address": "10.0.0.5", "resolv-conf": "/etc/pods.conf", "kubelet-arg": "v=2"},
         {"kubelet-arg": ["container-log-max-files=4", "--v=2"], "kube-apiserver-arg": ["feature-gates=A=true,B=false"], "etcd-arg": ["any=1"]},
     ],
 )
@@ -66,9 +68,21 @@ def test_what_k3s_takes_as_meant_passes(config: dict[str, Any]) -> None:
         ({"secret-encryption": True}, "k3s_config.secret-encryption: K3s has no such key and would ignore it; did you mean 'secrets-encryption'?"),
         ({"zzz": 1}, "would ignore it"),
         ({"selinux": "yes"}, "must be true or false, not 'yes'"),
-        ({"https-listen-port": "6443"}, "must be a whole number"),
-        ({"disable": "traefik"}, "must be a list of texts"),
-        ({"cluster-domain": ["n"]}, "must be one text or number"),
+        ({"lb-server-port": "6444"}, "must be a whole number"),
+        ({"disable": {"traefik": True}}, "must be a text or a list of texts"),
+        ({"log": ["n"]}, "must be one text or number"),
+        ({"cluster-domain": "corp.internal"}, "it stays cluster.local"),
+        ({"https-listen-port": 7443}, "it stays 6443"),
+        ({"bind-address": "10.0.0.5"}, "on 127.0.0.1"),
+        ({"node-external-ip": ["203.0.113.5"]}, "clients have no address"),
+        ({"with-node-id": True}, "k3s_node_name"),
+        ({"disable": ["servicelb"]}, "'servicelb' is set by the role: without it port 80 and 443 lead nowhere"),
+        ({"disable": "coredns"}, "without it no application finds its database"),
+        ({"flannel-backend": "none"}, "without it pods have no network"),
+        ({"disable-network-policy": True}, "no network profile"),
+        ({"default-local-storage-path": "/data"}, "mount a larger disk there"),
+        ({"kubelet-arg": ["node-ip=10.0.0.5"]}, "'node-ip' is set by the role: set node-ip"),
+        ({"resolv-conf": "pods.conf"}, "the path of a file"),
         ({"token": "x"}, "contains a secret"),
         ({"node-name": "n"}, "is set by the role: set k3s_node_name"),
         ({"secrets-encryption": False}, "it stays on"),
@@ -78,13 +92,13 @@ def test_what_k3s_takes_as_meant_passes(config: dict[str, Any]) -> None:
         ({"node-label": ["tier"]}, "labels name=value"),
         ({"node-label": ["node-role.kubernetes.io/db=true"]}, "not 'node-role.kubernetes.io/db=true'"),
         ({"node-taint": ["a=b:Never"]}, "NoExecute"),
-        ({"kubelet-arg": ["max-pods"]}, "'max-pods' is not of the form name=value"),
+        ({"kubelet-arg": ["v"]}, "'v' is not of the form name=value"),
         ({"kubelet-arg": ["max-pods=10"]}, "'max-pods' is set by the role: set k3s_max_pods"),
         ({"kubelet-arg": ["v=1", "--v=2"]}, "'v' is set twice"),
         ({"kubelet-arg": ["container-log-max-file=4"]}, "'container-log-max-file' and would not start; did you mean 'container-log-max-files'?"),
         ({"kube-apiserver-arg": ["audit-policy-file=/x"]}, "set k3s_audit_rules"),
         ({"kube-apiserver-arg": ["enable-admission-plugins+=X"]}, "not of the form name=value"),
-        ({"kube-proxy-arg": [True]}, "must be a list of texts"),
+        ({"kube-proxy-arg": [True]}, "must be a text or a list of texts"),
     ],
 )
 def test_what_k3s_would_not_take_as_meant_is_named(config: dict[str, Any], words: str) -> None:
@@ -108,9 +122,9 @@ def test_the_role_s_own_configuration_is_what_k3s_takes() -> None:
 
 def test_the_user_s_part_stands_over_the_role_s() -> None:
     role = {"disable": ["traefik"], "kubelet-arg": ["v=1", "pod-max-pids=9"], "selinux": False}
-    user = {"disable": ["traefik", "servicelb"], "kubelet-arg": ["--v=4"], "selinux": True, "node-label": ["a=b"]}
+    user = {"disable": ["traefik", "servicelb"], "kubelet-arg": "--v=4", "selinux": True, "node-label": "a=b"}
     merged = {"disable": ["traefik", "servicelb"], "kubelet-arg": ["pod-max-pids=9", "--v=4"], "selinux": True, "node-label": ["a=b"]}
-    assert merge_k3s_config(role, user) == merged
+    assert merge_k3s_config(role, user, RULES["keys"]["list"]) == merged
     assert role == {"disable": ["traefik"], "kubelet-arg": ["v=1", "pod-max-pids=9"], "selinux": False}
 
 

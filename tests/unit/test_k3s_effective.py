@@ -28,6 +28,7 @@ class Fake(ApiProbe):
         self.plain = False
         self.level: str | None = "Metadata"
         (state / "server/db").mkdir(parents=True)
+        (state / "server").chmod(0o700)
         (state / "server/logs").mkdir(mode=0o700)
         self.database = sqlite3.connect(state / "server/db/state.db")
         self.database.execute("CREATE TABLE kine (id INTEGER PRIMARY KEY, name TEXT, deleted INTEGER, value BLOB)")
@@ -111,9 +112,11 @@ def test_an_audit_log_that_says_too_little_or_too_much(server: Fake, level: str 
     assert says in server.findings()[0]
 
 
-def test_an_open_audit_log_is_named(server: Fake) -> None:
-    (server.state / "server/logs").chmod(0o755)
-    assert "is open to others" in server.findings()[0]
+@pytest.mark.parametrize("folder", ["server/logs", "server"])
+def test_an_open_directory_of_the_server_is_named(server: Fake, folder: str) -> None:
+    (server.state / folder).chmod(0o755)
+    (finding,) = server.findings()
+    assert finding == f"{server.state / folder} is open to others: chmod 0700 {server.state / folder}"
 
 
 @pytest.mark.parametrize("flag", ["max-pods=9", "--image-gc-high-threshold=90", "pod-max-pids=5"])

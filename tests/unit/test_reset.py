@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -118,6 +119,108 @@ def test_a_tree_goes_but_for_what_is_spared(tmp_path: Path) -> None:
     reset.remove_tree(tree)
     assert not tree.exists()
     reset.remove_tree(tree)
+
+
+def linked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
+    """K3s's directory in which storage leads to a larger disk; and that disk."""
+    tree, disk = tmp_path / "k3s", tmp_path / "disk"
+    tree.mkdir()
+    for name in ("pvc-1_shaka-prod_data-postgres-0", "photos"):
+        (disk / name).mkdir(parents=True)
+        (disk / name / "file").write_text("rows")
+    (tree / "storage").symlink_to(disk)
+    monkeypatch.setattr(reset, "LINKED", dict(zip((str(tree), str(tree / "storage")), reset.LINKED.values(), strict=True)))
+    return tree, disk
+
+
+def test_volumes_behind_a_link_go_and_what_else_is_there_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tree, disk = linked(tmp_path, monkeypatch)
+    reset.remove_tree(tree, spare=str(tree / "storage"))
+    assert (disk / "pvc-1_shaka-prod_data-postgres-0/file").exists() and (tree / "storage").is_symlink()
+    reset.remove_tree(tree)
+    assert [path.name for path in disk.iterdir()] == ["photos"] and not tree.exists()
+
+
+def test_a_directory_of_k3s_that_is_a_link_loses_what_is_k3s_s(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    link, disk = tmp_path / "k3s", tmp_path / "disk"
+    for name in ("server", "agent", "storage/pvc-1_shaka-prod_data", "others"):
+        (disk / name).mkdir(parents=True)
+    link.symlink_to(disk)
+    monkeypatch.setattr(reset, "LINKED", dict(zip((str(link), str(link / "storage")), reset.LINKED.values(), strict=True)))
+    reset.remove_tree(link, spare=str(link / "storage"))
+    assert sorted(path.name for path in disk.iterdir()) == ["others", "storage"] and (disk / "storage/pvc-1_shaka-prod_data").is_dir()
+    reset.remove_tree(link)
+    assert [path.name for path in disk.iterdir()] == ["others"] and not link.is_symlink()
+
+
+def test_other_machines_files_and_other_links_refuse_a_reset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tree, disk, table = tmp_path / "tree", tmp_path / "disk", tmp_path / "mounts"
+    (disk / "share").mkdir(parents=True)
+    tree.symlink_to(disk)
+    table.write_text(
+        f"/dev/vda / ext4 rw 0 0\nnas:/x {disk}/share nfs4 rw 0 0\nnas:/y {tmp_path}/elsewhere nfs rw 0 0\n/dev/vdb {disk} ext4 rw 0 0\n"
+    )
+    monkeypatch.setattr(reset, "TREES", (str(tree),))
+    monkeypatch.setattr(reset, "MOUNTED", table)
+    server = reset.Installation(lambda *_a, **_k: (1, "", ""), reset.Kept(False, True), [], "root")
+    with pytest.raises(reset.NotOurs) as refused:
+        server.refuse_what_is_not_ours([])
+    said = str(refused.value)
+    assert f"{tree} is a link to {disk}" in said and f"{disk}/share is mounted from another machine" in said and "elsewhere" not in said
+    tree.unlink()
+    tree.mkdir()
+    (tree / "share").mkdir()
+    table.write_text(f"nas:/x {tree}/share fuse.sshfs rw 0 0\n")
+    with pytest.raises(reset.NotOurs, match="reset_mounts"):
+        server.refuse_what_is_not_ours([])
+    server.refuse_what_is_not_ours([f"{tree}/share"])
+
+
+def test_a_mount_below_a_link_is_the_platform_s(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "disk/kubelet").mkdir(parents=True)
+    (tmp_path / "kubelet").symlink_to(tmp_path / "disk/kubelet")
+    monkeypatch.setattr(traces, "KUBELET", f"{tmp_path}/kubelet")
+    monkeypatch.setattr(traces, "MOUNTS", (f"{tmp_path}/kubelet/",))
+    pod = f"{tmp_path}/disk/kubelet/pods/1/volumes/secret"
+    assert traces.mounts(f"tmpfs {pod} tmpfs rw 0 0\ntmpfs {tmp_path}/disk/other tmpfs rw 0 0\n", "") == [pod]
+
+
+@pytest.mark.parametrize(
+    ("name", "ours"),
+    [("KUBE-SRC-ABC", True), ("inet6:KUBE-DST-ABC", True), ("kube-router-local-ips", True), ("inet6:kube-router-x", True), ("f2b-sshd", False)],
+)
+def test_address_sets_of_kube_router(name: str, ours: bool) -> None:
+    assert bool(traces.ADDRESS_SET.match(name)) is ours
+
+
+def test_a_program_that_only_k3s_brought_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bundled = tmp_path / "data/ab12/bin/aux"
+    bundled.mkdir(parents=True)
+    (bundled / "ipset").write_text("#!/bin/sh\n")
+    (bundled / "ipset").chmod(0o755)
+    monkeypatch.setattr(traces, "K3S", str(tmp_path))
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert reset.tool("ipset") == str(bundled / "ipset")
+    assert reset.tool("iptables-save") is None
+
+
+def test_a_control_group_that_systemd_removed_meanwhile_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    group = tmp_path / "kubepods.slice/kubepods-pod1.slice/cri-containerd-1.scope"
+    group.mkdir(parents=True)
+    held, rmdir = [1], Path.rmdir
+
+    def slowly(path: Path) -> None:
+        if path == group:
+            rmdir(path)
+            raise FileNotFoundError(path)
+        if path == group.parent and held:
+            held.clear()
+            raise OSError(errno.EBUSY, "busy")
+        rmdir(path)
+
+    monkeypatch.setattr(Path, "rmdir", slowly)
+    reset.remove_group(tmp_path / "kubepods.slice")
+    assert list(tmp_path.iterdir()) == [] and held == []
 
 
 def test_the_account_of_the_connection_is_never_removed() -> None:

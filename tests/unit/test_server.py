@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.shaka.platform.plugins.plugin_utils.model.server import listeners, server_problems
+from ansible_collections.shaka.platform.plugins.plugin_utils.model.server import listeners, resolver_note, server_problems
 
 FACTS: dict[str, Any] = {
     "distribution": "Debian", "distribution_version": "12.7", "architecture": "x86_64", "service_mgr": "systemd", "effective_user_id": 0,
@@ -15,7 +15,9 @@ SIZE = {"cpu": "2", "memory": "2Gi", "disk": ""}
 
 
 def problems(ports: dict[int, list[str]] | None = None, size: dict[str, str] | None = None, **facts: Any) -> list[str]:
-    return list(server_problems({**FACTS, **facts}, size or SIZE, {"Debian": 12, "Ubuntu": 22}, "3.9", ports or {}))
+    networks, addresses = {"cluster-cidr": ["10.50.0.0/16"]}, {"node-ip": ["10.0.0.5"]}
+    known = {"all_ipv4_addresses": ["10.0.0.5"], "default_ipv4": {"address": "10.0.0.5"}, **FACTS, **facts}
+    return list(server_problems(known, size or SIZE, {"Debian": 12, "Ubuntu": 22}, "3.9", ports or {}, networks, "", addresses))
 
 
 def test_a_fresh_2_gib_server_is_fine() -> None:
@@ -33,7 +35,14 @@ def test_a_fresh_2_gib_server_is_fine() -> None:
         ({"python_version": "3.8.10"}, "3.9"),
         ({"processor_vcpus": 1}, "platform_server.cpu (2)"),
         ({"memtotal_mb": 970}, "platform_server.memory (2Gi)"),
-        ({"hostname": "shaka_1"}, "k3s_node_name: 'shaka_1' (the host name) is not a node's name"),
+        ({"hostname": "shaka_1"}, "k3s_node_name: 'shaka_1' (the host name) is not a node's name; set it to"),
+        ({"hostname": "shaka_1"}, "such as 'shaka-1'"),
+        ({"default_ipv4": {}}, "no default route"),
+        (
+            {"k3s_networks": {"cluster-cidr": ["10.42.0.0/16"]}},
+            "k3s_config.cluster-cidr: the cluster was made with 10.42.0.0/16 and cannot change to",
+        ),
+        ({"all_ipv4_addresses": ["127.0.0.1", "10.0.0.4"]}, "k3s_config.node-ip: '10.0.0.5' is not an address of this server"),
         ({"hostname": "renamed", "k3s_node_name": "shaka-1"}, "set it to 'shaka-1', as the node is called"),
     ],
 )
@@ -47,7 +56,26 @@ def test_a_node_keeps_its_name() -> None:
     assert problems(hostname="Shaka-1", k3s_node_name="shaka-1") == []
     named = {**FACTS, "hostname": "renamed", "k3s_node_name": "shaka-1"}
     assert list(server_problems(named, SIZE, {"Debian": 12}, "3.9", {}, node="shaka-1")) == []
+    assert "set it to" in next(server_problems(named, SIZE, {"Debian": 12}, "3.9", {}, node="Shaka-1"))
     assert "'other' would make another node" in next(server_problems(named, SIZE, {"Debian": 12}, "3.9", {}, node="other"))
+
+
+@pytest.mark.parametrize(
+    ("files", "chosen", "says"),
+    [
+        ({"/etc/resolv.conf": ["10.0.0.2"]}, "", ""),
+        ({"/etc/resolv.conf": ["127.0.0.53"], "/run/systemd/resolve/resolv.conf": ["10.0.0.2", "2001:db8::1"]}, "", ""),
+        ({"/etc/resolv.conf": ["127.0.0.53"]}, "", "/etc/resolv.conf: 127.0.0.53"),
+        ({"/etc/resolv.conf": ["10.0.0.2", "169.254.169.254"]}, "", "8.8.8.8"),
+        ({"/etc/resolv.conf": ["fe80::1%eth0"]}, "", "k3s_config.resolv-conf"),
+        ({"/etc/resolv.conf": []}, "", "/etc/resolv.conf: none"),
+        ({}, "", "there is no /etc/resolv.conf"),
+        ({}, "/etc/pods.conf", ""),
+    ],
+)
+def test_nameservers_that_k3s_would_replace(files: dict[str, list[str]], chosen: str, says: str) -> None:
+    found = resolver_note(files, chosen)
+    assert (says in found) if says else found == ""
 
 
 def test_a_foreign_listener() -> None:

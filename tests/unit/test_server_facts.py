@@ -34,6 +34,7 @@ def test_facts_have_the_names_that_the_roles_read() -> None:
     assert facts["eth0"]["ipv4"] == {"address": "10.89.1.10", "network": "10.89.1.0", "prefix": "24"}
     assert facts["processor_vcpus"] == os.cpu_count() and facts["memtotal_mb"] > 0 and facts["disk_total"] > 1 << 30
     assert len(facts["tcp_listeners"]) == 1
+    assert facts["all_ipv4_addresses"] == ["127.0.0.1", "10.89.1.10", "10.89.1.11", "10.42.3.1"]
 
 
 def test_what_they_say_is_what_the_preflight_understands() -> None:
@@ -45,9 +46,33 @@ def test_what_they_say_is_what_the_preflight_understands() -> None:
     assert len(problems) == 1 and "10.42.3.0/24 of vpn-1: overlaps the cluster's pods" in problems[0]
 
 
+@pytest.mark.parametrize(
+    ("text", "networks"),
+    [
+        ("cluster-cidr: 10.50.0.0/16\nnode-name: a\n", {"cluster-cidr": ["10.50.0.0/16"], "service-cidr": ["10.43.0.0/16"]}),
+        (
+            "node-name: a\ncluster-cidr:\n- 10.50.0.0/16\n- fd00:50::/56\nservice-cidr:\n  - 10.51.0.0/16\nlog: x\n",
+            {"cluster-cidr": ["10.50.0.0/16", "fd00:50::/56"], "service-cidr": ["10.51.0.0/16"]},
+        ),
+    ],
+)
+def test_the_networks_that_a_cluster_has(tmp_path: Path, text: str, networks: dict[str, list[str]]) -> None:
+    configuration, datastore = tmp_path / "config.yaml", tmp_path / "state.db"
+    configuration.write_text(text)
+    assert server_facts.cluster_networks(configuration, datastore) == {}  # it was never started
+    datastore.touch()
+    assert server_facts.cluster_networks(configuration, datastore) == networks
+
+
+def test_nameservers_of_the_files_that_are_there(tmp_path: Path) -> None:
+    (tmp_path / "resolv.conf").write_text("# nameserver 9.9.9.9\nsearch corp\nnameserver 127.0.0.53\nnameserver fe80::1%eth0\n")
+    found = server_facts.nameservers([tmp_path / "resolv.conf", tmp_path / "absent"])
+    assert found == {str(tmp_path / "resolv.conf"): ["127.0.0.53", "fe80::1%eth0"]}
+
+
 @pytest.mark.parametrize("answer", ["", "[]"])
 def test_a_server_without_network_tools_has_no_network_facts(answer: str) -> None:
-    assert server_facts.networks(answer) == {"interfaces": []} and server_facts.default_address(answer) == {}
+    assert server_facts.networks(answer) == {"interfaces": [], "all_ipv4_addresses": []} and server_facts.default_address(answer) == {}
 
 
 def test_a_tool_that_fails_is_as_one_that_says_nothing() -> None:

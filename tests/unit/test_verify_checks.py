@@ -14,6 +14,7 @@ MODEL: Any = {
     "name": "shaka",
     "environments": {"prod": {"namespace": "shaka-prod", "api": {"host": "api.example.org"}, "backup": BACKUP}},
     "namespaces": {"shared": {"namespace": "shaka-shared"}},
+    "server": {"reserved": {"memory": "560Mi"}},
 }
 
 
@@ -96,6 +97,8 @@ LACKING = {"metadata": {"name": "shaka-api", "namespace": "shaka-prod"}, "spec":
 
 FAULTS: list[tuple[str, str, dict[str, Any], str]] = [
     ("prod", "postgres", {"postgres": {"prod": ProbeAnswer(False, "SELECT 1: no route")}}, "no route"),
+    ("k3s.service", "memory", {"service_memory": 900 * 2**20}, "900 MiB of 560 MiB reserved"),
+    ("k3s.service", "memory", {"service_memory": 900 * 2**20}, "set platform_server.reserved.memory to 1050Mi"),
     ("prod", "redis", {"redis": {"prod": ProbeAnswer(False, "PING: WRONGPASS")}}, "WRONGPASS"),
     ("prod", "https", {"https": {"prod": Https(503, True, "HTTP 503")}}, "503 api.example.org"),
     ("prod", "https", {"https": {"prod": Https(0, False, "Connection refused")}}, "Connection refused"),

@@ -69,3 +69,13 @@ def test_environments_are_isolated_by_connection(server: Server) -> None:
     assert "accepting connections" in server.run(probe.format("dev"))
     for other in ("staging", "prod"):
         assert "no response" in server.run(probe.format(other), check=False)
+
+
+def test_no_container_of_the_platform_can_fill_the_disk(server: Server) -> None:
+    pods = [pod for pod in server.json("pods --all-namespaces")["items"] if pod["metadata"]["namespace"] != "kube-system"]
+    parts = [(pod["metadata"]["name"], part) for pod in pods for part in [*pod["spec"]["containers"], *pod["spec"].get("initContainers", [])]]
+    assert len(parts) > 10
+    assert [name for name, part in parts if "ephemeral-storage" not in part["resources"]["limits"]] == []
+    assert [name for name, part in parts if "ephemeral-storage" not in part["resources"]["requests"]] == []
+    ranges = {item["metadata"]["namespace"]: item["spec"]["limits"][0] for item in server.json("limitranges --all-namespaces")["items"]}
+    assert ranges["shaka-prod"]["default"]["ephemeral-storage"] == "256Mi"

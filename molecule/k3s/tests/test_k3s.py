@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Server
+import yaml
+from conftest import ROOT, Server
 
 from lab import bundle, component_flags
 
+SETTINGS: dict[str, Any] = yaml.safe_load((ROOT / "molecule/k3s/vars/settings.yml").read_text())
 STATE = "/var/lib/rancher/k3s"
 POD = {
     "apiVersion": "v1",
@@ -66,10 +68,39 @@ def test_the_known_flags_are_those_of_the_components(server: Server) -> None:
     assert component_flags.TARGET.read_text() == component_flags.page(flags, bundle.K3S_VERSION.partition("+")[0])
 
 
+def test_the_settings_that_refusals_name_are_in_force(server: Server, witness: None) -> None:
+    node = server.json(f"node {SETTINGS['k3s_node_name']}")
+    assert {"type": "InternalIP", "address": "192.168.77.5"} in node["status"]["addresses"]
+    assert server.json("service kubernetes")["spec"]["clusterIP"] == "10.51.0.1"
+    assert server.json("endpoints kubernetes")["subsets"][0]["addresses"] == [{"ip": "192.168.77.5"}]
+    assert server.json("pod witness")["status"]["podIP"].startswith("10.50.0.")
+    assert server.json("service kube-dns -n kube-system")["spec"]["clusterIP"] == "10.51.0.53"
+    resolver = server.run("kubectl exec witness -- cat /etc/resolv.conf")
+    assert "nameserver 10.51.0.53" in resolver and "corp.internal" in resolver
+    found = server.run("for i in $(seq 30); do kubectl exec witness -- getent hosts kubernetes.default.svc.cluster.local && break; sleep 1; done")
+    assert found.split()[0] == "10.51.0.1"
+    assert server.run("stat -c %a /var/lib/rancher/k3s/server").strip() == "700"
+    limit = server.run("tr '\\0' '\\n' < /proc/$(systemctl show k3s -P MainPID)/environ | grep ^GOMEMLIMIT=").strip()
+    assert limit == "GOMEMLIMIT=392MiB"  # seven tenths of the reserve
+
+
+def test_a_cluster_keeps_its_networks_and_an_address_is_the_server_s(server: Server) -> None:
+    before = pid(server)
+    wrong = {**SETTINGS["k3s_config"], "cluster-cidr": ["10.60.0.0/16"], "node-ip": "192.168.78.5"}
+    done = server.playbook("site.yml", "--tags", "preflight", "-e", json.dumps({"k3s_config": wrong}))
+    said = " ".join(done.stdout.split())
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert "k3s_config.cluster-cidr: the cluster was made with 10.50.0.0/16 and cannot change to 10.60.0.0/16" in said
+    assert "k3s_config.node-ip: '192.168.78.5' is not an address of this server; use one of" in said
+    assert pid(server) == before
+
+
 def test_a_changed_node_label_restarts_k3s_once_and_pods_live_on(server: Server, witness: None) -> None:
     before, alive = pid(server), life(server)
     server.run("cp -p /etc/rancher/k3s/config.yaml /root/config.before")
-    assert converge(server, "-e", json.dumps({"k3s_config": {"node-label": ["tier=gold"]}})) == 3  # the file, the datastore's copy, the service
+    assert (
+        converge(server, "-e", json.dumps({"k3s_config": {**SETTINGS["k3s_config"], "node-label": "tier=gold"}})) == 3
+    )  # the file, the datastore's copy, the service
     assert pid(server) != before
     assert server.run("systemctl show k3s --property NRestarts --value").strip() == "0"  # it did not fall and was started again
     assert server.json("nodes")["items"][0]["metadata"]["labels"]["tier"] == "gold"

@@ -9,7 +9,7 @@ from typing import Any
 
 from .client import Api, ApiError, segment
 from .identity import describe, group_of, inventory_of
-from .readiness import WORKLOADS, PodProblem, condition, pod_problems
+from .readiness import PULLS, TRIED_PULL, WORKLOADS, PodProblem, condition, pod_problems
 from .references import Scrubber
 
 LOG_LINES = 8
@@ -44,6 +44,19 @@ class Diagnosis:
         query = {"fieldSelector": f"involvedObject.uid={meta['uid']},type=Warning"}
         found = (self.api.get(f"/api/v1/namespaces/{segment(meta.get('namespace') or 'default')}/events", query) or {}).get("items") or []
         return sorted(found, key=lambda event: str(event.get("lastTimestamp") or event.get("eventTime") or ""))
+
+    def is_pulling(self, pod: dict[str, Any]) -> bool:
+        """Whether the kubelet is at work on an image of the pod. The container runtime itself gives up a download that stands still."""
+        if any(problem.reason in PULLS and problem.grace == TRIED_PULL for problem in pod_problems(pod)):
+            return True
+        meta = pod["metadata"]
+        query = {"fieldSelector": f"involvedObject.uid={meta['uid']}"}
+        events = (self.api.get(f"/api/v1/namespaces/{segment(meta['namespace'])}/events", query) or {}).get("items") or []
+        last: dict[str, str] = {}
+        for event in events:
+            reason, when = str(event.get("reason")), str(event.get("lastTimestamp") or event.get("eventTime") or "")
+            last[reason] = max(last.get(reason, ""), when)
+        return last.get("Pulling", "") > max(last.get("Pulled", ""), last.get("Failed", ""))
 
     def paragraph(self, obj: dict[str, Any], reason: str) -> str:
         """The reason, followed by what the cluster says about it. A failing question here must not hide the reason."""

@@ -201,6 +201,13 @@ def lack(obj: Object) -> Lack | None:
     return Lack(text, False) if text else None
 
 
+# What a registry will answer again. Anything else - its rate limit, a connection that broke - the kubelet tries again after 10, 20, 40 s.
+REFUSED_PULL = re.compile(
+    r"not found|unauthorized|denied|forbidden|manifest unknown|invalid reference|no such host|no match for platform|x509|server gave HTTP response",
+    re.I,
+)
+PULLS = ("ErrImagePull", "ImagePullBackOff")
+TRIED_PULL = 300.0  # seconds for which it may try
 # reason of a waiting container -> seconds after which it counts as final; until then the images of a bundle may still be imported.
 WAITING = {
     "ErrImagePull": 20.0,
@@ -231,7 +238,8 @@ def pod_problems(obj: Object, restarts_heal: bool = False) -> Iterator[PodProble
         last = (container.get("lastState") or {}).get("terminated") or (container.get("state") or {}).get("terminated") or {}
         reason, message = str(waiting.get("reason") or ""), str(waiting.get("message") or "")
         if reason in WAITING:
-            yield PodProblem(reason, message, WAITING[reason], container["name"])
+            again = reason in PULLS and not REFUSED_PULL.search(message)
+            yield PodProblem(reason, message, TRIED_PULL if again else WAITING[reason], container["name"])
         elif not container.get("ready") and container.get("restartCount", 0) >= RESTARTS and (reason == "CrashLoopBackOff" or last.get("exitCode")):
             ended = f"exit code {last.get('exitCode')}" + (f", {last['reason']}" if last.get("reason") not in (None, "Error") else "")
             yield PodProblem(

@@ -19,6 +19,7 @@ from .references import Scrubber
 
 INTERVAL = (0.2, 0.3, 0.5)  # seconds between looks at first; 1 s later
 STEADY = 3.0  # seconds that a workload without a readiness probe stays ready before it counts
+LONGEST = 4  # times the time limit, for objects whose images are being pulled
 REPLACEMENT = 15.0  # seconds for the controller to replace a broken pod of the old revision; a StatefulSet's does not in every case
 
 
@@ -45,6 +46,7 @@ class Waiter:
         self.api, self.pool, self.diagnosis = api, pool, Diagnosis(api, scrubber)
         self.timeout = timeout
         self.deadline = time.monotonic() + timeout
+        self.last_deadline = time.monotonic() + timeout * LONGEST
         self.started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         self._seen: dict[tuple[str, str, str], float] = {}
         self._ready: dict[str, float] = {}
@@ -55,13 +57,27 @@ class Waiter:
         for pause in itertools.chain(INTERVAL, itertools.repeat(1.0)):
             if not pending:
                 return
-            late = f"not ready after {self.timeout:.0f} s: " if time.monotonic() > self.deadline else ""
+            late = f"not ready after {self._elapsed():.0f} s: " if self._is_late(pending) else ""
             failed = [(each.obj, reason) for each in pending if (reason := self._hopeless(each.obj, each.lacking))]
             failed = failed or [(each.obj, late + each.lacking.text) for each in pending if late]
             if failed:
                 raise WaitFailed([self.diagnosis.paragraph(obj, reason) for obj, reason in failed])
             time.sleep(pause)
             pending = [again for again in self.pool.map(self._look, pending) if again]
+
+    def _is_late(self, pending: list[Pending]) -> bool:
+        """Whether the time is up. It goes on while images are pulled: how long that takes is up to the registry and the line."""
+        now = time.monotonic()
+        if now <= self.deadline:
+            return False
+        return now > self.last_deadline or not any(self.diagnosis.is_pulling(pod) for each in pending for pod in self._pods(each.obj))
+
+    def _elapsed(self) -> float:
+        return self.timeout + time.monotonic() - self.deadline
+
+    def _pods(self, obj: dict[str, Any]) -> list[dict[str, Any]]:
+        place = (group_of(obj["apiVersion"]), obj["kind"])
+        return [obj] if place == ("", "Pod") else self.diagnosis.pods(obj) if place in WORKLOADS else []
 
     def _look(self, pending: Pending) -> Pending | None:
         """The object as it is now and what it lacks; None when it is ready."""

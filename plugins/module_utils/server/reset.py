@@ -5,13 +5,14 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import shutil
 import signal
 import stat
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,6 +30,10 @@ TREES = (
     "/run/k3s", "/run/flannel", "/run/k3s-started-with", "/root/.kube/cache/discovery/127.0.0.1_6443",
     "/var/lib/shaka-notify", "/var/lib/private/shaka-notify",
 )  # fmt: skip
+# A directory of K3s that the owner replaced by a link to a larger disk -> the names in it that are K3s's; others there stay.
+LINKED = {traces.K3S: re.compile("agent|data|server|storage"), traces.STORAGE: re.compile("pvc-[^_]+_[^_]+_.+")}
+# File systems of other machines, whose content may not be this server's alone.
+FOREIGN = re.compile(r"nfs4?|cifs|smb3?|smbfs|9p|ceph|glusterfs|lustre|afs|fuse\..+")
 # Removed unless another containerd is installed.
 RUNTIME = ("/run/containerd", "/run/nri", "/opt/containerd")
 CACHE = "/root/.kube/cache/http"  # its files are named by content, so their owner cannot be told
@@ -49,6 +54,10 @@ IN_FORCE = {
     "/etc/localtime": "systemctl try-restart cron.service",
     "/etc/ssh/": "systemctl reload ssh.service",
 }
+
+
+class NotOurs(Exception):
+    """The server has something that a reset could not remove without harm; the text says what to do."""
 
 
 class Kept(NamedTuple):
@@ -108,6 +117,16 @@ class Installation:
     def is_known(self, unit: str) -> bool:
         return Path("/etc/systemd/system", unit).exists() or self.execute(["systemctl", "is-active", "--quiet", unit])[0] == 0
 
+    def refuse_what_is_not_ours(self, confirmed: Collection[str]) -> None:
+        """Raises NotOurs where a directory of the platform leads to another place, or has another machine's files mounted below it."""
+        found = [tree for tree in TREES if Path(tree).is_symlink() and tree not in LINKED]
+        problems = [f"{tree} is a link to {os.readlink(tree)}: look at what is there and remove the link" for tree in found]  # noqa: PTH115
+        points = foreign_mounts(self.trees(), traces.STORAGE if self.kept.data else None)
+        text = "is mounted from another machine, and a reset would empty it: unmount it, or name it in reset_mounts"
+        problems += [f"{point} {text}" for point in points if point not in confirmed]
+        if problems:
+            raise NotOurs(f"nothing was removed: {'; '.join(problems)}")
+
     def trees(self) -> list[str]:
         """The platform's own directories that exist; kept volumes stay where they are."""
         found = [tree for tree in TREES if os.path.lexists(tree)]
@@ -135,12 +154,13 @@ class Installation:
             names = Path("/proc/net/ip6_tables_names" if name.startswith("ip6") else "/proc/net/ip_tables_names")
             if name.endswith("legacy") and not (names.exists() and names.read_text(encoding="ascii")):
                 continue  # asking would load the old modules
-            if shutil.which(f"{name}-save") and traces.has_rules(self.execute([f"{name}-save"])[1]):
+            if (save := tool(f"{name}-save")) and traces.has_rules(self.execute([save])[1]):
                 found.append(name)
         return found
 
     def address_sets(self) -> list[str]:
-        return [name for name in self.execute(["ipset", "list", "-n"])[1].split() if name.startswith("KUBE-")] if shutil.which("ipset") else []
+        ipset = tool("ipset")
+        return [name for name in self.execute([ipset, "list", "-n"])[1].split() if traces.ADDRESS_SET.match(name)] if ipset else []
 
     # --- removal
 
@@ -152,6 +172,7 @@ class Installation:
         self.unmount()
         self.remove_network()
         self.stop(unit for unit in units if unit == FIREWALL)  # last: until then it protects programs that still listen
+        self.execute(["systemctl", "stop", "kubepods.slice", "cri-containerd-*.scope"])  # with the systemd driver, control groups are units
         for path in traces.groups():
             remove_group(path)
         for user in self.users:
@@ -216,12 +237,12 @@ class Installation:
             if Path("/sys/class/net", name).exists():  # it disappears together with its other end
                 self.must(["ip", "link", "delete", name], allowed=(0, 1))
         for name in self.rule_sets():
-            rest = traces.foreign_rules(self.execute([f"{name}-save"])[1])
-            self.must([f"{name}-restore"], data=rest)
+            rest = traces.foreign_rules(self.execute([tool(f"{name}-save") or name])[1])
+            self.must([tool(f"{name}-restore") or name], data=rest)
         for table in self.tables():
             self.must(["nft", "delete", "table", *table.split()])
         for name in self.address_sets():
-            self.must(["ipset", "destroy", name])
+            self.must([tool("ipset") or "ipset", "destroy", name])
 
     def bring_back(self, entries: Before) -> None:
         """Restore every file to its state before the platform, and remove directories that are empty then and belong to no package."""
@@ -274,14 +295,41 @@ def send(pid: int, number: signal.Signals) -> None:
         return
 
 
+def tool(name: str) -> str | None:
+    """A program of the server's, else the one that K3s brought, which it uses where the server has none."""
+    bundled = [str(path) for pattern in ("*/bin", "*/bin/aux") for path in sorted(Path(traces.K3S, "data").glob(pattern))]
+    return shutil.which(name) or shutil.which(name, path=os.pathsep.join(bundled) or os.devnull)
+
+
 def remove_group(path: Path) -> None:
-    """Remove a control group and those below it, after their processes have ended."""
+    """Remove a control group and those below it, after their processes have ended. systemd may remove the same ones, or hold one for a moment."""
+    deadline = time.monotonic() + GRACE
     for folder, _folders, _files in os.walk(path, topdown=False):
-        Path(folder).rmdir()
+        while True:
+            try:
+                Path(folder).rmdir()
+            except FileNotFoundError:
+                pass
+            except OSError as error:
+                if error.errno != errno.EBUSY or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.1)
+                continue
+            break
 
 
 def remove_tree(path: Path, spare: str | None = None) -> None:
-    """Remove a directory with its content, except for `spare` below it. A mount point is emptied and stays, since it belongs to the server."""
+    """Remove a directory with its content, except for `spare` below it. A mount point is emptied and stays, since it belongs to the server.
+
+    A directory of K3s that is a link loses what is K3s's in it, and then the link goes.
+    """
+    if str(path) in LINKED and path.is_symlink() and path.is_dir() and str(path) != spare:
+        for entry in list(path.iterdir()):
+            if LINKED[str(path)].fullmatch(entry.name):
+                remove_tree(entry, spare)
+        if not (spare and spare.startswith(f"{path}/")):
+            path.unlink()
+        return
     if spare and f"{spare}/".startswith(f"{path}/") and str(path) != spare:
         for entry in path.iterdir():
             remove_tree(entry, spare)
@@ -292,7 +340,7 @@ def remove_tree(path: Path, spare: str | None = None) -> None:
         path.unlink()
         return
     for entry in list(path.iterdir()):
-        if not entry.is_symlink() and entry.is_dir() and holds_mount(entry):
+        if str(entry) in LINKED or (not entry.is_symlink() and entry.is_dir() and holds_mount(entry)):
             remove_tree(entry)
         elif entry.is_dir() and not entry.is_symlink():
             shutil.rmtree(entry)
@@ -308,7 +356,16 @@ def mounts() -> list[str]:
     return traces.mounts(MOUNTED.read_text(encoding="utf-8"), fstab.read_text(encoding="utf-8") if fstab.exists() else "")
 
 
+def foreign_mounts(trees: Iterable[str], spare: str | None) -> list[str]:
+    """Mount points of other machines' files in these directories, but for what is spared and for what the platform itself mounted for pods."""
+    own, real = set(mounts()), [os.path.realpath(tree) for tree in trees]
+    kept = f"{os.path.realpath(spare)}/" if spare else None
+    points = [point for point, kind in traces.mounted(MOUNTED.read_text(encoding="utf-8")) if FOREIGN.fullmatch(kind) and point not in own]
+    inside = [point for point in points if any(f"{point}/".startswith(f"{tree}/") for tree in real)]
+    return [point for point in inside if not (kept and f"{point}/".startswith(kept))]
+
+
 def holds_mount(path: Path, *, below: bool = True) -> bool:
     """Whether a directory is a mount point, or has one below it. Path.is_mount does not know of directories mounted over themselves."""
-    points = traces.mount_points(MOUNTED.read_text(encoding="utf-8"))
-    return str(path) in points or (below and any(point.startswith(f"{path}/") for point in points))
+    points, real = traces.mount_points(MOUNTED.read_text(encoding="utf-8")), os.path.realpath(path)
+    return real in points or (below and any(point.startswith(f"{real}/") for point in points))

@@ -16,12 +16,15 @@ from typing import Any, NamedTuple
 
 from ansible_collections.shaka.platform.plugins.module_utils.server import whole
 
-STORAGE = "/var/lib/rancher/k3s/storage"
+K3S = "/var/lib/rancher/k3s"
+STORAGE = f"{K3S}/storage"
 KUBELET = "/var/lib/kubelet"
 MOUNTS = ("/run/k3s/", "/var/lib/kubelet/", "/run/netns/cni-", "/var/lib/rancher/k3s/agent/", "/run/containerd/io.containerd.runtime.v2.task/k8s.io/")
 INTERFACES = ("cni0", "flannel.1", "flannel-v6.1", "flannel-wg", "flannel-wg-v6", "kube-ipvs0")
 CONTAINER = re.compile(r"/kubepods|/k3s\.service", re.MULTILINE)
 PROGRAM = re.compile(r"^(/usr/local/bin/k3s|/var/lib/rancher/k3s/data/)")
+# kube-router's sets, those of IPv6 and of later versions among them
+ADDRESS_SET = re.compile(r"(inet6:)?(KUBE-|kube-router-)")
 RULE = re.compile(r"KUBE-|CNI-|flannel", re.IGNORECASE)
 
 
@@ -58,16 +61,24 @@ def unescaped(text: str) -> str:
     return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match.group(1), 8)), text)
 
 
-def mount_points(text: str) -> list[str]:
-    """All mount points, as /proc/self/mounts and /etc/fstab list them."""
+def mounted(text: str) -> list[tuple[str, str]]:
+    """All mount points with their kind of file system, as /proc/self/mounts and /etc/fstab list them."""
     lines = [line.split() for line in text.splitlines() if not line.startswith("#")]
-    return [unescaped(words[1]) for words in lines if len(words) > 1]
+    return [(unescaped(words[1]), words[2]) for words in lines if len(words) > 2]
+
+
+def mount_points(text: str) -> list[str]:
+    """All mount points."""
+    return [point for point, _kind in mounted(text)]
 
 
 def mounts(text: str, fstab: str) -> list[str]:
     """The platform's mount points, the deepest and latest first, including the kubelet's directory where the kubelet has mounted it over itself."""
-    lasting = mount_points(fstab)
-    return [point for point in reversed(mount_points(text)) if point.startswith(MOUNTS) or (point == KUBELET and point not in lasting)]
+    lasting, kubelet = mount_points(fstab), os.path.realpath(KUBELET)
+    # the kernel lists a mount below a link where the link leads to
+    real = (f"{os.path.realpath(folder)}/{beginning}" for folder, _slash, beginning in (place.rpartition("/") for place in MOUNTS))
+    below = (*MOUNTS, *real)
+    return [point for point in reversed(mount_points(text)) if point.startswith(below) or (point in (KUBELET, kubelet) and point not in lasting)]
 
 
 def interfaces(net: Path = Path("/sys/class/net")) -> list[str]:

@@ -91,6 +91,7 @@ def evaluate(model: Model, facts: Facts, limits: Limits) -> Verdict:
     # a namespace of the inventory's own may still be empty
     shared = [pods_check(name, namespace, facts, namespace in SYSTEM_NAMESPACES) for name, namespace in others.items()]
     shared += node_checks(facts)
+    shared += reserve_check(facts, quantity(model["server"]["reserved"]["memory"]))
     checks += shared
     rows = [[check.scope, check.name, check.detail if check.ok else f"FAILED {check.detail}"] for check in shared]
     tables.append(Table("server", ["scope", "check", "result"], rows, [position for position, check in enumerate(shared) if not check.ok]))
@@ -211,6 +212,18 @@ def node_checks(facts: Facts) -> list[Check]:
         ]
         checks.append(Check("requests", name, True, ", ".join(shares)))
     return checks
+
+
+def reserve_check(facts: Facts, reserved: float) -> list[Check]:
+    """K3s, its containerd and their shims stay within what is reserved for them; beyond it they take what pods were promised."""
+    used = facts.service_memory
+    if used is None:
+        return []
+    text = f"{_size(used)} of {_size(reserved)} reserved"
+    if used > reserved:
+        enough = -(-used * 1.15 // (50 * 2**20)) * 50
+        text += f", so that pods are promised memory that is not there: set platform_server.reserved.memory to {enough:.0f}Mi"
+    return [Check("memory", "k3s.service", used <= reserved, text, blocks=False)]
 
 
 def memory_rows(facts: Facts) -> list[list[str]]:

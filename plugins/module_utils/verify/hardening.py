@@ -219,8 +219,9 @@ def audit_log(api: ApiProbe, path: Path) -> Iterator[str]:
         yield f"reading Secrets leaves no trace in {path}"
     elif event.get("level") != "Metadata":
         yield f"the audit log keeps Secrets at level {event.get('level')}, not Metadata: correct k3s_audit_rules"
-    if path.exists() and path.parent.stat().st_mode & 0o077:
-        yield f"{path.parent} is open to others: chmod 0700 {path.parent}"
+    for folder in (path.parent, api.state / "server") if path.exists() else ():
+        if folder.stat().st_mode & 0o077:
+            yield f"{folder} is open to others: chmod 0700 {folder}"
 
 
 def logged(path: Path, agent: str) -> Mapping[str, Any] | None:

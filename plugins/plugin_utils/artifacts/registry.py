@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 from ansible_collections.shaka.platform.plugins.plugin_utils.artifacts.upstream import WAY_OUT, Upstream, UpstreamError
 
@@ -120,12 +120,25 @@ class Registry:
             if not basic:
                 raise UpstreamError(f"{what}: {self._refused(registry, url)}")
             return basic
+        if login and not self._may_have_the_login(asked["realm"], registry):
+            text = f"wants the login of platform_registries.{registry} sent to {asked['realm']}, which is not an https:// address of its own domain"
+            raise UpstreamError(
+                f"{what}: {registry} {text}; nothing was sent. Take the login out, or name the image by digest in a mirror that you trust"
+            )
         query = urlencode({key: value for key, value in asked.items() if key in ("service", "scope")})
         try:
             answer = json.loads(self.upstream.read(what, f"{asked['realm']}?{query}", **({"Authorization": basic} if basic else {}))[0])
             return f"Bearer {answer.get('token') or answer['access_token']}"
         except (ValueError, KeyError, AttributeError, HTTPError) as error:
             raise UpstreamError(f"{what}: {asked['realm']} gives no token for {url} ({error}); {WAY_OUT}") from error
+
+    def _may_have_the_login(self, realm: str, registry: str) -> bool:
+        """Whether a login goes to where the registry wants it: encrypted and in the registry's domain, or to the mirror that stands for it."""
+        parts, mirror = urlsplit(realm), urlsplit(self.upstream.mirrors.get(registry, ""))
+        if mirror.netloc:
+            return (parts.scheme, parts.netloc) == (mirror.scheme, mirror.netloc)
+        domains = [host.rpartition(":")[0] or host for host in (parts.netloc, registry)]
+        return parts.scheme == "https" and domains[0].split(".")[-2:] == domains[1].split(".")[-2:]
 
     def _refused(self, registry: str, url: str) -> str:
         if registry in self.logins:

@@ -22,6 +22,12 @@ Result = TypeVar("Result")
 AT_ONCE = 4  # requests
 LARGEST = 1 << 30  # bytes; far more than any file that has to be read for its sum
 WAY_OUT = "check the controller's way to it (https_proxy), name a mirror in platform_artifact_mirrors, or use a bundle (platform_bundle)"
+# What an answer of an upstream means, and what to do; any other is as one that says that nothing is there.
+MEANINGS = {
+    403: "it wants a login, or has nothing for yours: see to platform_registries",
+    404: f"does this version exist there? Else {WAY_OUT}",
+    429: "its limit for requests is reached: wait, log in with platform_registries, or name a mirror in platform_artifact_mirrors",
+}
 
 
 class UpstreamError(Exception):
@@ -69,7 +75,7 @@ class Upstream:
         except HTTPError as error:
             if error.code == 401 and error.headers.get("WWW-Authenticate"):
                 raise
-            raise UpstreamError(f"{what}: {address} answers {error.code} {error.reason}; does this version exist there? Else {WAY_OUT}") from error
+            raise UpstreamError(f"{what}: {address} answers {error.code} {error.reason}; {MEANINGS.get(error.code, MEANINGS[404])}") from error
         except Exception as error:
             raise self._lost(what, address, error) from error
 

@@ -18,6 +18,8 @@ ClusterNetworks = Mapping[str, list[Network]]  # by their key of `k3s_config`
 # K3s's own (https://docs.k3s.io/cli/server, Networking)
 DEFAULTS = {"cluster-cidr": "10.42.0.0/16", "service-cidr": "10.43.0.0/16"}
 USES = {"cluster-cidr": "pods", "service-cidr": "Services"}
+# The node's address and the API server's, which is the node's where it is not set (https://docs.k3s.io/cli/server, Networking).
+ADDRESSES = ("advertise-address", "node-ip")
 RESERVED = "system:"  # users and groups of Kubernetes itself
 
 
@@ -29,13 +31,19 @@ def _inside(inner: Network, outer: Network) -> bool:
     return inner.version == outer.version and inner != outer and inner.subnet_of(outer)  # type: ignore[arg-type]  # of one version
 
 
+def parts(value: Any) -> list[str]:
+    """The values of a key that K3s takes as a list or as a text with commas."""
+    texts = value if isinstance(value, list) else [value]
+    return [part.strip() for text in texts for part in str(text).split(",")]
+
+
 def cluster_networks(k3s_config: Mapping[str, Any], problems: Problems) -> dict[str, list[Network]]:
-    """The networks of pods and Services, by their key in `k3s_config`. A value may list two, separated by a comma: one per IP version."""
+    """The networks of pods and Services, by their key in `k3s_config`. A value may name two, one per IP version."""
     result: dict[str, list[Network]] = {}
     for key, default in DEFAULTS.items():
-        text = str(k3s_config.get(key, default))
+        text = ", ".join(parts(k3s_config.get(key, default)))
         try:
-            result[key] = [ipaddress.ip_network(part.strip()) for part in text.split(",")]
+            result[key] = [ipaddress.ip_network(part) for part in parts(text)]
         except ValueError as error:
             problems.add(f"k3s_config.{key}", f"is not a network in CIDR notation ({error}); write it like {default}", text)
             result[key] = [ipaddress.ip_network(default)]
@@ -46,17 +54,41 @@ def cluster_networks(k3s_config: Mapping[str, Any], problems: Problems) -> dict[
             )
     pods, services = result["cluster-cidr"], result["service-cidr"]
     if any(_overlap(a, b) for a in pods for b in services):
-        other = k3s_config.get("service-cidr", f"{DEFAULTS['service-cidr']}, the default")
+        other = ", ".join(map(str, services)) + ("" if "service-cidr" in k3s_config else ", the default")
         text = f"overlaps k3s_config.service-cidr ({other}); pods and Services need separate networks"
-        problems.add("k3s_config.cluster-cidr", text, k3s_config.get("cluster-cidr", DEFAULTS["cluster-cidr"]))
+        problems.add("k3s_config.cluster-cidr", text, ", ".join(map(str, pods)))
     if dns := k3s_config.get("cluster-dns"):
         try:
-            inside = all(any(ipaddress.ip_address(part.strip()) in net for net in services) for part in str(dns).split(","))
+            inside = all(any(ipaddress.ip_address(part) in net for net in services) for part in parts(dns))
             text = f"is outside k3s_config.service-cidr ({', '.join(map(str, services))}); use an address inside it"
         except ValueError:
             inside, text = False, "is not an IP address"
-        problems.check("k3s_config.cluster-dns", None if inside else text, dns)
+        problems.check("k3s_config.cluster-dns", None if inside else text, ", ".join(parts(dns)))
     return result
+
+
+def own_addresses(k3s_config: Mapping[str, Any], problems: Problems) -> dict[str, list[str]]:
+    """The server's own addresses that the inventory gives, by their key in `k3s_config`."""
+    result: dict[str, list[str]] = {}
+    for key in ADDRESSES:
+        for text in parts(k3s_config[key]) if key in k3s_config else ():
+            try:
+                result.setdefault(key, []).append(str(ipaddress.ip_address(text)))
+            except ValueError:
+                problems.add(f"k3s_config.{key}", "is not an IP address; name one of the server's own", text)
+    return result
+
+
+def misplaced(addresses: Mapping[str, list[str]], found: Iterable[str]) -> Iterator[str]:
+    """A problem for each IPv4 address of the inventory that no interface of the server has: behind it, nobody would answer.
+
+    :arg addresses: by their key in `k3s_config`.
+    :arg found: the server's IPv4 addresses.
+    """
+    for key, own in addresses.items():
+        for address in own:
+            if ipaddress.ip_address(address).version == 4 and address not in found:
+                yield f"k3s_config.{key}: '{address}' is not an address of this server; use one of {', '.join(found)}"
 
 
 def check_server(networks: ClusterNetworks, hosts: Mapping[str, Any], problems: Problems) -> None:

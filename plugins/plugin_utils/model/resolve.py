@@ -43,6 +43,7 @@ from ansible_collections.shaka.platform.plugins.plugin_utils.model.sizes import 
     check_quota,
     check_sizes,
     check_space,
+    scratch,
     sized,
     sized_by_roles,
 )
@@ -274,6 +275,9 @@ def resolve(variables: Mapping[str, Any], interface: Interface, images: Collecti
     _check_names(raw.get("names") or [], interface, problems)
     of_roles = _check_roles(raw, interface, problems)
     cluster = network.cluster_networks(of_roles.get("k3s_config") or {}, problems)
+    addresses = network.own_addresses(of_roles.get("k3s_config") or {}, problems)
+    if node := of_roles.get("k3s_node_name"):
+        problems.check("k3s_node_name", rules.node_name(str(node)), node)
     network.check_server(cluster, raw.get("hosts") or {}, problems)
     for path, text in (raw.get("lock_flaws") or {}).items():
         problems.add(path, text)
@@ -288,6 +292,8 @@ def resolve(variables: Mapping[str, Any], interface: Interface, images: Collecti
         """One of the inventory's dictionaries, checked and with its defaults."""
         return schema.complete(raw[variable], dictionaries[variable], variable, problems)
 
+    for host, mirror in raw["platform_artifact_mirrors"].items():
+        problems.check(f"platform_artifact_mirrors.{host}", rules.storage_url(str(mirror)), mirror)
     used = _images(interface.images, images, raw, problems)
     has_image = bool("api" in images or "api" in raw["platform_image_overrides"] or raw.get("image_pending"))
     shared: SharedRedis = completed("platform_redis")
@@ -300,6 +306,7 @@ def resolve(variables: Mapping[str, Any], interface: Interface, images: Collecti
     s3["prefix"] = s3["prefix"] or raw["platform_name"]
     _server(server, problems)
     server["networks"] = {key: [str(net) for net in nets] for key, nets in cluster.items()}
+    server["addresses"] = addresses
 
     namespaces: dict[str, Space] = {}
     bounds: dict[str, Bounds] = {}
@@ -325,6 +332,7 @@ def resolve(variables: Mapping[str, Any], interface: Interface, images: Collecti
         others = [job for start, job in jobs.items() if start != BACKUP_JOB]
         backup_job = as_the_quota_leaves(env, jobs[BACKUP_JOB], others)
         env["backup"]["requests"], env["backup"]["limits"] = backup_job["requests"], backup_job["limits"]
+        env["backup"]["scratch"] = scratch(env["postgres"]["storage"])
         check_quota(env, path, [*others, backup_job], problems)
         _check_environment(env, path, raw, has_image, problems)
     if not environments:

@@ -33,6 +33,18 @@ def label(value: str) -> str | None:
     return "is not a DNS-1123 label; use lower-case letters, digits and '-', at most 63, with a letter or digit at both ends"
 
 
+_NODE = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
+
+
+def node_name(value: str) -> str | None:
+    """A DNS subdomain (RFC 1123) that fits the label kubernetes.io/hostname. K3s lower-cases what it is given, and would then not be found."""
+    if _NODE.fullmatch(value) and len(value) <= 63:
+        return None
+    near = re.sub(r"[^a-z0-9.-]+", "-", value.lower())[:63].strip("-.")
+    instead = f", such as '{near}'" if _NODE.fullmatch(near) else ""
+    return f"is not a node's name; set it to lower-case letters, digits and '-', at most 63{instead}"
+
+
 _TAKEN_NAMESPACES = ("default", "cert-manager", "traefik")
 
 

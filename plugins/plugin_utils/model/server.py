@@ -4,12 +4,14 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.shaka.platform.plugins.module_utils.quantities import parse_cpu, parse_memory, show_memory
-from ansible_collections.shaka.platform.plugins.plugin_utils.model.network import foreign_overlaps
+from ansible_collections.shaka.platform.plugins.plugin_utils.model import rules
+from ansible_collections.shaka.platform.plugins.plugin_utils.model.network import foreign_overlaps, misplaced
 
 # A server sold as 2 GiB reports about 5 % less, because the kernel and the firmware keep a part.
 KEPT_BY_KERNEL = 0.10
@@ -23,6 +25,7 @@ def server_problems(
     ports: Mapping[int, Sequence[str]],
     networks: Mapping[str, list[str]] | None = None,
     node: str = "",
+    addresses: Mapping[str, list[str]] | None = None,
 ) -> Iterator[str]:
     """Why the platform cannot run on this server: each problem names the fact and what would do instead.
 
@@ -33,6 +36,7 @@ def server_problems(
     :arg ports: port of the platform that is taken -> the programs that listen on it.
     :arg networks: the cluster's networks by their key of `k3s_config`.
     :arg node: the node's name as the inventory has it; empty means the host's.
+    :arg addresses: the server's own addresses that the inventory gives, by their key of `k3s_config`.
     """
     name, version = str(facts.get("distribution")), str(facts.get("distribution_version", "0"))
     if name not in distributions or int(re.match(r"\d*", version)[0] or 0) < distributions[name]:  # type: ignore[index]  # \d* always matches
@@ -51,18 +55,64 @@ def server_problems(
     for port, programs in sorted(ports.items()):
         yield f"port {port}: in use by {', '.join(programs)}; the platform needs it: stop and disable that program"
     yield from foreign_overlaps(networks or {}, _interfaces(facts))
+    yield from _routes(facts, networks or {}, addresses or {})
 
 
 def _node(host: str, given: str, present: str) -> Iterator[str]:
     """A node is named as a DNS subdomain in lower case (RFC 1123), and keeps its name: local volumes are bound to it."""
     name = given or host.lower()
-    if name and (not re.fullmatch(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?", name) or len(name) > 253):
-        yield f"k3s_node_name: '{name}'{'' if given else ' (the host name)'} is not a node's name; set it to lower-case letters, digits and '-'"
+    if name and (flaw := rules.node_name(name)):
+        yield f"k3s_node_name: '{name}'{'' if given else ' (the host name)'} {flaw}"
     elif present and name != present:
         yield (
             f"k3s_node_name: '{name}'{'' if given else ' (the host name)'} would make another node of this server, on which no volume fits; "
             f"set it to '{present}', as the node is called"
         )
+
+
+def _routes(facts: Mapping[str, Any], networks: Mapping[str, list[str]], addresses: Mapping[str, list[str]]) -> Iterator[str]:
+    """K3s finds the way to other machines, its own addresses, and a cluster of the networks that the inventory has."""
+    if "default_ipv4" in facts and not facts["default_ipv4"].get("address"):
+        yield (
+            "network: no default route, without which K3s does not start and no Service answers; add one, "
+            "on a server without internet to a dummy interface (docs/artifacts.md)"
+        )
+    yield from misplaced(addresses, list(facts.get("all_ipv4_addresses") or []))
+    for key, present in (facts.get("k3s_networks") or {}).items():
+        if present and key in networks and sorted(present) != sorted(networks[key]):
+            was, now = ", ".join(present), ", ".join(networks[key])
+            yield f"k3s_config.{key}: the cluster was made with {was} and cannot change to {now}; set it back, or reset the server (docs/reset.md)"
+
+
+def resolver_note(nameservers: Mapping[str, Sequence[str]], chosen: str) -> str:
+    """What to say of a server whose resolv.conf K3s does not take for pods; empty when it takes one.
+
+    It takes the first of these files whose nameservers are all global unicast addresses, else 8.8.8.8
+    (isValidResolvConf in K3s's pkg/agent/config/config.go).
+
+    :arg nameservers: file -> its nameservers, in the order in which K3s looks; a file that is not there is not listed.
+    :arg chosen: `k3s_config.resolv-conf`; with it K3s looks nowhere else.
+    """
+
+    def is_taken(servers: Sequence[str]) -> bool:
+        return bool(servers) and all(_is_global_unicast(server) for server in servers)
+
+    if chosen or any(is_taken(servers) for servers in nameservers.values()):
+        return ""
+    listed = "; ".join(f"{file}: {', '.join(servers) or 'none'}" for file, servers in nameservers.items()) or "there is no /etc/resolv.conf"
+    return (
+        f"DNS of pods: K3s would ask 8.8.8.8, since it takes no nameserver of this server ({listed}), and private names would not resolve; "
+        "write a file with the nameservers that pods may ask, and name it in k3s_config.resolv-conf"
+    )
+
+
+def _is_global_unicast(text: str) -> bool:
+    """As Go's net.IP.IsGlobalUnicast has it: private addresses count, loopback, link-local and multicast do not."""
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return not (address.is_loopback or address.is_link_local or address.is_multicast or address.is_unspecified)
 
 
 def _version(text: str) -> tuple[int, ...]:

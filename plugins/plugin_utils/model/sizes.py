@@ -28,7 +28,7 @@ JOBS = (BACKUP_JOB, "cert_manager_solver_")
 LEAST_BYTES = 1 << 20
 QUOTAS = (
     "requests.cpu", "requests.memory", "limits.cpu", "limits.memory", "requests.storage", "pods", "services", "secrets", "configmaps",
-    "persistentvolumeclaims",
+    "persistentvolumeclaims", "requests.ephemeral-storage", "limits.ephemeral-storage",
 )  # fmt: skip
 # Names that people use -> names that a ResourceQuota knows
 QUOTA_NAMES = {"cpu": "requests.cpu", "memory": "requests.memory", "storage": "requests.storage", "volumes": "persistentvolumeclaims"}
@@ -66,6 +66,14 @@ def check_storage(storage: str, path: str, problems: Problems) -> None:
         problems.check(f"{path}.storage", size_flaw("requests.storage", parse_memory(storage)), storage)
     except QuantityError as error:
         problems.add(f"{path}.storage", str(error), storage)
+
+
+def scratch(storage: str) -> str:
+    """What a restore or a recovery may write: a dump encrypted and in the clear, or a database with its WAL, of a volume of this size."""
+    try:
+        return format_resource("requests.storage", 2 * parse_memory(storage) + (1 << 30))
+    except QuantityError:
+        return "1Gi"  # reported elsewhere
 
 
 def sized(options: Mapping[str, Any], values: Mapping[str, Any], path: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -131,7 +139,7 @@ def check_space(space: Space, path: str, problems: Problems) -> Bounds:
     limits = {bound: dict(sizes) for bound, sizes in space["limits"].items() if isinstance(sizes, Mapping)}
     bounds = {bound: amounts(sizes, f"{path}.limits.{bound}", problems) for bound, sizes in limits.items()}
     order = [("min", "default_request"), ("default_request", "default"), ("default", "max")]
-    for name in ("cpu", "memory"):
+    for name in ("cpu", "memory", "ephemeral-storage"):
         for low, high in order:
             a, b = bounds[low].get(name), bounds[high].get(name)
             if a is not None and b is not None and a > b:

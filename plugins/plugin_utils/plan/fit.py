@@ -32,6 +32,7 @@ from ansible_collections.shaka.platform.plugins.module_utils.quantities import (
 from ansible_collections.shaka.platform.plugins.plugin_utils.amounts import Amounts, quota_shortfalls
 from ansible_collections.shaka.platform.plugins.plugin_utils.report.tables import RULE, table
 
+EPHEMERAL = "ephemeral-storage"
 ANNOTATION = "shaka.platform/inventory"
 
 # What K3s itself runs: requests and limits of its packaged manifests (https://github.com/k3s-io/k3s/tree/master/manifests).
@@ -162,6 +163,8 @@ def _container(container: Object, defaults: Mapping[str, Mapping[str, int]]) -> 
         limit = _number(limits, name, defaults.get("default", {}).get(name, 0))
         fallback = limit if name in limits else defaults.get("default_request", {}).get(name, 0)
         numbers[f"{name}_limit"], numbers[f"{name}_request"] = limit, _number(requests, name, fallback)
+    for part, values, default in (("request", requests, "default_request"), ("limit", limits, "default")):
+        numbers[f"ephemeral_{part}"] = _number(values, EPHEMERAL, defaults.get(default, {}).get(EPHEMERAL, 0))
     return Amounts(**numbers)
 
 
@@ -186,7 +189,8 @@ def _pod(pod: Object, defaults: Mapping[str, Mapping[str, int]]) -> Amounts:
         for volume in pod.get("volumes") or []
         if (volume.get("emptyDir") or {}).get("medium") != "Memory"
     )
-    return replace(_larger(running + sidecars, start), pods=1, disk=disk)
+    most = _larger(running + sidecars, start)
+    return replace(most, pods=1, disk=disk + most.ephemeral_request)
 
 
 def _larger(a: Amounts, b: Amounts) -> Amounts:

@@ -16,6 +16,7 @@ from ansible_collections.shaka.platform.plugins.module_utils.engine.identity imp
 from ansible_collections.shaka.platform.plugins.module_utils.engine.yamlio import YamlError, read_objects
 from ansible_collections.shaka.platform.plugins.module_utils.model_types import Model
 from ansible_collections.shaka.platform.plugins.plugin_utils.collection import KINDS, ROLES, role_variables, search_path, site_roles, templates
+from ansible_collections.shaka.platform.plugins.plugin_utils.plan.ephemeral import bound
 
 PATCHES = "patches.yaml.j2"
 OVERRIDES = {"trim_blocks": True, "lstrip_blocks": True}
@@ -98,7 +99,7 @@ def render_role(role: Path, templar: Templar, variables: Mapping[str, Any], mode
             rendered = sets.setdefault(name, RenderedSet(name, role.name, subject, [], []))
             scoped = templar.copy_with_new_env(searchpath=search_path(role, kind), available_variables={**visible, **extra})
             for path in files:
-                objects = _render(str(path), scoped, f" (for {subject})" if subject else "")
+                objects = [bound(item) for item in _render(str(path), scoped, f" (for {subject})" if subject else "")]
                 if kind == "cluster" and path.name == PATCHES:
                     rendered.patches.extend(objects)
                     continue
