@@ -28,7 +28,7 @@ RETURN = r"""
 _list:
   description:
     - One dictionary, name to value. C(names) lists the names that begin as a role's variables do and that no role declares, C(awaits_facts) the
-      declared ones whose values cannot be known yet.
+      declared ones whose values cannot be known yet, C(misread) what YAML takes for something else than was written, by its path.
   type: list
   elements: dict
 """
@@ -39,6 +39,7 @@ from typing import Any
 from ansible.errors import AnsibleError
 from ansible.plugins.lookup import LookupBase
 from ansible_collections.shaka.platform.plugins.plugin_utils import collection
+from ansible_collections.shaka.platform.plugins.plugin_utils.model.written import misread
 
 
 class LookupModule(LookupBase):  # type: ignore[misc]  # ansible-core has no type information
@@ -58,7 +59,8 @@ class LookupModule(LookupBase):  # type: ignore[misc]  # ansible-core has no typ
         declared = {*interface.variables, *(name for options in interface.roles.values() for name in options)}
         prefixes = tuple(f"{role}_" for role in (collection.SHARED, *interface.roles))
         undeclared = [name for name in given if name.startswith(prefixes) and name not in declared]
-        return [{**values, "names": undeclared, "awaits_facts": unknown}]
+        not_as_written = dict(flaw for name, value in values.items() for flaw in misread(value, name))
+        return [{**values, "names": undeclared, "awaits_facts": unknown, "misread": not_as_written}]
 
     def _is_default(self, role: str, name: str, value: Any) -> bool:
         """Whether a value is the role's own, which needs no check."""

@@ -258,7 +258,8 @@ def resolve(variables: Mapping[str, Any], interface: Interface, images: Collecti
 
     :arg variables: the values of the roles' variables; also `hosts` (host -> address), `names` (names that are set and that no role declares),
         `awaits_facts` (names whose values need the server's facts), `image_pending` (True while a bundle's lock is still to be made),
-        `bundle_lacks` (files of the lock that are not in the bundle) and `lock_flaws` (what is wrong with a lock, by whose it is).
+        `bundle_lacks` (files of the lock that are not in the bundle), `lock_flaws` (what is wrong with a lock, by whose it is) and `misread` (what YAML
+        takes for something else than was written, by its path).
     :arg interface: what the roles declare (collection.interface).
     :arg images: logical names of the lock's images.
     """
@@ -270,7 +271,7 @@ def resolve(variables: Mapping[str, Any], interface: Interface, images: Collecti
     of_roles = _check_roles(raw, interface, problems)
     cluster = network.cluster_networks(of_roles.get("k3s_config") or {}, problems)
     network.check_server(cluster, raw.get("hosts") or {}, problems)
-    for path, text in (raw.get("lock_flaws") or {}).items():
+    for path, text in [*(raw.get("lock_flaws") or {}).items(), *(raw.get("misread") or {}).items()]:
         problems.add(path, text)
     _check_bundle(raw, problems)
     raw = _with_profile(raw, problems)

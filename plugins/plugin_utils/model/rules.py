@@ -334,14 +334,24 @@ def _bech32(prefix: str, data: str) -> bool:
     return check == 1
 
 
+def _placeholder(value: str) -> bool:
+    folded = re.sub(r"[\s_.-]", "", value.lower())
+    return any(word in folded for word in _PLACEHOLDERS) or bool(re.search(r"^(your|my|sua|seu|minha)[-_ ]|[-_]aqui$", value.lower()))
+
+
+def _one_word(value: str) -> str | None:
+    if value.isascii() and value.isprintable() and value == value.strip():
+        return None
+    return "contains a line break, a space at an end or a character outside ASCII, which URLs and shells take for something else"
+
+
 def secret(value: str, least: int) -> str | None:
     """A secret: length, variety, no placeholder. The answer never contains the value or a part of it."""
     if not value:
         return "is empty"
-    if not value.isascii() or not value.isprintable() or value != value.strip():
-        return "contains a line break, a space at an end or a character outside ASCII, which URLs and shells take for something else"
-    folded = re.sub(r"[\s_.-]", "", value.lower())
-    if any(word in folded for word in _PLACEHOLDERS) or re.search(r"^(your|my|sua|seu|minha)[-_ ]|[-_]aqui$", value.lower()):
+    if flaw := _one_word(value):
+        return flaw
+    if _placeholder(value):
         return "is a placeholder"
     if len(value) < least:
         return f"has {len(value)} characters of at least {least}"
@@ -351,6 +361,33 @@ def secret(value: str, least: int) -> str | None:
     if period < len(value):
         return f"repeats its first {period} characters"
     return None
+
+
+def issued_secret(value: str, *, any_text: bool = False) -> str | None:
+    """A secret that others have issued, who choose its length. The answer never contains the value or a part of it.
+
+    :arg any_text: also a key of several lines, as an application gets it in a variable or a file.
+    """
+    if not value.strip():
+        return "is empty"
+    if flaw := deliverable(value) if any_text else _one_word(value):
+        return flaw
+    return "is a placeholder" if "\n" not in value and _placeholder(value) else None
+
+
+def deliverable(value: str) -> str | None:
+    """What a ConfigMap or Secret, and the environment of a process, can hold."""
+    if "\0" in value:
+        return "contains the character NUL, which no environment variable can hold; give the application base64 or another coding of it"
+    if re.search("[\ud800-\udfff]", value):
+        return "contains half of a character (a UTF-16 surrogate); write the whole character"
+    return None
+
+
+def variable_size(name: str, value: str) -> str | None:
+    """Linux takes at most 128 KiB for a variable and its name (MAX_ARG_STRLEN, execve(2))."""
+    size = len(f"{name}={value}".encode(errors="replace")) + 1
+    return None if size <= 131072 else f"has {size} bytes with its name, and an environment variable at most 131072; name it in config_files"
 
 
 def duration(value: str) -> str | None:
