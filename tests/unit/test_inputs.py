@@ -136,6 +136,17 @@ def test_a_run_with_many_mistakes_lists_them_all_and_contacts_nothing(tmp_path: 
     assert "Gathering Facts" not in done.stdout
 
 
+def test_preflight_finds_what_the_first_play_of_the_site_would_refuse(tmp_path: Path) -> None:
+    """Also in K3s's configuration, which no model reads."""
+    site = {**owner(), "k3s_config": {"secrets-encryptoin": True}, "k3s_eviction": {"memory.available": "lots"}, "platform_report_dir": str(tmp_path)}
+    (tmp_path / "site.json").write_text(json.dumps(site))
+    command = ["ansible-playbook", "playbooks/preflight.yml", "-i", "inventories/prod", "-e", f"@{tmp_path}/site.json"]
+    done = subprocess.run(command, cwd=ROOT, env={**os.environ, "ANSIBLE_NOCOLOR": "1"}, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 3, done.stdout + done.stderr
+    found = json.loads((tmp_path / "preflight.json").read_text())
+    assert "secrets-encryptoin" in json.dumps(found) and "k3s_eviction.memory.available" in json.dumps(found)
+
+
 def test_a_value_that_needs_the_servers_facts_is_checked_when_they_are_there(tmp_path: Path) -> None:
     """Before the first role of the play; the play before it, without facts, lets it pass."""
     (tmp_path / "site.json").write_text(json.dumps({**owner(), "host_updates_delay": "{{ ansible_facts.hostname }} minutes"}))

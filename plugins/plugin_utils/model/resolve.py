@@ -278,7 +278,7 @@ def resolve(variables: Mapping[str, Any], interface: Interface, images: Collecti
     for name in malformed(raw["platform_delete"]):
         problems.add("platform_delete", RULE, name)
     drift_ignore.check(raw["platform_drift_ignore"], problems)
-    problems.check("platform_name", rules.label(raw["platform_name"]), raw["platform_name"])
+    problems.check("platform_name", rules.platform_name(raw["platform_name"]), raw["platform_name"])
 
     def completed(variable: str) -> Any:
         """One of the inventory's dictionaries, checked and with its defaults."""

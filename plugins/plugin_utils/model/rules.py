@@ -33,6 +33,12 @@ def label(value: str) -> str | None:
     return "is not a DNS-1123 label; use lower-case letters, digits and '-', at most 63, with a letter or digit at both ends"
 
 
+def platform_name(value: str) -> str | None:
+    """A label with which the name of a Service is made, a label as well (https://kubernetes.io/docs/concepts/overview/working-with-objects/names/)."""
+    most = 63 - len("-api")
+    return label(value) or (f"makes the Service name {value}-api longer than 63 characters; use at most {most}" if len(value) > most else None)
+
+
 _TAKEN_NAMESPACES = ("default", "cert-manager", "traefik")
 
 
@@ -251,8 +257,10 @@ def folder(value: str) -> str | None:
 
 
 def time_zone(value: str) -> str | None:
-    """An IANA time zone name; CronJob.spec.timeZone refuses others."""
+    """An IANA time zone name; CronJob.spec.timeZone refuses others, and reads its own copy of the list, without what else Debian keeps beside it."""
     try:
+        if value in ("Factory", "localtime", "posixrules") or value.startswith(("posix/", "right/")):
+            raise ValueError(value)
         zoneinfo.ZoneInfo(value)
     except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
         return "is not an IANA time zone; use a name such as America/Sao_Paulo or Etc/UTC"
@@ -273,24 +281,24 @@ _DAYS = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 
 def cron(value: str) -> str | None:
     """A schedule of CronJob: five fields, or a macro (https://kubernetes.io/docs/concepts/workloads/controllers/cron-jobs/#schedule-syntax)."""
-    if value in ("@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly") or re.fullmatch(
-        r"@every (\d+h)?(\d+m)?(?<! )", value
-    ):
+    if value in ("@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly"):
         return None
+    if re.fullmatch(r"@every ([0-9]+h)?([0-9]+m)?([0-9]+s)?(?<! )", value):
+        return None if re.search(r"[1-9]", value) else "never comes; write it like @every 6h"
     fields = value.split()
     if len(fields) != 5:
         return "is not a cron schedule; it has five fields: minute hour day-of-month month day-of-week"
     for text, (name, low, high, names) in zip(fields, _CRON, strict=True):
         number = {word: str(index + low) for index, word in enumerate(names.split())}
         for part in text.split(","):
-            match = re.fullmatch(r"(?:\*|\?|(\w+)(?:-(\w+))?)(?:/(\d+))?", part)
+            match = re.fullmatch(r"(?:\*|\?|(\w+)(?:-(\w+))?)(?:/(\d{1,9}))?", part, re.ASCII)
             if match is None:
                 return f"has the {name} '{text}'; write it like 5, 1-5, */10 or 1,15"
             first, last, step = (number.get((group or "").lower(), group) for group in match.groups())
             if not all(bound is None or (bound.isdigit() and low <= int(bound) <= high) for bound in (first, last)):
                 sunday = " (Sunday is 0 or sun)" if name == "day of week" else ""
                 return f"has the {name} '{text}', outside {low}-{high}{sunday}; correct it"
-            if (first and last and int(first) > int(last)) or step == "0":
+            if (first and last and int(first) > int(last)) or (step and int(step) == 0):
                 return f"has the {name} '{text}', a range that never comes; correct it"
     if fields[2].isdigit() and fields[3].isdigit() and fields[4] == "*" and int(fields[2]) > _DAYS[int(fields[3]) - 1]:
         return f"names day {fields[2]} of month {fields[3]}, which never comes; correct it"
