@@ -36,7 +36,6 @@ options:
     required: true
   ours: {description: Programs that may use these ports., type: list, elements: str, required: true}
   node: {description: The node's name as the inventory has it; empty means the host's., type: str, default: ""}
-  resolver: {description: C(k3s_config.resolv-conf) of the inventory; empty means the server's own., type: str, default: ""}
 """
 
 EXAMPLES = r"""
@@ -59,11 +58,10 @@ def server_problems(
     ports: Sequence[int],
     ours: Sequence[str],
     node: str = "",
-    resolver: str = "",
 ) -> list[str]:
     """The filter."""
     held = server.listeners(listening, ports, ours)
-    return list(server.server_problems(facts, size, distributions, python, held, size.get("networks"), node, resolver))
+    return list(server.server_problems(facts, size, distributions, python, held, size.get("networks"), node))
 
 
 class FilterModule:

@@ -148,7 +148,7 @@ def run(params: dict[str, Any], check_mode: bool, execute: Execute, now: float) 
         return result("there is no ServiceAccount yet", "")
     if code != 0:
         raise KubeconfigError(f"ServiceAccount {params['service_account']}: {err.strip()}")
-    present, owned = with_rights_of_its_home(path, lambda: (path.read_text(encoding="utf-8", errors="replace"), list(path.stat()[:5])) if path.exists() else ("", []))
+    present, owned = with_rights_of_its_home(path, lambda: (path.read_text("utf-8", "replace"), list(path.stat()[:5])) if path.exists() else ("", []))
     reason = why(present, cluster, uid.strip(), now) if present else "there was none"
     owner = pwd.getpwnam(params["user"]) if reason == "" or not check_mode else None
     if not reason and owner and (owned[4], owned[0] & 0o7777) != (owner.pw_uid, 0o600):

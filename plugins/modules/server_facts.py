@@ -15,7 +15,7 @@ author:
 description:
   - Takes the place of M(ansible.builtin.setup) in the site. On a server with pods that module asks about hundreds of mounts, devices and network
     interfaces, of which the site reads none, and takes a second of each run.
-  - The facts have the names that M(ansible.builtin.setup) gives them, and there are more, such as the TCP listeners and the disk's size.
+  - The facts have the names that M(ansible.builtin.setup) gives them, and there are two more, the TCP listeners and the disk's size.
   - It is set as the variable C(ansible_facts_modules) of a play that gathers facts.
 options:
   names:
@@ -96,10 +96,6 @@ ansible_facts:
     resolved:
       description: Name -> its addresses, sorted, for O(names); a warning and none where the server does not know it.
       type: dict
-    wildcard_search:
-      description: Those of the search domains in C(/etc/resolv.conf) in which a name that nobody made has an address. Pods inherit these domains.
-      type: list
-      elements: str
     tcp_listeners:
       description: Lines of C(ss -Hltnp), one for each TCP port that a program listens on.
       type: list
@@ -113,7 +109,6 @@ import os
 import platform
 import re
 import socket
-import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeoutError
@@ -192,28 +187,6 @@ def addresses(name: str) -> list[str]:
     return sorted({str(entry[4][0]) for entry in found})
 
 
-def search_domains(root: Path = Path("/")) -> list[str]:
-    """Those of the files that K3s may hand to the kubelet (https://docs.k3s.io/networking/networking-services#coredns)."""
-    found: list[str] = []
-    for path in ("etc/resolv.conf", "run/systemd/resolve/resolv.conf"):
-        try:
-            text = (root / path).read_text(encoding="utf-8", errors="replace")
-        except OSError:
-            continue
-        lines = [line.split()[1:] for line in text.splitlines() if re.match(r"(search|domain)\s", line)]
-        found += [domain.strip(".") for domain in (lines[-1] if lines else [])]  # the last line counts, see resolv.conf(5)
-    return [domain for domain in dict.fromkeys(found) if domain]
-
-
-def wildcards(domains: list[str], ask: Callable[[str], list[str]] = addresses) -> list[str]:
-    """Those of the domains that have an address for a name that nobody made."""
-    if not domains:
-        return []
-    with ThreadPoolExecutor(len(domains)) as pool:
-        answers = pool.map(ask, [f"shaka-{uuid.uuid4().hex}.{domain}." for domain in domains])
-    return [domain for domain, found in zip(domains, answers) if found]
-
-
 def gather(execute: Execute, distribution: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     """All of them."""
 
@@ -245,7 +218,6 @@ def gather(execute: Execute, distribution: Callable[[], dict[str, Any]]) -> dict
 def main() -> None:
     module = AnsibleModule(argument_spec={"names": {"type": "list", "elements": "str", "default": []}}, supports_check_mode=True)
     facts = gather(commands_of(module), lambda: dict(DistributionFactCollector().collect(module=module)))
-    facts["wildcard_search"] = wildcards(search_domains())
     facts["resolved"] = {name: addresses(name) for name in module.params["names"]}
     for name in (name for name, found in facts["resolved"].items() if not found):
         module.warn(f"the server knows no address of {name}, so that it is taken for one of the internet; see to its DNS, or set platform_s3.cidrs")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import shutil
@@ -10,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 PLUGINS = Path(__file__).parents[2] / "plugins"
 ROLES = Path(__file__).parents[2] / "roles"
@@ -58,13 +60,17 @@ def locales(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def output(*command: str) -> str:
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
 @pytest.mark.parametrize(("name", "own"), [("pt_BR", "month mai point 1,5"), ("de_DE", "month Mai point 1,5"), ("C", "month May point 1.5")])
 def test_a_server_of_any_language_is_read_as_an_english_one(locales: Path, tmp_path: Path, name: str, own: str) -> None:
     certificate = tmp_path / "leaf.crt"
     files = ["-keyout", f"{tmp_path}/key", "-out", str(certificate)]
-    subprocess.run(["openssl", "req", "-x509", "-newkey", "ed25519", "-nodes", *files, "-subj", "/CN=x", "-days", "300"], capture_output=True, check=True)
-    end = subprocess.run(["openssl", "x509", "-noout", "-enddate", "-in", str(certificate)], capture_output=True, text=True, check=True).stdout
-    seconds = subprocess.run(["date", "-d", end.partition("=")[2], "+%s"], capture_output=True, text=True, check=True).stdout.strip()
+    output("openssl", "req", "-x509", "-newkey", "ed25519", "-nodes", *files, "-subj", "/CN=x", "-days", "300")
+    end = output("openssl", "x509", "-noout", "-enddate", "-in", str(certificate))
+    seconds = output("date", "-d", end.partition("=")[2], "+%s").strip()
     settings = tmp_path / "shaka.conf"
     settings.write_text("")
     language = {"LC_ALL": f"{name}.UTF-8" if name != "C" else "C", "LANG": f"{name}.UTF-8", "LANGUAGE": name, "LOCPATH": str(locales)}
@@ -85,6 +91,31 @@ def test_a_server_of_any_language_is_read_as_an_english_one(locales: Path, tmp_p
         "stale True",
         "stale False",
     ]
+
+
+@pytest.mark.skipif(not shutil.which("dpkg"), reason="needs dpkg, with its translations")
+def test_a_lock_on_dpkg_is_recognized_in_any_language(tmp_path: Path) -> None:
+    """By the environment and the condition of the host role's task; C.UTF-8 would be translated to LANGUAGE."""
+    (task,) = (entry for block in yaml.safe_load((ROLES / "host/tasks/packages.yml").read_text()) for entry in block["block"] if "until" in entry)
+    for name in ("status", "lock", "lock-frontend"):
+        (tmp_path / name).touch()
+    for folder in ("info", "updates"):
+        (tmp_path / folder).mkdir()
+    command = ["dpkg", f"--admindir={tmp_path}", "--configure", "--pending"]
+    environment = {**os.environ, "LANG": "pt_BR.UTF-8", "LANGUAGE": "pt_BR", **task["environment"]}
+    with (tmp_path / "lock").open("w") as lock, (tmp_path / "lock-frontend").open("w") as frontend:
+        fcntl.lockf(lock, fcntl.LOCK_EX)
+        fcntl.lockf(frontend, fcntl.LOCK_EX)
+        held = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert held.returncode == 2 and held.stderr.startswith("dpkg: error: dpkg frontend lock was locked by another process")
+    assert task["until"] == "'lock' not in __host_pending.stderr | default('')"
+
+
+def test_each_task_that_sets_a_locale_sets_one_that_is_not_translated() -> None:
+    """GNU programs follow LANGUAGE in every locale but C."""
+    for path in ROLES.glob("*/tasks/*.yml"):
+        for match in re.finditer(r"environment: \{[^}]*LC_ALL: *([^,} ]+)[^}]*\}", path.read_text(encoding="utf-8")):
+            assert match[1] == "C" or "LANGUAGE" in match[0], f"{path}: {match[0]}"
 
 
 # %a %A %b %B %c %p %x %X and %h depend on the locale, in both directions.

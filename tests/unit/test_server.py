@@ -50,13 +50,6 @@ def test_a_node_keeps_its_name() -> None:
     assert "'other' would make another node" in next(server_problems(named, SIZE, {"Debian": 12}, "3.9", {}, node="other"))
 
 
-def test_a_search_domain_that_answers_for_every_name() -> None:
-    (found,) = problems(wildcard_search=["example.net"])
-    assert "search domain example.net: answers for every name" in found and "k3s_config.resolv-conf: /etc/k3s-resolv.conf" in found
-    facts = {**FACTS, "wildcard_search": ["example.net"]}
-    assert list(server_problems(facts, SIZE, {"Debian": 12}, "3.9", {}, resolver="/etc/k3s-resolv.conf")) == []
-
-
 def test_a_foreign_listener() -> None:
     lines = [
         'LISTEN 0 511 0.0.0.0:80 0.0.0.0:* users:(("nginx",pid=5,fd=6),("nginx",pid=6,fd=6))',

@@ -75,26 +75,3 @@ def test_the_service_manager(tmp_path: Path, made: str, found: str) -> None:
 def test_memory_is_in_mib() -> None:
     found: Any = server_facts.memory("MemFree: 1 kB\nMemTotal:        2014208 kB\n")
     assert found == 1967 and server_facts.memory("") == 0
-
-
-def test_search_domains_are_those_of_the_files_that_pods_may_inherit(tmp_path: Path) -> None:
-    assert server_facts.search_domains(tmp_path) == []
-    (tmp_path / "etc").mkdir()
-    (tmp_path / "etc/resolv.conf").write_text("# search commented.example\nsearch old.example\nnameserver 127.0.0.53\nsearch a.example\tb.example.\n")
-    (tmp_path / "run/systemd/resolve").mkdir(parents=True)
-    (tmp_path / "run/systemd/resolve/resolv.conf").write_text("nameserver 10.0.0.1\ndomain c.example\noptions edns0\n")
-    assert server_facts.search_domains(tmp_path) == ["a.example", "b.example", "c.example"]
-    (tmp_path / "etc/resolv.conf").write_text("search .\n")
-    assert server_facts.search_domains(tmp_path) == ["c.example"]
-
-
-def test_a_wildcard_is_found_by_a_name_that_nobody_made() -> None:
-    asked: list[str] = []
-
-    def ask(name: str) -> list[str]:
-        asked.append(name)
-        return ["203.0.113.5"] if name.endswith(".b.example.") else []
-
-    assert server_facts.wildcards(["a.example", "b.example"], ask) == ["b.example"]
-    assert len(set(asked)) == 2 and all(len(name.split(".")[0]) > 30 for name in asked)
-    assert server_facts.wildcards([], ask) == []

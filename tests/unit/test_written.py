@@ -22,8 +22,8 @@ def flaws(tmp_path: Path, text: str) -> dict[str, str]:
 @pytest.mark.parametrize(
     ("written", "read"),
     [
-        ("0123", "83"), ("12:30", "750"), ("1.10", "1.1"), ("1_000", "1000"), ("0x1F", "31"), ("0b11", "3"), ("+5", "5"), ("1.0e+3", "1000.0"), ("on", "true"),
-        ("No", "false"), ("True", "true"), ("~", "nothing"), ("null", "nothing"), ("-0", "0"), (".inf", "inf"),
+        ("0123", "83"), ("12:30", "750"), ("1.10", "1.1"), ("1_000", "1000"), ("0x1F", "31"), ("0b11", "3"), ("+5", "5"), ("1.0e+3", "1000.0"),
+        ("on", "true"), ("No", "false"), ("True", "true"), ("~", "nothing"), ("null", "nothing"), ("-0", "0"), (".inf", "inf"),
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("layout", ["environments", "flow"])
@@ -59,8 +59,9 @@ def test_what_ansible_vault_encrypted_is_not_looked_up(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("key", "words"),
     [
-        ("123", "has a name that YAML reads as a number"), ("0x1F", "has a name '0x1F' that YAML reads as a number"), ("no", "as true or false, as it does on, off"),
-        ("2026-01-01", "a number or a date"), ("~", "as nothing"), ("1.10", "has a name '1.10'"), ("12:30", "a number"),
+        ("123", "has a name that YAML reads as a number"), ("0x1F", "has a name '0x1F' that YAML reads as a number"),
+        ("no", "as true or false, as it does on, off"), ("2026-01-01", "a number or a date"),
+        ("~", "as nothing"), ("1.10", "has a name '1.10'"), ("12:30", "a number"),
     ],
 )  # fmt: skip
 def test_a_name_that_is_not_text_is_refused(tmp_path: Path, key: str, words: str) -> None:

@@ -3,8 +3,8 @@
 """Reads and writes YAML as Kubernetes does: objects from text, and text for diffs.
 
 PyYAML follows YAML 1.1, where `on` is a boolean, `22:22` is 1342 and `2026-01-01` is a date. Kubernetes' own reader takes the
-last two as text, so the loader here knows only null, true/false, numbers and text. And where Kubernetes takes nothing but text (a key, a name, a label,
-a variable's value), a value is read as it is written: a template needs no quotes for a secret called NULL or a commit called 1e7.
+last two as text, so the loader here knows only null, true/false, numbers and text. And where Kubernetes takes nothing but text (a key, a name, a
+label, a variable's value), a value is read as it is written: a template needs no quotes for a secret called NULL or a commit called 1e7.
 """
 
 from __future__ import annotations

@@ -132,7 +132,7 @@ def configure(env: Environment, path: str, problems: Problems) -> None:
 def _reference(text: str) -> str | None:
     """What the engine would take for a secret that it has to fill in."""
     found = REFERENCE.search(text)
-    return f"holds {found[0]}, with which templates refer to a secret; move the value to the environment's secrets, where it arrives" if found else None
+    return f"holds {found[0]}, as templates call a secret; move the value to the environment's secrets, where it arrives" if found else None
 
 
 def registries(raw: Mapping[str, Any], options: Options, problems: Problems) -> dict[str, PrivateRegistry]:

@@ -257,9 +257,9 @@ def resolve(variables: Mapping[str, Any], interface: Interface, images: Collecti
     """The model of an inventory.
 
     :arg variables: the values of the roles' variables; also `hosts` (host -> address), `names` (names that are set and that no role declares),
-        `awaits_facts` (names whose values need the server's facts), `image_pending` (True while a bundle's lock is still to be made),
-        `bundle_lacks` (files of the lock that are not in the bundle), `lock_flaws` (what is wrong with a lock, by whose it is) and `misread` (what YAML
-        takes for something else than was written, by its path).
+        `awaits_facts` (names whose values need the server's facts), `image_pending` (True while a bundle's lock is still to be made), `bundle_lacks`
+        (files of the lock that are not in the bundle), `lock_flaws` (what is wrong with a lock, by whose it is), `misread` (what YAML takes for
+        something else than was written, by its path) and `given` (names of secrets whose values come from elsewhere).
     :arg interface: what the roles declare (collection.interface).
     :arg images: logical names of the lock's images.
     """

@@ -23,7 +23,6 @@ def server_problems(
     ports: Mapping[int, Sequence[str]],
     networks: Mapping[str, list[str]] | None = None,
     node: str = "",
-    resolver: str = "",
 ) -> Iterator[str]:
     """Why the platform cannot run on this server: each problem names the fact and what would do instead.
 
@@ -34,7 +33,6 @@ def server_problems(
     :arg ports: port of the platform that is taken -> the programs that listen on it.
     :arg networks: the cluster's networks by their key of `k3s_config`.
     :arg node: the node's name as the inventory has it; empty means the host's.
-    :arg resolver: the file that the inventory hands to the kubelet in place of the server's own (k3s_config.resolv-conf).
     """
     name, version = str(facts.get("distribution")), str(facts.get("distribution_version", "0"))
     if name not in distributions or int(re.match(r"\d*", version)[0] or 0) < distributions[name]:  # type: ignore[index]  # \d* always matches
@@ -53,16 +51,6 @@ def server_problems(
     for port, programs in sorted(ports.items()):
         yield f"port {port}: in use by {', '.join(programs)}; the platform needs it: stop and disable that program"
     yield from foreign_overlaps(networks or {}, _interfaces(facts))
-    for domain in facts.get("wildcard_search") or () if not resolver else ():
-        yield (
-            f"search domain {domain}: answers for every name, and pods, which inherit it, would be led there instead of to a name such as "
-            f"acme-v02.api.letsencrypt.org; remove it from /etc/resolv.conf (where DHCP sets it, there), or {_OWN_RESOLVER}"
-        )
-
-
-_OWN_RESOLVER = (
-    "give pods a file without it: `grep nameserver /etc/resolv.conf >/etc/k3s-resolv.conf` on the server, and k3s_config.resolv-conf: /etc/k3s-resolv.conf"
-)
 
 
 def _node(host: str, given: str, present: str) -> Iterator[str]:
