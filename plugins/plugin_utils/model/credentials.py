@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 
 from ansible_collections.shaka.platform.plugins.module_utils.model_types import Environment
@@ -44,11 +45,11 @@ def flat(secrets: Any, problems: Problems | None = None) -> dict[str, dict[str, 
             continue
         result[str(group)] = {}
         for name, value in names.items():
-            if value is not None and not isinstance(value, str):  # what YAML made of it may be another text than was written
+            if isinstance(value, (Mapping, list, int, float, date)):  # what YAML made of it may be another text than was written
                 if problems is not None:
                     problems.add(f"platform_secrets.{group}.{name}", "is not text; quote it")
                 continue
-            result[str(group)][str(name)] = value or ""
+            result[str(group)][str(name)] = "" if value is None else value if isinstance(value, str) else str(value)
     return result
 
 
