@@ -542,3 +542,30 @@ def test_a_value_too_large_for_a_variable_is_a_file() -> None:
     assert not run(data).problems, run(data).message()
     data["platform_environments"]["prod"]["config"]["RULES"] *= 9
     assert "and a ConfigMap at most 1048576" in run(data).message()
+
+
+def test_a_platform_s_name_with_hyphens_names_databases_with_underscores() -> None:
+    """Field report 30: the default follows SQL, and an explicit name with a hyphen is refused with the rule."""
+    data = inventory()
+    data["platform_name"] = "my-app"
+    assert run(data).model["environments"]["prod"]["postgres"]["database"] == "my_app_prod"
+    data["platform_environments"]["prod"]["postgres"] = {"database": "my-app-db"}
+    assert [problem.path for problem in run(data).problems] == ["platform_environments.prod.postgres.database"]
+    assert "not a plain SQL name" in run(data).message()
+
+
+def test_clients_that_announce_themselves_may_be_allowed_to() -> None:
+    """Field report 29: ioredis and BullMQ ask for INFO, others set the library's name."""
+    data = change("platform_environments/prod/redis/allow", ["info", "client|setinfo"])
+    assert not run(data).problems, run(data).message()
+
+
+@pytest.mark.parametrize(("name", "right"), [("x" * 59, True), ("x" * 60, False), ("3shaka", True), ("1e7", False)])
+def test_a_platform_s_name_fits_its_service(name: str, right: bool) -> None:
+    data = inventory()
+    data["platform_name"] = name
+    for env_name, env in data["platform_environments"].items():
+        env["namespace"] = f"n-{env_name}"
+        env["postgres"] = {**env.get("postgres", {}), "database": env_name}
+    found = [problem.path for problem in run(data).problems if problem.path == "platform_name"]
+    assert found == ([] if right else ["platform_name"])
