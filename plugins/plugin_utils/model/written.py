@@ -68,9 +68,9 @@ def misread(value: Any, path: str) -> Iterator[tuple[str, str]]:
     if isinstance(value, Mapping):
         for key, item in value.items():
             if not isinstance(key, str):
-                written = _rest_of_line(key).partition(":")[0].strip()
+                name = _rest_of_line(key).partition(":")[0].strip()
                 kind = "true or false" if isinstance(key, bool) else "nothing" if key is None else "a number or a date"
-                shown = f"'{written}' " if written and written != str(key) else ""
+                shown = f"'{name}' " if name and name != str(key) else ""
                 also = ", as it does on, off, yes and no" if isinstance(key, bool) else ""
                 yield f"{path}.{key}", f"has a name {shown}that YAML reads as {kind}{also}; {_QUOTE}"
             if isinstance(item, int) and (written := source(key, item)) and _OTHER_BASE.fullmatch(written):
