@@ -68,7 +68,7 @@ class LookupModule(LookupBase):  # type: ignore[misc]  # ansible-core has no typ
         platform = {name: given[name] for name in interface.variables if name in given}
         try:
             values = {name: self._templar.template(value) for name, value in platform.items()}
-            not_as_written = dict(flaw for name, value in values.items() for flaw in misread(value, name))
+            not_as_written = dict(flaw for name, value in values.items() for flaw in misread(value, name, hidden=name == SECRETS))
         except AnsibleError:
             flaws = [flaw for name, value in platform.items() for flaw in self._flaws(value, name)]
             if not flaws:

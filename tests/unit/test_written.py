@@ -69,6 +69,13 @@ def test_a_name_that_is_not_text_is_refused(tmp_path: Path, key: str, words: str
     assert words in text and text.endswith("quote it")
 
 
+def test_of_secrets_only_names_are_looked_at(tmp_path: Path) -> None:
+    path = tmp_path / "secrets.yml"
+    path.write_text("prod: {DB_PASSWORD: 012345, config: {A: 0123}, 5: 0777}\n")
+    found = dict(misread(DataLoader().load_from_file(str(path)), "platform_secrets", hidden=True))
+    assert list(found) == ["platform_secrets.prod.5"] and "777" not in str(found)
+
+
 def test_a_number_by_eights_or_sixties_is_refused_anywhere(tmp_path: Path) -> None:
     found = flaws(tmp_path, "platform_environments: {dev: {api: {port: 0300, replicas: 2}, backup: {at: 22:30}, sizes: [1_000]}}\n")
     assert sorted(found) == ["environments.dev.api.port", "environments.dev.backup.at"]

@@ -63,8 +63,11 @@ def _unlike(config: Mapping[Any, Any], path: str) -> Iterator[tuple[str, str]]:
             yield f"{path}.{key}", f"is written {written} and read by YAML as {as_text(value) or 'nothing'}; {_QUOTE}"
 
 
-def misread(value: Any, path: str) -> Iterator[tuple[str, str]]:
-    """(path, what is wrong) for each name that is not text, and each value of `config` that would arrive in another spelling, in a variable."""
+def misread(value: Any, path: str, *, hidden: bool = False) -> Iterator[tuple[str, str]]:
+    """(path, what is wrong) for each name that is not text, and each value of `config` that would arrive in another spelling, in a variable.
+
+    :arg hidden: whether values are secrets, so that only names are looked at.
+    """
     if isinstance(value, Mapping):
         for key, item in value.items():
             if not isinstance(key, str):
@@ -73,12 +76,12 @@ def misread(value: Any, path: str) -> Iterator[tuple[str, str]]:
                 shown = f"'{name}' " if name and name != str(key) else ""
                 also = ", as it does on, off, yes and no" if isinstance(key, bool) else ""
                 yield f"{path}.{key}", f"has a name {shown}that YAML reads as {kind}{also}; {_QUOTE}"
-            if isinstance(item, int) and (written := source(key, item)) and _OTHER_BASE.fullmatch(written):
+            if not hidden and isinstance(item, int) and (written := source(key, item)) and _OTHER_BASE.fullmatch(written):
                 yield f"{path}.{key}", f"is written {written} and read by YAML as {item}; {_QUOTE}, or write the number that you mean"
-            yield from misread(item, f"{path}.{key}")
+            yield from misread(item, f"{path}.{key}", hidden=hidden)
         config = value.get("config")
-        if isinstance(config, Mapping):
+        if isinstance(config, Mapping) and not hidden:
             yield from _unlike(config, f"{path}.config")
     elif isinstance(value, (list, tuple)):
         for index, item in enumerate(value):
-            yield from misread(item, f"{path}[{index}]")
+            yield from misread(item, f"{path}[{index}]", hidden=hidden)
