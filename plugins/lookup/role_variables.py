@@ -41,7 +41,7 @@ from ansible.plugins.lookup import LookupBase
 from ansible.template import is_trusted_as_template
 from ansible_collections.shaka.platform.plugins.plugin_utils import collection
 from ansible_collections.shaka.platform.plugins.plugin_utils.model.written import misread
-from ansible_collections.shaka.platform.plugins.plugin_utils.plain import plain
+from ansible_collections.shaka.platform.plugins.plugin_utils.plain import plain as evaluated
 
 SECRETS = "platform_secrets"
 COMMENT = "holds {#, with which a comment begins that Ansible leaves out; write !unsafe in front of the value"
@@ -91,7 +91,7 @@ class LookupModule(LookupBase):  # type: ignore[misc]  # ansible-core has no typ
         """What of a variable Ansible cannot evaluate, by its path; of a secret without the reason, which may hold a part of it."""
         for path, text in leaves(value, name):
             try:
-                plain(self._templar.template(text))
+                evaluated(self._templar.template(text))
             except AnsibleError as error:
                 reason = "" if name == SECRETS else f" ({str(error).splitlines()[0].rstrip('.')})"
                 yield f"{path}: is a template to Ansible that cannot be evaluated{reason}; write !unsafe in front of the value if it is none"

@@ -33,12 +33,6 @@ def label(value: str) -> str | None:
     return "is not a DNS-1123 label; use lower-case letters, digits and '-', at most 63, with a letter or digit at both ends"
 
 
-def platform_name(value: str) -> str | None:
-    """A label with which the name of a Service is made, a label as well (https://kubernetes.io/docs/concepts/overview/working-with-objects/names/)."""
-    most = 63 - len("-api")
-    return label(value) or (f"makes the Service name {value}-api longer than 63 characters; use at most {most}" if len(value) > most else None)
-
-
 _TAKEN_NAMESPACES = ("default", "cert-manager", "traefik")
 
 
@@ -47,6 +41,12 @@ def namespace(value: str) -> str | None:
     if value in _TAKEN_NAMESPACES or value.startswith("kube-"):
         return "belongs to Kubernetes or to the platform's own parts; use another name, such as one with the platform's name in front"
     return label(value)
+
+
+def platform_name(value: str) -> str | None:
+    """A label with which the name of a Service is made, a label as well (https://kubernetes.io/docs/concepts/overview/working-with-objects/names/)."""
+    most = 63 - len("-api")
+    return label(value) or (f"makes the Service name {value}-api longer than 63 characters; use at most {most}" if len(value) > most else None)
 
 
 # Appendix C of the PostgreSQL manual: "reserved", also where a function or type may have the name. They would need quotes everywhere.
