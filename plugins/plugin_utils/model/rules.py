@@ -257,7 +257,7 @@ def folder(value: str) -> str | None:
 
 
 def time_zone(value: str) -> str | None:
-    """An IANA time zone name; CronJob.spec.timeZone refuses others, and reads its own copy of the list, without what else Debian keeps beside it."""
+    """An IANA time zone name; CronJob.spec.timeZone refuses others. What Debian keeps beside IANA's list, another server may lack."""
     try:
         if value in ("Factory", "localtime", "posixrules") or value.startswith(("posix/", "right/")):
             raise ValueError(value)
