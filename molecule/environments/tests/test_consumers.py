@@ -17,7 +17,7 @@ from conftest import ROOT, Server
 CONVERGE = "molecule/environments/converge.yml"
 NAMESPACE = "shaka-dev"
 TEXTS = (
-    "Shaka 🤙 ação 漢字", "\"double\" 'single' `back` \\ \\n \\\\ \\u0041", "{{ 7 * 7 }} {% raw %} {# kept #}", "one\ntwo\n", "\n", "dos\r\nend\r\n",
+    "Shaka 🤙 ação 漢字", "\"double\" 'single' `back` \\ \\n \\\\ \\u0041", "is {{ 7 * 7 }} {% raw %} {# kept #}", "one\ntwo\n", "\n", "dos\r\nend\r\n",
     "\ttab\t", "  both ends  ", "123", "0123", "1e7", "0x1F", "1_000", "1.10", "12:30", "on", "No", "null", "~", "2026-01-01", "- a", "a: b # c",
     "$HOME $(NODE_ENV) $$ ${X}", "\x01\x1b[0m\x7f\x85\u2028\ufeff", "long" * 25_000,
 )  # fmt: skip
