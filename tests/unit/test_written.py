@@ -42,6 +42,12 @@ def test_what_arrives_as_it_is_written_is_not(tmp_path: Path, written: str) -> N
     assert flaws(tmp_path, f"platform_environments:\n  dev:\n    config:\n      VALUE: {written}\n") == {}
 
 
+def test_unsafe_makes_a_number_of_quoted_text_again(tmp_path: Path) -> None:
+    found = flaws(tmp_path, "platform_environments: {dev: {config: {A: !unsafe '1.10', B: !unsafe \"No\", C: !unsafe '{{ x }}', D: !unsafe '5'}}}\n")
+    assert list(found) == ["environments.dev.config.A", "environments.dev.config.B"]
+    assert "is written 1.10 and read by YAML as 1.1; quote it, without !unsafe" in found["environments.dev.config.A"]
+
+
 def test_a_template_is_not_what_it_gives(tmp_path: Path) -> None:
     text = "flag: true\nnumber: 5\nplatform_environments: {dev: {config: {A: '{{ flag }}', B: '{{ number }}', C: '{{ number + 1 }}'}}}\n"
     assert flaws(tmp_path, text) == {}

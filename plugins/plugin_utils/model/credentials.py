@@ -47,7 +47,7 @@ def flat(secrets: Any, problems: Problems | None = None) -> dict[str, dict[str, 
         for name, value in names.items():
             if isinstance(value, (Mapping, list, int, float, date)):  # what YAML made of it may be another text than was written
                 if problems is not None:
-                    problems.add(f"platform_secrets.{group}.{name}", "is not text; quote it")
+                    problems.add(f"platform_secrets.{group}.{name}", "is not text; quote it, without !unsafe")
                 continue
             result[str(group)][str(name)] = "" if value is None else value if isinstance(value, str) else str(value)
     return result

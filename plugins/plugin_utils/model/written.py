@@ -19,7 +19,8 @@ except ImportError:  # an ansible-core that keeps it elsewhere: what was written
 
 _QUOTE = "quote it"
 # A scalar without quotes, as far as numbers, dates and the words for true, false and null go.
-_PLAIN = r"([^\s\"'{}\[\],|>&*!%@`#][^\s{}\[\],#]*)"
+# Ansible's !unsafe resolves a scalar anew, also one with quotes.
+_PLAIN = r"(?:!unsafe\s+[\"']?)?([^\s\"'{}\[\],|>&*!%@`#][^\s\"'{}\[\],#]*)"
 
 # YAML 1.1 reads 0123 by eights and 12:30 by sixties, which is never what was meant.
 _OTHER_BASE = re.compile(r"[-+]?0[0-9_]+|[-+]?[0-9]+(:[0-9]+)+")
@@ -60,7 +61,7 @@ def _unlike(config: Mapping[Any, Any], path: str) -> Iterator[tuple[str, str]]:
             continue
         written = source(key, value)
         if written is not None and written != as_text(value) and not _OTHER_BASE.fullmatch(written):
-            yield f"{path}.{key}", f"is written {written} and read by YAML as {as_text(value) or 'nothing'}; {_QUOTE}"
+            yield f"{path}.{key}", f"is written {written} and read by YAML as {as_text(value) or 'nothing'}; {_QUOTE}, without !unsafe"
 
 
 def misread(value: Any, path: str, *, hidden: bool = False) -> Iterator[tuple[str, str]]:
