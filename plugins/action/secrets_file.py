@@ -12,10 +12,12 @@ import yaml
 from ansible.constants import config
 from ansible.errors import AnsibleActionFail
 from ansible.parsing.vault import VaultLib, VaultSecretsContext, is_encrypted, parse_vaulttext_envelope
+from ansible.template import is_trusted_as_template
 from ansible_collections.shaka.platform.plugins.plugin_utils.controller_action import ControllerAction
 from ansible_collections.shaka.platform.plugins.plugin_utils.model import sops
 from ansible_collections.shaka.platform.plugins.plugin_utils.model.credentials import flat
 from ansible_collections.shaka.platform.plugins.plugin_utils.model.generation import generate_missing, needed_names
+from ansible_collections.shaka.platform.plugins.plugin_utils.model.problems import Problems
 from ansible_collections.shaka.platform.plugins.plugin_utils.plain import plain
 from ansible_collections.shaka.platform.plugins.plugin_utils.whole_file import replace_file
 
@@ -34,6 +36,30 @@ ARGUMENT_SPEC: dict[str, Any] = {
 }
 
 
+class Literal(str):
+    """Text that Ansible does not take for a template, as the tag !unsafe says."""
+
+    __slots__ = ()
+
+
+class Writer(yaml.SafeDumper):
+    """Writes variables for Ansible."""
+
+
+Writer.add_representer(Literal, lambda writer, text: writer.represent_scalar("!unsafe", str(text)))
+
+
+def as_written(value: Any) -> Any:
+    """Plain values, but with !unsafe kept where it makes a difference: without it a password with braces would be another one."""
+    if isinstance(value, Mapping):
+        return {plain(key, typed=True): as_written(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [as_written(item) for item in value]
+    text = plain(value, typed=True)
+    literal = isinstance(text, str) and any(mark in text for mark in ("{{", "{%", "{#")) and not is_trusted_as_template(value)
+    return Literal(text) if literal else text
+
+
 class ActionModule(ControllerAction):
     """Runs on the controller alone. The result contains no value."""
 
@@ -46,8 +72,12 @@ class ActionModule(ControllerAction):
             content = file.content
             if not isinstance(content.get("platform_secrets") or {}, Mapping):
                 raise AnsibleActionFail(f"{path} is not 'platform_secrets: {{...}}'")
+            problems = Problems()
+            present = flat(content.get("platform_secrets"), problems)
+            if problems:  # they would be left out
+                raise AnsibleActionFail("\n".join(f"{problem.path}: {problem.text}" for problem in problems))
             done = generate_missing(
-                flat(content.get("platform_secrets")),
+                present,
                 needed_names(arguments["environments"]),
                 arguments["minimum"],
                 arguments["given"],
@@ -56,7 +86,7 @@ class ActionModule(ControllerAction):
             new = [*done.generated, *done.rotated, *done.kept]
             changed = bool(new or not file.encrypted)
             if changed and not self._task.check_mode:
-                file.write(plain(done.secrets, typed=True), [plain(path, typed=True) for path in new])
+                file.write(done.secrets, [plain(path, typed=True) for path in new])
         except (ValueError, sops.SopsError) as error:
             raise AnsibleActionFail(str(error)) from error
         return {
@@ -70,7 +100,7 @@ class ActionModule(ControllerAction):
 
     def _file(self, path: Path) -> SecretsFile:
         """The file, by the way it is encrypted or will be. A file for the vault is refused beside one for SOPS."""
-        content = self._loader.load_from_file(str(path), cache="none") if path.exists() else {}
+        content = self._loader.load_from_file(str(path), cache="none", trusted_as_template=True) if path.exists() else {}
         if not isinstance(content, Mapping):
             raise AnsibleActionFail(f"{path} is not 'platform_secrets: {{...}}'")
         if sops.is_sops(path, content):
@@ -92,7 +122,7 @@ class SecretsFile:
         raise NotImplementedError
 
     def _whole(self, secrets: Mapping[str, Any]) -> dict[str, Any]:
-        return {**plain(self.content, typed=True), "platform_secrets": secrets}
+        return {**self.content, "platform_secrets": secrets}
 
 
 class VaultFile(SecretsFile):
@@ -113,7 +143,7 @@ class VaultFile(SecretsFile):
             _text, _opened_by, secret = vault.decrypt_and_get_vault_id(present)
         else:
             identity, secret = self._identity(vault_secrets)
-        text = HEAD + yaml.safe_dump(self._whole(secrets), sort_keys=False, default_flow_style=False)
+        text = HEAD + yaml.dump(as_written(self._whole(secrets)), Dumper=Writer, sort_keys=False, default_flow_style=False)
         replace_file(self.path, vault.encrypt(text, secret=secret, vault_id=identity), 0o600)
 
     @staticmethod
@@ -135,6 +165,7 @@ class SopsFile(SecretsFile):
 
     def write(self, secrets: Mapping[str, Any], new: Collection[str]) -> None:
         if self.encrypted:
-            sops.update(self.path, {("platform_secrets", group, name): secrets[group][name] for group, name in (path.split("/", 1) for path in new)})
+            values = plain(secrets, typed=True)
+            sops.update(self.path, {("platform_secrets", group, name): values[group][name] for group, name in (path.split("/", 1) for path in new)})
         else:
-            sops.create(self.path, self._whole(secrets))
+            sops.create(self.path, plain(self._whole(secrets), typed=True))

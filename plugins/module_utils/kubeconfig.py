@@ -29,4 +29,4 @@ def _pem(entry: Mapping[str, Any], name: str) -> str:
     """The entry's PEM text, which is inline in base64, or in a file."""
     if entry.get(f"{name}-data"):
         return base64.b64decode(entry[f"{name}-data"]).decode()
-    return Path(entry[name]).read_text() if entry.get(name) else ""
+    return Path(entry[name]).read_text(encoding="utf-8") if entry.get(name) else ""

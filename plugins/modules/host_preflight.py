@@ -104,7 +104,7 @@ def dropping_chains(chains: str) -> list[str]:
 def other_filters(root: Path, execute: Execute) -> Iterator[str]:
     """Packet filters that would interfere with the platform's."""
     ufw = root / "etc/ufw/ufw.conf"
-    if ufw.exists() and re.search(r"^ENABLED=[\"']?yes", ufw.read_text(), re.MULTILINE):
+    if ufw.exists() and re.search(r"^ENABLED=[\"']?yes", ufw.read_text(encoding="utf-8", errors="replace"), re.MULTILINE):
         yield "ufw is enabled and drops pods' traffic; run 'ufw disable' on the server, or set host_manage_firewall to false and open them in ufw"
     code, _out, _err = execute(["systemctl", "is-active", "--quiet", "firewalld.service"])
     if code == 0:
@@ -121,8 +121,8 @@ def other_filters(root: Path, execute: Execute) -> Iterator[str]:
 
 def is_ready(operator: str, root: Path) -> bool:
     """Whether an account is as role host makes it: its own home, bash, a password that nobody can type, and no day on which it expires."""
-    entries = [line.split(":") for line in (root / "etc/passwd").read_text().splitlines()]
-    shadow = [line.split(":") for line in (root / "etc/shadow").read_text().splitlines()]
+    entries = [line.split(":") for line in (root / "etc/passwd").read_text(encoding="utf-8", errors="replace").splitlines()]
+    shadow = [line.split(":") for line in (root / "etc/shadow").read_text(encoding="utf-8", errors="replace").splitlines()]
     home, hidden = f"/home/{operator}", [(entry[1], *entry[7:8]) for entry in shadow if entry[0] == operator] == [("*", "")]
     return hidden and [entry[5:7] for entry in entries if entry[0] == operator] == [[home, "/bin/bash"]] and (root / home[1:]).is_dir()
 

@@ -141,14 +141,14 @@ def run(params: dict[str, Any], check_mode: bool, execute: Execute, now: float) 
     namespace, name = params["service_account"].split("/")
     if check_mode and not administrator.exists():
         return result("there is no cluster yet", "")
-    cluster = cluster_of(administrator.read_text())
+    cluster = cluster_of(administrator.read_text(encoding="utf-8"))
     kubectl = [*params["kubectl"], "--namespace", namespace]
     code, uid, err = execute([*kubectl, "get", "serviceaccount", name, "--output", "jsonpath={.metadata.uid}"])
     if code != 0 and check_mode:
         return result("there is no ServiceAccount yet", "")
     if code != 0:
         raise KubeconfigError(f"ServiceAccount {params['service_account']}: {err.strip()}")
-    present, owned = with_rights_of_its_home(path, lambda: (path.read_text(), list(path.stat()[:5])) if path.exists() else ("", []))
+    present, owned = with_rights_of_its_home(path, lambda: (path.read_text("utf-8", "replace"), list(path.stat()[:5])) if path.exists() else ("", []))
     reason = why(present, cluster, uid.strip(), now) if present else "there was none"
     owner = pwd.getpwnam(params["user"]) if reason == "" or not check_mode else None
     if not reason and owner and (owned[4], owned[0] & 0o7777) != (owner.pw_uid, 0o600):

@@ -22,11 +22,13 @@ from typing import Any
 import pytest
 from actions import action
 from ansible.executor.process.worker import WorkerProcess
+from ansible.parsing.dataloader import DataLoader
 from ansible.utils.display import Display
 from ansible_collections.shaka.platform.plugins.action import artifact_files, dump_transfer, remote_access
 from ansible_collections.shaka.platform.plugins.callback import progress
 from ansible_collections.shaka.platform.plugins.plugin_utils.model.problems import Problems
 from ansible_collections.shaka.platform.plugins.plugin_utils.model.schema import complete
+from ansible_collections.shaka.platform.plugins.plugin_utils.model.written import source
 
 ROOT = Path(__file__).parents[2]
 PLUGINS = ROOT / "plugins"
@@ -226,3 +228,14 @@ def test_a_report_is_made_of_what_ansible_hands_to_callbacks(tmp_path: Path) -> 
     drifted = [(item["role"], item["task"]) for item in report["hosts"]["server"]["items"]["drifted"]]
     assert drifted == [("parts", "Write (one)"), ("parts", "Write (two)"), ("parts", "Write unseen (#1)")]
     assert "hidden" not in json.dumps(report)
+
+
+# --- values -----------------------------------------------------------------------------------------------------------------
+
+
+def test_the_place_of_a_value_in_its_file_is_known(tmp_path: Path) -> None:
+    """By ansible._internal._datatag._tags.Origin; elsewhere nothing would be refused for what YAML made of it."""
+    path = tmp_path / "variables.yml"
+    path.write_text("number: 0123\nword: on\n")
+    loaded = DataLoader().load_from_file(str(path))
+    assert [source(key, value) for key, value in loaded.items()] == ["0123", "on"]

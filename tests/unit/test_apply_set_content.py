@@ -128,11 +128,60 @@ def test_who_holds_replicas(fields: dict[str, Any], held: bool) -> None:
 
 
 def test_yaml_scalars_are_those_of_kubernetes() -> None:
-    data = "{y: on, port: 22:22, day: 2026-01-01, no: ~, t: true, mode: 0440, f: 1.5, e: 1e3, s: '1'}"
-    text = f"apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: c}}\ndata: {data}\n"
-    assert read_objects(text)[0]["data"] == {
+    spec = "{y: on, port: 22:22, day: 2026-01-01, no: ~, t: true, mode: 0440, f: 1.5, e: 1e3, s: '1'}"
+    text = f"apiVersion: example.com/v1\nkind: Demo\nmetadata: {{name: c}}\nspec: {spec}\n"
+    assert read_objects(text)[0]["spec"] == {
         "y": "on", "port": "22:22", "day": "2026-01-01", "no": None, "t": True, "mode": 288, "f": 1.5, "e": 1000.0, "s": "1"
     }  # fmt: skip
+
+
+WORDS = (
+    "123 1e7 0123456 0123 0x1F 0o17 1_000 1.10 .5 +1 -0 12:30 2026-01-01 on off yes No y n true TRUE False null NULL Null ~ .inf .NaN = << 0b11 1.5e3"
+).split()
+
+
+@pytest.mark.parametrize("word", WORDS)
+def test_where_kubernetes_takes_text_a_word_is_read_as_it_is_written(word: str) -> None:
+    """No template needs quotes, whatever a name or a key looks like."""
+    lists = f"args: [{word}], command: [{word}], env: [{{name: {word}, value: {word}}}], volumeMounts: [{{name: x, mountPath: {word}}}]"
+    container = f"{{name: {word}, image: {word}, {lists}}}"
+    text = f"""
+apiVersion: v1
+kind: Pod
+metadata: {{name: {word}, namespace: {word}, labels: {{a: {word}}}, annotations: {{{word}x: {word}}}}}
+spec: {{nodeSelector: {{a: {word}}}, containers: [{container}], priority: 5, hostNetwork: true, affinity: null}}
+---
+apiVersion: v1
+kind: Secret
+metadata: {{name: s}}
+stringData: {{"{word}": a, b: {word}}}
+---
+apiVersion: v1
+kind: Service
+metadata: {{name: s}}
+spec: {{selector: {{app: {word}}}, ports: [{{name: {word}, port: 80}}]}}
+"""
+    pod, secret, service = read_objects(text)
+    told = pod["spec"]["containers"][0]
+    assert told.pop("volumeMounts")[0]["mountPath"] == word
+    assert told == {"name": word, "image": word, "args": [word], "command": [word], "env": [{"name": word, "value": word}]}
+    assert pod["metadata"] == {"name": word, "namespace": word, "labels": {"a": word}, "annotations": {f"{word}x": word}}
+    assert pod["spec"].pop("nodeSelector") == {"a": word} and pod["spec"].pop("containers")
+    assert pod["spec"] == {"priority": 5, "hostNetwork": True, "affinity": None}
+    assert secret["stringData"] == {word: "a", "b": word}
+    assert service["spec"] == {"selector": {"app": word}, "ports": [{"name": word, "port": 80}]}
+
+
+@pytest.mark.parametrize("word", [word for word in WORDS if word != "<<"])  # which merges
+def test_a_key_is_read_as_it_is_written(word: str) -> None:
+    text = f"apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: c}}\ndata:\n  {word}: x\n"
+    assert read_objects(text)[0]["data"] == {word: "x"}
+
+
+def test_a_definition_of_a_resource_keeps_the_types_of_its_defaults() -> None:
+    schema = "{properties: {labels: {nullable: true}, name: {default: 5}, data: {maxLength: 3}}}"
+    text = f"apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\nmetadata: {{name: c}}\nspec: {schema}\n"
+    assert read_objects(text)[0]["spec"]["properties"] == {"labels": {"nullable": True}, "name": {"default": 5}, "data": {"maxLength": 3}}
 
 
 def test_an_emoji_that_json_wrote_as_two_escapes_arrives_whole() -> None:
@@ -153,7 +202,8 @@ def test_documents_may_be_empty_and_lists_are_flattened() -> None:
         ("a: [1\nb: 2\n", "line 2"),
         ("- a\n", "not an object"),
         ("kind: Pod\nmetadata: {}\n", "apiVersion, metadata.name"),
-        ("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\ndata: {1: x}\n", "ConfigMap c: data: the key 1 is not text"),
+        ("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\ndata: {? '' : x}\n", "line 4: a key is empty"),
+        ("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\ndata: {? [a] : x}\n", "unhashable key"),
     ],
 )
 def test_what_is_wrong_in_yaml_is_said(text: str, words: str) -> None:

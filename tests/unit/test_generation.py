@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 import yaml
+from ansible.parsing.dataloader import DataLoader
+from ansible.parsing.vault import VaultLib, VaultSecret
+from ansible.template import is_trusted_as_template
 from ansible_collections.shaka.platform.plugins.plugin_utils.model.generation import generate_missing, needed_names, random_value
 
 ROOT = Path(__file__).parents[2]
@@ -115,3 +118,57 @@ def test_a_rewritten_file_keeps_its_vault_id_and_the_password_that_opened_it(tmp
     assert file.read_text() != before and file.read_text().startswith("$ANSIBLE_VAULT;1.2;AES256;prod\n")
     view = ["ansible-vault", "view", "--vault-id", f"prod@{tmp_path / 'prod'}", str(file)]
     assert "DB_PASSWORD" in subprocess.run(view, capture_output=True, text=True, check=True).stdout
+
+
+ODD = r"""
+platform_secrets:
+  prod:
+    DB_PASSWORD: a-template-{{ base }}
+    REDIS_PASSWORD: !unsafe "braces{{ and {%"
+    STRIPE_KEY: |
+      -----BEGIN KEY-----
+      ação 🤙 \\ "quoted" 'single'
+      -----END KEY-----
+    BACKUP_KEY: "0123"
+    TAB: " \\t ends "
+"""
+
+
+def test_values_in_a_rewritten_file_are_what_they_were(tmp_path: Path) -> None:
+    """Among them one with braces, which without !unsafe would be a template from then on; and one that is a template."""
+    variables = tmp_path / "inventory/group_vars/all"
+    variables.mkdir(parents=True)
+    (tmp_path / "inventory/hosts.yml").write_text("k3s_servers: {hosts: {server: {}}}\n")
+    (variables / "platform.yml").write_text("platform_environments: {prod: {}}\nbase: {of: dict}\n")
+    (variables / "secrets.yml").write_text(ODD)
+    (tmp_path / "password").write_text("vault-password\n")
+    command = ["ansible-playbook", "playbooks/secrets.yml", "-i", str(tmp_path / "inventory"), "--vault-password-file", str(tmp_path / "password")]
+    done = subprocess.run(
+        command, cwd=ROOT, env={**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout
+    vault = VaultLib(secrets=[("default", VaultSecret(b"vault-password"))])
+    text = vault.decrypt((variables / "secrets.yml").read_bytes()).decode()
+    (tmp_path / "was.yml").write_text(ODD)
+    (tmp_path / "is.yml").write_text(text)
+    was, now = (
+        DataLoader().load_from_file(str(tmp_path / name), trusted_as_template=True)["platform_secrets"]["prod"] for name in ("was.yml", "is.yml")
+    )
+    assert {name: now[name] for name in was} == was and now["STRIPE_KEY"].count("\n") == 3
+    marked = {name: is_trusted_as_template(value) for name, value in now.items() if "{{" in value}
+    assert marked == {"DB_PASSWORD": True, "REDIS_PASSWORD": False}
+
+
+def test_a_value_that_is_not_text_is_refused_and_the_file_stays(tmp_path: Path) -> None:
+    variables = tmp_path / "inventory/group_vars/all"
+    variables.mkdir(parents=True)
+    (tmp_path / "inventory/hosts.yml").write_text("k3s_servers: {hosts: {server: {}}}\n")
+    (variables / "platform.yml").write_text("platform_environments: {prod: {}}\n")
+    (variables / "secrets.yml").write_text("platform_secrets: {prod: {DB_PASSWORD: 0123456701}}\n")
+    (tmp_path / "password").write_text("vault-password\n")
+    command = ["ansible-playbook", "playbooks/secrets.yml", "-i", str(tmp_path / "inventory"), "--vault-password-file", str(tmp_path / "password")]
+    done = subprocess.run(
+        command, cwd=ROOT, env={**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2 and "platform_secrets.prod.DB_PASSWORD: is not text; quote it" in " ".join(done.stdout.split())
+    assert (variables / "secrets.yml").read_text() == "platform_secrets: {prod: {DB_PASSWORD: 0123456701}}\n"

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible.errors import AnsibleError
 from ansible.inventory.manager import InventoryManager
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
@@ -134,6 +135,39 @@ def test_a_run_with_many_mistakes_lists_them_all_and_contacts_nothing(tmp_path: 
     assert len(chosen) >= 15
     assert [case["id"] for case in chosen if f"  {case['path']}" not in listed] == [], done.stdout
     assert "Gathering Facts" not in done.stdout
+
+
+@pytest.mark.parametrize("text", ["canary{{canary", "canary{% canary", "canary{{ canary }}"])
+def test_a_secret_that_is_a_broken_template_is_named_and_not_shown(site: Site, text: str) -> None:
+    variables = copy.deepcopy(site.variables)
+    lay(variables, ["platform_secrets", "prod", "SMTP_PASSWORD"], trust_as_template(text))
+    with pytest.raises(AnsibleError) as failure:
+        site._render("__platform_resolution", variables)
+    told = str(failure.value)
+    assert "platform_secrets.prod.SMTP_PASSWORD: is a template to Ansible that cannot be evaluated; write !unsafe" in told and "canary" not in told
+    lay(variables, ["platform_secrets", "prod", "SMTP_PASSWORD"], text)  # as !unsafe gives it
+    assert site._render("__platform_resolution", variables)["problems"] == []
+
+
+def test_what_ansible_would_leave_out_as_a_comment_is_refused(site: Site) -> None:
+    variables = copy.deepcopy(site.variables)
+    lay(variables, ["platform_environments", "prod", "config", "COLOUR"], trust_as_template("a{#b#}c"))
+    (problem,) = site._render("__platform_resolution", variables)["problems"]
+    assert problem.startswith("platform_environments.prod.config.COLOUR: holds {#")
+    lay(variables, ["platform_environments", "prod", "config", "COLOUR"], "a{#b#}c")
+    assert site._render("__platform_resolution", variables)["model"]["environments"]["prod"]["config"]["COLOUR"] == "a{#b#}c"
+
+
+def test_preflight_finds_what_the_first_play_of_the_site_would_refuse(tmp_path: Path) -> None:
+    """Also in K3s's configuration, which no model reads."""
+    site = merge(yaml.safe_load((ROOT / "inventories/prod/group_vars/all/platform.yml").read_text()), owner())
+    wrong = {"k3s_config": {"secrets-encryptoin": True}, "k3s_eviction": {"disk": "2Gi", "memory": "lots"}}
+    (tmp_path / "site.json").write_text(json.dumps({**site, **wrong, "platform_report_dir": str(tmp_path)}))
+    command = ["ansible-playbook", "playbooks/preflight.yml", "-i", "inventories/prod", "-e", f"@{tmp_path}/site.json"]
+    done = subprocess.run(command, cwd=ROOT, env={**os.environ, "ANSIBLE_NOCOLOR": "1"}, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 3, done.stdout + done.stderr
+    found = json.loads((tmp_path / "preflight.json").read_text())
+    assert "secrets-encryptoin" in json.dumps(found) and "k3s_eviction.memory" in json.dumps(found)
 
 
 def test_a_value_that_needs_the_servers_facts_is_checked_when_they_are_there(tmp_path: Path) -> None:

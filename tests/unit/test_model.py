@@ -524,5 +524,70 @@ def test_who_issued_a_registry_s_token_chose_its_length() -> None:
     data = change("platform_registries", {"registry.test": {"username": "robot", "password": "OWN"}})
     data["platform_secrets"]["registries"] = {"OWN": "gldt-xZ81kQ0vTtRwY2"}
     assert not run(data).problems, run(data).message()
-    data["platform_secrets"]["registries"]["OWN"] = "gldt-xZ81"
-    assert "has 9 characters of at least 16; is it the registry's token?" in run(data).message()
+    data["platform_secrets"]["registries"]["OWN"] = "xZ81"
+    assert not run(data).problems, run(data).message()
+    data["platform_secrets"]["registries"]["OWN"] = "your-token"
+    assert "is a placeholder; is it the registry's token?" in run(data).message()
+
+
+PRIVATE_KEY = "-----BEGIN PRIVATE KEY-----\nMIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEH\nBG0wawIBAQQg\n-----END PRIVATE KEY-----\n"
+
+
+@pytest.mark.parametrize("value", ["sk1", "qwkz vbnm asdf plop", "1212", "ação 🤙", PRIVATE_KEY, ' "quoted" $HOME {{ x }} '])
+def test_a_secret_that_a_service_issued_is_as_the_service_made_it(value: str) -> None:
+    data = change("platform_environments/prod/secrets", ["JWT_SECRET", "SMTP_PASSWORD"])
+    data["platform_secrets"]["prod"]["SMTP_PASSWORD"] = value
+    assert [problem.path for problem in run(data).problems] == ["platform_secrets.prod.SMTP_PASSWORD"]
+    data["given"] = ["SMTP_PASSWORD"]
+    assert not run(data).problems, run(data).message()
+
+
+def test_only_what_a_service_issued_may_serve_two_environments() -> None:
+    data = inventory()
+    for env in ("dev", "prod"):
+        data["platform_environments"][env]["secrets"] = [*data["platform_environments"][env].get("secrets", []), "SMTP_PASSWORD"]
+        data["platform_secrets"][env]["SMTP_PASSWORD"] = "qwkzvbnmasdfplop"
+    data["given"] = ["SMTP_PASSWORD"]
+    assert "name it in platform_secrets_shared" in run(data).message()
+    data["platform_secrets_shared"] = ["SMTP_PASSWORD"]
+    assert not run(data).problems, run(data).message()
+    data["platform_secrets"]["dev"]["DB_PASSWORD"] = data["platform_secrets"]["prod"]["DB_PASSWORD"]
+    assert "each secret has a value of its own" in run(data).message()
+
+
+def test_a_value_too_large_for_a_variable_is_a_file() -> None:
+    data = change("platform_environments/prod/config", {"RULES": "x" * (131072 - len("RULES=") - 1)})
+    assert not run(data).problems, run(data).message()
+    data["platform_environments"]["prod"]["config"]["RULES"] += "x"
+    assert "has 131073 bytes with its name, and an environment variable at most 131072; name it in config_files" in run(data).message()
+    data["platform_environments"]["prod"]["config_files"] = ["RULES"]
+    assert not run(data).problems, run(data).message()
+    data["platform_environments"]["prod"]["config"]["RULES"] *= 9
+    assert "and a ConfigMap at most 1048576" in run(data).message()
+
+
+def test_a_platform_s_name_with_hyphens_names_databases_with_underscores() -> None:
+    """Field report 30: the default follows SQL, and an explicit name with a hyphen is refused with the rule."""
+    data = inventory()
+    data["platform_name"] = "my-app"
+    assert run(data).model["environments"]["prod"]["postgres"]["database"] == "my_app_prod"
+    data["platform_environments"]["prod"]["postgres"] = {"database": "my-app-db"}
+    assert [problem.path for problem in run(data).problems] == ["platform_environments.prod.postgres.database"]
+    assert "not a plain SQL name" in run(data).message()
+
+
+def test_clients_that_announce_themselves_may_be_allowed_to() -> None:
+    """Field report 29: ioredis and BullMQ ask for INFO, others set the library's name."""
+    data = change("platform_environments/prod/redis/allow", ["info", "client|setinfo"])
+    assert not run(data).problems, run(data).message()
+
+
+@pytest.mark.parametrize(("name", "right"), [("x" * 59, True), ("x" * 60, False), ("3shaka", True), ("1e7", False)])
+def test_a_platform_s_name_fits_its_service(name: str, right: bool) -> None:
+    data = inventory()
+    data["platform_name"] = name
+    for env_name, env in data["platform_environments"].items():
+        env["namespace"] = f"n-{env_name}"
+        env["postgres"] = {**env.get("postgres", {}), "database": env_name}
+    found = [problem.path for problem in run(data).problems if problem.path == "platform_name"]
+    assert found == ([] if right else ["platform_name"])

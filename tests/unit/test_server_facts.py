@@ -8,9 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar, trust_as_template
 from ansible_collections.shaka.platform.plugins.modules import server_facts
 from ansible_collections.shaka.platform.plugins.plugin_utils.model.server import server_problems
 
+ROOT = Path(__file__).parents[2]
 ADDRESSES = [
     {"ifname": "lo", "addr_info": [{"local": "127.0.0.1", "prefixlen": 8}]},
     {"ifname": "eth0", "addr_info": [{"local": "10.89.1.10", "prefixlen": 24}, {"local": "10.89.1.11", "prefixlen": 24}]},
@@ -68,6 +72,18 @@ def test_nameservers_of_the_files_that_are_there(tmp_path: Path) -> None:
     (tmp_path / "resolv.conf").write_text("# nameserver 9.9.9.9\nsearch corp\nnameserver 127.0.0.53\nnameserver fe80::1%eth0\n")
     found = server_facts.nameservers([tmp_path / "resolv.conf", tmp_path / "absent"])
     assert found == {str(tmp_path / "resolv.conf"): ["127.0.0.53", "fe80::1%eth0"]}
+
+
+@pytest.mark.parametrize("name", ["Shaka-01.Corp.Example.net", "SHAKA-01", "shaka-01"])
+def test_a_host_with_capitals_and_a_domain_has_a_node_s_name(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """By the role's own default; field report 23."""
+    monkeypatch.setattr(server_facts.platform, "node", lambda: name)
+    facts = server_facts.gather(tools, lambda: {"distribution": "Debian", "distribution_version": "12.7"})
+    default = yaml.safe_load((ROOT / "roles/k3s/defaults/main.yml").read_text())["k3s_node_name"]
+    given = Templar(loader=DataLoader(), variables={"ansible_facts": facts}).template(trust_as_template(default))
+    assert given == "shaka-01"
+    facts |= {"service_mgr": "systemd", "architecture": "x86_64", "effective_user_id": 0, "interfaces": []}
+    assert list(server_problems(facts, {"cpu": "", "memory": ""}, {"Debian": 12}, "3.9", {}, node=given)) == []
 
 
 @pytest.mark.parametrize("answer", ["", "[]"])

@@ -113,7 +113,7 @@ def read_kubeconfig(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     import yaml
 
     try:
-        config = yaml.safe_load(path.read_text())
+        config = yaml.safe_load(path.read_text(encoding="utf-8"))
     except yaml.YAMLError:
         raise ValueError("it is not YAML") from None
 

@@ -3,7 +3,8 @@
 """Reads and writes YAML as Kubernetes does: objects from text, and text for diffs.
 
 PyYAML follows YAML 1.1, where `on` is a boolean, `22:22` is 1342 and `2026-01-01` is a date. Kubernetes' own reader takes the
-last two as text, and a key that is not text cannot be sent as JSON, so the loader here knows only null, true/false, numbers and text.
+last two as text, so the loader here knows only null, true/false, numbers and text. And where Kubernetes takes nothing but text (a key, a name, a
+label, a variable's value), a value is read as it is written: a template needs no quotes for a secret called NULL or a commit called 1e7.
 """
 
 from __future__ import annotations
@@ -55,15 +56,57 @@ class YamlError(Exception):
     """The text is not YAML, or not Kubernetes objects; the message has the line (1-based) where there is one."""
 
 
-def _not_text(value: Any, path: str) -> Iterator[str]:
-    if isinstance(value, dict):
-        for key, item in value.items():
-            if not isinstance(key, str):
-                yield f"{path}: the key {key!r} is not text, quote it"
-            yield from _not_text(item, f"{path}.{key}" if path else str(key))
-    elif isinstance(value, list):
-        for index, item in enumerate(value):
-            yield from _not_text(item, f"{path}[{index}]")
+# Where Kubernetes takes only text: fields, the values of dictionaries, and the items of lists (https://kubernetes.io/docs/reference/kubernetes-api/).
+_FIELDS = frozenset(
+    "apiVersion kind name namespace key path mountPath subPath image host cidr schedule timeZone claimName secretName serviceName serviceAccountName"
+    " storageClassName priorityClassName externalName email server".split()
+)
+_DICTIONARIES = frozenset("labels annotations matchLabels nodeSelector selector".split())
+_DATA = frozenset(("data", "stringData"))
+_LISTS = frozenset("args command values hosts dnsNames resourceNames resources verbs apiGroups except".split())
+_TEXT = "tag:yaml.org,2002:str"
+
+
+def _as_written(node: Any) -> None:
+    if isinstance(node, yaml.ScalarNode) and node.value:
+        node.tag = _TEXT
+
+
+def _with_text(node: Any, of_data: bool, inside: str = "") -> None:
+    """Mark as text what Kubernetes takes as text, in the tree of a document that is not yet made into values.
+
+    :arg of_data: whether `data` holds text, as in a ConfigMap; another kind may hold anything there.
+    :arg inside: the field that the node is the value of.
+    """
+    if isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            if inside in _LISTS:
+                _as_written(item)
+            _with_text(item, of_data, "env[]" if inside == "env" else "")
+    elif isinstance(node, yaml.MappingNode):
+        all_text = inside in _DICTIONARIES or (of_data and inside in _DATA)
+        for key, value in node.value:
+            name = str(key.value)
+            if key.tag != "tag:yaml.org,2002:merge":
+                _as_written(key)
+            if not name:
+                raise YamlError(f"line {key.start_mark.line + 1}: a key is empty; name it, or leave the entry out")
+            if all_text or name in _FIELDS or (name == "value" and inside == "env[]"):
+                _as_written(value)
+            _with_text(value, of_data, name)
+
+
+def _documents(text: str) -> Iterator[Any]:
+    loader = Loader(text)
+    try:
+        while loader.check_node():
+            node = loader.get_node()
+            kinds = {str(value.value) for key, value in node.value if key.value == "kind"} if isinstance(node, yaml.MappingNode) else set()
+            if "CustomResourceDefinition" not in kinds:  # its schema describes fields of such names, and their defaults
+                _with_text(node, bool(kinds & {"ConfigMap", "Secret", "List"}))
+            yield loader.construct_document(node)
+    finally:
+        loader.dispose()
 
 
 # JSON may write a character beyond U+FFFF, such as an emoji, as escapes of its two UTF-16 halves (Ansible's to_json does), which YAML does not know.
@@ -80,7 +123,7 @@ def read_objects(text: str) -> list[dict[str, Any]]:
     objects: list[dict[str, Any]] = []
     text = _PAIR.sub(_character, text)
     try:
-        documents = list(yaml.load_all(text, Loader=Loader))
+        documents = list(_documents(text))
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"line {mark.line + 1}: " if mark else ""
@@ -97,8 +140,6 @@ def read_objects(text: str) -> list[dict[str, Any]]:
             missing = [f for f, value in (("apiVersion", item.get("apiVersion")), ("kind", item.get("kind")), ("metadata.name", name)) if not value]
             if missing:
                 raise YamlError(f"an object ({item.get('kind') or 'no kind'} {name or 'without name'}) lacks {', '.join(missing)}")
-            for problem in _not_text(item, ""):
-                raise YamlError(f"{item['kind']} {item['metadata']['name']}: {problem}")
             objects.append(item)
     return objects
 

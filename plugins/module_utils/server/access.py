@@ -92,7 +92,7 @@ class Firewall:
 
     def save(self, keep: Path, execute: Execute) -> tuple[list[str], list[str]]:
         _code, running, _err = execute(["nft", "list", "table", *TABLE.split()])
-        (keep / "table.nft").write_text(f"table {TABLE}\ndelete table {TABLE}\n{running}")
+        (keep / "table.nft").write_text(f"table {TABLE}\ndelete table {TABLE}\n{running}", encoding="utf-8")
         code, _out, _err = execute(["systemctl", "is-enabled", "--quiet", self.unit.name])
         disable = [] if code == 0 else [f"systemctl disable --quiet --now {self.unit.name}"]
         return disable, ["systemctl daemon-reload", f"nft --file {keep}/table.nft"]

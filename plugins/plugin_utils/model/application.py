@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, cast
 
+from ansible_collections.shaka.platform.plugins.module_utils.engine.references import REFERENCE
 from ansible_collections.shaka.platform.plugins.module_utils.model_types import Environment, HttpApi, PrivateRegistry
 from ansible_collections.shaka.platform.plugins.plugin_utils.collection import Options
 from ansible_collections.shaka.platform.plugins.plugin_utils.model import rules
@@ -16,6 +17,7 @@ from ansible_collections.shaka.platform.plugins.plugin_utils.model.json_schema i
 from ansible_collections.shaka.platform.plugins.plugin_utils.model.problems import Problems, nearest
 from ansible_collections.shaka.platform.plugins.plugin_utils.model.schema import complete
 
+CONFIG_MAP = 1 << 20  # bytes (https://kubernetes.io/docs/concepts/configuration/configmap/)
 SECRETS = "registries"  # their group in platform_secrets
 
 
@@ -108,6 +110,7 @@ def configure(env: Environment, path: str, problems: Problems) -> None:
     own = {str(key): rules.as_text(value) for key, value in env["config"].items()}
     for name, text in own.items():
         problems.check(f"{path}.config.{name}", rules.variable_name(name), name)
+        problems.check(f"{path}.config.{name}", rules.deliverable(text) or _reference(text))
         if name in env["config_json"] or text[:1] in ("{", "["):
             problems.check(f"{path}.config.{name}", rules.json_text(text))
     for name in env["config_json"]:
@@ -119,6 +122,17 @@ def configure(env: Environment, path: str, problems: Problems) -> None:
             problems.add(f"{path}.config.{name}", "is also one of its secrets; a name is one or the other")
     env["config"] = dict(sorted({**derived, **own}.items()))
     _split(env, path, problems)
+    for name in env["variables"]["config"]:
+        problems.check(f"{path}.config.{name}", rules.variable_size(name, env["config"][name]))
+    size = sum(len(f"{name}{text}".encode(errors="replace")) for name, text in env["config"].items())
+    if size > CONFIG_MAP:
+        problems.add(f"{path}.config", f"has {size} bytes, and a ConfigMap at most {CONFIG_MAP}; move the largest value to the application's image")
+
+
+def _reference(text: str) -> str | None:
+    """What the engine would take for a secret that it has to fill in."""
+    found = REFERENCE.search(text)
+    return f"holds {found[0]}, as templates call a secret; move the value to the environment's secrets, where it arrives" if found else None
 
 
 def registries(raw: Mapping[str, Any], options: Options, problems: Problems) -> dict[str, PrivateRegistry]:

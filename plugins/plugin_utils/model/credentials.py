@@ -5,8 +5,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 
 from ansible_collections.shaka.platform.plugins.module_utils.model_types import Environment
@@ -18,12 +19,13 @@ HASH_KEY = "HASH_KEY"  # of the hashes by which pods follow a changed value, and
 SHARED = {"shared": [redis.ADMINISTRATOR, HASH_KEY]}
 # What the server writes backups with; what reads them and what deletes them, both of which may be left out.
 S3_GROUPS = ("s3", "s3_reader", "s3_keeper")
+_OWN = ("DB_PASSWORD", "REDIS_PASSWORD")  # which the platform sets in its own servers
 _OF_BACKUPS = (backup.KEY, *backup.OWN_S3, point_in_time.SECRET)  # an environment's own, which its application does not get
 DEFAULT_MINIMUM = 32
 STILL_ENCRYPTED = "is still encrypted by SOPS; install the collection community.sops and let it read the inventory (docs/secrets.md)"
 LEAST_MINIMUM = 16  # no inventory may ask for less
-S3_ISSUED = "your S3 service's credentials"
-ISSUED = {**dict.fromkeys(S3_GROUPS, S3_ISSUED), "registries": "the registry's token"}  # by others, who choose their length
+S3_ISSUED, REGISTRY_ISSUED, GIVEN = "your S3 service's credentials", "the registry's token", "what its service gave you"
+ISSUED = {**dict.fromkeys(S3_GROUPS, S3_ISSUED), "registries": REGISTRY_ISSUED}  # by others, who choose their length
 GROUPS = (*SHARED, *ISSUED)  # besides the environments, none of which can be called so
 
 PREVIOUS = "_PREVIOUS"  # ends the name of a key of before a rotation, which opens what is not encrypted anew yet
@@ -44,11 +46,11 @@ def flat(secrets: Any, problems: Problems | None = None) -> dict[str, dict[str, 
             continue
         result[str(group)] = {}
         for name, value in names.items():
-            if isinstance(value, (Mapping, list, bool)):
+            if isinstance(value, (Mapping, list, int, float, date)):  # what YAML made of it may be another text than was written
                 if problems is not None:
-                    problems.add(f"platform_secrets.{group}.{name}", "is not text; quote it")
+                    problems.add(f"platform_secrets.{group}.{name}", "is not text; quote it, without !unsafe")
                 continue
-            result[str(group)][str(name)] = "" if value is None else str(value)
+            result[str(group)][str(name)] = "" if value is None else value if isinstance(value, str) else str(value)
     return result
 
 
@@ -69,6 +71,11 @@ class _Expected:
 
     needed: dict[str, list[str]]
     optional: dict[str, list[str]]
+    given: dict[str, list[str]]  # those of applications whose values are from elsewhere
+
+    def issued(self, group: str, name: str) -> str:
+        """What a value is that others have issued; '' for one of the platform's own."""
+        return S3_ISSUED if name in backup.OWN_S3 else GIVEN if name in self.given.get(group, []) else ISSUED.get(group, "")
 
     def of(self, group: str) -> list[str]:
         return [*self.needed.get(group, []), *self.optional.get(group, [])]
@@ -88,7 +95,10 @@ def _expected(raw: Mapping[str, Any], environments: Mapping[str, Environment], s
     if raw["platform_registries"]:
         passwords = [entry.get("password") for entry in raw["platform_registries"].values() if isinstance(entry, Mapping)]
         needed["registries"] = [str(name) for name in passwords if name]
-    return _Expected(needed, optional)
+    given_names = raw.get("given")
+    elsewhere = {*(given_names if isinstance(given_names, list) else []), *raw["platform_secrets_shared"]}
+    given = {name: [secret for secret in env["secrets"] if secret in elsewhere and secret not in _OWN] for name, env in environments.items()}
+    return _Expected(needed, optional, given)
 
 
 def check(raw: Mapping[str, Any], environments: Mapping[str, Environment], problems: Problems) -> None:
@@ -103,8 +113,11 @@ def check(raw: Mapping[str, Any], environments: Mapping[str, Environment], probl
         for key in {*_OF_BACKUPS} & set(env["secrets"]):
             text = f"holds {key}, which the environment's backups have and its application does not get; give the application's another name"
             problems.add(f"platform_environments.{name}.secrets", text)
+        for key in env["variables"]["secrets"]:
+            problems.check(f"platform_secrets.{name}.{key}", rules.variable_size(key, secrets.get(name, {}).get(key, "")))
     for group, names in expected.needed.items():
-        _check_missing(group, [name for name in dict.fromkeys(names) if not secrets.get(group, {}).get(name)], minimum, problems)
+        _check_missing(group, [name for name in dict.fromkeys(names) if not secrets.get(group, {}).get(name)], expected, minimum, problems)
+    _check_shared(raw["platform_secrets_shared"], environments, problems)
     paths_of: dict[str, list[str]] = defaultdict(list)  # value -> where it is used
     for group, values in secrets.items():
         path, names = f"platform_secrets.{group}", expected.of(group)
@@ -117,41 +130,54 @@ def check(raw: Mapping[str, Any], environments: Mapping[str, Environment], probl
                 problems.add(f"{path}.{name}", f"is used by nothing{where}; {nearest(name, names)}")
             elif value:
                 paths_of[value].append(f"{path}.{name}")
-                _check_value(group, name, value, minimum, problems)
+                _check_value(group, name, value, expected, minimum, problems)
     for paths in paths_of.values():
+        owners = [path.split(".", 2)[1:] for path in paths]
         # a service may give several users one set of keys
-        if len(paths) > 1 and not all(_issued(*path.split(".")[1:3]) == S3_ISSUED for path in paths):
-            problems.add(paths[-1], f"is the same as {', '.join(paths[:-1])}; each secret has a value of its own (openssl rand -hex 32)")
+        alike = {expected.issued(group, name) for group, name in owners} <= {S3_ISSUED} or {group for group, _name in owners} == {"registries"}
+        if len(paths) > 1 and not alike and not {name for _group, name in owners} <= {*raw["platform_secrets_shared"]}:
+            issued = all(expected.issued(group, name) == GIVEN for group, name in owners)
+            own = "get one for each environment, or name it in platform_secrets_shared if its service gave you one for all"
+            remedy = own if issued else "each secret has a value of its own (openssl rand -hex 32)"
+            problems.add(paths[-1], f"is the same as {', '.join(paths[:-1])}; {remedy}")
     _check_leaks(environments, paths_of, problems)
 
 
-def _check_value(group: str, name: str, value: str, minimum: Mapping[str, int], problems: Problems) -> None:
-    path, issued = f"platform_secrets.{group}.{name}", _issued(group, name)
+def _check_shared(names: Iterable[str], environments: Mapping[str, Environment], problems: Problems) -> None:
+    """Only what others have issued may be the same in several environments."""
+    known = {name for env in environments.values() for name in env["secrets"]} - {*_OWN}
+    for name in names:
+        if name in _OWN:
+            problems.add("platform_secrets_shared", "is set in the platform's own server of each environment; give each one of its own", name)
+        elif name not in known:
+            problems.add("platform_secrets_shared", f"is a secret of no environment; {nearest(name, known)}", name)
+
+
+def _check_value(group: str, name: str, value: str, expected: _Expected, minimum: Mapping[str, int], problems: Problems) -> None:
+    path, issued = f"platform_secrets.{group}.{name}", expected.issued(group, name)
     if name == POOLER_SECRET and '"' in value:  # a quote ends the value in PgBouncer's file
         problems.add(path, 'has a character that PgBouncer would take for its end ("); use another value')
-    flaw = rules.secret(value, _least(group, name, minimum))
-    remedy = f"is it {issued}?" if issued else "replace it by a random value (openssl rand -hex 32)"
-    problems.check(path, None if flaw is None else f"{flaw}; {remedy}")
+    if issued:
+        flaw = rules.issued_secret(value, any_text=issued == GIVEN)
+        problems.check(path, None if flaw is None else f"{flaw}; is it {issued}?")
+        return
+    flaw = rules.secret(value, _least(name, minimum))
+    elsewhere = f", or name {name} in secrets_given if a service gave it to you" if group not in GROUPS and name not in _OWN else ""
+    problems.check(path, None if flaw is None else f"{flaw}; replace it by a random value (openssl rand -hex 32){elsewhere}")
 
 
-def _issued(group: str, name: str) -> str:
-    """What a value is that others have issued; '' for one of the platform's own."""
-    return S3_ISSUED if name in backup.OWN_S3 else ISSUED.get(group, "")
+def _least(name: str, minimum: Mapping[str, int]) -> int:
+    return minimum.get(name, DEFAULT_MINIMUM)
 
 
-def _least(group: str, name: str, minimum: Mapping[str, int]) -> int:
-    if _issued(group, name) == S3_ISSUED:
-        return 1
-    return minimum.get(name, LEAST_MINIMUM if group == "registries" else DEFAULT_MINIMUM)
-
-
-def _check_missing(group: str, missing: list[str], minimum: Mapping[str, int], problems: Problems) -> None:
-    if missing:
-        least = " or ".join(map(str, sorted({_least(group, name, minimum) for name in missing})))
-        issued = next((text for name in missing if (text := _issued(group, name))), "")
+def _check_missing(group: str, missing: list[str], expected: _Expected, minimum: Mapping[str, int], problems: Problems) -> None:
+    issuers = {name: expected.issued(group, name) for name in missing}
+    for issuer in dict.fromkeys(issuers.values()):
+        names = [name for name in missing if issuers[name] == issuer]
+        least = " or ".join(map(str, sorted({_least(name, minimum) for name in names})))
         random = f"`ansible-playbook shaka.platform.secrets` generates what is missing (by hand: at least {least} characters of openssl rand -hex 32)"
-        remedy = f"fill in group_vars/all/secrets.yml with {issued}, encrypted with ansible-vault" if issued else random
-        problems.add(f"platform_secrets.{group}", f"{', '.join(missing)} missing; {remedy}")
+        remedy = f"fill in group_vars/all/secrets.yml with {issuer}, encrypted with ansible-vault" if issuer else random
+        problems.add(f"platform_secrets.{group}", f"{', '.join(names)} missing; {remedy}")
 
 
 def _check_leaks(environments: Mapping[str, Environment], paths_of: Mapping[str, list[str]], problems: Problems) -> None:

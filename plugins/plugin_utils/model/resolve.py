@@ -263,8 +263,10 @@ def resolve(variables: Mapping[str, Any], interface: Interface, images: Collecti
     """The model of an inventory.
 
     :arg variables: the values of the roles' variables; also `hosts` (host -> address), `names` (names that are set and that no role declares),
-        `awaits_facts` (names whose values need the server's facts), `plain_secrets` (files with secrets in plain text),
-        `image_pending` (True while a bundle's lock is still to be made), `bundle_lacks` (files of the lock that are not in the bundle) and `lock_flaws` (what is wrong with a lock, by whose it is).
+        `awaits_facts` (names whose values need the server's facts), `plain_secrets` (files with secrets in plain text), `image_pending` (True while
+        a bundle's lock is still to be made), `bundle_lacks` (files of the lock that are not in the bundle), `lock_flaws` (what is wrong with a lock,
+        by whose it is), `misread` (what YAML takes for something else than was written, by its path) and `given` (names of secrets whose values
+        come from elsewhere).
     :arg interface: what the roles declare (collection.interface).
     :arg images: logical names of the lock's images.
     """
@@ -279,14 +281,14 @@ def resolve(variables: Mapping[str, Any], interface: Interface, images: Collecti
     if node := of_roles.get("k3s_node_name"):
         problems.check("k3s_node_name", rules.node_name(str(node)), node)
     network.check_server(cluster, raw.get("hosts") or {}, problems)
-    for path, text in (raw.get("lock_flaws") or {}).items():
+    for path, text in [*(raw.get("lock_flaws") or {}).items(), *(raw.get("misread") or {}).items()]:
         problems.add(path, text)
     _check_bundle(raw, problems)
     raw = _with_profile(raw, problems)
     for name in malformed(raw["platform_delete"]):
         problems.add("platform_delete", RULE, name)
     drift_ignore.check(raw["platform_drift_ignore"], problems)
-    problems.check("platform_name", rules.label(raw["platform_name"]), raw["platform_name"])
+    problems.check("platform_name", rules.platform_name(raw["platform_name"]), raw["platform_name"])
 
     def completed(variable: str) -> Any:
         """One of the inventory's dictionaries, checked and with its defaults."""

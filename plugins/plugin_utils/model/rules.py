@@ -55,6 +55,12 @@ def namespace(value: str) -> str | None:
     return label(value)
 
 
+def platform_name(value: str) -> str | None:
+    """A label with which the name of a Service is made, a label as well (https://kubernetes.io/docs/concepts/overview/working-with-objects/names/)."""
+    most = 63 - len("-api")
+    return label(value) or (f"makes the Service name {value}-api longer than 63 characters; use at most {most}" if len(value) > most else None)
+
+
 # Appendix C of the PostgreSQL manual: "reserved", also where a function or type may have the name. They would need quotes everywhere.
 _SQL_RESERVED = frozenset(
     "all analyse analyze and any array as asc asymmetric authorization binary both case cast check collate collation column concurrently constraint"
@@ -263,8 +269,10 @@ def folder(value: str) -> str | None:
 
 
 def time_zone(value: str) -> str | None:
-    """An IANA time zone name; CronJob.spec.timeZone refuses others."""
+    """An IANA time zone name; CronJob.spec.timeZone refuses others. What Debian keeps beside IANA's list, another server may lack."""
     try:
+        if value in ("Factory", "localtime", "posixrules") or value.startswith(("posix/", "right/")):
+            raise ValueError(value)
         zoneinfo.ZoneInfo(value)
     except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
         return "is not an IANA time zone; use a name such as America/Sao_Paulo or Etc/UTC"
@@ -285,24 +293,24 @@ _DAYS = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 
 def cron(value: str) -> str | None:
     """A schedule of CronJob: five fields, or a macro (https://kubernetes.io/docs/concepts/workloads/controllers/cron-jobs/#schedule-syntax)."""
-    if value in ("@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly") or re.fullmatch(
-        r"@every (\d+h)?(\d+m)?(?<! )", value
-    ):
+    if value in ("@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly"):
         return None
+    if re.fullmatch(r"@every ([0-9]+h)?([0-9]+m)?([0-9]+s)?(?<! )", value):
+        return None if re.search(r"[1-9]", value) else "never comes; write it like @every 6h"
     fields = value.split()
     if len(fields) != 5:
         return "is not a cron schedule; it has five fields: minute hour day-of-month month day-of-week"
     for text, (name, low, high, names) in zip(fields, _CRON, strict=True):
         number = {word: str(index + low) for index, word in enumerate(names.split())}
         for part in text.split(","):
-            match = re.fullmatch(r"(?:\*|\?|(\w+)(?:-(\w+))?)(?:/(\d+))?", part)
+            match = re.fullmatch(r"(?:\*|\?|(\w+)(?:-(\w+))?)(?:/(\d{1,9}))?", part, re.ASCII)
             if match is None:
                 return f"has the {name} '{text}'; write it like 5, 1-5, */10 or 1,15"
             first, last, step = (number.get((group or "").lower(), group) for group in match.groups())
             if not all(bound is None or (bound.isdigit() and low <= int(bound) <= high) for bound in (first, last)):
                 sunday = " (Sunday is 0 or sun)" if name == "day of week" else ""
                 return f"has the {name} '{text}', outside {low}-{high}{sunday}; correct it"
-            if (first and last and int(first) > int(last)) or step == "0":
+            if (first and last and int(first) > int(last)) or (step and int(step) == 0):
                 return f"has the {name} '{text}', a range that never comes; correct it"
     if fields[2].isdigit() and fields[3].isdigit() and fields[4] == "*" and int(fields[2]) > _DAYS[int(fields[3]) - 1]:
         return f"names day {fields[2]} of month {fields[3]}, which never comes; correct it"
@@ -346,14 +354,24 @@ def _bech32(prefix: str, data: str) -> bool:
     return check == 1
 
 
+def _placeholder(value: str) -> bool:
+    folded = re.sub(r"[\s_.-]", "", value.lower())
+    return any(word in folded for word in _PLACEHOLDERS) or bool(re.search(r"^(your|my|sua|seu|minha)[-_ ]|[-_]aqui$", value.lower()))
+
+
+def _one_word(value: str) -> str | None:
+    if value.isascii() and value.isprintable() and value == value.strip():
+        return None
+    return "contains a line break, a space at an end or a character outside ASCII, which URLs and shells take for something else"
+
+
 def secret(value: str, least: int) -> str | None:
     """A secret: length, variety, no placeholder. The answer never contains the value or a part of it."""
     if not value:
         return "is empty"
-    if not value.isascii() or not value.isprintable() or value != value.strip():
-        return "contains a line break, a space at an end or a character outside ASCII, which URLs and shells take for something else"
-    folded = re.sub(r"[\s_.-]", "", value.lower())
-    if any(word in folded for word in _PLACEHOLDERS) or re.search(r"^(your|my|sua|seu|minha)[-_ ]|[-_]aqui$", value.lower()):
+    if flaw := _one_word(value):
+        return flaw
+    if _placeholder(value):
         return "is a placeholder"
     if len(value) < least:
         return f"has {len(value)} characters of at least {least}"
@@ -363,6 +381,33 @@ def secret(value: str, least: int) -> str | None:
     if period < len(value):
         return f"repeats its first {period} characters"
     return None
+
+
+def issued_secret(value: str, *, any_text: bool = False) -> str | None:
+    """A secret that others have issued, who choose its length. The answer never contains the value or a part of it.
+
+    :arg any_text: also a key of several lines, as an application gets it in a variable or a file.
+    """
+    if not value.strip():
+        return "is empty"
+    if flaw := deliverable(value) if any_text else _one_word(value):
+        return flaw
+    return "is a placeholder" if "\n" not in value and _placeholder(value) else None
+
+
+def deliverable(value: str) -> str | None:
+    """What a ConfigMap or Secret, and the environment of a process, can hold."""
+    if "\0" in value:
+        return "contains the character NUL, which no environment variable can hold; give the application base64 or another coding of it"
+    if re.search("[\ud800-\udfff]", value):
+        return "contains half of a character (a UTF-16 surrogate); write the whole character"
+    return None
+
+
+def variable_size(name: str, value: str) -> str | None:
+    """Linux takes at most 128 KiB for a variable and its name (MAX_ARG_STRLEN, execve(2))."""
+    size = len(f"{name}={value}".encode(errors="replace")) + 1
+    return None if size <= 131072 else f"has {size} bytes with its name, and an environment variable at most 131072; name it in config_files"
 
 
 def duration(value: str) -> str | None:
