@@ -129,7 +129,7 @@ def postgres(tmp_path: Path, kubectl: Kubectl) -> Iterator[Any]:
     serve_secret(tmp_path, PASSWORD)
     with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Postgres) as server:
         server.verifier, server.closed, server.daemon_threads = scram.verifier(PASSWORD), False, True  # type: ignore[attr-defined]
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         service = {"spec": {"clusterIP": "127.0.0.1", "ports": [{"port": server.server_address[1]}]}}
         serve(tmp_path, "/api/v1/namespaces/shaka-prod/services/postgres-prod", service)
         yield server
@@ -266,7 +266,7 @@ def api_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[HTTPS
     context.verify_mode = ssl.CERT_REQUIRED
     server = HTTPServer(("127.0.0.1", 0), Files)
     server.socket = context.wrap_socket(server.socket, server_side=True)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
 
     def encoded(text: str) -> str:
         return base64.b64encode(text.encode()).decode()
@@ -297,7 +297,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, str]]:
     context.load_cert_chain(chain)
     server = HTTPServer(("127.0.0.1", 0), Handler)
     server.socket = context.wrap_socket(server.socket, server_side=True)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     yield server.server_port, pem(root[0])
     server.shutdown()
 

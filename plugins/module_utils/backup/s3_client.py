@@ -84,7 +84,9 @@ class S3Client:
             raise StoreUnreached(f"{self.place}: no answer in time")
         path = quote(f"{self.base}/{key}" if key else self.base or "/", safe="/-_.~")
         asked = "&".join(f"{quote(name, safe='-_.~')}={quote(value, safe='-_.~')}" for name, value in sorted((query or {}).items()))
-        sent = self._signed(method, path, asked, body, {name.replace("_", "-").lower(): value for name, value in headers.items()})
+        own = {"host": self.host, **{name.replace("_", "-").lower(): value for name, value in headers.items()}}
+        sent = signed(method, path, asked, body, own, self.credentials, self.region, datetime.datetime.now(UTC))
+        sent["content-type"] = "application/octet-stream"
         data = body if method in ("PUT", "POST") else None
         request = urllib.request.Request(f"{self.origin}{path}" + (f"?{asked}" if asked else ""), data=data, method=method, headers=sent)
         try:
@@ -127,22 +129,27 @@ class S3Client:
                 return objects, folders
             query["continuation-token"] = following
 
-    def _signed(self, method: str, path: str, query: str, body: bytes, headers: Mapping[str, str]) -> dict[str, str]:
-        """All headers of a request."""
-        moment = datetime.datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
-        digest = hashlib.sha256(body).hexdigest()
-        sent = {"host": self.host, "x-amz-date": moment, "x-amz-content-sha256": digest, **headers}
-        names = ";".join(sorted(sent))
-        lines = [method, path, query, *(f"{name}:{sent[name]}" for name in sorted(sent)), "", names, digest]
-        scope = f"{moment[:8]}/{self.region}/s3/aws4_request"
-        key = f"AWS4{self.credentials.secret_key}".encode()
-        for part in scope.split("/"):
-            key = hmac.digest(key, part.encode(), "sha256")
-        text = "\n".join(["AWS4-HMAC-SHA256", moment, scope, hashlib.sha256("\n".join(lines).encode()).hexdigest()])
-        signature = hmac.digest(key, text.encode(), "sha256").hex()
-        who = f"AWS4-HMAC-SHA256 Credential={self.credentials.access_key}/{scope}"
-        plain = {"content-type": "application/octet-stream"} if body else {}
-        return {**sent, **plain, "authorization": f"{who}, SignedHeaders={names}, Signature={signature}"}
+
+def signed(
+    method: str, path: str, query: str, body: bytes, headers: Mapping[str, str], credentials: Credentials, region: str, moment: datetime.datetime
+) -> dict[str, str]:
+    """All headers of a request.
+
+    :arg path: as it is sent, escaped. :arg query: the same, sorted by name. :arg headers: in lower case, `host` among them.
+    """
+    stamp = moment.strftime("%Y%m%dT%H%M%SZ")
+    digest = hashlib.sha256(body).hexdigest()
+    sent = {"x-amz-date": stamp, "x-amz-content-sha256": digest, **headers}
+    names = ";".join(sorted(sent))
+    lines = [method, path, query, *(f"{name}:{sent[name]}" for name in sorted(sent)), "", names, digest]
+    scope = f"{stamp[:8]}/{region}/s3/aws4_request"
+    key = f"AWS4{credentials.secret_key}".encode()
+    for part in scope.split("/"):
+        key = hmac.digest(key, part.encode(), "sha256")
+    text = "\n".join(["AWS4-HMAC-SHA256", stamp, scope, hashlib.sha256("\n".join(lines).encode()).hexdigest()])
+    signature = hmac.digest(key, text.encode(), "sha256").hex()
+    who = f"AWS4-HMAC-SHA256 Credential={credentials.access_key}/{scope}"
+    return {**sent, "authorization": f"{who}, SignedHeaders={names}, Signature={signature}"}
 
 
 def _text(element: ElementTree.Element, name: str) -> str:
