@@ -11,11 +11,13 @@ short_description: Try what the keys of the backups may do in their buckets
 version_added: "0.1.0"
 author: The shaka.platform founders (@shaka-platform)
 description:
-  - Runs on the controller. With the server's keys it writes, reads, lists, overwrites and deletes one object (C(preflight), in the folder of an environment's
-    backups); with C(s3_reader) it reads and lists, with C(s3_keeper) it lists and deletes. It asks whether the bucket has versions and Object Lock.
-  - One trial for each different bucket and keys, all at the same time, at most 20 seconds. A service that the controller does not reach is a warning.
-  - A finding is what does not work - writing, reading back, listing, deleting by the keeper - and, where others than the server's keys read or delete,
-    that the server's may read, overwrite or delete. One pair of keys for everything is a warning that says what it means.
+  - Runs on the controller. With the server's keys it writes, reads, lists, overwrites and deletes one object (C(preflight), in the folder of an
+    environment's backups); with C(s3_reader) it reads and lists, with C(s3_keeper) it lists and deletes. It asks whether the bucket has versions and
+    Object Lock.
+  - One trial for each different bucket and keys, all at the same time, at most 20 seconds. A service that the controller does not reach is a
+    warning.
+  - A finding is what does not work - writing, reading back, listing, deleting by the keeper - and, where others than the server's keys read or
+    delete, that the server's may read, overwrite or delete. One pair of keys for everything is a warning that says what it means.
   - Where no keys may delete the object it stays, and is used again.
 attributes:
   action: {description: Runs on the controller., support: full}

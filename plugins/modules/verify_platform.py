@@ -12,8 +12,8 @@ author: The shaka.platform founders (@shaka-platform)
 description:
   - Logs in at each environment's Postgres as its application does (with its password, by its Service or PgBouncer's), asks its Redis (C(PING), as the
     environment's user) in the pod, requests each API by host name over HTTPS at the server's address, looks into each bucket for the backups, and
-    reads pods, certificates, the node and the memory in use from the Kubernetes API, and from the server K3s's certificates and whether a reboot is due.
-    All at once, in one or two seconds.
+    reads pods, certificates, the node and the memory in use from the Kubernetes API, and from the server K3s's certificates and whether a reboot is
+    due. All at once, in one or two seconds.
   - Never fails because of its findings; the caller decides. It uses kubectl, not the client that builds the platform.
 attributes:
   check_mode: {support: full, description: "Looks once, without waiting."}
@@ -45,8 +45,8 @@ options:
     required: true
   secrets:
     description:
-      - Of C(platform_secrets) what C(backup.reader) of each environment names, and its C(BACKUP_KEY). Without them the last jobs alone are judged, and
-        the check says so.
+      - Of C(platform_secrets) what C(backup.reader) of each environment names, and its C(BACKUP_KEY). Without them the last jobs alone are judged,
+        and the check says so.
     type: dict
     default: {}
   backup_smaller_percent:
@@ -106,7 +106,7 @@ platform_findings:
   type: list
   elements: str
 failures:
-  description: Those findings that a run of the site fails for. The others are what no run of the site can mend, such as a bucket that does not answer.
+  description: Those findings that a run of the site fails for; the others are what no run of the site can mend.
   returned: success
   type: list
   elements: str

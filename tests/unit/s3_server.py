@@ -66,7 +66,7 @@ class Handler(BaseHTTPRequestHandler):
                 return self.refuse(404, "ObjectLockConfigurationNotFoundError")
             return self.answer(b"<L><ObjectLockEnabled>Enabled</ObjectLockEnabled><Mode>GOVERNANCE</Mode><Years>10</Years></L>")
         if "list-type" in asked:
-            return self.list(asked)
+            return self.listing(asked)
         if not self.may("read"):
             return self.refuse(403, "AccessDenied")
         if self.key not in self.server.objects:
@@ -87,7 +87,7 @@ class Handler(BaseHTTPRequestHandler):
             del self.server.objects[self.key]
         return self.answer(b"")
 
-    def list(self, asked: dict[str, list[str]]) -> None:
+    def listing(self, asked: dict[str, list[str]]) -> None:
         if not self.may("list"):
             return self.refuse(403, "AccessDenied")
         prefix, after = asked["prefix"][0], asked.get("continuation-token", [""])[0]

@@ -11,7 +11,6 @@ from ansible_collections.shaka.platform.plugins.action.bucket_trial import plann
 from ansible_collections.shaka.platform.plugins.module_utils.backup.bucket_trial import BucketTrial
 from ansible_collections.shaka.platform.plugins.module_utils.backup.s3_client import S3Client, StoreRefused, StoreUnreached, signed
 from ansible_collections.shaka.platform.plugins.module_utils.backup.store import Credentials
-
 from s3_server import S3Server, serving
 
 PATH = "shaka/server/prod/preflight"
@@ -136,7 +135,12 @@ def test_a_service_out_of_reach_is_told_within_its_bounds() -> None:
 def test_one_trial_for_each_bucket_and_keys() -> None:
     with serving(THREE) as server:
         other = {**server.s3, "bucket": "another"}
-        environments = {"dev": environment(server.s3), "prod": environment(server.s3), "staging": environment(other), "bare": environment({"endpoint": ""})}
+        environments = {
+            "dev": environment(server.s3),
+            "prod": environment(server.s3),
+            "staging": environment(other),
+            "bare": environment({"endpoint": ""}),
+        }
         assert [names for _trial, names in planned("server", environments, keys("server", "reader"))] == [["dev", "prod"], ["staging"]]
         assert planned("server", environments, {}) == []
 
@@ -158,7 +162,7 @@ def test_long_lists_and_folders_come_whole() -> None:
         server.objects = {f"shaka/s/e/{place}/dumps/{index}": [("v", b"x" * index)] for place in "12" for index in range(8)}
         client = S3Client(server.s3, Credentials("a-reader", "s"))
         assert client.folders("shaka/s/e/") == ["shaka/s/e/1/", "shaka/s/e/2/"]
-        assert client.list("shaka/s/e/2/") == {f"shaka/s/e/2/dumps/{index}": index for index in range(8)}
+        assert client.sizes("shaka/s/e/2/") == {f"shaka/s/e/2/dumps/{index}": index for index in range(8)}
         assert client.read("shaka/s/e/1/dumps/7", 3) == b"xxx"
         with pytest.raises(StoreRefused, match="AccessDenied"):
             S3Client(server.s3, Credentials("a-server", "s")).read("shaka/s/e/1/dumps/7", 3)
@@ -166,7 +170,7 @@ def test_long_lists_and_folders_come_whole() -> None:
 
 def test_all_requests_together_are_bounded() -> None:
     with serving(THREE) as server, pytest.raises(StoreUnreached, match="no answer in time"):
-        S3Client(server.s3, Credentials("a-reader", "s"), within=0).list("shaka/")
+        S3Client(server.s3, Credentials("a-reader", "s"), within=0).sizes("shaka/")
 
 
 def test_host_style_names_the_bucket_in_the_host() -> None:

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from ansible_collections.shaka.platform.plugins.module_utils.backup import manifest
 from ansible_collections.shaka.platform.plugins.module_utils.verify.backups import BackupVerdict, judge
-from ansible_collections.shaka.platform.plugins.module_utils.verify.stored_backups import StoredDumps, newest_manifests
+from ansible_collections.shaka.platform.plugins.module_utils.verify.stored_backups import StoredDumps, look_into, newest_manifests
+from s3_server import S3Server, serving
 
 KEY = "c0ffee" * 10
 S3 = {"endpoint": "https://s3.test", "prefix": "shaka"}
@@ -27,20 +28,27 @@ def pods(place: list[dict[str, str]]) -> dict[str, Any]:
 
 
 def cron(changed: str = "01-02T00:00", **status: str) -> dict[str, Any]:
-    metadata = {"creationTimestamp": "2026-01-01T00:00:00Z", "managedFields": [{"time": f"2026-{changed}:00Z"}, {"time": "2027", "subresource": "status"}]}
+    metadata = {
+        "creationTimestamp": "2026-01-01T00:00:00Z",
+        "managedFields": [{"time": f"2026-{changed}:00Z"}, {"time": "2027", "subresource": "status"}],
+    }
     return {"metadata": metadata, "spec": {"jobTemplate": {"spec": {"activeDeadlineSeconds": 3600, **pods(PLACE)}}}, "status": status}
 
 
 def job(start: str, failed: str = "", place: list[dict[str, str]] = PLACE) -> dict[str, Any]:
     moment = f"2026-{start}:00Z"
     if failed:
-        return {"spec": pods(place), "status": {"conditions": [{"type": "Failed", "status": "True", "lastTransitionTime": moment, "message": failed}]}}
+        return {
+            "spec": pods(place),
+            "status": {"conditions": [{"type": "Failed", "status": "True", "lastTransitionTime": moment, "message": failed}]},
+        }
     return {"spec": pods(place), "status": {"succeeded": 1, "startTime": moment, "completionTime": moment}}
 
 
 def stored(*backups: tuple[str, int], postgres: str = "7", **more: Any) -> StoredDumps:
     """Of one database each, (stamp, bytes)."""
-    objects, manifests = {}, {}
+    objects: dict[str, int] = {}
+    manifests: dict[str, bytes] = {}
     for stamp, size in backups:
         folder = f"shaka/server/prod/{postgres}/dumps/{stamp}"
         raw = {
@@ -159,3 +167,59 @@ def test_the_newest_two_manifests_of_each_postgres_are_read() -> None:
         f"shaka/server/prod/7/dumps/{YESTERDAY}/manifest",
         f"shaka/server/prod/7/dumps/{TODAY}/manifest",
     ]
+
+
+# --- the look into the bucket -------------------------------------------------------------------------------------------------------------------
+
+
+def filled(server: S3Server) -> None:
+    """Backups of this server's prod, and others that are none of its business."""
+    dumps = stored((TUESDAY, 3), (YESTERDAY, 3), (TODAY, 3))
+    for path, size in (dumps.objects or {}).items():
+        server.objects[path] = [("v", dumps.manifests.get(path, b"x" * size))]
+    for path in ("shaka/server/prod/7/wal/000001.0-9.20261126T020003Z.age", "shaka/other/prod/9/dumps/x/manifest", "shaka/server/prod/preflight"):
+        server.objects[path] = [("v", b"x")]
+
+
+def seen(server: S3Server, reader: str, keys: dict[str, str] | None = None, **s3: Any) -> StoredDumps:
+    pairs = {who: {"access_key": f"{group}/ACCESS_KEY", "secret_key": f"{group}/SECRET_KEY"} for who, group in (("writer", "s3"), ("reader", reader))}
+    env: Any = {"name": "prod", "backup": {"s3": {**server.s3, **s3}, **pairs}}
+    return look_into(env, "server", {reader: {"ACCESS_KEY": "a", "SECRET_KEY": "b"} if keys is None else keys})
+
+
+def test_only_this_servers_dumps_are_looked_at() -> None:
+    with serving({"a": {"list", "read"}}) as server:
+        filled(server)
+        found = seen(server, "s3_reader")
+        assert verdict(found).ok and not found.unseen
+        assert len(found.objects or ()) == 6 and len(found.manifests) == 2
+        assert not any("wal" in request and "dumps" not in request for request in server.requests)
+
+
+@pytest.mark.parametrize(
+    ("may", "reader", "words", "wrong"),
+    [
+        (set(), "s3_reader", "the bucket was not looked at: ", True),
+        (set(), "s3", "set platform_secrets.s3_reader", False),  # the server's own keys, which only write
+        ({"list"}, "s3", "its manifest was not read: ", False),
+        ({"list"}, "s3_reader", "its manifest was not read: ", True),
+    ],
+)
+def test_keys_that_may_not_look_are_said(may: set[str], reader: str, words: str, wrong: bool) -> None:
+    with serving({"a": may}) as server:
+        filled(server)
+        found = seen(server, reader)
+        assert words in found.unseen and found.wrong is wrong
+        assert (found.objects is not None) is ("list" in may)
+
+
+def test_a_bucket_out_of_reach_is_said() -> None:
+    with serving({}) as server:
+        pass
+    found = seen(server, "s3_reader")
+    assert found.wrong and "Connection refused" in found.unseen
+    of_the_cluster = seen(server, "s3_reader", endpoint="http://minio.storage.svc:9000")
+    assert not of_the_cluster.wrong and "the bucket was not looked at" in of_the_cluster.unseen
+    assert seen(server, "s3_reader", keys={}) == StoredDumps(
+        unseen="the bucket was not looked at: set platform_secrets.s3_reader to keys that may list and read"
+    )

@@ -38,7 +38,10 @@ PASSWORD = "canary-redis-77"
 ENV: Any = {
     "namespace": "shaka-prod",
     "postgres": {
-        "user": "shaka_production", "app_user": "", "database": "shaka_production", "service": "postgres-prod",
+        "user": "shaka_production",
+        "app_user": "",
+        "database": "shaka_production",
+        "service": "postgres-prod",
         "pgbouncer": {"enabled": False, "service": "pgbouncer-prod"},
     },
     "redis": {"user": "prod", "namespace": "shaka-shared"},
@@ -85,15 +88,16 @@ class Postgres(socketserver.StreamRequestHandler):
     def handle(self) -> None:
         (size,) = struct.unpack("!I", self.rfile.read(4))
         self.server.seen = self.rfile.read(size - 4)[4:].split(b"\0")  # type: ignore[attr-defined]
-        if verifier := self.server.verifier:  # type: ignore[attr-defined]
-            if not self.scram(*verifier.replace("$", ":").split(":")[1:]):
-                return
+        verifier = self.server.verifier  # type: ignore[attr-defined]
+        if verifier and not self.scram(*verifier.replace("$", ":").split(":")[1:]):
+            return
         self.tell(b"R", struct.pack("!I", 0))
         self.tell(b"S", b"server_version\x0015.8\0")
         self.tell(b"Z", b"I")
         while question := self.next():
             if b"pg_control_system" in question and self.server.closed:  # type: ignore[attr-defined]
-                return self.tell(b"E", b"SERROR\0Mpermission denied for function pg_control_system\0\0")
+                self.tell(b"E", b"SERROR\0Mpermission denied for function pg_control_system\0\0")
+                return
             value = b"1" if question == b"SELECT 1\0" else b"7412345"
             self.tell(b"D", struct.pack("!Hi", 1, len(value)) + value)
             self.tell(b"C", b"SELECT 1\0")
@@ -340,7 +344,7 @@ def test_gather_everything_at_once(kubectl: Kubectl, tmp_path: Path, site: tuple
 
 def test_gather_without_an_api_server(kubectl: Kubectl) -> None:
     model = cast(Any, {"name": "shaka", "environments": {"prod": ENV}})
-    facts, problem = gather(kubectl, model, "", 443, "", {}.__getitem__)
+    facts, problem = gather(kubectl, model, "", 443, "", lambda _name: StoredDumps())
     assert facts is None and "NotFound" in problem
 
 

@@ -2,8 +2,8 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """What each pair of keys may do in a bucket, tried: write, read, list, overwrite, delete; and what the bucket itself keeps.
 
-One object is written, of a fixed name, and deleted by the first keys that may. Where none may it stays, and later trials find it: that its name cannot
-be written over is then a result, and that a new one could be written is shown by a multipart upload that is given up, which leaves nothing.
+One object is written, of a fixed name, and deleted by the first keys that may. Where none may it stays, and later trials find it: that its name
+cannot be written over is then a result, and that a new one could be written is shown by a multipart upload that is given up, which leaves nothing.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ class BucketTrial:
                         self._read(keys)
                 self._delete(self.server)
             if not only_look and self.keeper in usable and self.keeper:
-                self._delete(self.keeper, x_amz_bypass_governance_retention="true")
+                self._delete(self.keeper, bypass=True)
         except StoreUnreached as error:
             self.notes.append(f"{error}: what the keys may do there was not tried from this controller")
             return
@@ -132,7 +132,7 @@ class BucketTrial:
     def _write(self) -> None:
         """Write and overwrite with the server's keys."""
         keys, client = self.server, self.server.client
-        there = keys.allowed("list") and self.path in client.list(self.path)
+        there = keys.allowed("list") and self.path in client.sizes(self.path)
         written = None if there else keys.attempt("write", lambda: client.request("PUT", self.path, body=CONTENT))
         if written is None and (there or not keys.allowed("list")):  # it may be there, and locked
             there = self._upload(keys)
@@ -161,14 +161,14 @@ class BucketTrial:
             if answer.body != CONTENT:
                 self.findings.append(f"{self.place}: {self.path} reads back as something else than was written; who else writes there?")
 
-    def _delete(self, keys: TriedKeys, **bypass: str) -> None:
+    def _delete(self, keys: TriedKeys, bypass: bool = False) -> None:
         """A delete that only hides a version has deleted nothing, so that where there are versions this one is meant."""
         if self.versioning == "enabled" and not self._version:
             return
         which = {"versionId": self._version} if self.versioning == "enabled" else {}
         keys.attempt("delete", lambda: keys.client.request("DELETE", self.path, which))
         if bypass and keys.refused("delete"):
-            keys.attempt("delete", lambda: keys.client.request("DELETE", self.path, which, **bypass))
+            keys.attempt("delete", lambda: keys.client.request("DELETE", self.path, which, bypass=True))
 
     # --- the verdict ----------------------------------------------------------------------------------------------------------------------------
 
@@ -194,14 +194,16 @@ class BucketTrial:
             self.findings.append(f"{self.place}: {keys.pair.inventory} may not {' nor '.join(lacking)} {so}")
 
     def _judge_separation(self) -> None:
-        """Who takes the server has its keys. Where others read and delete, hers are meant for neither; else one pair for all is the owner's choice."""
+        """Who takes the server has its keys: where others read and delete, it should do neither. One pair for all is the owner's choice."""
         spoils = [what for what in ("overwrite", "delete") if self.server.allowed(what)]
         reads = ["read"] if self.reader and self.server.allowed("read") else []
         if not spoils and not reads:
             return
         name = self.server.pair.inventory
         if self.reader or self.keeper:
-            self.findings.append(f"{self.place}: {name}, which lies on the server, may {' and '.join([*reads, *spoils])} backups; take that from them")
+            self.findings.append(
+                f"{self.place}: {name}, which lies on the server, may {' and '.join([*reads, *spoils])} backups; take that from them"
+            )
         else:
             what = f"{name} may {' and '.join(spoils)} backups, and lies on the server: whoever takes the server takes them along"
             self.notes.append(f"{self.place}: {what} (docs/backups.md, Keys and credentials)")

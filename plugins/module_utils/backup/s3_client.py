@@ -76,15 +76,15 @@ class S3Client:
         self._opener = urllib.request.build_opener(urllib.request.HTTPSHandler(context=context), _Stay)
 
     def request(
-        self, method: str, key: str = "", query: Mapping[str, str] | None = None, body: bytes = b"", largest: int = PAGE_BYTES, **headers: str
+        self, method: str, key: str = "", query: Mapping[str, str] | None = None, body: bytes = b"", largest: int = PAGE_BYTES, bypass: bool = False
     ) -> S3Answer:
-        """One request. :arg headers: further ones, with `_` for `-`."""
+        """One request. :arg bypass: a delete is meant although Object Lock holds the object in governance mode."""
         left = self.deadline - time.monotonic()
         if left <= 0:
             raise StoreUnreached(f"{self.place}: no answer in time")
         path = quote(f"{self.base}/{key}" if key else self.base or "/", safe="/-_.~")
         asked = "&".join(f"{quote(name, safe='-_.~')}={quote(value, safe='-_.~')}" for name, value in sorted((query or {}).items()))
-        own = {"host": self.host, **{name.replace("_", "-").lower(): value for name, value in headers.items()}}
+        own = {"host": self.host, **({"x-amz-bypass-governance-retention": "true"} if bypass else {})}
         sent = signed(method, path, asked, body, own, self.credentials, self.region, datetime.datetime.now(UTC))
         sent["content-type"] = "application/octet-stream"
         data = body if method in ("PUT", "POST") else None
@@ -101,7 +101,7 @@ class S3Client:
             slow = isinstance(cause, TimeoutError)
             raise StoreUnreached(f"{self.place}: {'no answer in time' if slow else getattr(cause, 'strerror', None) or cause}") from None
 
-    def list(self, prefix: str) -> dict[str, int]:
+    def sizes(self, prefix: str) -> dict[str, int]:
         """Path -> bytes of every object below a prefix."""
         return self._pages(prefix, "")[0]
 

@@ -2,8 +2,8 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """When a CronJob is due: the last moment before another one, and the next. Pure.
 
-The syntax is that of CronJob.spec.schedule (https://kubernetes.io/docs/concepts/workloads/controllers/cron-jobs/#schedule-syntax), as the rule `cron` of
-the inventory lets it through. A moment that the time zone leaps over never comes; of one that comes twice the first counts.
+The syntax is that of CronJob.spec.schedule (https://kubernetes.io/docs/concepts/workloads/controllers/cron-jobs/#schedule-syntax), as the rule `cron`
+of the inventory lets it through. A moment that the time zone leaps over never comes; of one that comes twice the first counts.
 """
 
 from __future__ import annotations
@@ -43,9 +43,8 @@ class CronSchedule:
         fields = MACROS.get(text, "* * * * *" if self._every else text).split()
         if len(fields) != len(FIELDS):
             raise ValueError(f"'{text}' is not a cron schedule")
-        self._minutes, self._hours, self._days, self._months, self._weekdays = (
-            _values(field, *limits) for field, limits in zip(fields, FIELDS)
-        )
+        values = [_values(field, *limits) for field, limits in zip(fields, FIELDS, strict=True)]
+        self._minutes, self._hours, self._days, self._months, self._weekdays = values
         # Where both name days, either is enough; a star without a step names none (github.com/robfig/cron, which Kubernetes reads them with).
         self._either = not any(part in ("*", "?", "*/1", "?/1") for field in (fields[2], fields[4]) for part in field.split(","))
         try:

@@ -159,7 +159,7 @@ def drill_check(scope: str, env: Environment, facts: Facts, days: int) -> Check:
     """When a restore was last tried (playbooks/drill.yml); that it is too long ago is a finding where the inventory sets a limit."""
     if not env["backup"]["s3"]["endpoint"]:
         return Check("drill", scope, True, "nothing to drill")
-    record = next((item.get("data") or {} for item in _named(facts.lists.get("drills"), env["namespace"], "backup-drill")), None)
+    record = next((item.get("data") or {} for item in _named(facts.lists.get("drills"), env["namespace"], layout.DRILL)), None)
     if record is None:
         return Check(
             "drill", scope, days == 0, "never" if days == 0 else f"no restore was ever drilled, and {days} days are allowed: playbooks/drill.yml"

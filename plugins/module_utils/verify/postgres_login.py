@@ -2,8 +2,8 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """A login at Postgres or PgBouncer over the network, as an application makes it: with a password, by SCRAM-SHA-256.
 
-psql in the database's own pod goes through the local socket, which asks for no password. The server has no client of Postgres, so this speaks as much of
-the protocol as a login and a question need (https://www.postgresql.org/docs/current/protocol-flow.html, RFC 5802).
+psql in the database's own pod goes through the local socket, which asks for no password. The server has no client of Postgres, so this speaks as much
+of the protocol as a login and a question need (https://www.postgresql.org/docs/current/protocol-flow.html, RFC 5802).
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class PostgresSession:
         client = hmac.digest(salted, b"Client Key", "sha256")
         bare = f"c=biws,r={given['r']}"
         signed = f"{first},{answer},{bare}".encode()
-        proof = bytes(one ^ other for one, other in zip(client, hmac.digest(hashlib.sha256(client).digest(), signed, "sha256")))
+        proof = bytes(one ^ other for one, other in zip(client, hmac.digest(hashlib.sha256(client).digest(), signed, "sha256"), strict=True))
         self._send(b"p", f"{bare},p={base64.b64encode(proof).decode()}".encode())
         theirs = hmac.digest(hmac.digest(salted, b"Server Key", "sha256"), signed, "sha256")
         if self._sasl(FINAL) != f"v={base64.b64encode(theirs).decode()}":
@@ -91,7 +91,7 @@ class PostgresSession:
 
     def _until_ready(self) -> list[bytes]:
         """The rows before it is ready for the next question."""
-        rows = []
+        rows: list[bytes] = []
         while True:
             name, content = self._message()
             if name == b"Z":

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, The shaka.platform founders
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Verify's questions to the server: the Kubernetes API through kubectl, Postgres by its Service, Redis inside its pod, each API's host name over HTTPS.
+"""Verify's questions to the server: the Kubernetes API through kubectl, Postgres by its Service, Redis in its pod, each API's host name over HTTPS.
 
 It uses kubectl and the system's Python on purpose: a verdict on the platform must not depend on the client that built it, nor on its venv.
 """
@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ansible_collections.shaka.platform.plugins.module_utils import k3s_certificates
+from ansible_collections.shaka.platform.plugins.module_utils.backup.layout import DRILL
 from ansible_collections.shaka.platform.plugins.module_utils.conventions import LOCALE, WORKERS
 from ansible_collections.shaka.platform.plugins.module_utils.kubectl import Kubectl
 from ansible_collections.shaka.platform.plugins.module_utils.model_types import Environment, HttpApi, Model
@@ -37,7 +38,7 @@ LISTS = {
     "statefulsets": "/apis/apps/v1/statefulsets",
     "cronjobs": "/apis/batch/v1/cronjobs",
     "jobs": "/apis/batch/v1/jobs",
-    "drills": "/api/v1/configmaps?fieldSelector=metadata.name%3Dbackup-drill",
+    "drills": f"/api/v1/configmaps?fieldSelector=metadata.name%3D{DRILL}",
     "certificates": "/apis/cert-manager.io/v1/certificates",
     "pod_metrics": "/apis/metrics.k8s.io/v1beta1/pods",
 }
@@ -60,7 +61,7 @@ class PostgresAnswer(NamedTuple):
 
 
 class HostState(NamedTuple):
-    """What the server says of itself. `ends`: K3s's certificates, in seconds since the epoch, or why not; `reboot_since`: 0 where none is asked for."""
+    """What the server says of itself. `ends`: of K3s's certificates, in seconds since the epoch; `reboot_since`: 0 where none is asked for."""
 
     ends: Mapping[str, int]
     problem: str = ""

@@ -48,7 +48,7 @@ def look_into(env: Environment, server: str, secrets: Secrets) -> StoredDumps:
         base = "/".join(part for part in (s3["prefix"].strip("/"), server, env["name"]) if part)
         objects: dict[str, int] = {}
         for folder in client.folders(f"{base}/"):
-            objects |= client.list(f"{folder}{layout.DUMPS}/")
+            objects |= client.sizes(f"{folder}{layout.DUMPS}/")
     except StoreRefused as error:
         expected = own and error.code == "AccessDenied"
         return StoredDumps(unseen=f"the bucket was not looked at: {error}{f'; {READER}' if expected else ''}", wrong=not expected)
