@@ -173,6 +173,14 @@ def test_all_requests_together_are_bounded() -> None:
         S3Client(server.s3, Credentials("a-reader", "s"), within=0).sizes("shaka/")
 
 
+def test_an_answer_that_is_not_of_s3_is_no_verdict_on_the_keys() -> None:
+    """As of a proxy, a portal, or a web server."""
+    with serving(THREE) as server:
+        server.code = "<not S3>"
+        trial, _rows = tried(server, "server")
+        assert trial.findings == [] and "the answer is 403 and not S3's" in trial.notes[0]
+
+
 def test_host_style_names_the_bucket_in_the_host() -> None:
     client = S3Client({"endpoint": "https://s3.test:9000", "bucket": "b", "path_style": False}, Credentials("a", "s"))
     assert (client.origin, client.base) == ("https://b.s3.test:9000", "")

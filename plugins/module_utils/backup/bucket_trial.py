@@ -64,7 +64,7 @@ class TriedKeys:
         except StoreRefused as error:
             if error.code in FATAL:
                 self.flaw = str(error)
-            self.may[what], self.codes[what] = NO, error.code or str(error.status)
+            self.may[what], self.codes[what] = NO, error.code
             return None
         self.may[what] = YES
         return answer

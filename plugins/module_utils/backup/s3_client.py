@@ -36,8 +36,8 @@ class StoreRefused(StoreError):
 
     def __init__(self, place: str, status: int, code: str) -> None:
         self.status, self.code = status, code
-        words = REASONS.get(code) or {301: "the bucket is in another region", 307: "the bucket is in another region"}.get(status) or "refused"
-        super().__init__(f"{place}: {words} ({code or status})")
+        words = REASONS.get(code) or ("the bucket is in another region" if status in (301, 307) else "refused")
+        super().__init__(f"{place}: {words} ({code})")
 
 
 class S3Answer(NamedTuple):
@@ -73,7 +73,9 @@ class S3Client:
         self.origin = f"{parts.scheme}://{self.host}"
         self.place = f"{s3['endpoint']}/{self.bucket}"
         context = ssl.create_default_context(cadata=authority or None)
-        self._opener = urllib.request.build_opener(urllib.request.HTTPSHandler(context=context), _Stay)
+        proxies = {scheme: proxy for scheme, proxy in urllib.request.getproxies().items() if scheme == "https"}  # as rclone is given them
+        handlers = urllib.request.ProxyHandler(proxies), urllib.request.HTTPSHandler(context=context), _Stay
+        self._opener = urllib.request.build_opener(*handlers)
 
     def request(
         self, method: str, key: str = "", query: Mapping[str, str] | None = None, body: bytes = b"", largest: int = PAGE_BYTES, bypass: bool = False
@@ -94,8 +96,9 @@ class S3Client:
                 return S3Answer({name.lower(): value for name, value in answer.headers.items()}, answer.read(largest))
         except urllib.error.HTTPError as error:
             told = re.search(rb"<Code>([A-Za-z0-9.]{1,80})</Code>", error.read(64 * 1024))
-            code = told[1].decode() if told else {403: "AccessDenied"}.get(error.code, "")
-            raise StoreRefused(self.place, error.code, code) from None
+            if told is None:
+                raise StoreUnreached(f"{self.place}: the answer is {error.code} and not S3's; is there a proxy between, or another service?") from None
+            raise StoreRefused(self.place, error.code, told[1].decode()) from None
         except (OSError, http.client.HTTPException) as error:
             cause = getattr(error, "reason", error)
             slow = isinstance(cause, TimeoutError)
