@@ -47,8 +47,10 @@ options:
     description:
       - Of C(platform_secrets) what C(backup.reader) of each environment names, and its C(BACKUP_KEY). Without them the last jobs alone are judged,
         and the check says so.
-    type: dict
-    default: {}
+      - As one JSON text. Of a dictionary Ansible would mask each value wherever it is in the result, and an access key may be a word such as
+        C(backup).
+    type: str
+    default: "{}"
   backup_smaller_percent:
     description: Percent of the size of the one before that the newest backup must have.
     type: int
@@ -77,7 +79,7 @@ EXAMPLES = r"""
   shaka.platform.verify_platform:
     model: "{{ platform_model }}"
     server: "{{ inventory_hostname }}"
-    secrets: "{{ platform_secrets | shaka.platform.pick_secrets(['s3', 's3_reader', 'prod'], ['ACCESS_KEY', 'SECRET_KEY', 'BACKUP_KEY']) }}"
+    secrets: "{{ platform_secrets | shaka.platform.pick_secrets(['s3', 's3_reader', 'prod'], ['ACCESS_KEY', 'SECRET_KEY', 'BACKUP_KEY']) | to_json }}"
   register: result
 
 - name: Ensure every check passed
@@ -122,6 +124,7 @@ enforced:
 """
 
 import functools
+import json
 import time
 from collections.abc import Callable
 from typing import Any
@@ -131,10 +134,10 @@ from ansible_collections.shaka.platform.plugins.module_utils.conventions import 
 from ansible_collections.shaka.platform.plugins.module_utils.kubectl import ARGUMENTS, Kubectl
 from ansible_collections.shaka.platform.plugins.module_utils.verify.checks import Limits, Verdict, evaluate, no_cluster
 from ansible_collections.shaka.platform.plugins.module_utils.verify.probes import gather
-from ansible_collections.shaka.platform.plugins.module_utils.verify.stored_backups import StoredDumps, look_into
+from ansible_collections.shaka.platform.plugins.module_utils.verify.stored_backups import Secrets, StoredDumps, look_into
 
 
-def look(parameters: dict[str, Any], stored_of: Callable[[str], StoredDumps]) -> Verdict:
+def look(parameters: dict[str, Any], secrets: Secrets, stored_of: Callable[[str], StoredDumps]) -> Verdict:
     """One look at everything."""
     kubectl = Kubectl(parameters["kubectl"], parameters["timeout"])
     model = parameters["model"]
@@ -142,7 +145,7 @@ def look(parameters: dict[str, Any], stored_of: Callable[[str], StoredDumps]) ->
     if facts is None:
         return no_cluster(problem)
     names = ("certificate_days", "backup_smaller_percent", "drill_days", "reboot_days")
-    keys = {name: str((parameters["secrets"].get(name) or {}).get("BACKUP_KEY") or "") for name in model["environments"]}
+    keys = {name: str((secrets.get(name) or {}).get("BACKUP_KEY") or "") for name in model["environments"]}
     return evaluate(model, facts, Limits(*(parameters[name] for name in names)), keys)
 
 
@@ -156,7 +159,7 @@ def main() -> None:
             "port": {"type": "int", "default": 443},
             "certificate_days": {"type": "int", "default": 7},
             "server": {"type": "str", "required": True},
-            "secrets": {"type": "dict", "default": {}, "no_log": True},
+            "secrets": {"type": "str", "default": "{}", "no_log": True},
             "backup_smaller_percent": {"type": "int", "default": 50},
             "drill_days": {"type": "int", "default": 0},
             "reboot_days": {"type": "int", "default": 7},
@@ -166,16 +169,20 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
+    try:
+        secrets = json.loads(module.params["secrets"])
+    except ValueError:
+        module.fail_json(msg="secrets is not JSON; give it `| to_json`")
 
     @functools.cache  # a bucket does not settle while one waits
     def stored_of(name: str) -> StoredDumps:
-        return look_into(module.params["model"]["environments"][name], module.params["server"], module.params["secrets"])
+        return look_into(module.params["model"]["environments"][name], module.params["server"], secrets)
 
     deadline = time.monotonic() + (0 if module.check_mode else module.params["wait_timeout"])
-    verdict = look(module.params, stored_of)
+    verdict = look(module.params, secrets, stored_of)
     while verdict.failures and time.monotonic() + PAUSE < deadline:
         time.sleep(PAUSE)
-        verdict = look(module.params, stored_of)
+        verdict = look(module.params, secrets, stored_of)
     for finding in verdict.findings:
         if finding not in verdict.failures:
             module.warn(finding)

@@ -97,7 +97,9 @@ class S3Client:
         except urllib.error.HTTPError as error:
             told = re.search(rb"<Code>([A-Za-z0-9.]{1,80})</Code>", error.read(64 * 1024))
             if told is None:
-                raise StoreUnreached(f"{self.place}: the answer is {error.code} and not S3's; is there a proxy between, or another service?") from None
+                raise StoreUnreached(
+                    f"{self.place}: the answer is {error.code} and not S3's; is a proxy between, or another service there?"
+                ) from None
             raise StoreRefused(self.place, error.code, told[1].decode()) from None
         except (OSError, http.client.HTTPException) as error:
             cause = getattr(error, "reason", error)
