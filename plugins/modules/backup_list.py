@@ -11,14 +11,15 @@ version_added: "0.1.0"
 author: The shaka.platform founders (@shaka-platform)
 description:
   - Lists the dumps of an environment in its bucket, of every server and Postgres that it has had, reads their manifests, and says of each whether it
-    counts. Changes nothing.
+    counts, whether it was the last one to be restored in a drill, and when the next is due. Changes nothing.
   - A bucket that cannot be read is a finding in RV(problem), not a failure.
 attributes:
   check_mode: {support: full, description: It only reads.}
   diff_mode: {support: none, description: It changes nothing.}
 options:
   environment: {description: Its name., type: str, required: true}
-  s3: {description: "C(backup.s3) of the environment, from the fact C(platform_model).", type: dict, required: true}
+  namespace: {description: "Its namespace, where the last drill is kept.", type: str, required: true}
+  backup: {description: "C(backup) of the environment, from the fact C(platform_model).", type: dict, required: true}
   credentials:
     description: The access key and the secret key of who may list and read.
     type: list
@@ -26,13 +27,15 @@ options:
     required: true
   backup_key: {description: The environment's secret C(BACKUP_KEY)., type: str, required: true}
   timeout: {description: Seconds for each question., type: int, default: 90}
+extends_documentation_fragment: shaka.platform.kubectl
 """
 
 EXAMPLES = r"""
 - name: List the backups of prod
   shaka.platform.backup_list:
     environment: prod
-    s3: "{{ platform_model.environments.prod.backup.s3 }}"
+    namespace: "{{ platform_model.environments.prod.namespace }}"
+    backup: "{{ platform_model.environments.prod.backup }}"
     credentials: ["{{ platform_secrets.s3.ACCESS_KEY }}", "{{ platform_secrets.s3.SECRET_KEY }}"]
     backup_key: "{{ platform_secrets.prod.BACKUP_KEY }}"
 """
@@ -53,6 +56,9 @@ backups:
     seconds: {description: How long it took., type: float}
     databases: {description: "Each one's C(name), C(bytes), C(database_bytes) and C(seconds).", type: list, elements: dict}
     flaw: {description: Why it does not count; empty for one that does., type: str}
+    verified: {description: "Whether its manifest is authentic, and its objects are there with their sizes.", type: bool}
+    drilled: {description: "When the last drill of the environment restored it, and in how many seconds; empty for those that it was not.", type: str}
+    next_due: {description: "When the environment's next backup is due, as a stamp; or that it is made by hand.", type: str}
 problem: {description: Why the bucket could not be read; empty when it was., returned: success, type: str}
 platform_table:
   description: A table for a person.
@@ -61,9 +67,13 @@ platform_table:
   elements: dict
 """
 
+import datetime
+
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.shaka.platform.plugins.module_utils.backup import environment_dumps, overview
+from ansible_collections.shaka.platform.plugins.module_utils.backup.layout import DRILL, UTC
 from ansible_collections.shaka.platform.plugins.module_utils.backup.store import Bucket, Credentials, StoreError
+from ansible_collections.shaka.platform.plugins.module_utils.kubectl import ARGUMENTS, Kubectl
 
 
 def main() -> None:
@@ -71,25 +81,32 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "environment": {"type": "str", "required": True},
-            "s3": {"type": "dict", "required": True},
+            "namespace": {"type": "str", "required": True},
+            "backup": {"type": "dict", "required": True},
             "credentials": {"type": "list", "elements": "str", "required": True, "no_log": True},
             "backup_key": {"type": "str", "required": True, "no_log": True},
             "timeout": {"type": "int", "default": 90},
+            **ARGUMENTS,
         },
         supports_check_mode=True,
     )
     given = module.params
     if len(given["credentials"]) != 2:
         module.fail_json(msg="credentials are two texts: the access key and the secret key")
-    bucket, name = Bucket(given["s3"], Credentials(*given["credentials"]), timeout=given["timeout"]), given["environment"]
+    name, backup = given["environment"], given["backup"]
+    bucket = Bucket(backup["s3"], Credentials(*given["credentials"]), timeout=given["timeout"])
     try:
         objects, manifests = environment_dumps.objects(bucket, name), environment_dumps.manifests(bucket, name)
     except StoreError as error:
         module.warn(str(error))
         module.exit_json(changed=False, backups=[], problem=str(error), platform_table=[])
-    found = overview.backups(objects, manifests, str(given["s3"]["prefix"]), given["backup_key"])
-    rows, failed = overview.rows(found)
-    table = {"title": f"backups of {given['environment']}", "columns": overview.COLUMNS, "rows": rows, "failed": failed}
+    # a server that was lost has no drill to tell of, and its backups are listed all the same
+    drill, _problem = Kubectl(given["kubectl"], 10).get(f"/api/v1/namespaces/{given['namespace']}/configmaps/{DRILL}")
+    due = overview.next_due(backup["schedule"], backup["time_zone"], datetime.datetime.now(UTC))
+    found = overview.backups(objects, manifests, str(backup["s3"]["prefix"]), given["backup_key"])
+    found = overview.with_drill_and_due(found, (drill or {}).get("data") or {}, due)
+    rows, failed = overview.rows(found, name, due)
+    table = {"title": f"backups of {name}", "columns": overview.COLUMNS, "rows": rows, "failed": failed}
     module.exit_json(changed=False, backups=found, problem="", platform_table=[table])
 
 

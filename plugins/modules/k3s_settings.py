@@ -86,7 +86,6 @@ platform_findings:
   elements: str
 """
 
-import calendar
 import hashlib
 import time
 from collections.abc import Iterable, Mapping
@@ -95,6 +94,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.shaka.platform.plugins.module_utils.conventions import Execute, commands_of
+from ansible_collections.shaka.platform.plugins.module_utils.k3s_certificates import PATTERNS, ends, found, is_authority
 from ansible_collections.shaka.platform.plugins.module_utils.server.files import write_whole
 
 DAY = 86400
@@ -106,19 +106,10 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "drop_ins": {"type": "list", "elements": "str", "required": True},
     "record": {"type": "path", "required": True},
     "unit": {"type": "str", "default": "k3s.service"},
-    "certificates": {
-        "type": "list",
-        "elements": "str",
-        "default": ["/var/lib/rancher/k3s/server/tls/*.crt", "/var/lib/rancher/k3s/agent/*.crt"],
-    },
+    "certificates": {"type": "list", "elements": "str", "default": list(PATTERNS)},
     "renewal_days": {"type": "int", "default": 120},
     "warning_days": {"type": "int", "default": 30},
 }
-
-
-def found(patterns: Iterable[str]) -> list[str]:
-    """The files that match, in order."""
-    return sorted({str(path) for pattern in map(Path, patterns) for path in pattern.parent.glob(pattern.name) if path.is_file()})
 
 
 def secret_changes(files: Mapping[str, str]) -> list[str]:
@@ -159,20 +150,6 @@ def reasons_to_restart(then: Mapping[str, str], now: Mapping[str, str]) -> list[
     return words + [f"{path} was there" for path in then if path not in now]
 
 
-def ends(execute: Execute, patterns: Iterable[str]) -> dict[str, int]:
-    """Certificate file -> end of its first certificate, the leaf, in seconds since the epoch."""
-    script = 'for file; do printf "%s=" "$file"; openssl x509 -noout -enddate -dateopt iso_8601 -in "$file" || exit 1; done'
-    code, out, err = execute(["sh", "-c", script, "sh", *found(patterns)])
-    if code != 0:
-        raise ValueError(f"a certificate of K3s cannot be read: {err.strip() or out.strip()}")
-    rows = [line.split("=notAfter=") for line in out.splitlines()]
-    return {path: calendar.timegm(time.strptime(end, "%Y-%m-%d %H:%M:%SZ")) for path, end in rows}
-
-
-def is_authority(path: str) -> bool:
-    return "-ca." in Path(path).name
-
-
 def due(certificates: Mapping[str, int], started: float, now: float, renewal: int) -> list[str]:
     """Leaves that a start now would renew, and the running one's did not, because it was before their time."""
     return [path for path, end in certificates.items() if not is_authority(path) and started < end - renewal * DAY <= now]
@@ -203,7 +180,7 @@ def run(params: dict[str, Any], check_mode: bool, execute: Execute, now: float) 
     wanted = {**params["sums"], **{path: hashlib.sha256(text.encode()).hexdigest() for path, text in params["secret_files"].items() if text}}
     service = execute(["systemctl", "show", "--property=ActiveState,UnitFileState,NeedDaemonReload", params["unit"]])[1].split()
     reload = "NeedDaemonReload=yes" in service
-    certificates = ends(execute, params["certificates"]) if found(params["certificates"]) else {}
+    certificates = ends(execute, params["certificates"])
     restart, renewed = [], []
     if not {"ActiveState=inactive", "ActiveState=failed"} & {*service}:
         then, started = recorded(Path(params["record"]))

@@ -10,9 +10,10 @@ short_description: Check whether the platform works, without changing anything
 version_added: "0.1.0"
 author: The shaka.platform founders (@shaka-platform)
 description:
-  - Asks each environment's Postgres (C(SELECT 1)) and Redis (C(PING), as the environment's user) in their pods, requests each API by host name
-    over HTTPS at the server's address, and reads pods, certificates, backups, the node and the memory in use from the Kubernetes API.
-    All at once, in one or two seconds.
+  - Logs in at each environment's Postgres as its application does (with its password, by its Service or PgBouncer's), asks its Redis (C(PING), as the
+    environment's user) in the pod, requests each API by host name over HTTPS at the server's address, looks into each bucket for the backups, and
+    reads pods, certificates, the node and the memory in use from the Kubernetes API, and from the server K3s's certificates and whether a reboot is
+    due. All at once, in one or two seconds.
   - Never fails because of its findings; the caller decides. It uses kubectl, not the client that builds the platform.
 attributes:
   check_mode: {support: full, description: "Looks once, without waiting."}
@@ -38,14 +39,30 @@ options:
     description: Days that a certificate must still be valid.
     type: int
     default: 7
-  backup_hours:
-    description: Age in hours that the last backup of an environment with a schedule may have.
+  server:
+    description: The server's name in the inventory, by which its backups lie in the bucket.
+    type: str
+    required: true
+  secrets:
+    description:
+      - Of C(platform_secrets) what C(backup.reader) of each environment names, and its C(BACKUP_KEY). Without them the last jobs alone are judged,
+        and the check says so.
+      - As one JSON text. Of a dictionary Ansible would mask each value wherever it is in the result, and an access key may be a word such as
+        C(backup).
+    type: str
+    default: "{}"
+  backup_smaller_percent:
+    description: Percent of the size of the one before that the newest backup must have.
     type: int
-    default: 26
+    default: 50
   drill_days:
     description: Days that the last drill of a restore may be ago, in an environment with backups. V(0) accepts any, and none.
     type: int
     default: 0
+  reboot_days:
+    description: Days that a reboot may be due which packages ask for.
+    type: int
+    default: 7
   timeout:
     description: Seconds for each single question.
     type: int
@@ -61,6 +78,8 @@ EXAMPLES = r"""
 - name: Check whether the platform works
   shaka.platform.verify_platform:
     model: "{{ platform_model }}"
+    server: "{{ inventory_hostname }}"
+    secrets: "{{ platform_secrets | shaka.platform.pick_secrets(['s3', 's3_reader', 'prod'], ['ACCESS_KEY', 'SECRET_KEY', 'BACKUP_KEY']) | to_json }}"
   register: result
 
 - name: Ensure every check passed
@@ -76,7 +95,9 @@ checks:
   elements: dict
   contains:
     name:
-      description: One of C(cluster), C(postgres), C(redis), C(https), C(certificate), C(pods), C(backup), C(point in time), C(node), C(requests).
+      description: >-
+        One of C(cluster), C(postgres), C(redis), C(https), C(certificate), C(pods), C(backup), C(drill), C(point in time), C(node), C(requests),
+        C(K3s certificates), C(reboot).
       type: str
     scope: {description: The environment; namespace or node., type: str}
     ok: {description: Whether it passed., type: bool}
@@ -87,7 +108,7 @@ platform_findings:
   type: list
   elements: str
 failures:
-  description: Those findings that a run of the site fails for; all but that an environment has no backups by the inventory's own choice.
+  description: Those findings that a run of the site fails for; the others are what no run of the site can mend.
   returned: success
   type: list
   elements: str
@@ -102,7 +123,10 @@ enforced:
   type: bool
 """
 
+import functools
+import json
 import time
+from collections.abc import Callable
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -110,16 +134,19 @@ from ansible_collections.shaka.platform.plugins.module_utils.conventions import 
 from ansible_collections.shaka.platform.plugins.module_utils.kubectl import ARGUMENTS, Kubectl
 from ansible_collections.shaka.platform.plugins.module_utils.verify.checks import Limits, Verdict, evaluate, no_cluster
 from ansible_collections.shaka.platform.plugins.module_utils.verify.probes import gather
+from ansible_collections.shaka.platform.plugins.module_utils.verify.stored_backups import Secrets, StoredDumps, look_into
 
 
-def look(parameters: dict[str, Any]) -> Verdict:
+def look(parameters: dict[str, Any], secrets: Secrets, stored_of: Callable[[str], StoredDumps]) -> Verdict:
     """One look at everything."""
     kubectl = Kubectl(parameters["kubectl"], parameters["timeout"])
     model = parameters["model"]
-    facts, problem = gather(kubectl, model, parameters["address"], parameters["port"], parameters["ca_bundle"])
+    facts, problem = gather(kubectl, model, parameters["address"], parameters["port"], parameters["ca_bundle"], stored_of)
     if facts is None:
         return no_cluster(problem)
-    return evaluate(model, facts, Limits(parameters["certificate_days"], parameters["backup_hours"], parameters["drill_days"]))
+    names = ("certificate_days", "backup_smaller_percent", "drill_days", "reboot_days")
+    keys = {name: str((secrets.get(name) or {}).get("BACKUP_KEY") or "") for name in model["environments"]}
+    return evaluate(model, facts, Limits(*(parameters[name] for name in names)), keys)
 
 
 def main() -> None:
@@ -131,19 +158,31 @@ def main() -> None:
             "address": {"type": "str", "default": ""},
             "port": {"type": "int", "default": 443},
             "certificate_days": {"type": "int", "default": 7},
-            "backup_hours": {"type": "int", "default": 26},
+            "server": {"type": "str", "required": True},
+            "secrets": {"type": "str", "default": "{}", "no_log": True},
+            "backup_smaller_percent": {"type": "int", "default": 50},
             "drill_days": {"type": "int", "default": 0},
+            "reboot_days": {"type": "int", "default": 7},
             "timeout": {"type": "int", "default": 10},
             "wait_timeout": {"type": "int", "default": 0},
             **ARGUMENTS,
         },
         supports_check_mode=True,
     )
+    try:
+        secrets = json.loads(module.params["secrets"])
+    except ValueError:
+        module.fail_json(msg="secrets is not JSON; give it `| to_json`")
+
+    @functools.cache  # a bucket does not settle while one waits
+    def stored_of(name: str) -> StoredDumps:
+        return look_into(module.params["model"]["environments"][name], module.params["server"], secrets)
+
     deadline = time.monotonic() + (0 if module.check_mode else module.params["wait_timeout"])
-    verdict = look(module.params)
+    verdict = look(module.params, secrets, stored_of)
     while verdict.failures and time.monotonic() + PAUSE < deadline:
         time.sleep(PAUSE)
-        verdict = look(module.params)
+        verdict = look(module.params, secrets, stored_of)
     for finding in verdict.findings:
         if finding not in verdict.failures:
             module.warn(finding)

@@ -11,7 +11,7 @@ PACKAGE = "ansible_collections.shaka.platform.plugins"
 MAY_IMPORT = {
     "module_utils/engine": set(),
     "module_utils/server": set(),
-    "module_utils/verify": set(),
+    "module_utils/verify": {"module_utils/backup"},
     "module_utils/backup": set(),
     "module_utils/data": {"module_utils/engine"},
     "module_utils/restore": {"module_utils/backup", "module_utils/data", "module_utils/engine"},

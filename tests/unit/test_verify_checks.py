@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 from ansible_collections.shaka.platform.plugins.module_utils.verify.checks import Check, Limits, drill_check, evaluate, no_cluster, quantity
-from ansible_collections.shaka.platform.plugins.module_utils.verify.probes import Facts, Https, ProbeAnswer
+from ansible_collections.shaka.platform.plugins.module_utils.verify.probes import Facts, HostState, Https, PostgresAnswer, ProbeAnswer
+from ansible_collections.shaka.platform.plugins.module_utils.verify.stored_backups import StoredDumps
 
 NOW = 1_800_000_000.0  # 2027-01-15T08:00:00Z
-BACKUP: dict[str, Any] = {"schedule": "0 2 * * *", "s3": {"endpoint": "https://s3.example.org"}}
+DAY = 86400
+BACKUP: dict[str, Any] = {"schedule": "0 2 * * *", "time_zone": "Etc/UTC", "s3": {"endpoint": "https://s3.example.org", "prefix": "shaka"}}
 MODEL: Any = {
     "name": "shaka",
     "environments": {"prod": {"namespace": "shaka-prod", "api": {"host": "api.example.org"}, "backup": BACKUP}},
@@ -56,10 +58,11 @@ def facts(**changes: Any) -> Facts:
     values: dict[str, Any] = {
         "now": NOW,
         "lists": lists,
-        "postgres": {"prod": ProbeAnswer(True, "SELECT 1 in 9 ms")},
+        "postgres": {"prod": PostgresAnswer(ProbeAnswer(True, "login by postgres-prod in 9 ms"), "7")},
         "redis": {"prod": ProbeAnswer(True, "PING in 9 ms")},
         "https": {"prod": Https(200, True, "HTTP 200", "R3")},
-        "backup_logs": {"prod": 'app: 9 bytes\nbackup {"stamp":"20270115T020000Z","databases":[{"name":"app","bytes":12582912}]}\n'},
+        "stored": {"prod": StoredDumps(unseen="the bucket was not looked at: no keys")},
+        "host": HostState({"/tls/client-admin.crt": int(NOW) + 200 * DAY, "/tls/server-ca.crt": int(NOW) + 3000 * DAY}),
         "service_memory": 500 * 2**20,
         "archives": {"prod": (None, "")},
     }
@@ -67,22 +70,24 @@ def facts(**changes: Any) -> Facts:
 
 
 def verdict(**changes: Any) -> dict[tuple[str, str], Check]:
-    return {(check.scope, check.name): check for check in evaluate(MODEL, facts(**changes), Limits(7, 26)).checks}
+    return {(check.scope, check.name): check for check in evaluate(MODEL, facts(**changes), Limits(7), {}).checks}
 
 
 def test_a_sound_platform_passes_everything() -> None:
-    found = evaluate(MODEL, facts(), Limits(7, 26))
+    found = evaluate(MODEL, facts(), Limits(7), {})
     assert found.findings == []
     told = {(check.scope, check.name): check.detail for check in found.checks}
     assert told["prod", "https"] == "200 api.example.org"
     assert told["prod", "certificate"] == "90 d, R3"
     assert told["prod", "pods"] == "2/2"
-    assert told["prod", "backup"] == "2027-01-15 02:00Z (6 h ago, 12 MiB)"
+    assert told["prod", "backup"] == "2027-01-15 02:00Z (6 h ago); the bucket was not looked at: no keys"
+    assert told["server", "K3s certificates"] == "200 d (client-admin.crt ends first)"
+    assert told["server", "reboot"] == "not asked for"
     assert told["server", "requests"] == "cpu 1500m of 2000m, memory 384 MiB of 1.6 GiB, pods 6 of 110"
 
 
 def test_tables_read_by_a_person() -> None:
-    environments, server, memory = evaluate(MODEL, facts(postgres={"prod": ProbeAnswer(False, "SELECT 1: gone")}), Limits(7, 26)).tables
+    environments, server, memory = evaluate(MODEL, facts(postgres={"prod": PostgresAnswer(ProbeAnswer(False, "gone"))}), Limits(7), {}).tables
     assert environments.failed == [0]
     assert environments.rows[0][2] == "FAILED"
     assert server.failed == []
@@ -96,7 +101,7 @@ def oom(finished: str) -> dict[str, Any]:
 LACKING = {"metadata": {"name": "shaka-api", "namespace": "shaka-prod"}, "spec": {"replicas": 2}, "status": {"readyReplicas": 1}}
 
 FAULTS: list[tuple[str, str, dict[str, Any], str]] = [
-    ("prod", "postgres", {"postgres": {"prod": ProbeAnswer(False, "SELECT 1: no route")}}, "no route"),
+    ("prod", "postgres", {"postgres": {"prod": PostgresAnswer(ProbeAnswer(False, "login: no route"))}}, "no route"),
     ("k3s.service", "memory", {"service_memory": 900 * 2**20}, "900 MiB of 560 MiB reserved"),
     ("k3s.service", "memory", {"service_memory": 900 * 2**20}, "set platform_server.reserved.memory to 1050Mi"),
     ("prod", "redis", {"redis": {"prod": ProbeAnswer(False, "PING: WRONGPASS")}}, "WRONGPASS"),
@@ -119,9 +124,13 @@ FAULTS: list[tuple[str, str, dict[str, Any], str]] = [
     ("prod", "pods", {"deployments": [LACKING]}, "2/2: shaka-api has 1 of 2 ready"),
     ("shared", "pods", {"pods": [pod("redis-0", "shaka-shared", ready=False)]}, "0/1: redis-0"),
     ("prod", "backup", {"cronjobs": []}, "no CronJob"),
-    ("prod", "backup", {"cronjobs": [cron()]}, "never, at most 26 h"),
+    ("prod", "backup", {"cronjobs": [cron()]}, "never; one was due at 2027-01-15 02:00Z ('0 2 * * *', Etc/UTC) and is not there"),
     ("prod", "point in time", {"archives": {"prod": (None, "postgres-wal does not answer: not found")}}, "not found"),
-    ("prod", "backup", {"cronjobs": [cron(lastSuccessfulTime="2027-01-12T02:00:00Z")]}, "(3 d ago, 12 MiB), at most 26 h"),
+    ("prod", "backup", {"cronjobs": [cron(lastSuccessfulTime="2027-01-12T02:00:00Z")]}, "(3 d ago); one was due at 2027-01-15 02:00Z"),
+    ("server", "K3s certificates", {"host": HostState({"/tls/client-admin.crt": int(NOW) + 3 * DAY})}, "3 days left, at least 7 required; restart"),
+    ("server", "K3s certificates", {"host": HostState({"/tls/server-ca.crt": int(NOW) - 3 * DAY})}, "-3 days left, at least 7 required; renew"),
+    ("server", "K3s certificates", {"host": HostState({}, "a certificate of K3s cannot be read")}, "cannot be read"),
+    ("server", "reboot", {"host": HostState({}, "", NOW - 9 * DAY, "linux-image-amd64")}, "9 d ago by linux-image-amd64, at most 7 days"),
     (
         "server",
         "node",
@@ -145,7 +154,7 @@ HARMLESS: list[tuple[str, dict[str, Any], str]] = [
         "1/1",
     ),
     ("pods", {"pods": [pod(**oom("2027-01-13T07:00:00Z"))]}, "1/1, 1 restart"),
-    ("backup", {"cronjobs": [cron("2027-01-15T07:30:00Z")]}, "never"),
+    ("backup", {"cronjobs": [cron("2027-01-15T07:30:00Z")]}, "never; the bucket was not looked at: no keys"),
 ]
 
 
@@ -163,12 +172,12 @@ def test_a_backup_made_by_hand_counts() -> None:
         "spec": labels,
         "status": {"succeeded": 1, "completionTime": "2027-01-15T07:58:00Z"},
     }
-    assert verdict(cronjobs=[cron()], jobs=[job])["prod", "backup"].detail == "2027-01-15 07:58Z (2 min ago, 12 MiB)"
+    assert verdict(cronjobs=[cron()], jobs=[job])["prod", "backup"].detail.startswith("2027-01-15 07:58Z (2 min ago)")
 
 
 def test_an_inventory_without_a_bucket_is_a_finding_that_stops_no_run() -> None:
     model: Any = {**MODEL, "environments": {"prod": {**MODEL["environments"]["prod"], "backup": {"schedule": "", "s3": {"endpoint": ""}}}}}
-    found = evaluate(model, facts(), Limits(7, 26))
+    found = evaluate(model, facts(), Limits(7), {})
     assert found.findings == ["prod: backup: there are no backups: platform_s3.endpoint is not filled in"]
     assert found.failures == []
 

@@ -1,10 +1,15 @@
-"""The questions verify asks, against a kubectl that answers from files and real HTTPS servers."""
+"""The questions verify asks, against a kubectl that answers from files, real HTTPS servers, and a server that speaks Postgres's protocol."""
 
 from __future__ import annotations
 
 import base64
+import hashlib
+import hmac
 import json
+import os
+import socketserver
 import ssl
+import struct
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -13,8 +18,17 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from ansible_collections.shaka.platform.plugins.module_utils.data import scram
 from ansible_collections.shaka.platform.plugins.module_utils.kubectl import Kubectl
-from ansible_collections.shaka.platform.plugins.module_utils.verify.probes import ask_https, ask_postgres, ask_redis, gather, service_memory
+from ansible_collections.shaka.platform.plugins.module_utils.verify.probes import (
+    ask_https,
+    ask_postgres,
+    ask_redis,
+    gather,
+    look_at_host,
+    service_memory,
+)
+from ansible_collections.shaka.platform.plugins.module_utils.verify.stored_backups import StoredDumps
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -23,7 +37,13 @@ from cryptography.x509.oid import NameOID
 PASSWORD = "canary-redis-77"
 ENV: Any = {
     "namespace": "shaka-prod",
-    "postgres": {"user": "shaka_production", "database": "shaka_production"},
+    "postgres": {
+        "user": "shaka_production",
+        "app_user": "",
+        "database": "shaka_production",
+        "service": "postgres-prod",
+        "pgbouncer": {"enabled": False, "service": "pgbouncer-prod"},
+    },
     "redis": {"user": "prod", "namespace": "shaka-shared"},
     "api": {"host": "api.example.org", "readiness": "/readyz"},
     "backup": {"point_in_time": {"enabled": False}},
@@ -35,7 +55,6 @@ if [ "$1" = config ]; then
   cat {root}/kubeconfig.json
 else
   case "$*" in
-    *psql*) cat {root}/psql ;;
     *redis-cli*) read -r password; [ "$password" = "{password}" ] && echo PONG || echo WRONGPASS ;;
   esac
 fi
@@ -51,7 +70,6 @@ def kubectl(tmp_path: Path, api_server: tuple[HTTPServer, dict[str, Any]]) -> Ku
     program = tmp_path / "kubectl"
     program.write_text(KUBECTL.format(root=tmp_path, password=PASSWORD))
     program.chmod(0o755)
-    (tmp_path / "psql").write_text("1\n")
     return Kubectl([str(program)], 5)
 
 
@@ -60,20 +78,97 @@ def serve(root: Path, path: str, content: Any) -> None:
 
 
 def serve_secret(root: Path, password: str) -> None:
-    data = {"REDIS_PASSWORD": base64.b64encode(password.encode()).decode()}
+    data = {name: base64.b64encode(password.encode()).decode() for name in ("REDIS_PASSWORD", "DB_PASSWORD")}
     serve(root, "/api/v1/namespaces/shaka-prod/secrets/shaka-api-secrets", {"data": data})
 
 
-def test_postgres(kubectl: Kubectl, tmp_path: Path) -> None:
-    assert ask_postgres(kubectl, ENV).ok
-    asked = (tmp_path / "asked").read_text()
-    assert asked == "exec --stdin --namespace=shaka-prod postgres-0 -- psql -U shaka_production -d shaka_production -XAtc SELECT 1\n"
+class Postgres(socketserver.StreamRequestHandler):
+    """One login and its questions, as Postgres has them; `server.verifier` is what pg_authid has, '' trusts everybody."""
+
+    def handle(self) -> None:
+        (size,) = struct.unpack("!I", self.rfile.read(4))
+        self.server.seen = self.rfile.read(size - 4)[4:].split(b"\0")  # type: ignore[attr-defined]
+        verifier = self.server.verifier  # type: ignore[attr-defined]
+        if verifier and not self.scram(*verifier.replace("$", ":").split(":")[1:]):
+            return
+        self.tell(b"R", struct.pack("!I", 0))
+        self.tell(b"S", b"server_version\x0015.8\0")
+        self.tell(b"Z", b"I")
+        while question := self.next():
+            if b"pg_control_system" in question and self.server.closed:  # type: ignore[attr-defined]
+                self.tell(b"E", b"SERROR\0Mpermission denied for function pg_control_system\0\0")
+                return
+            value = b"1" if question == b"SELECT 1\0" else b"7412345"
+            self.tell(b"D", struct.pack("!Hi", 1, len(value)) + value)
+            self.tell(b"C", b"SELECT 1\0")
+            self.tell(b"Z", b"I")
+
+    def scram(self, iterations: str, salt: str, stored: str, key: str) -> bool:
+        self.tell(b"R", struct.pack("!I", 10) + b"SCRAM-SHA-256\0\0")
+        bare = self.next().split(b"n,,", 1)[1].decode()
+        given = f"{bare[5:]}server,s={salt},i={iterations}"
+        self.tell(b"R", struct.pack("!I", 11) + f"r={given}".encode())
+        without, _comma, proof = self.next().decode().rpartition(",p=")
+        signed = f"{bare},r={given},{without}".encode()
+        signature = hmac.digest(base64.b64decode(stored), signed, "sha256")
+        client = bytes(one ^ other for one, other in zip(base64.b64decode(proof), signature, strict=True))
+        if hashlib.sha256(client).digest() != base64.b64decode(stored):
+            self.tell(b"E", b'SFATAL\0C28P01\0Mpassword authentication failed for user "shaka_production"\0\0')
+            return False
+        final = base64.b64encode(hmac.digest(base64.b64decode(key), signed, "sha256"))
+        self.tell(b"R", struct.pack("!I", 12) + b"v=" + final)
+        return True
+
+    def next(self) -> bytes:
+        head = self.rfile.read(5)
+        return self.rfile.read(struct.unpack("!I", head[1:])[0] - 4) if len(head) == 5 else b""
+
+    def tell(self, name: bytes, content: bytes) -> None:
+        self.wfile.write(name + struct.pack("!I", len(content) + 4) + content)
 
 
-def test_postgres_that_does_not_answer(kubectl: Kubectl, tmp_path: Path) -> None:
-    (tmp_path / "psql").unlink()
-    answer = ask_postgres(kubectl, ENV)
-    assert not answer.ok and "No such file" in answer.detail
+@pytest.fixture
+def postgres(tmp_path: Path, kubectl: Kubectl) -> Iterator[Any]:
+    """A Postgres behind the Service postgres-prod, whose role has PASSWORD; the Secret has it too."""
+    serve_secret(tmp_path, PASSWORD)
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Postgres) as server:
+        server.verifier, server.closed, server.daemon_threads = scram.verifier(PASSWORD), False, True  # type: ignore[attr-defined]
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        service = {"spec": {"clusterIP": "127.0.0.1", "ports": [{"port": server.server_address[1]}]}}
+        serve(tmp_path, "/api/v1/namespaces/shaka-prod/services/postgres-prod", service)
+        yield server
+        server.shutdown()
+
+
+def test_postgres_lets_the_application_in_with_its_password(kubectl: Kubectl, postgres: Any) -> None:
+    found = ask_postgres(kubectl, ENV, "shaka-api-secrets")
+    assert found.answer.ok and found.answer.detail.startswith("login by postgres-prod in "), found
+    assert found.identifier == "7412345"
+    assert postgres.seen[:4] == [b"user", b"shaka_production", b"database", b"shaka_production"]
+    postgres.closed = True
+    found = ask_postgres(kubectl, ENV, "shaka-api-secrets")
+    assert found.answer.ok and found.identifier == ""
+
+
+def test_a_login_that_would_not_work_for_the_application_is_a_finding(kubectl: Kubectl, postgres: Any, tmp_path: Path) -> None:
+    def why() -> str:
+        found = ask_postgres(kubectl, ENV, "shaka-api-secrets")
+        assert not found.answer.ok and PASSWORD not in found.answer.detail
+        return found.answer.detail
+
+    postgres.verifier = scram.verifier("another")
+    assert why() == 'login by postgres-prod: password authentication failed for user "shaka_production"'
+    parts = scram.verifier(PASSWORD).rpartition(":")
+    postgres.verifier = f"{parts[0]}:{base64.b64encode(b'x' * 32).decode()}"
+    assert "this is another server" in why()
+    postgres.verifier = ""
+    assert "asks for no password" in why()
+    pooled: Any = {**ENV, "postgres": {**ENV["postgres"], "pgbouncer": {"enabled": True, "service": "pgbouncer-prod"}}}
+    assert "NotFound" in ask_postgres(kubectl, pooled, "shaka-api-secrets").answer.detail
+    serve(tmp_path, "/api/v1/namespaces/shaka-prod/services/postgres-prod", {"spec": {"clusterIP": "127.0.0.1", "ports": [{"port": 1}]}})
+    assert why() == "login by postgres-prod: Connection refused"
+    serve_secret(tmp_path, "")
+    assert why() == "Secret shaka-api-secrets has no DB_PASSWORD"
 
 
 def test_redis_as_the_environment_without_its_password_in_an_argument(kubectl: Kubectl, tmp_path: Path) -> None:
@@ -175,7 +270,7 @@ def api_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[HTTPS
     context.verify_mode = ssl.CERT_REQUIRED
     server = HTTPServer(("127.0.0.1", 0), Files)
     server.socket = context.wrap_socket(server.socket, server_side=True)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
 
     def encoded(text: str) -> str:
         return base64.b64encode(text.encode()).decode()
@@ -206,7 +301,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, str]]:
     context.load_cert_chain(chain)
     server = HTTPServer(("127.0.0.1", 0), Handler)
     server.socket = context.wrap_socket(server.socket, server_side=True)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     yield server.server_port, pem(root[0])
     server.shutdown()
 
@@ -231,26 +326,42 @@ def test_https_where_nobody_listens() -> None:
     assert ask_https(ENV["api"], "127.0.0.1", 1, "", 5).detail == "Connection refused"
 
 
-def test_gather_everything_at_once(kubectl: Kubectl, tmp_path: Path, site: tuple[int, str]) -> None:
-    serve_secret(tmp_path, PASSWORD)
+def test_gather_everything_at_once(kubectl: Kubectl, tmp_path: Path, site: tuple[int, str], postgres: Any) -> None:
     serve(
         tmp_path,
         "/api/v1/nodes",
         {"items": [{"metadata": {"name": "server"}, "status": {"addresses": [{"type": "InternalIP", "address": "127.0.0.1"}]}}]},
     )
-    backup = {"metadata": {"name": "b-1", "namespace": "shaka-prod", "labels": {"app": "postgres-backup"}}, "status": {"phase": "Succeeded"}}
-    serve(tmp_path, "/api/v1/pods", {"items": [backup]})
-    serve(tmp_path, "/api/v1/namespaces/shaka-prod/pods/b-1/log?tailLines=50", "backup x: 5 bytes\n")
-    facts, problem = gather(kubectl, cast(Any, {"name": "shaka", "environments": {"prod": ENV}}), "", site[0], site[1])
+    serve(tmp_path, "/api/v1/pods", {"items": []})
+    stored = StoredDumps({"a": 1})
+    model = cast(Any, {"name": "shaka", "environments": {"prod": ENV}})
+    facts, problem = gather(kubectl, model, "", site[0], site[1], {"prod": stored}.__getitem__)
     assert problem == "" and facts is not None
-    assert facts.postgres["prod"].ok and facts.redis["prod"].ok and facts.https["prod"].status == 200
-    assert facts.backup_logs["prod"] == "backup x: 5 bytes\n"
+    assert facts.postgres["prod"].answer.ok and facts.redis["prod"].ok and facts.https["prod"].status == 200
+    assert facts.stored["prod"] is stored
     assert facts.lists["certificates"] is None
 
 
 def test_gather_without_an_api_server(kubectl: Kubectl) -> None:
-    facts, problem = gather(kubectl, cast(Any, {"name": "shaka", "environments": {"prod": ENV}}), "", 443, "")
+    model = cast(Any, {"name": "shaka", "environments": {"prod": ENV}})
+    facts, problem = gather(kubectl, model, "", 443, "", lambda _name: StoredDumps())
     assert facts is None and "NotFound" in problem
+
+
+def test_the_server_says_when_its_certificates_end_and_who_wants_a_reboot(tmp_path: Path) -> None:
+    authority, _key = issue("an authority", None)
+    (tmp_path / "client-admin.crt").write_text(pem(authority))
+    asked = tmp_path / "reboot-required"
+    found = look_at_host((f"{tmp_path}/*.crt",), str(asked))
+    assert found.ends == {str(tmp_path / "client-admin.crt"): int(authority.not_valid_after_utc.timestamp())}
+    assert found.reboot_since == 0
+    asked.touch()
+    os.utime(asked, (1000, 1000))
+    (tmp_path / "reboot-required.pkgs").write_text("linux-base\nlinux-image\nlinux-base\n")
+    found = look_at_host((f"{tmp_path}/*.crt",), str(asked))
+    assert (found.reboot_since, found.reboot_for) == (1000, "linux-base, linux-image")
+    (tmp_path / "broken.crt").write_text("no certificate")
+    assert "cannot be read" in look_at_host((f"{tmp_path}/*.crt",), str(asked)).problem
 
 
 def test_memory_of_the_service_without_its_pods(tmp_path: Path) -> None:

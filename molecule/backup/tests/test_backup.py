@@ -21,6 +21,37 @@ def test_every_declared_database_is_in_it_and_two_of_a_day_both_stay(server: Ser
     assert content["kind"] == "manual" and content["server"] == "sandbox" and content["environment"] == "prod"
 
 
+def test_verify_and_the_list_see_what_lies_in_the_bucket(server: Server) -> None:
+    newest = stamps(server)[-1]
+    folder = next(path for path in objects(server) if "/prod/" in path and path.endswith(f"/dumps/{newest}/manifest")).rpartition("/")[0]
+    place = state_of(server) / "s3/shaka-backups" / folder
+    assert "authentic" in playbook(server, "verify", "-e", "platform_only=prod")
+    listed = playbook(server, "backups", "-e", "platform_only=prod", "-e", "backups_format=json")
+    assert "next due" in listed and '"verified": true' in listed.replace("\\", "")
+    for name, spoil, words in (
+        ("manifest", lambda content: b"", "does not count"),
+        ("manifest", None, "is not in the bucket"),
+        ("shaka_production.dump.age", lambda content: content[:-1], "bytes"),
+        ("shaka_reports.dump.age", None, "has 0 of"),
+    ):
+        content = (place / name).read_bytes()
+        (place / name).unlink()
+        if spoil:
+            (place / name).write_bytes(spoil(content))
+        try:
+            assert words in playbook(server, "verify", "-e", "platform_only=prod", code=3)
+        finally:
+            (place / name).write_bytes(content)
+    assert "authentic" in playbook(server, "verify", "-e", "platform_only=prod")
+
+
+def test_preflight_tries_the_keys_and_leaves_nothing(server: Server) -> None:
+    before = objects(server)
+    said = playbook(server, "preflight", "-e", "platform_only=prod")
+    assert "Object Lock governance 10 years" in said and "platform_secrets.s3_keeper" in said
+    assert objects(server) == before
+
+
 def test_without_s3_it_fails_within_two_minutes_says_why_and_somebody_is_told_once(server: Server) -> None:
     before = objects(server)
     with receiver(server) as told:

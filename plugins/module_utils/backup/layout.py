@@ -19,6 +19,7 @@ from dataclasses import dataclass
 UTC = datetime.timezone.utc  # noqa: UP017  # for the server's Python
 DUMPS, BASE, WAL = "dumps", "base", "wal"
 MANIFEST = "manifest"
+DRILL = "backup-drill"  # ConfigMap of an environment's last drill
 ENCRYPTED = ".age"
 STAMP_FORMAT = "%Y%m%dT%H%M%SZ"
 STAMP = re.compile(r"[0-9]{8}T[0-9]{6}Z")

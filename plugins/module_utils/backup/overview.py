@@ -4,13 +4,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import datetime
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.shaka.platform.plugins.module_utils.backup import layout, manifest
+from ansible_collections.shaka.platform.plugins.module_utils.backup.schedule import CronSchedule
 
-COLUMNS = ["environment", "origin", "backup", "database", "size", "of", "kind", "verdict"]
-AUTHENTIC = "authentic"
+COLUMNS = ["environment", "origin", "backup", "database", "size", "of", "kind", "verified", "drilled", "next due"]
+BY_HAND = "by hand only"
 
 
 def backups(objects: Mapping[str, int], manifests: Mapping[str, bytes], prefix: str, key: str) -> list[dict[str, Any]]:
@@ -43,15 +45,41 @@ def _backup(origin: layout.Origin, stamp: str, held: Mapping[str, int], content:
     return {**whole, "flaw": "; ".join(wrong)}
 
 
-def rows(found: Iterable[Mapping[str, Any]]) -> tuple[list[list[str]], list[int]]:
-    """Cells for COLUMNS, a row for each database, and the positions of those that do not count."""
+def with_drill_and_due(found: Iterable[Mapping[str, Any]], drill: Mapping[str, str], due: str) -> list[dict[str, Any]]:
+    """The same backups with `verified`, `drilled` and `next_due`.
+
+    :arg drill: of the environment's last drill, what its ConfigMap keeps. :arg due: when the environment's next backup is.
+    """
+    drilled = f"{drill['finished']}, {drill.get('seconds', '?')} s" if drill.get("finished") else ""
+    return [
+        {**each, "verified": not each["flaw"], "drilled": drilled if each["backup"] == drill.get("stamp") else "", "next_due": due} for each in found
+    ]
+
+
+def next_due(schedule: str, zone: str, now: datetime.datetime) -> str:
+    """When the next backup is due, as a stamp; '' where that cannot be told from the schedule alone."""
+    if not schedule:
+        return BY_HAND
+    try:
+        moment = CronSchedule(schedule, zone).next(now)
+    except ValueError:
+        return ""
+    return layout.stamp(moment) if moment else ""
+
+
+def rows(found: Sequence[Mapping[str, Any]], environment: str, due: str) -> tuple[list[list[str]], list[int]]:
+    """Cells for COLUMNS, a row for each database of the backups of `with_drill_and_due`, and the positions of those that do not count."""
+    if not found:
+        return [[environment, "-", "none", *["-"] * 6, due or "-"]], []
     table: list[list[str]] = []
     failed: list[int] = []
     for each in found:
         for database in each["databases"] or [{"name": "-", "bytes": 0, "database_bytes": 0}]:
             failed += [len(table)] if each["flaw"] else []
             start = [each["environment"], f"{each['server']}/{each['system_identifier']}", each["backup"], database["name"]]
-            table.append([*start, size(database["bytes"]), size(database["database_bytes"]), each["kind"] or "-", each["flaw"] or AUTHENTIC])
+            sizes = [size(database["bytes"]), size(database["database_bytes"])]
+            verified = "yes" if each["verified"] else f"no: {each['flaw']}"
+            table.append([*start, *sizes, each["kind"] or "-", verified, each["drilled"] or "-", "" if table else due or "-"])
     return table, failed
 
 

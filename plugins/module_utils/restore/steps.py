@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.shaka.platform.plugins.module_utils.backup import environment_dumps
+from ansible_collections.shaka.platform.plugins.module_utils.backup import environment_dumps, layout
 from ansible_collections.shaka.platform.plugins.module_utils.backup.store import Bucket, Credentials, StoreError, authorities, configuration
 from ansible_collections.shaka.platform.plugins.module_utils.conventions import WORKERS
 from ansible_collections.shaka.platform.plugins.module_utils.data.postgres import identifier
@@ -30,7 +30,6 @@ FAILURES = (backup_before.NoBackupBefore, NoChoice, PodFailed, RefusedStatement,
 POSTGRES_SECONDS = 60  # that a Postgres may take to answer
 PLAN_SECONDS = 120  # that the bucket may take to list and show what it has
 COPY = "file"  # kind of a plan whose dump is a file of the controller
-DRILL = "backup-drill"  # ConfigMap of the last drill
 
 Result = dict[str, Any]
 
@@ -104,7 +103,7 @@ def _declared(env: Environment) -> list[str]:
 
 def _drilled(given: StepInput) -> Mapping[str, str] | None:
     try:
-        found = given.kubectl.find(f"/api/v1/namespaces/{given.source['namespace']}/configmaps/{DRILL}")
+        found = given.kubectl.find(f"/api/v1/namespaces/{given.source['namespace']}/configmaps/{layout.DRILL}")
     except Unanswered:
         return None
     return dict((found or {}).get("data") or {})
@@ -219,7 +218,7 @@ def _end(given: StepInput) -> None:
 def record(given: StepInput) -> Result:
     """Keep what a drill found, for verify and for the next plan."""
     data = {"stamp": given.plan.backup, "finished": stamp_now(), **{name: str(value) for name, value in given.params["record"].items()}}
-    content = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": DRILL, "namespace": given.source["namespace"]}, "data": data}
+    content = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": layout.DRILL, "namespace": given.source["namespace"]}, "data": data}
     ok, output = given.kubectl.run(
         "apply", "--server-side", "--force-conflicts", "--field-manager=shaka.platform-restore", "--filename=-", text=json.dumps(content)
     )

@@ -4,18 +4,20 @@
 
 from __future__ import annotations
 
-import calendar
-import json
 import re
-import time
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
+from ansible_collections.shaka.platform.plugins.module_utils import k3s_certificates
+from ansible_collections.shaka.platform.plugins.module_utils.backup import layout
+from ansible_collections.shaka.platform.plugins.module_utils.backup.overview import size
 from ansible_collections.shaka.platform.plugins.module_utils.model_types import Environment, Model
-from ansible_collections.shaka.platform.plugins.module_utils.verify import wal_archive
-from ansible_collections.shaka.platform.plugins.module_utils.verify.probes import Facts, Https, is_backup
+from ansible_collections.shaka.platform.plugins.module_utils.verify import backups, wal_archive
+from ansible_collections.shaka.platform.plugins.module_utils.verify.backups import age, seconds
+from ansible_collections.shaka.platform.plugins.module_utils.verify.probes import Facts, HostState, Https, is_backup
 
-HOUR, DAY = 3600, 86400
+DAY = 86400
 CHECKS = ("postgres", "redis", "https", "certificate", "pods", "backup", "drill", "point in time")  # of an environment
 SYSTEM_NAMESPACES = ("kube-system", "cert-manager", "traefik")
 UNITS = {"": 1, "m": 1e-3, "u": 1e-6, "n": 1e-9, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
@@ -44,8 +46,9 @@ class Limits(NamedTuple):
     """What verify accepts."""
 
     certificate_days: int
-    backup_hours: int
+    backup_smaller_percent: int = 50
     drill_days: int = 0  # 0: any age
+    reboot_days: int = 7
 
 
 class Verdict(NamedTuple):
@@ -73,13 +76,13 @@ def no_cluster(why: str) -> Verdict:
     return Verdict([Check("cluster", "server", False, f"the Kubernetes API does not answer: {why}")], [])
 
 
-def evaluate(model: Model, facts: Facts, limits: Limits) -> Verdict:
-    """All checks of the platform `model` (fact platform_model)."""
+def evaluate(model: Model, facts: Facts, limits: Limits, keys: Mapping[str, str]) -> Verdict:
+    """All checks of the platform `model` (fact platform_model). :arg keys: environment to its BACKUP_KEY."""
     checks: list[Check] = []
     rows: list[list[str]] = []
     failed: list[int] = []
     for position, (name, env) in enumerate(model["environments"].items()):
-        own = environment_checks(name, env, f"{model['name']}-api-tls", facts, limits)
+        own = environment_checks(name, env, f"{model['name']}-api-tls", facts, limits, keys.get(name, ""))
         checks += own
         cells = {check.name: check.detail if check.ok else "FAILED" if check.blocks else "NONE" for check in own}  # the findings say why
         rows.append([name, env["namespace"], *(cells[key] for key in CHECKS)])
@@ -90,8 +93,9 @@ def evaluate(model: Model, facts: Facts, limits: Limits) -> Verdict:
     others.update({name: name for name in SYSTEM_NAMESPACES})
     # a namespace of the inventory's own may still be empty
     shared = [pods_check(name, namespace, facts, namespace in SYSTEM_NAMESPACES) for name, namespace in others.items()]
-    shared += node_checks(facts)
+    shared += [*node_checks(facts), k3s_certificates_check(facts.host, facts.now, limits.certificate_days)]
     shared += reserve_check(facts, quantity(model["server"]["reserved"]["memory"]))
+    shared.append(reboot_check(facts.host, facts.now, limits.reboot_days))
     checks += shared
     rows = [[check.scope, check.name, check.detail if check.ok else f"FAILED {check.detail}"] for check in shared]
     tables.append(Table("server", ["scope", "check", "result"], rows, [position for position, check in enumerate(shared) if not check.ok]))
@@ -99,15 +103,15 @@ def evaluate(model: Model, facts: Facts, limits: Limits) -> Verdict:
     return Verdict(checks, tables)
 
 
-def environment_checks(name: str, env: Environment, certificate: str, facts: Facts, limits: Limits) -> list[Check]:
+def environment_checks(name: str, env: Environment, certificate: str, facts: Facts, limits: Limits, key: str) -> list[Check]:
     namespace, host, answer = env["namespace"], env["api"]["host"], facts.https[name]
     return [
-        Check("postgres", name, facts.postgres[name].ok, facts.postgres[name].detail),
+        Check("postgres", name, facts.postgres[name].answer.ok, facts.postgres[name].answer.detail),
         Check("redis", name, facts.redis[name].ok, facts.redis[name].detail),
         Check("https", name, answer.status == 200, f"{answer.status} {host}" if answer.status else f"{host}: {answer.detail}"),
         certificate_check(name, namespace, certificate, answer, facts, limits.certificate_days),
         pods_check(name, namespace, facts),
-        backup_check(name, env, facts, limits.backup_hours),
+        backup_check(name, env, facts, limits.backup_smaller_percent, key),
         drill_check(name, env, facts, limits.drill_days),
         Check("point in time", name, *wal_archive.verdict(env, *facts.archives[name], facts.now)),
     ]
@@ -120,7 +124,7 @@ def certificate_check(scope: str, namespace: str, name: str, answer: Https, fact
         return Check("certificate", scope, False, f"no Certificate {name}")
     status = stored.get("status", {})
     ready: Mapping[str, str] = next((entry for entry in status.get("conditions", ()) if entry["type"] == "Ready"), {})
-    days = int((_seconds(status["notAfter"]) - facts.now) // DAY) if status.get("notAfter") else None
+    days = int((seconds(status["notAfter"]) - facts.now) // DAY) if status.get("notAfter") else None
     if ready.get("status") != "True":
         return Check("certificate", scope, False, f"not Ready: {ready.get('message') or ready.get('reason') or 'not issued yet'}")
     if days is None or days < least:
@@ -144,51 +148,26 @@ def pods_check(scope: str, namespace: str, facts: Facts, needed: bool = True) ->
     return Check("pods", scope, not problems, f"{counted}: {'; '.join(problems)}" if problems else counted if mine else "none")
 
 
-def backup_size(log: str) -> int:
-    """Bytes of the backup whose log this is: its last line tells what was made, as JSON; 0 when it tells nothing."""
-    told = re.search(r"^backup (\{.*\})$", log, re.MULTILINE)
-    try:
-        return sum(int(database["bytes"]) for database in json.loads(told[1])["databases"]) if told else 0
-    except (ValueError, KeyError, TypeError):
-        return 0
-
-
-def backup_check(scope: str, env: Environment, facts: Facts, hours: int) -> Check:
-    """The last successful backup is recent, where there is a schedule. A schedule that is too new to have run passes."""
-    namespace, schedule = env["namespace"], env["backup"]["schedule"]
-    if not env["backup"]["s3"]["endpoint"]:
-        return Check("backup", scope, False, "there are no backups: platform_s3.endpoint is not filled in", blocks=False)
-    jobs = [job for job in facts.lists.get("jobs") or () if is_backup(job) and job["metadata"]["namespace"] == namespace]
-    ends = [job.get("status", {}).get("completionTime") for job in jobs if job.get("status", {}).get("succeeded")]
-    crons = _named(facts.lists.get("cronjobs"), namespace, "postgres-backup")
-    ends += [cron.get("status", {}).get("lastSuccessfulTime") for cron in crons]
-    last = max((end for end in ends if end), default="")
-    if last:
-        age = facts.now - _seconds(last)
-        size = backup_size(facts.backup_logs.get(scope, ""))
-        when = f"{last[:16].replace('T', ' ')}Z ({_age(age)} ago{', ' + _size(size) if size else ''})"
-    else:
-        age = facts.now - min((_seconds(cron["metadata"]["creationTimestamp"]) for cron in crons), default=0.0)
-        when = "never" if schedule else "never (manual)"
-    if schedule and not crons:
-        return Check("backup", scope, False, "no CronJob postgres-backup")
-    if schedule and age > hours * HOUR:
-        return Check("backup", scope, False, f"{when}, at most {hours} h allowed")
-    return Check("backup", scope, True, when)
+def backup_check(scope: str, env: Environment, facts: Facts, smaller: int, key: str) -> Check:
+    """What lies in the bucket, the last jobs, and the schedule."""
+    crons = _named(facts.lists.get("cronjobs"), env["namespace"], backups.CRONJOB)
+    jobs = [job for job in facts.lists.get("jobs") or () if is_backup(job) and job["metadata"]["namespace"] == env["namespace"]]
+    running = facts.postgres[scope].identifier
+    return Check("backup", scope, *backups.judge(env, crons, jobs, facts.stored[scope], key, running, facts.now, smaller))
 
 
 def drill_check(scope: str, env: Environment, facts: Facts, days: int) -> Check:
     """When a restore was last tried (playbooks/drill.yml); that it is too long ago is a finding where the inventory sets a limit."""
     if not env["backup"]["s3"]["endpoint"]:
         return Check("drill", scope, True, "nothing to drill")
-    record = next((item.get("data") or {} for item in _named(facts.lists.get("drills"), env["namespace"], "backup-drill")), None)
+    record = next((item.get("data") or {} for item in _named(facts.lists.get("drills"), env["namespace"], layout.DRILL)), None)
     if record is None:
         return Check(
             "drill", scope, days == 0, "never" if days == 0 else f"no restore was ever drilled, and {days} days are allowed: playbooks/drill.yml"
         )
-    age = facts.now - calendar.timegm(time.strptime(record["finished"], "%Y%m%dT%H%M%SZ"))
-    text = f"{_age(age)} ago, {record.get('seconds', '?')} s"
-    if days and age > days * DAY:
+    passed = facts.now - layout.moment(record["finished"]).timestamp()
+    text = f"{age(passed)} ago, {record.get('seconds', '?')} s"
+    if days and passed > days * DAY:
         return Check("drill", scope, False, f"{text}, at most {days} days allowed: playbooks/drill.yml")
     return Check("drill", scope, True, text)
 
@@ -207,7 +186,7 @@ def node_checks(facts: Facts) -> list[Check]:
         cpu, memory = (sum(_requested(pod, resource) for pod in pods) for resource in ("cpu", "memory"))
         shares = [
             f"cpu {round(cpu * 1000)}m of {round(quantity(able.get('cpu')) * 1000)}m",
-            f"memory {_size(memory)} of {_size(quantity(able.get('memory')))}",
+            f"memory {size(memory)} of {size(quantity(able.get('memory')))}",
             f"pods {len(pods)} of {able.get('pods', '?')}",
         ]
         checks.append(Check("requests", name, True, ", ".join(shares)))
@@ -226,6 +205,29 @@ def reserve_check(facts: Facts, reserved: float) -> list[Check]:
     return [Check("memory", "k3s.service", used <= reserved, text, blocks=False)]
 
 
+def k3s_certificates_check(host: HostState, now: float, least: int) -> Check:
+    """Those that K3s uses itself; it renews them when it starts, in the last 120 days."""
+    if not host.ends:
+        return Check("K3s certificates", "server", False, host.problem or "there are none in /var/lib/rancher/k3s")
+    path, end = min(host.ends.items(), key=lambda pair: pair[1])
+    days = int((end - now) // DAY)
+    if days < least:
+        advice = "renew it with k3s certificate rotate-ca" if k3s_certificates.is_authority(path) else "restart K3s, which renews it"
+        return Check("K3s certificates", "server", False, f"{path}: {days} days left, at least {least} required; {advice}")
+    return Check("K3s certificates", "server", True, f"{days} d ({Path(path).name} ends first)")
+
+
+def reboot_check(host: HostState, now: float, days: int) -> Check:
+    """Whether updates wait for a reboot; for too long is a finding that no run of the site fails for."""
+    if not host.reboot_since:
+        return Check("reboot", "server", True, "not asked for")
+    passed = now - host.reboot_since
+    text = f"asked for {age(passed)} ago" + (f" by {host.reboot_for}" if host.reboot_for else "")
+    if passed <= days * DAY:
+        return Check("reboot", "server", True, text)
+    return Check("reboot", "server", False, f"{text}, at most {days} days allowed: restart the server, or set host_updates_reboot", blocks=False)
+
+
 def memory_rows(facts: Facts) -> list[list[str]]:
     """The components by the memory that they use, most first: pods from metrics.k8s.io, the K3s service as the sum of its processes' PSS."""
     used: dict[str, tuple[int, float]] = {}
@@ -236,11 +238,11 @@ def memory_rows(facts: Facts) -> list[list[str]]:
         component = f"{namespace}/{mine.get('app.kubernetes.io/name') or mine.get('app') or mine.get('k8s-app') or name}"
         count, total = used.get(component, (0, 0.0))
         used[component] = count + 1, total + sum(quantity(container["usage"].get("memory")) for container in entry.get("containers", ()))
-    rows = [[component, str(count), _size(total)] for component, (count, total) in sorted(used.items(), key=lambda row: -row[1][1])]
+    rows = [[component, str(count), size(total)] for component, (count, total) in sorted(used.items(), key=lambda row: -row[1][1])]
     if facts.lists.get("pod_metrics") is None:
         rows.append(["pods", "", "not measured: metrics.k8s.io does not answer (yet)"])
     if facts.service_memory is not None:
-        rows.append(["k3s.service (PSS)", "", _size(facts.service_memory)])
+        rows.append(["k3s.service (PSS)", "", size(facts.service_memory)])
     return rows
 
 
@@ -305,23 +307,10 @@ def _oom_killed(pod: Mapping[str, Any], now: float) -> bool:
     for status in pod.get("status", {}).get("containerStatuses", ()):
         for state in ("state", "lastState"):
             ended = (status.get(state) or {}).get("terminated") or {}
-            if ended.get("reason") == "OOMKilled" and now - _seconds(ended.get("finishedAt") or "") < DAY:
+            if ended.get("reason") == "OOMKilled" and now - seconds(ended.get("finishedAt") or "") < DAY:
                 return True
     return False
 
 
 def _named(items: Iterable[dict[str, Any]] | None, namespace: str, name: str) -> list[dict[str, Any]]:
     return [item for item in items or () if item["metadata"]["namespace"] == namespace and item["metadata"]["name"] == name]
-
-
-def _seconds(timestamp: str) -> float:
-    """RFC 3339 as the API writes it; 0 when there is none."""
-    return float(calendar.timegm(time.strptime(timestamp[:19], "%Y-%m-%dT%H:%M:%S"))) if timestamp else 0.0
-
-
-def _age(seconds: float) -> str:
-    return f"{seconds / DAY:.0f} d" if seconds >= 2 * DAY else f"{seconds / HOUR:.0f} h" if seconds >= 2 * HOUR else f"{max(seconds, 0) / 60:.0f} min"
-
-
-def _size(number: float) -> str:
-    return f"{number / 2**30:.1f} GiB" if number >= 2**30 else f"{number / 2**20:.0f} MiB" if number >= 2**20 else f"{number / 2**10:.0f} KiB"

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, The shaka.platform founders
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Verify's questions to the server: the Kubernetes API through kubectl, Postgres and Redis inside their pods, each API's host name over HTTPS.
+"""Verify's questions to the server: the Kubernetes API through kubectl, Postgres by its Service, Redis in its pod, each API's host name over HTTPS.
 
 It uses kubectl and the system's Python on purpose: a verdict on the platform must not depend on the client that built it, nor on its venv.
 """
@@ -13,14 +13,21 @@ import os
 import re
 import socket
 import ssl
+import struct
+import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, NamedTuple
 
-from ansible_collections.shaka.platform.plugins.module_utils.conventions import WORKERS
+from ansible_collections.shaka.platform.plugins.module_utils import k3s_certificates
+from ansible_collections.shaka.platform.plugins.module_utils.backup.layout import DRILL
+from ansible_collections.shaka.platform.plugins.module_utils.conventions import LOCALE, WORKERS
 from ansible_collections.shaka.platform.plugins.module_utils.kubectl import Kubectl
 from ansible_collections.shaka.platform.plugins.module_utils.model_types import Environment, HttpApi, Model
+from ansible_collections.shaka.platform.plugins.module_utils.verify.postgres_login import LoginRefused, login
+from ansible_collections.shaka.platform.plugins.module_utils.verify.stored_backups import StoredDumps
 from ansible_collections.shaka.platform.plugins.module_utils.verify.wal_archive import ArchiveState, ask
 
 # fact -> path; the fact is None where the API has no such list (a CRD that is not there yet, metrics that are not served yet)
@@ -31,10 +38,11 @@ LISTS = {
     "statefulsets": "/apis/apps/v1/statefulsets",
     "cronjobs": "/apis/batch/v1/cronjobs",
     "jobs": "/apis/batch/v1/jobs",
-    "drills": "/api/v1/configmaps?fieldSelector=metadata.name%3Dbackup-drill",
+    "drills": f"/api/v1/configmaps?fieldSelector=metadata.name%3D{DRILL}",
     "certificates": "/apis/cert-manager.io/v1/certificates",
     "pod_metrics": "/apis/metrics.k8s.io/v1beta1/pods",
 }
+REBOOT = "/run/reboot-required"  # Debian's packages leave it, and beside it in .pkgs their names
 
 
 class ProbeAnswer(NamedTuple):
@@ -43,6 +51,22 @@ class ProbeAnswer(NamedTuple):
     ok: bool
     detail: str
     milliseconds: int = 0
+
+
+class PostgresAnswer(NamedTuple):
+    """The same of Postgres, and which one answered: its system identifier, '' where it does not say."""
+
+    answer: ProbeAnswer
+    identifier: str = ""
+
+
+class HostState(NamedTuple):
+    """What the server says of itself. `ends`: of K3s's certificates, in seconds since the epoch; `reboot_since`: 0 where none is asked for."""
+
+    ends: Mapping[str, int]
+    problem: str = ""
+    reboot_since: float = 0.0
+    reboot_for: str = ""
 
 
 class Https(NamedTuple):
@@ -59,60 +83,100 @@ class Facts(NamedTuple):
 
     now: float
     lists: Mapping[str, list[dict[str, Any]] | None]
-    postgres: Mapping[str, ProbeAnswer]
+    postgres: Mapping[str, PostgresAnswer]
     redis: Mapping[str, ProbeAnswer]
     https: Mapping[str, Https]
-    backup_logs: Mapping[str, str]
+    stored: Mapping[str, StoredDumps]
+    host: HostState
     service_memory: int | None
     archives: Mapping[str, tuple[ArchiveState | None, str]]
 
 
-def gather(kubectl: Kubectl, model: Model, address: str, port: int, ca_bundle: str) -> tuple[Facts | None, str]:
-    """Asks everything at once, on a few threads. (None, why not) when the API server does not answer."""
+def gather(
+    kubectl: Kubectl, model: Model, address: str, port: int, ca_bundle: str, stored_of: Callable[[str], StoredDumps]
+) -> tuple[Facts | None, str]:
+    """Asks everything at once, on a few threads. (None, why not) when the API server does not answer.
+
+    :arg stored_of: what the bucket of an environment holds.
+    """
     with ThreadPoolExecutor(WORKERS) as pool:
         listed = {name: pool.submit(kubectl.get, path) for name, path in LISTS.items()}
         environments = dict(model["environments"])
-        postgres = {name: pool.submit(ask_postgres, kubectl, env) for name, env in environments.items()}
-        redis = {name: pool.submit(ask_redis, kubectl, env, f"{model['name']}-api-secrets") for name, env in environments.items()}
+        secret = f"{model['name']}-api-secrets"
+        postgres = {name: pool.submit(ask_postgres, kubectl, env, secret) for name, env in environments.items()}
+        redis = {name: pool.submit(ask_redis, kubectl, env, secret) for name, env in environments.items()}
         archives = {name: pool.submit(ask, kubectl, env) for name, env in environments.items()}
         nodes, problem = listed["nodes"].result()
         https = {}
         if nodes:
             target = address or _address(nodes["items"])
             https = {name: pool.submit(ask_https, env["api"], target, port, ca_bundle, kubectl.timeout) for name, env in environments.items()}
-        lists = {name: (future.result()[0] or {}).get("items") for name, future in listed.items()}
-        logs = {name: pool.submit(backup_log, kubectl, lists["pods"] or [], env["namespace"]) for name, env in environments.items()}
         if not nodes:
             return None, problem
+        host = pool.submit(look_at_host)
+        stored = {name: pool.submit(stored_of, name) for name in environments}
         return Facts(
             now=time.time(),
-            lists=lists,
+            lists={name: (future.result()[0] or {}).get("items") for name, future in listed.items()},
             postgres={name: future.result() for name, future in postgres.items()},
             redis={name: future.result() for name, future in redis.items()},
             https={name: future.result() for name, future in https.items()},
-            backup_logs={name: future.result() for name, future in logs.items()},
+            stored={name: future.result() for name, future in stored.items()},
+            host=host.result(),
             service_memory=service_memory(),
             archives={name: future.result() for name, future in archives.items()},
         ), ""
 
 
-def ask_postgres(kubectl: Kubectl, env: Environment) -> ProbeAnswer:
-    """As operators do: psql in the pod, as the environment's role, in its database."""
+def ask_postgres(kubectl: Kubectl, env: Environment, secret: str) -> PostgresAnswer:
+    """As the application does: by its Service (PgBouncer's, where it is used), with the user and the password that it has."""
     started = time.monotonic()
     spec = env["postgres"]
-    ok, output = kubectl.execute(env["namespace"], "postgres-0", "psql", "-U", spec["user"], "-d", spec["database"], "-XAtc", "SELECT 1")
-    return _answer(ok and output.strip() == "1", output, "SELECT 1", started)
+    service = (spec["pgbouncer"] if spec["pgbouncer"]["enabled"] else spec)["service"]
+    password, problem = _secret(kubectl, env["namespace"], secret, "DB_PASSWORD")
+    found, missing = kubectl.get(f"/api/v1/namespaces/{env['namespace']}/services/{service}")
+    if not password or not found:
+        return PostgresAnswer(ProbeAnswer(False, problem if not password else missing))
+    try:
+        address = (str(found["spec"]["clusterIP"]), int(found["spec"]["ports"][0]["port"]))
+        session = login(address, spec["app_user"] or spec["user"], spec["database"], password, kubectl.timeout)
+        try:
+            session.ask("SELECT 1")
+            answer = _answer(True, "", f"login by {service}", started)
+            return PostgresAnswer(answer, _identifier(session))
+        finally:
+            session.close()
+    except LoginRefused as error:
+        why = str(error)
+    except OSError as error:
+        why = _why(error)
+    except (LookupError, TypeError, ValueError, struct.error) as error:
+        why = f"it does not speak Postgres's protocol ({type(error).__name__})"
+    return PostgresAnswer(_answer(False, why, f"login by {service}", started))
+
+
+def _identifier(session: Any) -> str:
+    """Which Postgres it is, where the user may ask."""
+    try:
+        return str(session.ask("SELECT system_identifier FROM pg_control_system()"))
+    except LoginRefused:
+        return ""
+
+
+def _secret(kubectl: Kubectl, namespace: str, name: str, key: str) -> tuple[str, str]:
+    """(value, '') or ('', why there is none)."""
+    stored, problem = kubectl.get(f"/api/v1/namespaces/{namespace}/secrets/{name}")
+    encoded = (stored or {}).get("data", {}).get(key)
+    return (base64.b64decode(encoded).decode(), "") if encoded else ("", problem or f"Secret {name} has no {key}")
 
 
 def ask_redis(kubectl: Kubectl, env: Environment, secret: str) -> ProbeAnswer:
     """As the environment's own user, with the password that its API has; redis-cli reads it from standard input, never from a command line."""
     started = time.monotonic()
-    stored, problem = kubectl.get(f"/api/v1/namespaces/{env['namespace']}/secrets/{secret}")
-    encoded = (stored or {}).get("data", {}).get("REDIS_PASSWORD")
-    if not encoded:
-        return ProbeAnswer(False, problem or f"Secret {secret} has no REDIS_PASSWORD")
+    password, problem = _secret(kubectl, env["namespace"], secret, "REDIS_PASSWORD")
+    if not password:
+        return ProbeAnswer(False, problem)
     script = 'read -r REDISCLI_AUTH; export REDISCLI_AUTH; exec redis-cli --no-auth-warning --user "$0" PING'
-    password = base64.b64decode(encoded).decode()
     ok, output = kubectl.execute(env["redis"]["namespace"], "redis-0", "sh", "-c", script, env["redis"]["user"], text=password + "\n")
     return _answer(ok and output.strip() == "PONG", output, "PING", started)
 
@@ -170,14 +234,21 @@ def _address(nodes: list[dict[str, Any]]) -> str:
     return next((entry["address"] for entry in addresses if entry["type"] == "InternalIP"), "127.0.0.1")
 
 
-def backup_log(kubectl: Kubectl, pods: list[dict[str, Any]], namespace: str) -> str:
-    """The last log lines of the newest successful backup, which say its size."""
-    done = [pod for pod in pods if is_backup(pod) and pod["metadata"]["namespace"] == namespace and pod.get("status", {}).get("phase") == "Succeeded"]
-    if not done:
-        return ""
-    newest = max(done, key=lambda pod: pod["status"].get("startTime") or "")
-    ok, output = kubectl.read(f"/api/v1/namespaces/{namespace}/pods/{newest['metadata']['name']}/log?tailLines=50")
-    return output if ok else ""
+def look_at_host(patterns: tuple[str, ...] = k3s_certificates.PATTERNS, reboot: str = REBOOT) -> HostState:
+    """K3s's certificates, and whether a package asks for a reboot."""
+    asked, packages = Path(reboot), Path(f"{reboot}.pkgs")
+    try:
+        since = asked.stat().st_mtime if asked.exists() else 0.0
+        names = sorted(set(packages.read_text(encoding="utf-8", errors="replace").split())) if since and packages.exists() else []
+        return HostState(k3s_certificates.ends(_execute, patterns), "", since, ", ".join(names))
+    except (OSError, ValueError, subprocess.TimeoutExpired) as error:
+        return HostState({}, str(error))
+
+
+def _execute(command: list[str]) -> tuple[int, str, str]:
+    # pylint: disable-next=ansible-bad-function  # run_command would tie this to a module, and is not for threads
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", timeout=30, check=False, env={**os.environ, **LOCALE})
+    return done.returncode, done.stdout, done.stderr
 
 
 def is_backup(item: Mapping[str, Any]) -> bool:

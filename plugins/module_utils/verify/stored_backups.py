@@ -1,0 +1,84 @@
+# Copyright: (c) 2026, The shaka.platform founders
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What lies in an environment's bucket, looked at with the credentials that read it: all its dumps by name and size, and the newest manifests."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Mapping
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+from ansible_collections.shaka.platform.plugins.module_utils.backup import layout, manifest
+from ansible_collections.shaka.platform.plugins.module_utils.backup.s3_client import S3Client, StoreRefused
+from ansible_collections.shaka.platform.plugins.module_utils.backup.store import Credentials, StoreError, authorities
+from ansible_collections.shaka.platform.plugins.module_utils.model_types import Environment
+
+SECONDS = 8.0  # that one bucket may take
+ANSWER = 5.0  # that one answer of it may take
+READ = 2  # newest manifests that are read of each Postgres: the newest, and the one that it is compared with
+READER = "set platform_secrets.s3_reader to keys that may list and read"
+
+Secrets = Mapping[str, Mapping[str, str]]
+
+
+class StoredDumps(NamedTuple):
+    """Paths below the bucket. `unseen` says what was not looked at, and why; `wrong`: that it should have been possible."""
+
+    objects: Mapping[str, int] | None = None  # bytes of each; None where the bucket was not looked at
+    manifests: Mapping[str, bytes] = {}
+    unseen: str = ""
+    wrong: bool = False
+
+
+def look_into(env: Environment, server: str, secrets: Secrets) -> StoredDumps:
+    """All of the environment's dumps that this server made, of every Postgres that it has had.
+
+    :arg secrets: groups of the inventory's secrets, with those that `backup.reader` names.
+    """
+    s3, reader = env["backup"]["s3"], env["backup"]["reader"]
+    if not s3["endpoint"]:
+        return StoredDumps()
+    pair = [(secrets.get(group) or {}).get(name, "") for group, _slash, name in (reader[key].partition("/") for key in ("access_key", "secret_key"))]
+    if not all(pair):
+        return StoredDumps(unseen=f"the bucket was not looked at: {READER}")
+    own = reader == env["backup"]["writer"]  # the server's, which should only write and list
+    try:
+        client = S3Client(s3, Credentials(*pair), authorities(s3), ANSWER, SECONDS)
+        base = "/".join(part for part in (s3["prefix"].strip("/"), server, env["name"]) if part)
+        objects: dict[str, int] = {}
+        for folder in client.folders(f"{base}/"):
+            objects |= client.sizes(f"{folder}{layout.DUMPS}/")
+    except StoreRefused as error:
+        expected = own and error.code == "AccessDenied"
+        return StoredDumps(unseen=f"the bucket was not looked at: {error}{f'; {READER}' if expected else ''}", wrong=not expected)
+    except (StoreError, OSError) as error:
+        return StoredDumps(unseen=f"the bucket was not looked at: {error}", wrong=not _of_the_cluster(s3["endpoint"]))
+    try:
+        return StoredDumps(objects, {path: client.read(path, 2 * manifest.LARGEST) for path in newest_manifests(objects, s3["prefix"])})
+    except StoreRefused as error:
+        expected = own and error.code == "AccessDenied"
+        return StoredDumps(objects, unseen=f"its manifest was not read: {error}{f'; {READER}' if expected else ''}", wrong=not expected)
+    except StoreError as error:
+        return StoredDumps(objects, unseen=f"its manifest was not read: {error}", wrong=True)
+
+
+def newest_manifests(objects: Mapping[str, int], prefix: str) -> list[str]:
+    """The paths of those that are worth reading."""
+    found: dict[layout.Origin, list[tuple[str, str]]] = {}
+    for path in objects:
+        item = layout.read(path, prefix)
+        if item is not None and item.name == layout.MANIFEST:
+            found.setdefault(item.origin, []).append((item.stamp, path))
+    return [path for places in found.values() for _stamp, path in sorted(places)[-READ:]]
+
+
+def _of_the_cluster(endpoint: str) -> bool:
+    """Whether only pods find the endpoint: a name of a Service, which the server itself cannot look up."""
+    host = urlsplit(endpoint).hostname or ""
+    if host.endswith((".svc", ".svc.cluster.local")):
+        return True
+    try:
+        return host.count(".") == 1 and not socket.getaddrinfo(host, None)
+    except OSError:
+        return True
