@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -10,6 +14,7 @@ from ansible_collections.shaka.platform.plugins.module_utils.kubectl import Kube
 from ansible_collections.shaka.platform.plugins.module_utils.model_types import Environment
 from ansible_collections.shaka.platform.plugins.module_utils.move import certificates, record, writers, written
 
+ROOT = Path(__file__).parents[2]
 PROD = cast(
     Environment,
     {"name": "prod", "namespace": "acme-prod", "api": {"name": "acme-api"}, "postgres": {"database": "shop", "databases": ["reports"]}},
@@ -161,3 +166,38 @@ def test_what_was_written_since_the_move_is_named_by_table() -> None:
     ]
     written.forget(cluster)
     assert record.read(cluster) == {}
+
+
+PLAYS = """
+- hosts: k3s_servers
+  gather_facts: false
+  any_errors_fatal: true
+  roles: [shaka.platform.move]
+- hosts: move_old:move_new:move_back_old:move_back_new
+  gather_facts: false
+  tasks:
+    - ansible.builtin.debug: {msg: "{{ inventory_hostname }} is in {{ group_names | select('match', 'move_') | join }}"}
+"""
+
+
+@pytest.mark.parametrize(
+    ("given", "code", "says"),
+    [
+        ("move_from=old move_to=new", 0, ["old is in move_old", "new is in move_new"]),
+        ("move_from=old move_to=new move_back=true move_confirm=old", 0, ["old is in move_back_old", "new is in move_back_new"]),
+        ("move_from=old move_to=nwe", 2, ["move_to is 'nwe': name two servers of the inventory, which has old, new, third"]),
+        ("move_from=old move_to=old", 2, ["name two servers"]),
+        ("move_to=new", 2, ["move_from is ''"]),
+        ("move_from=old move_to=new move_confirm=new", 2, ["move_confirm is 'new', and it has to be old"]),
+    ],
+)
+def test_which_servers_are_meant(tmp_path: Path, given: str, code: int, says: list[str]) -> None:
+    (tmp_path / "play.yml").write_text(PLAYS)
+    (tmp_path / "hosts.yml").write_text("k3s_servers: {hosts: {old: , new: , third: }, vars: {ansible_connection: local}}\n")
+    (tmp_path / "ansible.cfg").write_text(f"[defaults]\ncollections_path = {ROOT / '.ansible/collections'}\n")
+    command = [str(Path(sys.executable).parent / "ansible-playbook"), "play.yml", "-i", "hosts.yml", "-e", given]
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("ANSIBLE_")} | {"ANSIBLE_HOME": str(tmp_path / "home")}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    output = " ".join((done.stdout + done.stderr).split())
+    assert (done.returncode, [text for text in says if text not in output]) == (code, []), output
+    assert "third is in" not in output
