@@ -22,14 +22,14 @@ options:
       - V(look) whether there is a platform, and whether a move to this server is complete.
       - V(read_certificates) returns cert-manager's certificates and ACME accounts with their keys; use it with C(no_log).
       - V(write_certificates) makes those Secrets here.
-      - V(stop) scales applications and pools of connections to zero, notes how many they were, and fails while somebody else uses a database.
+      - V(stop) scales applications and pools of connections to zero, notes how many they were, and fails while somebody else uses a database. What
+        V(complete) noted is over then.
       - V(start) undoes it.
       - V(complete) notes that this server has everything, and lets Postgres count from now on.
       - V(written) says what was written since.
-      - V(forget) takes the note of V(complete) back.
     type: str
     required: true
-    choices: [look, read_certificates, write_certificates, stop, start, complete, written, forget]
+    choices: [look, read_certificates, write_certificates, stop, start, complete, written]
   environments:
     description: All environments of the platform, C(all_environments) of the fact C(platform_model).
     type: dict
@@ -88,7 +88,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "step": {
         "type": "str",
         "required": True,
-        "choices": ["look", "read_certificates", "write_certificates", "stop", "start", "complete", "written", "forget"],
+        "choices": ["look", "read_certificates", "write_certificates", "stop", "start", "complete", "written"],
     },
     "environments": {"type": "dict", "required": True},
     "secrets": {"type": "list", "elements": "dict", "default": [], "no_log": True},
@@ -146,13 +146,6 @@ def written_since(kubectl: Kubectl, environments: Environments, _given: Given) -
     return {"changed": False, "written": written.since(kubectl, environments)}
 
 
-def forget(kubectl: Kubectl, _environments: Environments, given: Given) -> Result:
-    changed = record.COMPLETE in record.read(kubectl)
-    if changed and not given["check"]:
-        written.forget(kubectl)
-    return {"changed": changed}
-
-
 STEPS: Mapping[str, Callable[[Kubectl, Environments, Given], Result]] = {
     "look": look,
     "read_certificates": read_certificates,
@@ -161,7 +154,6 @@ STEPS: Mapping[str, Callable[[Kubectl, Environments, Given], Result]] = {
     "start": start,
     "complete": complete,
     "written": written_since,
-    "forget": forget,
 }
 
 

@@ -153,7 +153,7 @@ def test_certificates_arrive_before_their_namespaces_and_once() -> None:
 
 def test_what_was_written_since_the_move_is_named_by_table() -> None:
     nothing = {"since": "20:00", "tables": {}}
-    cluster = Cluster({}, {"shop": nothing, "reports": nothing})
+    cluster = Cluster({}, {"shop": nothing, "reports": nothing, "postgres": []})
     assert written.since(cluster, ENVIRONMENTS) == [], "no move was complete"
     written.begin(cluster, ENVIRONMENTS, "2026-11-26T20:00:00Z")
     assert record.read(cluster)[record.COMPLETE] == "2026-11-26T20:00:00Z"
@@ -164,8 +164,8 @@ def test_what_was_written_since_the_move_is_named_by_table() -> None:
         "prod/shop: 12 rows of public.orders",
         "prod/reports: unknown, as Postgres counts only since it was started (it crashed, or somebody reset them)",
     ]
-    written.forget(cluster)
-    assert record.read(cluster) == {}
+    writers.stop(cluster, ENVIRONMENTS, "2026-11-26T21:00:00Z")
+    assert record.COMPLETE not in record.read(cluster) and written.since(cluster, ENVIRONMENTS) == [], "another server has everything now"
 
 
 PLAYS = """

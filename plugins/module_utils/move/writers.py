@@ -42,6 +42,7 @@ def stop(kubectl: Kubectl, environments: Mapping[str, Environment], now: str) ->
     running = {f"{namespace}/{name}": count for namespace, name, count in deployments(kubectl, environments) if count}
     replicas = {**json.loads(known.get(record.REPLICAS, "{}")), **running}
     stopped = known.get(record.STOPPED) or now
+    known = {key: value for key, value in known.items() if key not in (record.COMPLETE, record.COUNTED)}  # it is not the one that has everything
     record.write(kubectl, {**known, record.REPLICAS: json.dumps(replicas), record.STOPPED: stopped})
     for place in running:
         scale(kubectl, place, 0)

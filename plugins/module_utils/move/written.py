@@ -48,12 +48,6 @@ def since(kubectl: Kubectl, environments: Mapping[str, Environment]) -> list[str
     return found
 
 
-def forget(kubectl: Kubectl) -> None:
-    """This server is the complete one no more. Raises Unanswered."""
-    known = record.read(kubectl)
-    record.write(kubectl, {key: value for key, value in known.items() if key not in (record.COMPLETE, record.COUNTED)})
-
-
 def _databases(kubectl: Kubectl, environments: Mapping[str, Environment]) -> Iterator[tuple[str, Superuser, str]]:
     for env in environments.values():
         for database in (env["postgres"]["database"], *env["postgres"]["databases"]):
