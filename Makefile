@@ -85,7 +85,7 @@ molecule: $(VENV_READY)
 prove: $(VENV_READY)
 	export PYTHONPATH+=:$(CURDIR)/tests
 	python3 -m tests.scenarios backup
-	for proof in noops canaries resets rotations kills disaster; do python3 -m prove.$$proof; done
+	for proof in noops canaries resets rotations kills disaster move; do python3 -m prove.$$proof; done
 
 bench: $(VENV_READY)
 	for comparison in apply_set pgbench noop; do python3 benchmarks/$$comparison.py; done

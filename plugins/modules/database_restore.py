@@ -45,6 +45,10 @@ options:
     description: The backup's stamp, or V(latest) for the newest good one that was not taken before a restore.
     type: str
     default: latest
+  moment:
+    description: In place of O(backup), a moment in ISO 8601 with its zone, or V(latest), which is recovered from a base backup and WAL.
+    type: str
+    default: ""
   origin:
     description: SERVER/SYSTEM_IDENTIFIER of the backup, where several have one of that stamp, or another than the newest is wanted.
     type: str
@@ -202,6 +206,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "environment": {"type": "str", "default": ""},
     "source": {"type": "str", "default": ""},
     "backup": {"type": "str", "default": "latest"},
+    "moment": {"type": "str", "default": ""},
     "origin": {"type": "str", "default": ""},
     "databases": {"type": "list", "elements": "str", "default": []},
     "beside": {"type": "str", "default": ""},

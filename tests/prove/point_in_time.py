@@ -107,9 +107,10 @@ def answers(practice: Practice) -> bool:
 
 def recovered(practice: Practice, moment: str, log: Path) -> tuple[dict[int, float], float]:
     """The rows as they were at a moment, and how many seconds the recovery took."""
-    arguments = ["-e", "restore_environment=prod", "-e", f"restore_time={moment}"]
+    new = "as_it_was"
+    arguments = ["-e", "restore_environment=prod", "-e", f"restore_time={moment}", "-e", "restore_confirm=prod", "-e", "restore_backup_first=false"]
+    arguments += ["-e", f"restore_database={DATABASE}", "-e", f"restore_as={new}"]
     run = practice.must("playbooks/restore.yml", *arguments, log=log, token=TOKEN)
-    new = f"{DATABASE}_at_{moment.replace('-', '').replace(':', '').lower()}"
     rows = [line.split("|") for line in sql(practice, "select id, extract(epoch from at) from seconds order by id", new).splitlines()]
     practice.run(f"kubectl exec -i -n shaka-prod postgres-0 -- psql -U postgres -qc 'drop database \"{new}\"'")
     return {int(number): float(at) for number, at in rows}, run.seconds

@@ -45,15 +45,23 @@ def test_a_named_second_comes_back_exactly_and_nothing_live_is_touched(server: S
     until(covered(server, second + 2), "WAL in the bucket")
 
     moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(second))
-    assert "can be recovered" in playbook(server, *RESTORE, "-e", f"restore_time={moment}", "--check")
-    playbook(server, *RESTORE, "-e", f"restore_time={moment}")
-    end = moment.replace("-", "").replace(":", "").lower()
-    assert sql(server, "select count(*) from past", database=f"shaka_production_at_{end}") == expected
-    assert sql(server, "select has_table_privilege('shaka_app', 'past', 'select')", database=f"shaka_production_at_{end}") == "t"
-    assert sql(server, "select to_regclass('others')", database=f"shaka_reports_at_{end}") == "others"
+    asked = (*RESTORE, "-e", f"restore_time={moment}")
+    assert "can be recovered" in playbook(server, *asked, "--check")
+    playbook(server, *asked, "-e", "restore_database=shaka_production", "-e", "restore_as=look", "-e", "restore_confirm=prod")
+    assert sql(server, "select count(*) from past", database="look") == expected
     assert sql(server, "select to_regclass('past') is null") == "t"
+    sql(server, "drop table others", database="shaka_reports")
+    playbook(server, *asked, "-e", "restore_confirm=dev", code=2)
+    assert sql(server, "select to_regclass('past') is null") == "t"
+
+    playbook(server, *asked, "-e", "restore_confirm=prod")
+    assert sql(server, "select count(*) from past") == expected
+    assert sql(server, "select has_table_privilege('shaka_app', 'past', 'select')") == "t"
+    assert sql(server, "select to_regclass('others')", database="shaka_reports") == "others"
     assert server.json("pod/postgres-0 -n shaka-prod")["metadata"]["uid"] == live
-    assert server.json("jobs -n shaka-prod -l app=postgres-recover")["items"] == []
+    assert server.json("jobs -n shaka-prod -l app=postgres-restore")["items"] == []
+    sql(server, "drop table past")
+    sql(server, "drop database look", database="postgres")
 
 
 @pytest.mark.parametrize(

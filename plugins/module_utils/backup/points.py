@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from ansible_collections.shaka.platform.plugins.module_utils.backup import layout, manifest, wal
@@ -107,18 +107,3 @@ def retired(store: WalStore, keep: int) -> tuple[list[str], list[str]]:
     if store.flaws or not newest or not all(wal.reach(each, store.pieces).usable for each in newest):
         return [], []
     return sorted(set(store.manifests) - {each.stamp for each in newest}), wal.superseded(newest, store.pieces)
-
-
-def summary(found: Iterable[WalStore]) -> list[Mapping[str, object]]:
-    """For a list of what there is."""
-    return [
-        {
-            "server": store.origin.server,
-            "environment": store.origin.environment,
-            "system_identifier": store.origin.system_identifier,
-            "bases": sorted(store.manifests),
-            "windows": [[f"{since:{wal.SHOWN}}", f"{until:{wal.SHOWN}}"] for since, until in wal.windows(store.bases, store.pieces)],
-            "flaws": store.flaws,
-        }
-        for store in found
-    ]

@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypedDict
 
-from ansible_collections.shaka.platform.plugins.module_utils.backup import layout
+from ansible_collections.shaka.platform.plugins.module_utils.backup import layout, wal
+from ansible_collections.shaka.platform.plugins.module_utils.backup.points import WalStore
 from ansible_collections.shaka.platform.plugins.module_utils.kubectl import Unanswered
 from ansible_collections.shaka.platform.plugins.module_utils.restore import databases
 from ansible_collections.shaka.platform.plugins.module_utils.restore.choice import StoredBackup
@@ -82,6 +83,16 @@ def backups_table(backups: Sequence[StoredBackup], identifier: str, environment:
     return {"title": f"backups of {environment}{more}", "columns": ["restore_backup", "taken (UTC)", "size", "kind", "of", "state"], "rows": rows}
 
 
+def moments_table(found: Sequence[WalStore], environment: str) -> ShownTable:
+    """What can be recovered, of each Postgres."""
+    rows = []
+    for store in found:
+        windows = wal.windows(store.bases, store.pieces)
+        spans = [f"{since:{wal.SHOWN}} to {until:{wal.SHOWN}}" for since, until in windows] or ["nothing"]
+        rows.append([f"{store.origin.server}/{store.origin.system_identifier}", str(len(store.bases)), ", ".join(spans), "; ".join(store.flaws)])
+    return {"title": f"points in time of {environment}", "columns": ["of", "base backups", "can be recovered", "flaws"], "rows": rows}
+
+
 def plan_table(plan: RestorePlan, live: LiveServer, drilled: str) -> ShownTable:
     """:arg drilled: how long the restore took in the last drill, in words."""
     rows = []
@@ -89,10 +100,12 @@ def plan_table(plan: RestorePlan, live: LiveServer, drilled: str) -> ShownTable:
         now = live.databases.get(database.live)
         there = f"{amount(now.bytes)}, about {now.rows} rows{_newest(now)}" if now else "no such database" if not live.problem else "unknown"
         comes = f"{amount(database.database_bytes)}, about {database.rows} rows in {len(database.tables)} tables"
+        comes = f"as it was at {plan.moment}" if plan.moment else comes
         then = "stays" if plan.end == BESIDE else f"is kept as {plan.before(database)}" if now else ""
         rows.append([database.live, there, comes, then])
     source = f" of {plan.source}" if plan.elsewhere else ""
-    title = f"restore {plan.backup}{source} ({plan.kind}, finished {plan.finished}, from {plan.origin}) into {plan.environment}; {drilled}"
+    finished = f", finished {plan.finished}" if plan.finished else ""
+    title = f"restore {plan.backup}{source} ({plan.kind}{finished}, from {plan.origin}) into {plan.environment}; {drilled}"
     return {"title": title, "columns": ["database", "now", "comes", "what is there now"], "rows": rows}
 
 

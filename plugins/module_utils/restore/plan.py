@@ -55,10 +55,17 @@ class RestorePlan:
     databases: tuple[PlannedDatabase, ...]
     roles: tuple[str, ...] = ()
     renamed_roles: Mapping[str, str] = field(default_factory=dict)
+    moment: str = ""  # that is recovered from base backup and WAL, in place of a backup's own
+    recovery_bytes: int = 0  # that such a recovery takes in the pod's volume
 
     @property
     def job(self) -> str:
         return f"postgres-restore-{self.stamp.lower()}"
+
+    @property
+    def pod_bytes(self) -> int:
+        """What the pod's volume takes at most."""
+        return self.recovery_bytes or needed_room(self.databases)
 
     @property
     def elsewhere(self) -> bool:
@@ -95,11 +102,7 @@ def make(backup: StoredBackup, source: Environment, target: Environment, purpose
     read = backup.manifest
     if read is None:
         raise NoChoice(f"the backup {backup.stamp} is not restored: {backup.problem}")
-    if not read.databases:
-        raise NoChoice(f"the backup {backup.stamp} has no databases")
-    if beside and len(read.databases) != 1:
-        there = ", ".join(dump.name for dump in read.databases)
-        raise NoChoice(f"restore_as names one database, and the backup has {len(read.databases)}: add -e restore_database=... with one of {there}")
+    require_one(beside, [dump.name for dump in read.databases], f"the backup {backup.stamp}")
     s3 = source["backup"]["s3"]
     folder = f"{s3['bucket']}/{backup.origin.folder(s3['prefix'])}/{layout.DUMPS}/{backup.stamp}"
     databases = []
@@ -116,6 +119,14 @@ def make(backup: StoredBackup, source: Environment, target: Environment, purpose
         stamp, purpose, end, target["name"], target["namespace"], target["postgres"]["user"], client_of(target), source["name"], backup.origin_name,
         backup.stamp, read.kind, read.finished, tuple(databases), read.roles, role_names(source, target),
     )  # fmt: skip
+
+
+def require_one(beside: str, there: Sequence[str], what: str) -> None:
+    """Something to restore, and one database where it gets a name of its own. Raises NoChoice."""
+    if not there:
+        raise NoChoice(f"{what} has no databases")
+    if beside and len(there) != 1:
+        raise NoChoice(f"restore_as names one database, and {what} has {len(there)}: add -e restore_database=... with one of {', '.join(there)}")
 
 
 def make_copy(target: Environment, database: str, purpose: str, stamp: str, size: int, masked: bool) -> RestorePlan:

@@ -114,15 +114,17 @@ class RestorePod:
         self.kubectl, self.namespace, self.job = kubectl, namespace, job
         self._pod = ""
 
-    def create(self, about: Mapping[str, Any], room: int, deadline_seconds: int) -> None:
+    def create(self, about: Mapping[str, Any], room: int, deadline_seconds: int, of: str = NAME) -> None:
         """Make the Job. Raises PodFailed, Unanswered.
 
+        :arg of: the PodTemplate.
         :arg room: bytes that the dumps may take at most.
         :arg deadline_seconds: after which it is ended whatever it does.
         """
-        template = self.kubectl.find(f"/api/v1/namespaces/{self.namespace}/podtemplates/{NAME}")
+        template = self.kubectl.find(f"/api/v1/namespaces/{self.namespace}/podtemplates/{of}")
         if template is None:
-            raise PodFailed(f"{self.namespace} has no PodTemplate {NAME}: run the site once with this version (--tags restore)")
+            need = "" if of == NAME else "backup.point_in_time.enabled has to be true there; "
+            raise PodFailed(f"{self.namespace} has no PodTemplate {of}: {need}run the site once with this version (--tags backup,restore)")
         pod = copy.deepcopy(template["template"])
         for volume in pod["spec"]["volumes"]:
             if volume["name"] == "work":
@@ -221,5 +223,5 @@ def _why_ended(pod: Mapping[str, Any] | None) -> str:
     status: Mapping[str, Any] = (pod or {}).get("status") or {}
     ended = [(each.get("state") or {}).get("terminated") or {} for each in status.get("containerStatuses") or []]
     if any(state.get("reason") == "OOMKilled" for state in ended):
-        return "it needed more memory than it may have (restore_limits)"
+        return "it needed more memory than it may have (restore_limits; for a point in time, restore_recover_limits)"
     return str(status.get("message") or status.get("reason") or ("it ended" if pod else "it is gone"))

@@ -13,10 +13,11 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from ansible_collections.shaka.platform.plugins.module_utils.kubectl import Kubectl, Unanswered, until_answered
-from ansible_collections.shaka.platform.plugins.module_utils.restore import contents, databases, names, problems, statements
+from ansible_collections.shaka.platform.plugins.module_utils.restore import contents, databases, names, pod, problems, statements
 from ansible_collections.shaka.platform.plugins.module_utils.restore.judgement import RestoreVerdict, judge
-from ansible_collections.shaka.platform.plugins.module_utils.restore.plan import PlannedDatabase, RestorePlan, needed_room
+from ansible_collections.shaka.platform.plugins.module_utils.restore.plan import PlannedDatabase, RestorePlan
 from ansible_collections.shaka.platform.plugins.module_utils.restore.pod import PodFailed, PodReport, RestorePod
+from ansible_collections.shaka.platform.plugins.module_utils.restore.recovery import TEMPLATE
 from ansible_collections.shaka.platform.plugins.module_utils.restore.room import GROWTH, PODS, DiskNeed, amount, data_folder, lacking
 from ansible_collections.shaka.platform.plugins.module_utils.restore.superuser import RefusedStatement, Superuser
 
@@ -40,11 +41,12 @@ class Progress:
 
 @dataclass(frozen=True)
 class FetchSecrets:
-    """What the pod needs to read a backup: rclone's configuration, the authorities that S3's certificate may be of, the age identity."""
+    """What the pod needs to read a backup. `rclone`: its configuration; `authorities`: that the certificate of S3 may be of; `identity`: age's."""
 
     rclone: str
     authorities: str
     identity: str
+    backup_key: str
 
 
 class Restoration:
@@ -63,7 +65,7 @@ class Restoration:
     def require_room(self) -> None:
         """Raises RestoreFailed when a disk could fill up."""
         size = sum(database.database_bytes for database in self.plan.databases)
-        needs = [DiskNeed(PODS, needed_room(self.plan.databases)), DiskNeed(data_folder(self.kubectl, self.plan.namespace), int(size * GROWTH))]
+        needs = [DiskNeed(PODS, self.plan.pod_bytes), DiskNeed(data_folder(self.kubectl, self.plan.namespace), int(size * GROWTH))]
         if problem := lacking(needs):
             raise RestoreFailed(f"{'; '.join(problem)}: make room (old databases: -e restore_drop_before=STAMP), or give the server a larger disk")
 
@@ -74,7 +76,7 @@ class Restoration:
         """
         plan = self.plan
         about = {"purpose": plan.purpose, "backup": plan.backup, "source": plan.source, "databases": [database.live for database in plan.databases]}
-        self.pod.create(about, needed_room(plan.databases), deadline_seconds)
+        self.pod.create(about, plan.pod_bytes, deadline_seconds, TEMPLATE if plan.moment else pod.NAME)
         self.pod.await_running(time.monotonic() + START_SECONDS)
         # a container that runs may not be reachable for a moment
         until_answered(self._answering, time.monotonic() + 15)
@@ -88,6 +90,11 @@ class Restoration:
         """Let the pod fetch the backup. Raises PodFailed, Unanswered."""
         self.pod.put({"authorities": secrets.authorities})
         self.pod.call("fetch", text=f"{secrets.rclone}.\n{secrets.identity.rstrip()}\n")
+
+    def recover(self, secrets: FetchSecrets, instructions: str) -> None:
+        """Let the pod recover a moment. Raises PodFailed, Unanswered."""
+        self.pod.put({"authorities": secrets.authorities, "points": instructions})
+        self.pod.call("recover", text=f"{secrets.rclone}.\n{secrets.identity.rstrip()}\n.\n{secrets.backup_key}\n")
 
     def dump(self) -> None:
         """Let the pod dump what is live, for a copy. Raises PodFailed, Unanswered."""
@@ -112,10 +119,11 @@ class Restoration:
             raise RestoreFailed(problems.explain(self.plan, report))
         if report.ended is None:
             return Progress(line=self._line(report))
-        if report.phase in ("fetch", "open") or (report.phase == DUMP and self.plan.databases[0].masked):
+        if report.phase in ("fetch", "recover", "open") or (report.phase == DUMP and self.plan.databases[0].masked):
+            reached = self._reached() if self.plan.moment else ""
             notes = self._make()
             self.pod.call("restore", str(self.jobs))
-            return Progress(line="the new databases are made", notes=notes)
+            return Progress(line=f"{reached}the new databases are made", notes=notes)
         if report.phase == "restore":
             notes = self._finish()
             self.pod.call("settle", str(self.jobs))
@@ -127,9 +135,16 @@ class Restoration:
             return Progress(done=True, line="dumped" if report.phase != "settle" else "restored, with statistics")
         raise RestoreFailed(f"the pod of {self.plan.job} is in no phase of a restore ({report.phase}): run the restore again")
 
+    def _reached(self) -> str:
+        """Where the recovery stopped, as Postgres says it."""
+        (log,) = self.pod.get("recover.out")
+        return "".join(f"{line}; " for line in log.splitlines() if line.startswith(("recovery stopping", "last completed transaction")))
+
     def _line(self, report: PodReport) -> str:
         database = self.plan.databases[report.index]
         text = f"{report.doing or 'beginning with'} {database.live}"
+        if report.doing == "recovering":
+            return f"recovering {self.plan.moment}"
         if report.doing == "fetching":
             return f"{text}: {amount(report.fetched)} of {amount(database.bytes)}"
         if report.doing == "dumping":
@@ -270,7 +285,7 @@ class Restoration:
             self.pod.call("login", database.scratch, text=f"{readable or 'select 1'};\n")
         except PodFailed as error:
             return verdict._replace(wrong=(*verdict.wrong, f"the application's login {client} does not work: {error}"))
-        if readable is None and database.tables:
+        if readable is None and verdict.tables:
             text = f"{client} may read none of its tables"
             if client in {role for item in self._read(database, statements.privileges, script) for role in item.roles}:
                 return verdict._replace(wrong=(*verdict.wrong, text))

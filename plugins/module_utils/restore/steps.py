@@ -19,7 +19,17 @@ from ansible_collections.shaka.platform.plugins.module_utils.conventions import 
 from ansible_collections.shaka.platform.plugins.module_utils.data.postgres import identifier
 from ansible_collections.shaka.platform.plugins.module_utils.kubectl import Kubectl, Unanswered, until_answered
 from ansible_collections.shaka.platform.plugins.module_utils.model_types import Environment
-from ansible_collections.shaka.platform.plugins.module_utils.restore import backup_before, choice, databases, leftovers, names, overview, pod, swap
+from ansible_collections.shaka.platform.plugins.module_utils.restore import (
+    backup_before,
+    choice,
+    databases,
+    leftovers,
+    names,
+    overview,
+    pod,
+    recovery,
+    swap,
+)
 from ansible_collections.shaka.platform.plugins.module_utils.restore.choice import NoChoice
 from ansible_collections.shaka.platform.plugins.module_utils.restore.plan import BESIDE, RestorePlan, make, make_copy, stamp_now
 from ansible_collections.shaka.platform.plugins.module_utils.restore.pod import PodFailed
@@ -76,6 +86,8 @@ def plan(given: StepInput) -> Result:
     if not s3["endpoint"]:
         raise NoChoice(f"{given.source['name']} has no backups: its inventory names no S3 endpoint (platform_s3)")
     bucket, name = Bucket(s3, given.credentials, timeout=PLAN_SECONDS), given.source["name"]
+    if given.params["moment"]:
+        return _plan_moment(given, bucket)
     objects, manifests = environment_dumps.objects(bucket, name), environment_dumps.manifests(bucket, name)
     found = choice.stored(objects, manifests, s3["prefix"], name, given.params["backup_key"])
     live = overview.look(given.superuser, _declared(given.environment))
@@ -94,6 +106,19 @@ def plan(given: StepInput) -> Result:
         result["warnings"].append(f"newer than {chosen.stamp}, and not to be restored: {', '.join(newer)}")
     tables.append(overview.plan_table(planned, live, overview.drill_text(_drilled(given))))
     empty = bool(live.problem) or live.empty
+    return {**result, "plan": planned.as_dict(), "empty": empty, "problem": live.problem}
+
+
+def _plan_moment(given: StepInput, bucket: Bucket) -> Result:
+    if given.params["backup"] != choice.LATEST:
+        raise NoChoice("restore_time and restore_backup are both given: a moment takes whichever base backup is right, so leave one of them out")
+    found, chosen = recovery.look(bucket, given.source["name"], given.params["backup_key"], given.params["moment"], given.params["origin"])
+    planned = recovery.make(chosen, given.source, given.environment, stamp_now(), given.params["beside"], given.params["databases"])
+    live = overview.look(given.superuser, _declared(given.environment))
+    tables = [overview.moments_table(found, given.source["name"]), overview.plan_table(planned, live, overview.drill_text(_drilled(given)))]
+    warnings = [f"Postgres of {given.name} does not answer: {live.problem}"] if live.problem else []
+    empty = bool(live.problem) or live.empty
+    result: Result = {"changed": False, "platform_table": tables, "backups": len(found), "warnings": warnings}
     return {**result, "plan": planned.as_dict(), "empty": empty, "problem": live.problem}
 
 
@@ -147,9 +172,19 @@ def begin(given: StepInput) -> Result:
         if planned.purpose == names.EXPORT:
             restoration.dump()
         elif planned.kind != COPY:
-            s3 = given.source["backup"]["s3"]
-            restoration.fetch(FetchSecrets(configuration(s3, given.credentials), authorities(s3), given.params["identity"]))
+            _fetch(given, restoration)
     return {"changed": True, "cleared": traces.lines(given.name)}
+
+
+def _fetch(given: StepInput, restoration: Restoration) -> None:
+    s3, planned, key = given.source["backup"]["s3"], given.plan, given.params["backup_key"]
+    secrets = FetchSecrets(configuration(s3, given.credentials), authorities(s3), given.params["identity"], key)
+    if not planned.moment:
+        restoration.fetch(secrets)
+        return
+    # looked up again: the list of WAL is long, and does not travel through the play
+    _found, chosen = recovery.look(Bucket(s3, given.credentials, timeout=PLAN_SECONDS), planned.source, key, planned.moment, planned.origin)
+    restoration.recover(secrets, recovery.instructions(chosen, given.source, planned))
 
 
 def opened(given: StepInput) -> Result:

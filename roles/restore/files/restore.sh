@@ -56,10 +56,15 @@ in_background() { # PHASE COMMAND...
 
 # stdin: rclone's configuration, a line with a dot, and the age identity. $work/objects has a line for each database: BYTES SHA256 PATH
 start_fetch() {
+  read_secrets
+  in_background fetch fetch
+}
+
+read_secrets() {
+  local line
   config='' identity=''
   while IFS= read -r line && [ "$line" != . ]; do config+=$line$'\n'; done
-  while IFS= read -r line; do identity+=$line$'\n'; done
-  in_background fetch fetch
+  while IFS= read -r line && [ "$line" != . ]; do identity+=$line$'\n'; done
 }
 
 fetch() {
@@ -94,6 +99,24 @@ contents() { # what is in it, which also shows that it is a dump; and the statem
 entries() { # DATABASE'S NUMBER, KINDS: their statements
   { grep -E "^[0-9]+; [0-9]+ [0-9]+ ($2) " "$work/$1.toc" || :; } > "$work/$1.use"
   pg_restore --create --use-list="$work/$1.use" --file=- "$work/$1.dump" 2> "$work/pg_restore" || problem dump "$1" "$(first_error "$work/pg_restore")"
+}
+
+# --- a moment ---------------------------------------------------------------------------------------------------------------------------------
+
+# stdin: as to start_fetch, a line with a dot, and BACKUP_KEY. $work/points is recover.sh's plan
+start_recover() {
+  read_secrets
+  IFS= read -r key
+  in_background recover recover
+}
+
+recover() {
+  local index
+  note 0 recovering
+  { printf '%s.\n' "$config" "$identity" && printf '%s\n' "$key"; } |
+    WORK=$work/recovery RCLONE_CA_CERT=$work/authorities bash "${0%/*}/recover.sh" "$work/points" "$work" 2>&1 ||
+    problem recovery 0 "$(tail -n 1 "$work/recover.out" | cut -c 1-400)"
+  while read -r index _; do contents "$index"; done < "$work/databases"
 }
 
 # --- a file of the controller ---------------------------------------------------------------------------------------------------------------------
@@ -187,6 +210,7 @@ case $1 in
   take) take "$2" ;;
   digest) digest ;;
   fetch) start_fetch ;;
+  recover) start_recover ;;
   restore) in_background restore restore "$2" ;;
   settle) in_background settle settle "$2" ;;
   login) login "$2" ;;

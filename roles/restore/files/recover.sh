@@ -1,16 +1,23 @@
 # shellcheck shell=bash
-# Brings a Postgres of its own, in this pod's scratch volume, to the state that the environment's had at a moment, dumps its databases, and restores them into
-# new databases of the environment's Postgres, which are there and empty. What it needs comes through a pipe into this shell's memory, each part ended by
-# a line with a dot, after one with the word begin: the plan, rclone's configuration, the age identity.
+# Brings a Postgres of its own, below $WORK in this pod's scratch volume, to the state that an environment's had at a moment, and dumps its databases.
 #
-#     recover.sh                     the plan has, each on a line: until TIME, origin SERVER/ENVIRONMENT/SYSTEM, folder PATH, segment BYTES,
-#                                    base STAMP BYTES SHA256, database NAME NEW-NAME, wal OBJECT
+#     recover.sh PLAN DUMPS          stdin: rclone's configuration, a line with a dot, the age identity, a line with a dot, BACKUP_KEY; all stay in memory.
+#                                    The plan has, each on a line: until TIME, origin SERVER/ENVIRONMENT/SYSTEM, folder PATH, segment BYTES,
+#                                    base STAMP BYTES SHA256, database NUMBER NAME, wal OBJECT. DUMPS gets a NUMBER.dump of each database.
 #     recover.sh give FILE PATH      the recovering Postgres's restore_command
 set -euo pipefail
+part() { # of stdin, up to a line with a dot
+  local line
+  while IFS= read -r line && [ "$line" != . ]; do printf '%s\n' "$line"; done
+}
+
+config='' identity='' BACKUP_KEY=''
+if [ "$1" != give ]; then
+  config=$(part) identity=$(part) BACKUP_KEY=$(part)
+fi
 # shellcheck source=roles/backup/files/archive.sh
 . "${0%/*}/archive.sh"
 unset RCLONE_S3_NO_HEAD RCLONE_S3_NO_HEAD_OBJECT RCLONE_NO_CHECK_DEST # these credentials may read
-owner=${PGUSER:-} live=${PGHOST:-}
 data=$WORK/data wal=$WORK/wal fetched=$WORK/fetched plan=$WORK/plan log=$WORK/postgres.log
 
 planned() { sed -n "s/^$1 //p" "$plan"; }
@@ -27,7 +34,7 @@ give() { # a segment from its pieces, filled up to its size; 1 is 'there is none
   mv "$2.given" "$2"
 }
 
-if [ "${1:-}" = give ]; then
+if [ "$1" = give ]; then
   rm -f "$3.given"
   give "$2" "$3"
   exit
@@ -40,28 +47,14 @@ fail() { # the last line that is logged
 
 last() { tail -n 1 "$1" 2> /dev/null | cut -c 1-300; }
 
-# --- what is needed -----------------------------------------------------------------------------------------------------------------------------
-
-mkfifo -m 0600 "$WORK/input"
-exec {input}<> "$WORK/input"
-parts=()
-while [ ${#parts[@]} -lt 4 ]; do # the last is not ended yet
-  read -r -t 120 -u "$input" line || fail 'nobody said what to recover within two minutes'
-  case $line in
-    begin) parts=('') ;; # again, where not all of it arrived
-    .) parts+=('') ;;
-    *) if [ ${#parts[@]} -gt 0 ]; then parts[-1]+=$line$'\n'; fi ;;
-  esac
-done
-printf %s "${parts[0]}" > "$plan"
-config=${parts[1]} identity=${parts[2]}
-parts=()
-: > "$WORK/taken"
 store() { rclone --config <(printf '%s\n' "$config") "$@"; }
 open() { age --decrypt --identity <(printf '%s\n' "$identity"); }
-origin=$(planned origin) folder=s3:$(planned folder)
-mkdir -p "$wal" "$fetched" "$WORK/dumps"
+dumps=$2
+rm -rf "$WORK"
+mkdir -p "$wal" "$fetched"
 mkdir -m 0700 "$data"
+cp "$1" "$plan"
+origin=$(planned origin) folder=s3:$(planned folder)
 
 read -r stamp bytes sha256 <<< "$(planned base)"
 say "fetching the base backup $stamp, $bytes bytes"
@@ -90,7 +83,7 @@ while read -r name; do
     fail "wal/$name is not authentic: it was written with another BACKUP_KEY, or by somebody else, or changed"
   fi
 done < "$WORK/objects"
-config='' identity=''
+config='' identity='' BACKUP_KEY=''
 
 # --- the recovery -------------------------------------------------------------------------------------------------------------------------------
 
@@ -123,24 +116,11 @@ if ! start "recovery_target_time=$until" recovery_target_inclusive=off; then
 fi
 grep -oE 'recovery stopping before .*|last completed transaction was .*' "$log" || :
 
-while read -r database new; do
+while read -r number database; do
   say "dumping $database"
-  pg_dump --host="$WORK" --username=postgres --format=custom --compress=0 --no-password --file="$WORK/dumps/$database.dump" "$database" \
+  pg_dump --host="$WORK" --username=postgres --format=custom --compress=0 --no-password --file="$dumps/$number.dump" "$database" \
     2> "$WORK/dump.error" || fail "$database could not be dumped: $(last "$WORK/dump.error")"
 done < <(planned database)
 kill -INT "$server"
 wait "$server" || :
-rm -rf "$data" "$wal"
-
-# --- into the environment's Postgres ------------------------------------------------------------------------------------------------------------
-
-while read -r database new; do
-  say "restoring $database as $new"
-  pg_restore --list "$WORK/dumps/$database.dump" | grep -vE '^[0-9]+; [0-9]+ [0-9]+ (EXTENSION|COMMENT - EXTENSION) ' > "$WORK/list"
-  PGOPTIONS='-c lock_timeout=30s' pg_restore --host="$live" --username="$owner" --dbname="$new" --use-list="$WORK/list" --no-owner --exit-on-error \
-    "$WORK/dumps/$database.dump" 2> "$WORK/restore.error" || fail "$database could not be restored as $new: $(grep error "$WORK/restore.error" | tail -n 1)"
-  PGOPTIONS='' psql --no-psqlrc --quiet --host="$live" --username="$owner" --dbname="$new" --command=analyze 2> "$WORK/restore.error" ||
-    fail "$new has no statistics: $(last "$WORK/restore.error")"
-  rm "$WORK/dumps/$database.dump"
-done < <(planned database)
-say "recovered to $until"
+rm -rf "$WORK"

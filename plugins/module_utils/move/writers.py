@@ -1,0 +1,105 @@
+# Copyright: (c) 2026, The shaka.platform founders
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Stops what writes into the environments' databases, and starts it again as it was."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ansible_collections.shaka.platform.plugins.module_utils.conventions import PAUSE
+from ansible_collections.shaka.platform.plugins.module_utils.data.postgres import ADMIN
+from ansible_collections.shaka.platform.plugins.module_utils.kubectl import Kubectl, Unanswered, until_answered
+from ansible_collections.shaka.platform.plugins.module_utils.model_types import Environment
+from ansible_collections.shaka.platform.plugins.module_utils.move import record
+from ansible_collections.shaka.platform.plugins.module_utils.restore import databases
+from ansible_collections.shaka.platform.plugins.module_utils.restore.superuser import Superuser
+
+POOLER = "pgbouncer"
+READERS = ("postgres-backup", "pg_dump", "pg_basebackup", "wal_archive")  # application names of sessions that write nothing
+END_SECONDS = 120  # for pods to end
+QUIET_SECONDS = 30  # for sessions to end after them
+
+
+class StillWritten(Exception):
+    """Somebody else than the platform's applications is connected, or a pod does not end; the text says who."""
+
+
+def deployments(kubectl: Kubectl, environments: Mapping[str, Environment]) -> Iterator[tuple[str, str, int]]:
+    """Namespace, name and replicas of each application and each pool of connections that is there. Raises Unanswered."""
+    for env in environments.values():
+        for name in (env["api"]["name"], POOLER):
+            found = kubectl.find(f"/apis/apps/v1/namespaces/{env['namespace']}/deployments/{name}")
+            if found:
+                yield env["namespace"], name, int(found["spec"].get("replicas", 1))
+
+
+def stop(kubectl: Kubectl, environments: Mapping[str, Environment], now: str) -> tuple[list[str], str]:
+    """What was stopped by this call, and since when all of it is; noted before it is done. Raises StillWritten, Unanswered."""
+    known = record.read(kubectl)
+    running = {f"{namespace}/{name}": count for namespace, name, count in deployments(kubectl, environments) if count}
+    replicas = {**json.loads(known.get(record.REPLICAS, "{}")), **running}
+    stopped = known.get(record.STOPPED) or now
+    known = {key: value for key, value in known.items() if key not in (record.COMPLETE, record.COUNTED)}  # it is not the one that has everything
+    record.write(kubectl, {**known, record.REPLICAS: json.dumps(replicas), record.STOPPED: stopped})
+    for place in running:
+        scale(kubectl, place, 0)
+    for place in replicas:
+        _await_end(kubectl, place, time.monotonic() + END_SECONDS)
+    _await_quiet(kubectl, environments, time.monotonic() + QUIET_SECONDS)
+    return sorted(running), stopped
+
+
+def start(kubectl: Kubectl, wait_seconds: int) -> list[str]:
+    """What was started: all that a call of `stop` has stopped, with as many replicas as it had. Raises Unanswered."""
+    known = record.read(kubectl)
+    replicas: dict[str, int] = json.loads(known.get(record.REPLICAS, "{}"))
+    for place, count in replicas.items():
+        scale(kubectl, place, count)
+    for place in replicas:
+        namespace, name = place.split("/")
+        ok, output = kubectl.run("rollout", "status", f"deployment/{name}", f"--namespace={namespace}", f"--timeout={wait_seconds}s")
+        if not ok:
+            raise Unanswered(f"{place} was started and is not ready: {output}")
+    record.write(kubectl, {key: value for key, value in known.items() if key not in (record.REPLICAS, record.STOPPED)})
+    return sorted(replicas)
+
+
+def scale(kubectl: Kubectl, place: str, replicas: int) -> None:
+    """Raises Unanswered."""
+    namespace, name = place.split("/")
+    ok, output = kubectl.run("scale", f"deployment/{name}", f"--namespace={namespace}", f"--replicas={replicas}")
+    if not ok:
+        raise Unanswered(f"{place}: {output}")
+
+
+def _await_end(kubectl: Kubectl, place: str, deadline: float) -> None:
+    namespace, name = place.split("/")
+    while True:
+        pods = (kubectl.find(f"/api/v1/namespaces/{namespace}/pods?labelSelector=app%3D{name}") or {}).get("items") or []
+        if not pods:
+            return
+        if time.monotonic() > deadline:
+            raise StillWritten(f"{place} was stopped {END_SECONDS} s ago, and this pod has not ended: {pods[0]['metadata']['name']}")
+        time.sleep(PAUSE)
+
+
+def _await_quiet(kubectl: Kubectl, environments: Mapping[str, Environment], deadline: float) -> None:
+    while True:
+        found = [f"{env['name']}: {who}" for env in environments.values() for who in sessions(kubectl, env)]
+        if not found:
+            return
+        if time.monotonic() > deadline:
+            raise StillWritten(f"the applications are stopped, and somebody is still connected to Postgres: {'; '.join(found)}. End that first")
+        time.sleep(PAUSE)
+
+
+def sessions(kubectl: Kubectl, env: Environment) -> list[str]:
+    """Who could still write, in words. Raises Unanswered."""
+    superuser = Superuser(kubectl, env["namespace"])
+    declared = [env["postgres"]["database"], *env["postgres"]["databases"]]
+    found: list[dict[str, Any]] = until_answered(lambda: superuser.ask(databases.sessions(declared)), time.monotonic() + QUIET_SECONDS)
+    others = [each for each in found if each["role"] != ADMIN and each["application"] not in READERS]
+    return [f"{each['role']} in {each['database']} ({each['application'] or 'no application name'}, process {each['pid']})" for each in others]
