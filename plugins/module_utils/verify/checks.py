@@ -185,6 +185,8 @@ def drill_check(scope: str, env: Environment, facts: Facts, days: int) -> Check:
         return Check(
             "drill", scope, days == 0, "never" if days == 0 else f"no restore was ever drilled, and {days} days are allowed: playbooks/drill.yml"
         )
+    if problem := record.get("problem"):
+        return Check("drill", scope, False, f"the last one failed, {record.get('failed', 'some time ago')}: {problem}")
     age = facts.now - calendar.timegm(time.strptime(record["finished"], "%Y%m%dT%H%M%SZ"))
     text = f"{_age(age)} ago, {record.get('seconds', '?')} s"
     if days and age > days * DAY:
