@@ -208,7 +208,9 @@ def clock_off(place: Place) -> str:
     redirect = ["iptables", "-t", "nat", "PREROUTING", "-p", "tcp", "--dport", str(S3_PORT), "-j", "REDIRECT", "--to-ports", str(port)]
     program = [sys.executable, str(Path(__file__).with_name("skewed_s3.py")), str(port), str(S3_PORT)]
     certificate = [str(lab.state / "acme/server.crt"), str(lab.state / "acme/server.key")]
-    with subprocess.Popen([*inside, *program, *certificate], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as proxy:
+    with subprocess.Popen(
+        [*inside, *program, *certificate], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as proxy:
         if not proxy.stdout or proxy.stdout.readline() != "ready\n":
             raise Failed("the S3 server with another time did not start")
         subprocess.run([*inside, *redirect[:3], "-I", *redirect[3:]], check=True)
