@@ -60,7 +60,7 @@ types: $(VENV_READY)
 	strict="mypy --strict --namespace-packages --explicit-package-bases"
 	MYPYPATH=.ansible/collections mypy --strict lab benchmarks
 	for part in tests/unit tests/packaging tests/contract tests/integration molecule; do MYPYPATH=.ansible/collections:$$part $$strict $$part; done
-	MYPYPATH=.ansible/collections:tests $$strict tests/prove
+	MYPYPATH=.ansible/collections:tests:molecule $$strict tests/prove
 	cd .ansible/collections
 	$$strict ansible_collections/shaka/platform/plugins
 
@@ -83,9 +83,9 @@ molecule: $(VENV_READY)
 
 # --- figures, committed with their date ---------------------------------------------------------------------------------
 prove: $(VENV_READY)
-	export PYTHONPATH+=:$(CURDIR)/tests
+	export PYTHONPATH+=:$(CURDIR)/tests:$(CURDIR)/molecule:$(CURDIR)/.ansible/collections
 	python3 -m tests.scenarios backup
-	for proof in noops canaries resets rotations kills disaster move; do python3 -m prove.$$proof; done
+	for proof in noops canaries resets rotations kills disaster move faults point_in_time; do python3 -m prove.$$proof; done
 
 bench: $(VENV_READY)
 	for comparison in apply_set pgbench noop; do python3 benchmarks/$$comparison.py; done

@@ -1,4 +1,4 @@
-"""What the tests of restores share: backups made by hand in the bucket's folder, and what is in a database."""
+"""What the tests of restores share: backups made by hand in the bucket's folder or damaged there, what is in a database, a lost controller."""
 
 from __future__ import annotations
 
@@ -6,11 +6,16 @@ import datetime
 import hashlib
 import hmac
 import json
+import os
+import signal
 import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from backups import sql, state_of
-from conftest import Server
+from conftest import ROOT, Server
 
 PROD = ("shaka_production", "shaka_reports")
 # What the superuser has made by hand, and what the owner has: extensions of both kinds, schemas, privileges, settings, large objects.
@@ -109,3 +114,71 @@ analyze;
 select pg_database_size(current_database()), coalesce(json_object_agg(n.nspname || '.' || c.relname, greatest(c.reltuples, 0)::bigint), '{}')
 from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.relkind = 'r' and n.nspname !~ '^pg_' and n.nspname <> 'information_schema'
 """
+
+
+DAMAGES = {"truncated": "in place of", "flipped bit": "was changed after it was written", "forged manifest": "not authentic"}  # -> what is said of it
+
+
+@contextmanager
+def damaged(folder: Path, how: str) -> Iterator[None]:
+    """A backup is changed in the bucket, by somebody who may, for a while."""
+    manifest = folder / "manifest"
+    victim = manifest if how == "forged manifest" else next(folder.glob("*.dump.age"))
+    saved = victim.read_bytes()
+    match how:
+        case "truncated":
+            victim.write_bytes(saved[:-100])
+        case "flipped bit":
+            middle = len(saved) // 2
+            victim.write_bytes(saved[:middle] + bytes([saved[middle] ^ 1]) + saved[middle + 1 :])
+        case "forged manifest":
+            changed = saved.replace(b'"seconds":', b'"seconds":1', 1)
+            assert changed != saved
+            victim.write_bytes(changed)
+        case _:
+            raise ValueError(how)
+    try:
+        yield
+    finally:
+        victim.write_bytes(saved)
+
+
+def start_restore(server: Server, *arguments: str) -> subprocess.Popen[str]:
+    """The playbook, whose tasks are printed when they begin; nobody answers it."""
+    command = ["ansible-playbook", "playbooks/restore.yml", "-i", "inventories/sandbox", "-e", f"lab_name={server.name}", *arguments]
+    shown = {"ANSIBLE_DISPLAY_SKIPPED_HOSTS": "true", "ANSIBLE_NOCOLOR": "true", "PYTHONUNBUFFERED": "1"}
+    environment = {**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), **shown}
+    return subprocess.Popen(
+        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, text=True,
+        start_new_session=True,
+    )  # fmt: skip
+
+
+def await_task(run: subprocess.Popen[str], task: str) -> None:
+    """Until a task of the restore begins."""
+    assert run.stdout
+    printed = []
+    for line in run.stdout:
+        printed.append(line)
+        if line.startswith("TASK [") and f" : {task}]" in line:
+            return
+    raise AssertionError(f"'{task}' did not begin:\n{''.join(printed[-20:])}")
+
+
+def kill_in(server: Server, task: str, *arguments: str) -> None:
+    """A restore's controller is gone, with all that it has started, a second after the task began."""
+    run = start_restore(server, *arguments)
+    await_task(run, task)
+    time.sleep(1)
+    assert run.poll() is None, f"the restore was over before it could be killed in '{task}'"
+    os.killpg(run.pid, signal.SIGKILL)
+    run.wait()
+
+
+def await_pod_over(server: Server, environment: str = "prod", seconds: float = 180) -> None:
+    """Until a restore's pod has ended by itself: nobody asks it any more (restore_silence_seconds)."""
+    phases = f"kubectl get pods -n shaka-{environment} -l app=postgres-restore -o jsonpath='{{.items[*].status.phase}}'"
+    deadline = time.monotonic() + seconds
+    while "Running" in server.run(phases):
+        assert time.monotonic() < deadline, f"a restore's pod still runs {seconds:.0f} s after its controller is gone"
+        time.sleep(2)

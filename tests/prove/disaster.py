@@ -1,23 +1,25 @@
 """The whole server is lost and comes back: data that was backed up is destroyed with the server, and compared after rebuild and restore.
 
-python3 -m prove.disaster                          (PYTHONPATH=.:tests; about half an hour on 2 cores)
+python3 -m prove.disaster                          (PYTHONPATH=.:tests:.ansible/collections; about half an hour on 2 cores)
 """
 
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 import time
 from pathlib import Path
 
-from prove.practice import RESULTS, Failed, Practice, kill_marked, machine, markdown
+from ansible_collections.shaka.platform.plugins.module_utils.restore.swap import LOCK_SECONDS
+from prove.practice import RESULTS, ROW_SUM, Failed, Practice, kill_marked, machine, markdown
+from prove.restore_figures import DATABASE, Client, plain_restore
 
 from lab import sandbox
 
 TOKEN = "disaster"
+MOST_SECONDS = 300  # that the data may take to come back to the rebuilt server
 TABLES = ("pgbench_accounts", "pgbench_branches", "pgbench_tellers", "pgbench_history")
-# Equal for equal rows, in whatever order they lie; the row's text has every column.
-SUM = "select count(*), coalesce(sum(('x' || substr(md5(t::text), 1, 15))::bit(60)::bigint), 0) from {table} t"
 
 
 def sql(practice: Practice, statement: str, timeout: float = 600) -> str:
@@ -28,7 +30,35 @@ def sql(practice: Practice, statement: str, timeout: float = 600) -> str:
 
 def contents(practice: Practice) -> dict[str, str]:
     """Table -> its rows and their checksum."""
-    return {table: sql(practice, SUM.format(table=table)) for table in TABLES}
+    return {table: sql(practice, ROW_SUM.format(table=table)) for table in TABLES}
+
+
+def beside(practice: Practice, rows: list[tuple[str, str]]) -> None:
+    """The same backup once more, over what is live now: what a client notices, and how much longer it takes than pg_restore alone."""
+    sql(practice, "create table canary (id bigserial primary key, at timestamptz not null default clock_timestamp())")
+    practice.must("playbooks/backup.yml", "-e", "platform_only=prod", log=practice.out / "backup-again.log", token=TOKEN)
+    dumps = (practice.lab.state / "s3").rglob(f"{DATABASE}.dump.age")
+    plain = plain_restore(practice, max(dumps, key=lambda path: path.parent.name))
+    client = Client(practice)
+    client.start()
+    options = ("-e", "restore_environment=prod", "-e", "restore_confirm=prod", "-e", "restore_backup_first=false")
+    run = practice.must("playbooks/restore.yml", *options, log=practice.out / "restore-again.log", token=TOKEN)
+    client.end()
+    text = " ".join(run.text.split())
+    took = re.search(r"tables; ([0-9]+) s, of which the application was held up for ([0-9.]+) s", text)
+    if not took:
+        raise Failed(f"the restore does not say how long it took: {text[-400:]}")
+    ratio = float(took[1]) / plain
+    rows += [
+        ("pg_restore -j 2 of the same dump, alone", f"{plain:.0f} s"),
+        ("a restore over live data, from its pod to the swap", f"{took[1]} s, {ratio:.2f}x"),
+        ("the same with its playbook", f"{run.seconds:.0f} s"),
+        (f"longest that a client was not served meanwhile ({client.done} turns)", f"{client.held:.1f} s"),
+    ]
+    for row in rows[-4:]:
+        print(*row, sep=": ", flush=True)
+    if client.held > LOCK_SECONDS:
+        raise Failed(f"a client was held up for {client.held:.1f} s, longer than the {LOCK_SECONDS} s of the lock's timeout")
 
 
 def main() -> int:
@@ -71,9 +101,12 @@ def main() -> int:
         play("restore", "playbooks/restore.yml", "-e", "restore_environment=prod", "-e", "restore_backup=latest", "-e", "restore_confirm=prod")
         step("from the loss to the data", lost)
         after = contents(practice)
+        if (took := int(rows[-2][1].split()[0])) > MOST_SECONDS:
+            raise Failed(f"the restore took {took} s, more than {MOST_SECONDS} s")
         if after != before:
             raise Failed(f"rows differ: {before} before, {after} after")
         play("verify", "playbooks/verify.yml")
+        beside(practice, rows)
     finally:
         kill_marked(TOKEN)
     text = markdown(["step", "time"], rows)

@@ -24,6 +24,8 @@ TOKEN = "SHAKA_PROVE"
 SEEDED = ("secrets.json", "backup-identity.txt", "acme/ca.crt", "acme/ca.key", "acme/server.crt", "acme/server.key")
 CHANGED = re.compile(r"^\S+ +: ok=\d+ +changed=(\d+) ", re.MULTILINE)
 TASK = re.compile(r"^TASK \[(.+)\] \*", re.MULTILINE)
+# Rows and checksum of a table: equal for equal rows, in whatever order they lie; the row's text has every column.
+ROW_SUM = "select count(*), coalesce(sum(('x' || substr(md5(t::text), 1, 15))::bit(60)::bigint), 0) from {table} t"
 SSH = "-o ControlMaster=no -o ControlPath=none -o ConnectTimeout=15 -o ServerAliveInterval=15".split()
 
 

@@ -137,3 +137,17 @@ def test_an_archive_of_wal_that_is_away_for_long_is_told(available: str, since: 
     state = notify.archive(Answers([{"metadata": {"name": "postgres-wal-1"}}], []), deployment, NOW)
     assert (state.ok if state else None) is ok
     assert ok is not False or ("not in the bucket in time" in state.reason and "S3 does not answer" in state.reason)
+
+
+@pytest.mark.parametrize(
+    ("data", "state"),
+    [
+        ({"finished": "20270115T070000Z", "stamp": "s"}, (True, "2027-01-15T07:00:00Z", "s was restored and checked")),
+        (
+            {"finished": "20270114T070000Z", "stamp": "s", "failed": "20270115T070000Z", "problem": "truncated"},
+            (False, "2027-01-15T07:00:00Z", "truncated"),
+        ),
+    ],
+)
+def test_the_last_drill_counts(data: dict[str, str], state: tuple[bool, str, str]) -> None:
+    assert tuple(notify.drill(data)) == state

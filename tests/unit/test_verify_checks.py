@@ -213,3 +213,11 @@ def test_the_last_drill(finished: str, days: int, ok: bool, words: str) -> None:
     seen = facts(now=1_790_000_000.0, lists={"drills": [record] if finished else []})
     check = drill_check("prod", env, seen, days)
     assert (check.ok, words in check.detail) == (ok, True), check.detail
+
+
+def test_a_drill_that_failed_is_a_finding_whatever_its_age() -> None:
+    env: Any = {"namespace": "shaka-prod", "backup": {"s3": {"endpoint": "https://s3.test"}}}
+    data = {"failed": "20260101T000000Z", "problem": "the dump was changed after it was written"}
+    record = {"metadata": {"namespace": "shaka-prod", "name": "backup-drill"}, "data": data}
+    check = drill_check("prod", env, facts(now=1_790_000_000.0, lists={"drills": [record]}), 0)
+    assert not check.ok and "was changed after it was written" in check.detail

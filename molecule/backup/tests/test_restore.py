@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -15,7 +13,20 @@ import pytest
 import yaml
 from backups import DATA, playbook, sql
 from conftest import ROOT, Server
-from restores import BY_OWNER, BY_SUPERUSER, MIGRATION, PROD, backup, content, databases, pod
+from restores import (
+    BY_OWNER,
+    BY_SUPERUSER,
+    DAMAGES,
+    MIGRATION,
+    PROD,
+    await_pod_over,
+    backup,
+    content,
+    damaged,
+    databases,
+    kill_in,
+    pod,
+)
 
 RESTORE = ("-e", "restore_environment=prod", "-e", "restore_confirm=prod", "-e", "restore_backup_first=false")
 
@@ -68,36 +79,17 @@ def test_what_was_live_is_dropped_only_by_name(server: Server, good: Path) -> No
     assert [name for name in databases(server) if name.endswith(f"_before_{stamp.lower()}")] == []
 
 
-def flip(path: Path) -> None:
-    """One bit in the middle of a file."""
-    whole = bytearray(path.read_bytes())
-    whole[len(whole) // 2] ^= 1
-    path.write_bytes(bytes(whole))
-
-
-@pytest.fixture(params=["wrong key", "truncated", "flipped bit", "forged manifest"])
-def broken(request: pytest.FixtureRequest, server: Server, good: Path, tmp_path: Path) -> Iterator[tuple[list[str], str]]:
+@pytest.fixture(params=["wrong key", *DAMAGES])
+def broken(request: pytest.FixtureRequest, good: Path, tmp_path: Path) -> Iterator[tuple[list[str], str]]:
     """What to give the playbook for a backup that must not be restored, and what it has to say."""
-    victim, more = good / "shaka_production.dump.age", [f"restore_backup={good.name}"]
-    saved, signed = victim.read_bytes(), (good / "manifest").read_bytes()
-    match request.param:
-        case "wrong key":
-            identity = tmp_path / "other.agekey"
-            subprocess.run(["age-keygen", "-o", str(identity)], capture_output=True, check=True)
-            more, words = [*more, f"restore_identity_file={identity}"], "was encrypted for somebody else"
-        case "truncated":
-            victim.write_bytes(saved[:-100])
-            words = "in place of"
-        case "flipped bit":
-            flip(victim)
-            words = "was changed after it was written"
-        case _:
-            manifest = good / "manifest"
-            manifest.write_bytes(signed.replace(b'"manual"', b'"manuaL"'))
-            words = "not authentic"
-    yield [argument for item in more for argument in ("-e", item)], words
-    victim.write_bytes(saved)
-    (good / "manifest").write_bytes(signed)
+    chosen = ["-e", f"restore_backup={good.name}"]
+    if request.param == "wrong key":
+        identity = tmp_path / "other.agekey"
+        subprocess.run(["age-keygen", "-o", str(identity)], capture_output=True, check=True)
+        yield [*chosen, "-e", f"restore_identity_file={identity}"], "was encrypted for somebody else"
+        return
+    with damaged(good, request.param):
+        yield chosen, DAMAGES[request.param]
 
 
 def test_what_cannot_be_trusted_or_opened_is_refused_with_its_reason(server: Server, broken: tuple[list[str], str]) -> None:
@@ -118,23 +110,8 @@ def test_without_an_answer_nothing_happens(server: Server, good: Path) -> None:
 @pytest.mark.parametrize("task", ["Hand the backup to a pod", "Restore it into new databases", "Put the restored databases in place"])
 def test_a_controller_that_is_gone_leaves_what_is_live_and_the_next_run_clears(server: Server, good: Path, task: str) -> None:
     before = content(server, "shaka_production")
-    command = ["ansible-playbook", "playbooks/restore.yml", "-i", "inventories/sandbox", "-e", f"lab_name={server.name}", *DATA, *RESTORE]
-    environment = {**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "true", "PYTHONUNBUFFERED": "1"}
-    run = subprocess.Popen(
-        [*command, "-e", f"restore_backup={good.name}"], cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        stdin=subprocess.DEVNULL, text=True, start_new_session=True,
-    )  # fmt: skip
-    assert run.stdout
-    for line in run.stdout:
-        if f": {task} (" in line:  # its heartbeat: it runs
-            break
-    os.killpg(run.pid, signal.SIGKILL)
-    run.wait()
-    deadline = time.monotonic() + 180  # restore_silence_seconds, and the time to end
-    phases = "kubectl get pods -n shaka-prod -l app=postgres-restore -o jsonpath='{.items[*].status.phase}'"
-    while "Running" in server.run(phases) and time.monotonic() < deadline:
-        time.sleep(2)
-    assert "Running" not in server.run(phases)
+    kill_in(server, task, *DATA, *RESTORE, "-e", f"restore_backup={good.name}")
+    await_pod_over(server)
     assert content(server, "shaka_production") == before
     keys = Path(server.lab["backup_identity_file"]).read_text().split()[-1]
     assert server.run(f"kubectl get secrets,configmaps,jobs,pods -n shaka-prod -o yaml | grep -c {keys[:40]}; true").strip() == "0"

@@ -123,8 +123,8 @@ def copy_table(plan: RestorePlan, live: LiveServer) -> ShownTable:
 
 def drill_text(record: Mapping[str, str] | None) -> str:
     """What is known of the last drill, from the ConfigMap that it wrote."""
-    if not record:
-        return "never drilled"
+    if not record or "stamp" not in record:
+        return "never drilled" if not record else f"the only drill failed: {record.get('problem', '?')}"
     return f"the last drill ({record.get('stamp', '?')}) took {record.get('seconds', '?')} s"
 
 

@@ -101,9 +101,12 @@ def plan(given: StepInput) -> Result:
         planned = make(chosen, given.source, given.environment, given.params["purpose"], stamp_now(), given.params["beside"])
     except NoChoice as error:
         return {**result, "failed": True, "msg": str(error)}
-    newer = [backup.stamp for backup in found if backup.problem and backup.stamp > chosen.stamp]
+    newer = [f"{backup.stamp} ({backup.problem})" for backup in found if backup.problem and backup.stamp > chosen.stamp]
     if given.params["backup"] == choice.LATEST and newer:
-        result["warnings"].append(f"newer than {chosen.stamp}, and not to be restored: {', '.join(newer)}")
+        text = f"newer than {chosen.stamp}, and not to be restored: {', '.join(newer)}"
+        if given.params["purpose"] == names.DRILL:  # it is to find out whether what would be restored tonight can be
+            return {**result, "failed": True, "msg": text}
+        result["warnings"].append(text)
     tables.append(overview.plan_table(planned, live, overview.drill_text(_drilled(given))))
     empty = bool(live.problem) or live.empty
     return {**result, "plan": planned.as_dict(), "empty": empty, "problem": live.problem}
@@ -251,8 +254,12 @@ def _end(given: StepInput) -> None:
 
 
 def record(given: StepInput) -> Result:
-    """Keep what a drill found, for verify and for the next plan."""
-    data = {"stamp": given.plan.backup, "finished": stamp_now(), **{name: str(value) for name, value in given.params["record"].items()}}
+    """Keep what a drill found, for verify, for messages and for the next plan; why one failed, beside what the last good one found."""
+    found = {name: str(value) for name, value in given.params["record"].items()}
+    if "problem" in found:
+        data = {**(_drilled(given) or {}), "failed": stamp_now(), **found}
+    else:
+        data = {"stamp": given.plan.backup, "finished": stamp_now(), **found}
     content = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": layout.DRILL, "namespace": given.source["namespace"]}, "data": data}
     ok, output = given.kubectl.run(
         "apply", "--server-side", "--force-conflicts", "--field-manager=shaka.platform-restore", "--filename=-", text=json.dumps(content)

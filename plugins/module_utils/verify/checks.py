@@ -165,6 +165,8 @@ def drill_check(scope: str, env: Environment, facts: Facts, days: int) -> Check:
         return Check(
             "drill", scope, days == 0, "never" if days == 0 else f"no restore was ever drilled, and {days} days are allowed: playbooks/drill.yml"
         )
+    if problem := record.get("problem"):
+        return Check("drill", scope, False, f"the last one failed, {record.get('failed', 'some time ago')}: {problem}")
     passed = facts.now - layout.moment(record["finished"]).timestamp()
     text = f"{age(passed)} ago, {record.get('seconds', '?')} s"
     if days and passed > days * DAY:

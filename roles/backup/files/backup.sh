@@ -44,7 +44,8 @@ said() { # PROGRAM: what it says of its failure, in one line without the time an
   line=$(grep -iE 'error|fatal|fail|denied' "$work/$1.error" | tail -n 1)
   sed -E 's|^[0-9]{4}/[0-9/]+ [0-9:]+ [A-Z]+ *: *||; s/^[a-z_]+: (error|detail|fatal): //
     s/^Failed to [a-z]+( with [0-9]+ errors: last error was)?: //; s/, exceeded maximum number of attempts, [0-9]+//
-    s/, https response error StatusCode: 0, RequestID: , HostID: , request send failed//; s/, [A-Z][a-z]+ "http[^"]*":/:/
+    s/, https response error StatusCode: 0, RequestID: , HostID: , request send failed//
+    s/, https response error StatusCode: [0-9]+, RequestID: [^,]*, HostID: [^,]*, api error/:/; s/, [A-Z][a-z]+ "http[^"]*":/:/
   ' <<< "${line:-$(tail -n 1 "$work/$1.error")}"
 }
 

@@ -1,4 +1,4 @@
-"""Tells a webhook when an environment's backups fail, and when they are well again: one message for each change.
+"""Tells a webhook when an environment's backups or drills fail, and when they are well again: one message for each change.
 
 Runs every minute by shaka-notify.timer. What was told last is in the state directory; what could not be told is tried again at the next run. It needs
 nothing but Python's own library, so that it works when all else does not.
@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 UTC = timezone.utc  # noqa: UP017  # for the server's Python
 API = "https://127.0.0.1:6443"
 WATCHED = {"postgres-backup": "backup", "postgres-base-backup": "base backup"}  # CronJob -> what it makes, in words
+DRILL = "backup-drill"  # ConfigMap of the last drill
 ARCHIVE = "postgres-wal"  # Deployment whose pod is ready while WAL is archived in time
 SILENT = 60  # seconds that it may be away, as when it is rolled out
 LATE = 900  # seconds after its deadline from which a scheduled backup that did not succeed is overdue
@@ -138,6 +139,13 @@ def archive(cluster: Cluster, deployment: Mapping[str, Any], now: float) -> Stat
     return State(False, since, "\n".join(lines))
 
 
+def drill(data: Mapping[str, str]) -> State:
+    """How the last drill ended, of the ConfigMap that it wrote."""
+    problem = data.get("problem", "")
+    at = datetime.strptime(data["failed" if problem else "finished"], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+    return State(not problem, iso(at.timestamp()), problem or f"{data.get('stamp', 'a backup')} was restored and checked")
+
+
 def look(cluster: Cluster, environments: Mapping[str, str], now: float) -> dict[str, State]:
     """Thing -> its state; a thing is called `prod backup`."""
     found: dict[str, State] = {}
@@ -152,6 +160,8 @@ def look(cluster: Cluster, environments: Mapping[str, str], now: float) -> dict[
         for deployment in cluster.items(f"/apis/apps/v1/namespaces/{namespace}/deployments"):
             if deployment["metadata"]["name"] == ARCHIVE and (state := archive(cluster, deployment, now)):
                 found[f"{name} archive of WAL"] = state
+        if record := json.loads(cluster.text(f"/api/v1/namespaces/{namespace}/configmaps/{DRILL}") or "{}").get("data"):
+            found[f"{name} drill"] = drill(record)
     return found
 
 
