@@ -14,7 +14,7 @@ from typing import Any, cast
 
 import pytest
 from ansible_collections.shaka.platform.plugins.module_utils.kubectl import Kubectl
-from ansible_collections.shaka.platform.plugins.module_utils.verify.probes import ask_https, ask_postgres, ask_redis, gather, service_memory
+from ansible_collections.shaka.platform.plugins.module_utils.verify.probes import ask_https, ask_policies, ask_postgres, ask_redis, gather, service_memory
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -22,8 +22,11 @@ from cryptography.x509.oid import NameOID
 
 PASSWORD = "canary-redis-77"
 ENV: Any = {
+    "name": "prod",
     "namespace": "shaka-prod",
-    "postgres": {"user": "shaka_production", "database": "shaka_production"},
+    "network": "zero_trust",
+    "ingress": [],
+    "postgres": {"user": "shaka_production", "database": "shaka_production", "service": "postgres-prod"},
     "redis": {"user": "prod", "namespace": "shaka-shared"},
     "api": {"host": "api.example.org", "readiness": "/readyz"},
     "backup": {"point_in_time": {"enabled": False}},
@@ -36,6 +39,7 @@ if [ "$1" = config ]; then
 else
   case "$*" in
     *psql*) cat {root}/psql ;;
+    *REDISCLI_AUTH*5432*) echo "prod Could not connect to Redis at x: Connection refused" ;;
     *redis-cli*) read -r password; [ "$password" = "{password}" ] && echo PONG || echo WRONGPASS ;;
   esac
 fi
@@ -90,6 +94,16 @@ def test_redis_with_a_wrong_or_missing_password(kubectl: Kubectl, tmp_path: Path
     assert not missing.ok and "NotFound" in missing.detail
     serve_secret(tmp_path, "another")
     assert ask_redis(kubectl, ENV, "shaka-api-secrets").detail == "PING: WRONGPASS"
+
+
+def test_a_stranger_is_sent_only_to_environments_that_deny(kubectl: Kubectl, tmp_path: Path) -> None:
+    granted = {**ENV, "name": "granted", "ingress": [{"namespace": "shaka-shared", "cidr": ""}]}
+    permissive = {**ENV, "name": "dev", "network": "permissive"}
+    assert ask_policies(kubectl, [ENV, granted, permissive]) == {"prod": "Could not connect to Redis at x: Connection refused"}
+    asked = (tmp_path / "asked").read_text()
+    assert asked.endswith("sh prod=postgres-prod.shaka-prod.svc\n") and "--namespace=shaka-shared redis-0" in asked
+    (tmp_path / "asked").unlink()
+    assert ask_policies(kubectl, [permissive]) == {} and not (tmp_path / "asked").exists()
 
 
 def test_no_kubectl_and_a_slow_one(tmp_path: Path) -> None:

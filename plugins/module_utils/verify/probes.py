@@ -14,7 +14,7 @@ import re
 import socket
 import ssl
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
@@ -65,6 +65,7 @@ class Facts(NamedTuple):
     backup_logs: Mapping[str, str]
     service_memory: int | None
     archives: Mapping[str, tuple[ArchiveState | None, str]]
+    strangers: Mapping[str, str]  # see ask_policies
 
 
 def gather(kubectl: Kubectl, model: Model, address: str, port: int, ca_bundle: str) -> tuple[Facts | None, str]:
@@ -75,6 +76,7 @@ def gather(kubectl: Kubectl, model: Model, address: str, port: int, ca_bundle: s
         postgres = {name: pool.submit(ask_postgres, kubectl, env) for name, env in environments.items()}
         redis = {name: pool.submit(ask_redis, kubectl, env, f"{model['name']}-api-secrets") for name, env in environments.items()}
         archives = {name: pool.submit(ask, kubectl, env) for name, env in environments.items()}
+        strangers = pool.submit(ask_policies, kubectl, list(environments.values()))
         nodes, problem = listed["nodes"].result()
         https = {}
         if nodes:
@@ -93,6 +95,7 @@ def gather(kubectl: Kubectl, model: Model, address: str, port: int, ca_bundle: s
             backup_logs={name: future.result() for name, future in logs.items()},
             service_memory=service_memory(),
             archives={name: future.result() for name, future in archives.items()},
+            strangers=strangers.result(),
         ), ""
 
 
@@ -115,6 +118,29 @@ def ask_redis(kubectl: Kubectl, env: Environment, secret: str) -> ProbeAnswer:
     password = base64.b64decode(encoded).decode()
     ok, output = kubectl.execute(env["redis"]["namespace"], "redis-0", "sh", "-c", script, env["redis"]["user"], text=password + "\n")
     return _answer(ok and output.strip() == "PONG", output, "PING", started)
+
+
+# redis-cli is in that pod anyway; without its password, which is none of Postgres's business. By name, so that it also needs DNS, which is open to all.
+CONNECT = """
+unset REDISCLI_AUTH
+for target; do (answer=$(timeout 3 redis-cli -h "${target#*=}" -p 5432 PING 2>&1); echo "${target%%=*} ${answer:-no answer}") & done; wait
+"""
+
+
+def ask_policies(kubectl: Kubectl, environments: Sequence[Environment]) -> dict[str, str]:
+    """What Redis's pod is told where no policy lets it: at the Postgres of each environment that denies by default. Environment -> the answer."""
+    if not environments:
+        return {}
+    client = environments[0]["redis"]["namespace"]
+    asked = {env["name"]: f"{env['postgres']['service']}.{env['namespace']}.svc" for env in environments if _denies(env, client)}
+    ok, output = kubectl.execute(client, "redis-0", "sh", "-c", CONNECT, "sh", *(f"{name}={host}" for name, host in asked.items())) if asked else (True, "")
+    answers = {name: answer for name, _space, answer in (line.partition(" ") for line in output.splitlines())} if ok else {}
+    return {name: answers.get(name, f"not asked: {output.strip()[-200:]}") for name in asked}
+
+
+def _denies(env: Environment, client: str) -> bool:
+    """Whether no pod of a namespace may reach this environment's."""
+    return env["network"] != "permissive" and env["namespace"] != client and all(rule["namespace"] != client and not rule["cidr"] for rule in env["ingress"])
 
 
 def _answer(ok: bool, output: str, question: str, started: float) -> ProbeAnswer:
