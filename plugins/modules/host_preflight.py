@@ -137,7 +137,7 @@ def closes(params: dict[str, Any], process: int, execute: Execute, root: Path) -
     through = tunnel(server_address(process), execute) if closed and not params["may_close_tunnel"] else None
     problems = (
         f"this connection arrives by the tunnel {through.name} ({through.kind}), which may run on {carrier}, and the packet filter would close that: "
-        f"add {carrier.port} to host_firewall_{carrier.protocol}_ports, or set host_firewall_may_close_tunnel to true when the tunnel needs no open port"
+        f"add {carrier.port} to host_firewall_{carrier.protocol}_ports, or set host_firewall_may_close_tunnel to true when it needs no open port"
         for carrier in (carriers(through, closed) if through else ())
     )
     return [] if there else [str(each) for each in closed], problems

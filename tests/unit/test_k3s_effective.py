@@ -15,6 +15,7 @@ from ansible_collections.shaka.platform.plugins.module_utils.verify.hardening im
 READY = {"status": {"conditions": [{"type": "Ready", "status": "True"}]}, "metadata": {"labels": {"tier": "db"}}}
 KUBELET = {"maxPods": 60, "imageGCHighThresholdPercent": 80, "podPidsLimit": 1024}
 BY_RBAC = {"authorization": {"mode": "Webhook"}}
+BY_NONE = {"authorization": {"mode": "AlwaysAllow"}}
 REVIEW = "POST /apis/authorization.k8s.io/v1/subjectaccessreviews"
 WANTED = {
     "node": "n", "labels": ["tier=db"], "kubelet": KUBELET, "kubelet_arguments": [], "pod_security": "restricted", "encryption": "secretbox",
@@ -90,7 +91,7 @@ def test_a_hardened_server_passes_also_before_its_first_secret(server: Fake) -> 
         ("anonymous GET /pods", HttpAnswer(200, {}), "kubelet answers anonymous requests (200"),
         ("GET /api/v1/nodes/n", HttpAnswer(200, {}), "lacks the label tier=db: kubectl label node n"),
         ("GET /api/v1/nodes/n/proxy/configz", HttpAnswer(200, {"kubeletconfig": {**KUBELET, **BY_RBAC, "maxPods": 110}}), "maxPods 110, not 60"),
-        ("GET /api/v1/nodes/n/proxy/configz", HttpAnswer(200, {"kubeletconfig": {**KUBELET, "authorization": {"mode": "AlwaysAllow"}}}), "AlwaysAllow"),
+        ("GET /api/v1/nodes/n/proxy/configz", HttpAnswer(200, {"kubeletconfig": {**KUBELET, **BY_NONE}}), "AlwaysAllow"),
         (REVIEW, HttpAnswer(201, {"status": {"allowed": True}}), "an account without rights may read Secrets"),
         (REVIEW, HttpAnswer(503, {"message": "no"}), "503 no"),
         ("GET /api/v1/nodes/n/proxy/configz", HttpAnswer(502, "down"), "cannot be read: 502 down"),

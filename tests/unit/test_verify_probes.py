@@ -14,7 +14,14 @@ from typing import Any, cast
 
 import pytest
 from ansible_collections.shaka.platform.plugins.module_utils.kubectl import Kubectl
-from ansible_collections.shaka.platform.plugins.module_utils.verify.probes import ask_https, ask_policies, ask_postgres, ask_redis, gather, service_memory
+from ansible_collections.shaka.platform.plugins.module_utils.verify.probes import (
+    ask_https,
+    ask_policies,
+    ask_postgres,
+    ask_redis,
+    gather,
+    service_memory,
+)
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec

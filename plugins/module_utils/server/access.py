@@ -59,7 +59,7 @@ def must(execute: Execute, *command: str) -> str:
 
 
 class Firewall:
-    """The nftables table `inet shaka`, the unit that loads it, and the drop-in by which Debian's own unit loads it again after it flushed all tables."""
+    """The nftables table `inet shaka`, the unit that loads it, and the drop-in by which Debian's own unit loads it again after a flush."""
 
     name = "the packet filter"
 

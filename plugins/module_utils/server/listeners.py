@@ -88,7 +88,7 @@ def tunnel(address: str, execute: Execute) -> Tunnel | None:
 
 
 def carriers(through: Tunnel, closed: Iterable[Listener], proc: Path = Path("/proc")) -> Iterator[Listener]:
-    """Those that the tunnel may run on: a VPN's usual port, WireGuard's socket, which is the kernel's, or one of a program that made the interface."""
+    """Those that the tunnel may run on: a VPN's usual port, WireGuard's socket, which is the kernel's, or a program that made the interface."""
     makers = set(_holders("/dev/net/tun", proc)) if through.kind == "tun" else set()
     for each in closed:
         kernels = through.kind == "wireguard" and each.protocol == "udp" and not each.process

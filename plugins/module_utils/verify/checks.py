@@ -194,7 +194,7 @@ def drill_check(scope: str, env: Environment, facts: Facts, days: int) -> Check:
 
 
 def policies_check(facts: Facts) -> Check:
-    """NetworkPolicies are enforced: a connection that none allows is refused. That the allowed ones open is seen by `https`: the API reaches its data."""
+    """NetworkPolicies are enforced: a connection that none allows is refused. That allowed ones open is seen by `https`: the API reaches its data."""
     refused = ("Could not connect", "no answer")
     unresolved = re.compile("resol|not known|No address", re.IGNORECASE)
     wrong = []
@@ -206,7 +206,7 @@ def policies_check(facts: Facts) -> Check:
         elif unresolved.search(answer):
             wrong.append(f"Redis's pod finds no address of the Postgres of {name}, though DNS is open to it: {answer}")
     closed = ", ".join(facts.strangers)
-    return Check("policies", "network", not wrong, "; ".join(wrong) or (f"{closed} refuse strangers" if closed else "no environment refuses strangers"))
+    return Check("policies", "network", not wrong, "; ".join(wrong) or f"{closed or 'no environment'} refuse{'' if ',' in closed else 's'} strangers")
 
 
 def node_checks(facts: Facts) -> list[Check]:

@@ -153,7 +153,7 @@ def kubelet_settings(api: ApiProbe, node: str, fields: Mapping[str, Any], argume
         return
     running = answer.body.get("kubeletconfig", {})
     if (mode := running.get("authorization", {}).get("mode")) != "Webhook":
-        yield f"the kubelet authorizes by {mode}, so that whoever has a certificate may execute in every pod: take authorization-mode out of kubelet-arg"
+        yield f"the kubelet authorizes by {mode}, so that any certificate may execute in every pod: take authorization-mode out of kubelet-arg"
     for name, value in fields.items():
         if running.get(name) != value and not any(overrides(flag, name) for flag in flags):
             yield f"the kubelet runs with {name} {running.get(name)!r}, not {value!r}"

@@ -120,7 +120,7 @@ def ask_redis(kubectl: Kubectl, env: Environment, secret: str) -> ProbeAnswer:
     return _answer(ok and output.strip() == "PONG", output, "PING", started)
 
 
-# redis-cli is in that pod anyway; without its password, which is none of Postgres's business. By name, so that it also needs DNS, which is open to all.
+# redis-cli is in that pod anyway; without its password, which is none of Postgres's business. By name, so that it needs DNS, which is open to all.
 CONNECT = """
 unset REDISCLI_AUTH
 for target; do (answer=$(timeout 3 redis-cli -h "${target#*=}" -p 5432 PING 2>&1); echo "${target%%=*} ${answer:-no answer}") & done; wait
@@ -129,18 +129,19 @@ for target; do (answer=$(timeout 3 redis-cli -h "${target#*=}" -p 5432 PING 2>&1
 
 def ask_policies(kubectl: Kubectl, environments: Sequence[Environment]) -> dict[str, str]:
     """What Redis's pod is told where no policy lets it: at the Postgres of each environment that denies by default. Environment -> the answer."""
-    if not environments:
-        return {}
-    client = environments[0]["redis"]["namespace"]
+    client = next((env["redis"]["namespace"] for env in environments), "")
     asked = {env["name"]: f"{env['postgres']['service']}.{env['namespace']}.svc" for env in environments if _denies(env, client)}
-    ok, output = kubectl.execute(client, "redis-0", "sh", "-c", CONNECT, "sh", *(f"{name}={host}" for name, host in asked.items())) if asked else (True, "")
+    if not asked:
+        return {}
+    ok, output = kubectl.execute(client, "redis-0", "sh", "-c", CONNECT, "sh", *(f"{name}={host}" for name, host in asked.items()))
     answers = {name: answer for name, _space, answer in (line.partition(" ") for line in output.splitlines())} if ok else {}
     return {name: answers.get(name, f"not asked: {output.strip()[-200:]}") for name in asked}
 
 
 def _denies(env: Environment, client: str) -> bool:
     """Whether no pod of a namespace may reach this environment's."""
-    return env["network"] != "permissive" and env["namespace"] != client and all(rule["namespace"] != client and not rule["cidr"] for rule in env["ingress"])
+    granted = any(rule["namespace"] == client or rule["cidr"] for rule in env["ingress"])
+    return env["network"] != "permissive" and env["namespace"] != client and not granted
 
 
 def _answer(ok: bool, output: str, question: str, started: float) -> ProbeAnswer:

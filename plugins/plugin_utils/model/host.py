@@ -102,7 +102,7 @@ def host_problems(
     yield from _between_values(values, needed)
     for name, kind in ALGORITHMS.items():
         if values.get(name) and algorithms.get(kind) and not set(values[name]) & set(algorithms[kind]):
-            yield f"{name}: this server's OpenSSH knows none of {', '.join(values[name])}; choose from `ssh -Q {kind}` there, or [] for the distribution's"
+            yield f"{name}: this server's OpenSSH knows none of {', '.join(values[name])}; use what `ssh -Q {kind}` lists there, or [] for its own"
 
 
 def _between_values(values: Mapping[str, Any], needed: Mapping[str, str]) -> Iterator[str]:
@@ -121,5 +121,5 @@ def _between_values(values: Mapping[str, Any], needed: Mapping[str, str]) -> Ite
     if "cni0" in (values.get("host_firewall_trusted_interfaces") or []):
         yield "host_firewall_trusted_interfaces: 'cni0' is where pods are; leave it out, and name what they need in host_firewall_pod_tcp_ports"
     listed = [*(values.get("host_blocked_modules") or [])]
-    for module in sorted({"overlay", "br_netfilter", "nf_conntrack", "vxlan"} & set(listed)):
+    for module in sorted({"overlay", "br_netfilter", "nf_conntrack", "vxlan", "veth", "ip_set", "xt_set"} & set(listed)):
         yield f"host_blocked_modules: {module!r} is needed by K3s; leave it out"
