@@ -104,8 +104,8 @@ def test_redis_with_a_wrong_or_missing_password(kubectl: Kubectl, tmp_path: Path
 
 
 def test_a_stranger_is_sent_only_to_environments_that_deny(kubectl: Kubectl, tmp_path: Path) -> None:
-    granted = {**ENV, "name": "granted", "ingress": [{"namespace": "shaka-shared", "cidr": ""}]}
-    permissive = {**ENV, "name": "dev", "network": "permissive"}
+    granted: Any = {**ENV, "name": "granted", "ingress": [{"namespace": "shaka-shared", "cidr": ""}]}
+    permissive: Any = {**ENV, "name": "dev", "network": "permissive"}
     assert ask_policies(kubectl, [ENV, granted, permissive]) == {"prod": "Could not connect to Redis at x: Connection refused"}
     asked = (tmp_path / "asked").read_text()
     assert asked.endswith("sh prod=postgres-prod.shaka-prod.svc\n") and "--namespace=shaka-shared redis-0" in asked
