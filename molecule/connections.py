@@ -43,6 +43,10 @@ class Target:
 NODE = Client("", "server")
 API_SERVER = Target("", "api-server", 6443)
 KUBELET = Target("", "kubelet", 10250)
+SSHD = Target("", "sshd", 22)
+METADATA = "169.254.169.254"  # of clouds
+PRIVATE = [ipaddress.ip_network(net) for net in ("10.0.0.0/8", "100.64.0.0/10", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16")]
+CERT_MANAGER = [Client("cert-manager", "controller"), Client("cert-manager", "webhook")]
 DNS = [Target("kube-system", "dns", 53, protocol="UDP"), Target("kube-system", "dns", 53)]
 EDGE = [Target("traefik", "traefik", 8000), Target("traefik", "traefik", 8443), Target("traefik", "traefik", 9000)]
 WEBHOOK = Target("cert-manager", "webhook", 10250)
@@ -55,7 +59,7 @@ def targets(model: Model, outside: list[Target]) -> Iterator[Target]:
         yield from (Target(name, api, env["api"]["port"]), Target(name, "postgres", 5432))
         yield from (Target(name, "stranger", SOLVER), Target(name, "stranger", 8080))
     yield Target(model["redis_namespace"], "redis", 6379)
-    yield from (*DNS, *EDGE, WEBHOOK, API_SERVER, KUBELET, *outside)
+    yield from (*DNS, *EDGE, WEBHOOK, API_SERVER, KUBELET, SSHD, *outside)
 
 
 def clients(model: Model, apps: Mapping[str, str]) -> Iterator[Client]:
@@ -65,7 +69,7 @@ def clients(model: Model, apps: Mapping[str, str]) -> Iterator[Client]:
         yield from (Client(name, api), Client(name, "postgres"), Client(name, apps.get(name, "stranger")))
     for name in model["namespaces"]:
         yield Client(name, apps.get(name, "stranger"))
-    yield from (Client(model["redis_namespace"], "redis"), Client("default", "stranger"), Client("traefik", "traefik"), NODE)
+    yield from (Client(model["redis_namespace"], "redis"), Client("default", "stranger"), Client("traefik", "traefik"), *CERT_MANAGER, NODE)
 
 
 def _covers(rule: Mapping[str, Any], target: Target) -> bool:
@@ -87,7 +91,11 @@ class Rules:
         self.real_names = {space["namespace"]: name for name, space in self.spaces.items()}
 
     def open(self, client: Client, target: Target) -> bool:
-        return client == NODE or (self._lets_out(client, target) and self._lets_in(client, target))
+        if client == NODE:
+            return True
+        # the server's packet filter, in every profile
+        stays_closed = target == SSHD or target.address == METADATA
+        return not stays_closed and self._lets_out(client, target) and self._lets_in(client, target)
 
     def _profile(self, space: str) -> str:
         return str(self.spaces[space]["network"]) if space in self.spaces else "permissive"
@@ -111,6 +119,8 @@ class Rules:
         return client.app == "traefik" and (target.app == self.api or target.port == SOLVER)
 
     def _lets_out(self, client: Client, target: Target) -> bool:
+        if client.space in ("traefik", "cert-manager"):
+            return self._edge_lets_out(client, target)
         space = self.spaces.get(client.space, {})
         profile = self._profile(client.space)
         if profile == "permissive" or target in DNS or self._granted(client, target) or self._works(client, target):
@@ -123,6 +133,22 @@ class Rules:
             rules = [rule for rule in space["egress"] if not rule["pods"] or client.app in rule["pods"]]
             return any(_covers(rule, target) and _in_network(rule, target.address) for rule in rules)
         return profile == "allowlist" and client.space == target.space
+
+    def _edge_lets_out(self, client: Client, target: Target) -> bool:
+        """Traefik reaches applications, solvers and whoever is open to all; cert-manager's controller ACME, Traefik and the public web."""
+        if target == API_SERVER:
+            return True
+        if client.app == "webhook":
+            return False
+        if target in DNS:
+            return True
+        if client.app == "traefik":
+            everyone = target.space in self.spaces and self._profile(target.space) == "permissive"
+            return everyone or self._granted(client, target) or self._works(client, target)
+        if target.address:
+            public = not any(ipaddress.ip_address(target.address) in net for net in PRIVATE)
+            return (public and target.port in (80, 443)) or (target.address, target.port) == self.model["acme_directory"]
+        return target in EDGE[:2]
 
     def _lets_in(self, client: Client, target: Target) -> bool:
         if target.space == "traefik":

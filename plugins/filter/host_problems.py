@@ -17,7 +17,7 @@ author: The shaka.platform founders (@shaka-platform)
 description:
   - Checks each value beyond its type (networks, times, sizes, keys, names), values that contradict each other, and whether the role supports
     the operating system.
-positional: supported, values, needed
+positional: supported, values, needed, algorithms
 options:
   _input:
     description: Distribution and release of the server, such as C(Debian 12).
@@ -30,6 +30,7 @@ options:
     required: true
   values: {description: The role's public variables., type: dict, required: true}
   needed: {description: Kernel settings that Kubernetes needs as they are., type: dict, required: true}
+  algorithms: {description: "What the server's OpenSSH knows, by its name for C(ssh -Q).", type: dict, default: {}}
 """
 
 EXAMPLES = r"""
@@ -43,9 +44,11 @@ _value: {description: Problems; empty when there are none., type: list, elements
 """
 
 
-def host_problems(system: str, supported: Sequence[str], values: Mapping[str, Any], needed: Mapping[str, str]) -> list[str]:
+def host_problems(
+    system: str, supported: Sequence[str], values: Mapping[str, Any], needed: Mapping[str, str], algorithms: Mapping[str, Sequence[str]] | None = None
+) -> list[str]:
     """The filter."""
-    return list(host.host_problems(system, supported, values, needed))
+    return list(host.host_problems(system, supported, values, needed, algorithms or {}))
 
 
 class FilterModule:

@@ -10,14 +10,19 @@ short_description: Look at a server before the role host changes anything
 version_added: "0.1.0"
 author: The shaka.platform founders (@shaka-platform)
 description:
-  - Finds out in one call which packages are installed, which other packet filters would drop the platform's traffic, and whether the user of this
-    connection could still log in when only keys are accepted.
+  - Finds out in one call which packages are installed, which other packet filters would drop the platform's traffic, which open ports the
+    platform's packet filter would close, and whether the user of this connection could still log in when only keys are accepted.
+  - A connection that arrives by a tunnel which ends on the server is refused when the packet filter would close the port that the tunnel may run on.
+    Its present flow would outlive the change, but the next handshake would not get in.
 attributes:
   check_mode: {support: full, description: It only reads.}
   diff_mode: {support: none, description: It changes nothing.}
 options:
   packages: {description: Packages to look for., type: list, elements: str, default: []}
-  firewall: {description: Whether to look for other packet filters., type: bool, default: true}
+  firewall: {description: Whether to look for other packet filters and at open ports., type: bool, default: true}
+  tcp_ports: {description: TCP ports that the packet filter leaves open., type: list, elements: int, default: []}
+  udp_ports: {description: UDP ports that it leaves open., type: list, elements: int, default: []}
+  may_close_tunnel: {description: Whether it may close the ports that this connection's tunnel may run on., type: bool, default: false}
   sshd: {description: Whether to look for the user's keys., type: bool, default: true}
   time_zone:
     description: The time zone that the server is to have; one that it does not know is a problem. Empty for none.
@@ -41,6 +46,15 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+closes:
+  description: Programs and ports that the packet filter will close; empty where it is there already.
+  returned: success
+  type: list
+  elements: str
+ssh_algorithms:
+  description: The algorithms that the server's OpenSSH knows, by their name for C(ssh -Q).
+  returned: success
+  type: dict
 installed:
   description: Those of the packages that are installed.
   returned: success
@@ -79,6 +93,13 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.shaka.platform.plugins.module_utils.conventions import Execute, commands_of
 from ansible_collections.shaka.platform.plugins.module_utils.server import former, ledger
 from ansible_collections.shaka.platform.plugins.module_utils.server.access import TABLE, may_log_in
+from ansible_collections.shaka.platform.plugins.module_utils.server.listeners import (
+    carriers,
+    closed_by,
+    listening,
+    server_address,
+    tunnel,
+)
 
 
 def installed(packages: list[str], execute: Execute) -> list[str]:
@@ -88,6 +109,11 @@ def installed(packages: list[str], execute: Execute) -> list[str]:
     _code, out, _err = execute(["dpkg-query", "--show", "--showformat=${Package} ${db:Status-Status}\n", *packages])
     present = {line.split()[0] for line in out.splitlines() if line.endswith(" installed")}
     return [package for package in packages if package in present]
+
+
+def ssh_algorithms(execute: Execute) -> dict[str, list[str]]:
+    """What this OpenSSH knows; its server refuses to start with a name that it does not know."""
+    return {kind: execute(["ssh", "-Q", kind])[1].split() for kind in ("cipher", "kex", "mac", "HostKeyAlgorithms")}
 
 
 def dropping_chains(chains: str) -> list[str]:
@@ -119,6 +145,19 @@ def other_filters(root: Path, execute: Execute) -> Iterator[str]:
         )
 
 
+def closes(params: dict[str, Any], process: int, execute: Execute, root: Path) -> tuple[list[str], Iterator[str]]:
+    """What the packet filter will close when it comes for the first time, and why it must not."""
+    there = (root / "usr/sbin/nft").exists() and execute(["nft", "list", "table", *TABLE.split()])[0] == 0
+    closed = closed_by(listening(execute(["ss", "-Hlntup"])[1]), params["tcp_ports"], params["udp_ports"])
+    through = tunnel(server_address(process), execute) if closed and not params["may_close_tunnel"] else None
+    problems = (
+        f"this connection arrives by the tunnel {through.name} ({through.kind}), which may run on {carrier}, and the packet filter would close that: "
+        f"add {carrier.port} to host_firewall_{carrier.protocol}_ports, or set host_firewall_may_close_tunnel to true when it needs no open port"
+        for carrier in (carriers(through, closed) if through else ())
+    )
+    return [] if there else [str(each) for each in closed], problems
+
+
 def is_ready(operator: str, root: Path) -> bool:
     """Whether an account is as role host makes it: its own home, bash, a password that nobody can type, and no day on which it expires."""
     entries = [line.split(":") for line in (root / "etc/passwd").read_text(encoding="utf-8", errors="replace").splitlines()]
@@ -140,6 +179,8 @@ def unknown_zone(name: str, root: Path) -> Iterator[str]:
 def run(params: dict[str, Any], user: str, home: Path, execute: Execute, root: Path = Path("/")) -> dict[str, Any]:
     """The result of the module."""
     problems = list(other_filters(root, execute)) if params["firewall"] else []
+    closed, refused = closes(params, os.getpid(), execute, root) if params["firewall"] else ([], iter(()))
+    problems += refused
     problems += unknown_zone(params["time_zone"], root)
     if params["sshd"] and (root / "usr/sbin/sshd").exists() and not may_log_in(user, home, execute):
         problems.append(
@@ -155,6 +196,8 @@ def run(params: dict[str, Any], user: str, home: Path, execute: Execute, root: P
         "changed": False,
         "former_operators": gone,
         "former_sudo": not params["operator"] and (root / former.SUDOERS).exists(),
+        "closes": closed,
+        "ssh_algorithms": ssh_algorithms(execute) if params["sshd"] and (root / "usr/bin/ssh").exists() else {},
         "installed": installed(params["packages"], execute),
         "operator_is_ready": bool(params["operator"]) and is_ready(params["operator"], root),
         "problems": problems,
@@ -165,6 +208,9 @@ def main() -> None:
     spec = {
         "packages": {"type": "list", "elements": "str", "default": []},
         "firewall": {"type": "bool", "default": True},
+        "tcp_ports": {"type": "list", "elements": "int", "default": []},
+        "udp_ports": {"type": "list", "elements": "int", "default": []},
+        "may_close_tunnel": {"type": "bool", "default": False},
         "sshd": {"type": "bool", "default": True},
         "time_zone": {"type": "str", "default": ""},
         "operator": {"type": "str", "default": ""},

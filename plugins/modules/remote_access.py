@@ -18,7 +18,7 @@ description:
     differs, it makes one call to the server and no second connection.
   - The settings must be in force after sshd has read all its files (C(sshd -T)). If they are not, they are undone, and the message names the
     setting that wins.
-  - A restart of the server within O(confirm_seconds) of a change ends the timer; the change then stays, and the next run confirms it.
+  - A restart of the server before the confirmation undoes the change too, by a unit that is there as long as the change is unconfirmed.
 attributes:
   action: {description: The second connection is made by the controller., support: full}
   check_mode: {support: full, description: Compares only.}
@@ -35,6 +35,8 @@ options:
       rules_file: {description: Where the rules are kept., type: path, required: true}
       unit: {description: "The unit that loads them, as text.", type: str, required: true}
       unit_file: {description: Where the unit is kept., type: path, required: true}
+      drop_in: {description: "What Debian's C(nftables.service) does besides, as text.", type: str, required: true}
+      drop_in_file: {description: Where that is kept., type: path, required: true}
   sshd:
     description: sshd; left as it is when this is not set.
     type: dict
@@ -91,6 +93,8 @@ ARGUMENT_SPEC: dict[str, Any] = {
             "rules_file": {"type": "path", "required": True},
             "unit": {"type": "str", "required": True},
             "unit_file": {"type": "path", "required": True},
+            "drop_in": {"type": "str", "required": True},
+            "drop_in_file": {"type": "path", "required": True},
         },
     },
     "sshd": {
@@ -107,7 +111,8 @@ def parts(params: dict[str, Any], user: str) -> list[Part]:
     result: list[Part] = []
     if firewall := params["firewall"]:
         rules = File(Path(firewall["rules_file"]), firewall["rules"], 0o600, "nft --check --file %s")
-        result.append(Firewall(rules, File(Path(firewall["unit_file"]), firewall["unit"], 0o644)))
+        drop_in = File(Path(firewall["drop_in_file"]), firewall["drop_in"], 0o644)
+        result.append(Firewall(rules, File(Path(firewall["unit_file"]), firewall["unit"], 0o644), drop_in))
     if sshd := params["sshd"]:
         result.append(Sshd(File(Path(sshd["settings_file"]), sshd["settings"], 0o600, "/usr/sbin/sshd -t -f %s"), user))
     return result

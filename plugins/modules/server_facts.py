@@ -91,6 +91,14 @@ ansible_facts:
       description: The server's IPv4 addresses.
       type: list
       elements: str
+    all_ipv6_addresses:
+      description: Its IPv6 addresses that others can route to.
+      type: list
+      elements: str
+    kernel_lacks:
+      description: Modules that K3s needs and the kernel has not; always empty in a container, whose kernel is another's.
+      type: list
+      elements: str
     default_ipv4:
       description: The C(address) that leads to other networks; empty without a default route.
       type: dict
@@ -142,6 +150,22 @@ CONFIGURATION = Path("/etc/rancher/k3s/config.yaml")
 RESOLVERS = (Path("/etc/resolv.conf"), Path("/run/systemd/resolve/resolv.conf"))
 
 
+# For pods' networks and policies: K3s's controller for these goes without, with a line in its log, when it cannot make a set of addresses
+# (`Run` in its pkg/agent/netpol/netpol.go).
+MODULES = (
+    "ip_set", "ip_set_hash_ip", "ip_set_hash_net", "xt_set", "xt_comment", "xt_addrtype", "xt_statistic", "xt_MASQUERADE",
+    "br_netfilter", "nf_conntrack", "overlay", "veth", "vxlan",
+)  # fmt: skip
+
+
+def kernel_lacks(execute: Execute, root: Path = Path("/")) -> list[str]:
+    """The modules that are neither loaded nor built in nor found by modprobe. In a container that cannot be told."""
+    if (root / "run/systemd/container").exists() or not (root / "usr/sbin/modprobe").exists():
+        return []
+    absent = [name for name in MODULES if not (root / "sys/module" / name).exists()]
+    return [name for name in absent if execute(["modprobe", "--dry-run", "--quiet", name])[0] != 0]
+
+
 def service_manager(root: Path = Path("/")) -> str:
     """systemd where it is the init system that runs (as sd_booted(3) tells), else the name of process 1."""
     if (root / "run/systemd/system").is_dir():
@@ -178,6 +202,11 @@ def networks(addresses: str) -> dict[str, Any]:
                 "ipv4": {"address": address["local"], "network": str(network.network_address), "prefix": str(network.prefixlen)}
             }
     return facts
+
+
+def global_addresses(addresses: str) -> list[str]:
+    """From `ip -json -6 address show scope global`."""
+    return [address["local"] for entry in json.loads(addresses or "[]") for address in entry.get("addr_info", []) if "local" in address]
 
 
 def default_address(routes: str) -> dict[str, str]:
@@ -248,6 +277,8 @@ def gather(execute: Execute, distribution: Callable[[], dict[str, Any]]) -> dict
         "processor_vcpus": os.cpu_count() or 0,
         "memtotal_mb": memory(Path("/proc/meminfo").read_text()),
         "disk_total": disk(Path(DATA)),
+        "kernel_lacks": kernel_lacks(execute),
+        "all_ipv6_addresses": global_addresses(output("ip", "-json", "-6", "address", "show", "scope", "global")),
         # No packet is sent: the kernel says by which address it would.
         "default_ipv4": default_address(output("ip", "-json", "route", "get", "192.0.2.1")),
         "k3s_node_name": node_name(),

@@ -6,11 +6,13 @@ from typing import Any, cast
 
 import pytest
 from ansible_collections.shaka.platform.plugins.modules.server_facts import addresses
-from ansible_collections.shaka.platform.plugins.plugin_utils.model import backup
+from ansible_collections.shaka.platform.plugins.plugin_utils.model import acme, backup, network
 
 S3: Any = {"endpoint": "", "bucket": "b", "path_style": True, "cidrs": []}
 PUBLIC = {"cidr": "0.0.0.0/0", "except": ["10.0.0.0/8", "100.64.0.0/10", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16"]}
 PUBLIC_6 = {"cidr": "::/0", "except": ["fc00::/7", "fe80::/10"]}
+LAN = ["10.0.0.5/32", "10.0.0.6/32", "fd00::5/128"]
+WEB = [{"protocol": "TCP", "port": port} for port in (80, 443)]
 RESOLVED = {
     "s3.lan": ["fd00::5", "10.0.0.6", "10.0.0.5"],
     "s3.io": ["192.0.66.1"],
@@ -73,3 +75,30 @@ def test_the_server_is_asked_for_names_alone() -> None:
 def test_addresses_are_those_that_the_server_knows() -> None:
     assert "127.0.0.1" in addresses("localhost")
     assert addresses("no-such-name.invalid") == []
+
+
+@pytest.mark.parametrize(
+    ("server", "directory"),
+    [
+        ("https://10.1.2.3:14000/dir", {"to": [{"ipBlock": {"cidr": "10.1.2.3/32"}}], "ports": [{"protocol": "TCP", "port": 14000}]}),
+        ("https://s3.lan/acme/directory", {"to": [{"ipBlock": {"cidr": net}} for net in LAN], "ports": WEB[1:]}),
+        ("https://acme-v02.example.org/directory", {"to": [{"ipBlock": PUBLIC}], "ports": WEB[1:]}),
+    ],
+)
+def test_cert_manager_reaches_its_directory_and_the_public_web(server: str, directory: dict[str, Any]) -> None:
+    assert acme.egress(server, model(), RESOLVED) == [directory, {"to": [{"ipBlock": PUBLIC}], "ports": WEB}]
+    assert acme.names_to_resolve(server) == ([] if "10.1" in server else [server.split("/")[2]])
+
+
+@pytest.mark.parametrize(
+    ("rule", "closed"),
+    [
+        ({"cidr": "0.0.0.0/0", "except": ["10.0.0.0/8"]}, ["10.0.0.0/8", "203.0.113.7/32"]),
+        ({"cidr": "203.0.113.7/32", "except": []}, []),
+        ({"cidr": "198.51.100.0/24", "except": []}, []),
+        ({"cidr": "::/0", "except": []}, ["2001:db8::7/128"]),
+    ],
+)
+def test_an_egress_to_everywhere_leaves_out_the_server_itself(rule: dict[str, Any], closed: list[str]) -> None:
+    own = ["127.0.0.1", "203.0.113.7", "10.0.0.5", "2001:db8::7"]
+    assert network.egress_block(cast(Any, rule), own) == {"cidr": rule["cidr"], "except": closed}

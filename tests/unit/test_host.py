@@ -19,7 +19,8 @@ PUBLIC_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGb0Zr1vT5o3v0m2uYxT9p9nq1c0Yw
 
 
 def problems(system: str = "Debian 12", **values: Any) -> list[str]:
-    return list(host_problems(system, list(SYSTEMS["__host_systems"]), {**DEFAULTS, **values}, NEEDED))
+    known = {"kex": ["curve25519-sha256", "ecdh-sha2-nistp256"]}
+    return list(host_problems(system, list(SYSTEMS["__host_systems"]), {**DEFAULTS, **values}, NEEDED, known))
 
 
 def test_the_defaults_are_fine_on_each_supported_system() -> None:
@@ -69,7 +70,15 @@ def test_other_systems_are_refused(system: str) -> None:
         ("host_sysctl", {"somaxconn": 1}, "not a setting's name"),
         ("host_sshd_root_login", "yes", "prohibit-password or no"),
         ("host_sshd_root_login", "no", "without an operator who may become root"),
-        ("host_sshd_max_auth_tries", 20, "1 to 6"),
+        ("host_firewall_trusted_interfaces", ["lo", "cni0"], "is where pods are"),
+        ("host_firewall_pod_tcp_ports", [0], "1 to 65535"),
+        ("host_firewall_pod_udp_ports", ["dns"], "1 to 65535"),
+        ("host_firewall_pod_blocked", ["metadata.google.internal"], "an address or a network"),
+        ("host_sshd_max_auth_tries", 100, "1 to 50"),
+        ("host_sshd_ciphers", ["+aes128-ctr"], "ssh -Q cipher"),
+        ("host_sshd_macs", ["a b"], "ssh -Q mac"),
+        ("host_sshd_host_key_algorithms", ["ssh-ed25519,ssh-rsa"], "ssh -Q HostKeyAlgorithms"),
+        ("host_sshd_key_exchanges", ["mlkem768x25519-sha256"], "knows none of mlkem768x25519-sha256"),
         ("host_access_confirm_seconds", 1, "5 to 600"),
     ],
 )
@@ -110,7 +119,8 @@ def test_only_chains_of_others_that_drop_by_default_are_in_the_way() -> None:
 def test_other_firewalls_are_refused_with_the_way_out(tmp_path: Path, ufw: str, firewalld: int, says: str) -> None:
     (tmp_path / "etc/ufw").mkdir(parents=True)
     (tmp_path / "etc/ufw/ufw.conf").write_text(f"# comment\n{ufw}\n")
-    params = {"packages": [], "firewall": True, "sshd": False, "operator": "", "operators": [], "time_zone": ""}
+    params = {"packages": [], "firewall": True, "tcp_ports": [], "udp_ports": [], "may_close_tunnel": False}
+    params |= {"sshd": False, "operator": "", "operators": [], "time_zone": ""}
     found = host_preflight.run(params, "root", tmp_path, lambda _command: (firewalld, "", ""), tmp_path)["problems"]
     assert len(found) == bool(says) and all(says in problem for problem in found)
 

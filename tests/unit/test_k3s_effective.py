@@ -14,6 +14,9 @@ from ansible_collections.shaka.platform.plugins.module_utils.verify.hardening im
 
 READY = {"status": {"conditions": [{"type": "Ready", "status": "True"}]}, "metadata": {"labels": {"tier": "db"}}}
 KUBELET = {"maxPods": 60, "imageGCHighThresholdPercent": 80, "podPidsLimit": 1024}
+BY_RBAC = {"authorization": {"mode": "Webhook"}}
+BY_NONE = {"authorization": {"mode": "AlwaysAllow"}}
+REVIEW = "POST /apis/authorization.k8s.io/v1/subjectaccessreviews"
 WANTED = {
     "node": "n", "labels": ["tier=db"], "kubelet": KUBELET, "kubelet_arguments": [], "pod_security": "restricted", "encryption": "secretbox",
 }  # fmt: skip
@@ -49,11 +52,13 @@ class Fake(ApiProbe):
             event = {"level": self.level, "userAgent": (headers or {})["User-Agent"]}
             (self.state / "server/logs/audit.log").write_text(f"not json\n{json.dumps(event)}\n")
         if path.endswith("configz"):
-            return HttpAnswer(200, {"kubeletconfig": {**KUBELET, "other": 1}})
+            return HttpAnswer(200, {"kubeletconfig": {**KUBELET, **BY_RBAC}})
         if "pods?dryRun" in path:
             return HttpAnswer(403, {"message": 'pods "x" is forbidden: violates PodSecurity "restricted:latest": privileged'})
         if method == "PATCH":
             return HttpAnswer(403, {"message": "is not allowed to modify node"})
+        if path.endswith("subjectaccessreviews"):
+            return HttpAnswer(201, {"status": {"allowed": False}})
         if method == "POST":
             self.store(f"kube-system/{body['metadata']['name']}", b"plain" if self.plain else b"k8s:enc:secretbox:v1:key:x")
         if method == "DELETE":
@@ -86,7 +91,10 @@ def test_a_hardened_server_passes_also_before_its_first_secret(server: Fake) -> 
         ("anonymous GET /api/v1/namespaces", HttpAnswer(403, {}), "API server answers anonymous requests (403"),
         ("anonymous GET /pods", HttpAnswer(200, {}), "kubelet answers anonymous requests (200"),
         ("GET /api/v1/nodes/n", HttpAnswer(200, {}), "lacks the label tier=db: kubectl label node n"),
-        ("GET /api/v1/nodes/n/proxy/configz", HttpAnswer(200, {"kubeletconfig": {**KUBELET, "maxPods": 110}}), "maxPods 110, not 60"),
+        ("GET /api/v1/nodes/n/proxy/configz", HttpAnswer(200, {"kubeletconfig": {**KUBELET, **BY_RBAC, "maxPods": 110}}), "maxPods 110, not 60"),
+        ("GET /api/v1/nodes/n/proxy/configz", HttpAnswer(200, {"kubeletconfig": {**KUBELET, **BY_NONE}}), "AlwaysAllow"),
+        (REVIEW, HttpAnswer(201, {"status": {"allowed": True}}), "an account without rights may read Secrets"),
+        (REVIEW, HttpAnswer(503, {"message": "no"}), "503 no"),
         ("GET /api/v1/nodes/n/proxy/configz", HttpAnswer(502, "down"), "cannot be read: 502 down"),
         ("POST /api/v1/namespaces/default/pods?dryRun=All", HttpAnswer(201, {}), "is not refused by Pod Security (201"),
         ("POST /api/v1/namespaces/default/pods?dryRun=All", HttpAnswer(403, {"message": "no quota"}), "(403 no quota)"),
@@ -121,7 +129,7 @@ def test_an_open_directory_of_the_server_is_named(server: Fake, folder: str) -> 
 
 @pytest.mark.parametrize("flag", ["max-pods=9", "--image-gc-high-threshold=90", "pod-max-pids=5"])
 def test_a_flag_of_the_user_overrides_a_field(server: Fake, flag: str) -> None:
-    other = {"maxPods": 9, "imageGCHighThresholdPercent": 90, "podPidsLimit": 5}
+    other = {"maxPods": 9, "imageGCHighThresholdPercent": 90, "podPidsLimit": 5, **BY_RBAC}
     server.answers["GET /api/v1/nodes/n/proxy/configz"] = HttpAnswer(200, {"kubeletconfig": other})
     assert len(server.findings(kubelet_arguments=[flag])) == 2
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from pathlib import Path
 
 import pytest
 from ansible_collections.shaka.platform.plugins.module_utils.conventions import Execute
 from ansible_collections.shaka.platform.plugins.module_utils.server.access import AccessError, File, Sshd, may_log_in
-from ansible_collections.shaka.platform.plugins.module_utils.server.commit_confirm import Commit
+from ansible_collections.shaka.platform.plugins.module_utils.server.commit_confirm import AT_BOOT, Commit
 
 
 class Service:
@@ -60,7 +61,7 @@ def place(tmp_path: Path) -> Path:
 
 
 def commit(place: Path, text: str, server: Server) -> Commit:
-    return Commit([Service(place, text)], server, place.parents[1] / "rollback")
+    return Commit([Service(place, text)], server, place.parents[1] / "rollback", place.parents[1] / "units")
 
 
 def state(place: Path) -> tuple[str, str]:
@@ -88,6 +89,22 @@ def test_an_unconfirmed_change_goes_back_to_what_was_there(place: Path, before: 
     assert state(place) == (before, before) and not server.armed
     with pytest.raises(AccessError, match="too late"):
         commit(place, "new", server).confirm()
+
+
+@pytest.mark.parametrize("confirmed", [True, False])
+def test_a_restart_undoes_as_long_as_nobody_confirmed(place: Path, confirmed: bool) -> None:
+    server = Server()
+    commit(place, "new", server).apply(False, 60)
+    link = place.parents[1] / f"units/sysinit.target.wants/{AT_BOOT}"
+    unit = link.read_text()
+    command = re.search(r"^ExecStart=/bin/sh (.*)$", unit, re.MULTILINE)
+    assert command and f"ConditionPathExists={command[1]}\n" in unit
+    if confirmed:
+        commit(place, "new", server).confirm()
+    else:
+        subprocess.run(["sh", command[1]], check=True)
+        assert state(place) == ("", "")
+    assert not Path(command[1]).exists() and not link.is_symlink() and not (place.parents[1] / "units" / AT_BOOT).exists()
 
 
 def test_a_broken_file_is_never_put_in_place(place: Path) -> None:

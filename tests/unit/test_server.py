@@ -32,6 +32,7 @@ def test_a_fresh_2_gib_server_is_fine() -> None:
         ({"architecture": "armv7l"}, "armv7l"),
         ({"service_mgr": "openrc"}, "systemd"),
         ({"effective_user_id": 1000}, "rights"),
+        ({"kernel_lacks": ["ip_set", "xt_set"]}, "kernel: it lacks ip_set, xt_set"),
         ({"python_version": "3.8.10"}, "3.9"),
         ({"processor_vcpus": 1}, "platform_server.cpu (2)"),
         ({"memtotal_mb": 970}, "platform_server.memory (2Gi)"),

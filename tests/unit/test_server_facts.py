@@ -116,3 +116,19 @@ def test_the_service_manager(tmp_path: Path, made: str, found: str) -> None:
 def test_memory_is_in_mib() -> None:
     found: Any = server_facts.memory("MemFree: 1 kB\nMemTotal:        2014208 kB\n")
     assert found == 1967 and server_facts.memory("") == 0
+
+
+@pytest.mark.parametrize(("has", "expected"), [(None, []), ({"xt_set"}, ["ip_set", "vxlan"]), ({"ip_set", "xt_set", "vxlan"}, [])])
+def test_a_kernel_without_what_policies_need_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has: set[str] | None, expected: list[str]
+) -> None:
+    monkeypatch.setattr(server_facts, "MODULES", ("overlay", "ip_set", "xt_set", "vxlan"))
+    for path in ("usr/sbin/modprobe", "sys/module/overlay"):
+        (tmp_path / path).mkdir(parents=True)
+    if has is None:  # a container
+        (tmp_path / "run/systemd/container").mkdir(parents=True)
+
+    def modprobe(command: list[str]) -> tuple[int, str, str]:
+        return (0 if {word for word in command[1:] if not word.startswith("--")} <= (has or set()) else 1), "", ""
+
+    assert server_facts.kernel_lacks(modprobe, tmp_path) == expected

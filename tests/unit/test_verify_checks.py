@@ -65,6 +65,7 @@ def facts(**changes: Any) -> Facts:
         "host": HostState({"/tls/client-admin.crt": int(NOW) + 200 * DAY, "/tls/server-ca.crt": int(NOW) + 3000 * DAY}),
         "service_memory": 500 * 2**20,
         "archives": {"prod": (None, "")},
+        "strangers": {"prod": "Could not connect to Redis at postgres-prod.shaka-prod.svc:5432: Connection refused"},
     }
     return Facts(**{**values, **changes})
 
@@ -84,6 +85,21 @@ def test_a_sound_platform_passes_everything() -> None:
     assert told["server", "K3s certificates"] == "200 d (client-admin.crt ends first)"
     assert told["server", "reboot"] == "not asked for"
     assert told["server", "requests"] == "cpu 1500m of 2000m, memory 384 MiB of 1.6 GiB, pods 6 of 110"
+
+
+@pytest.mark.parametrize(
+    ("answers", "says"),
+    [
+        ({}, ""),
+        ({"prod": "no answer"}, ""),
+        ({"prod": "Error: Server closed the connection"}, "NetworkPolicies are not enforced"),
+        ({"prod": "Could not connect to Redis at x:5432: Temporary failure in name resolution"}, "DNS is open to it"),
+        ({"prod": "not asked: pod redis-0 not found"}, "redis-0 not found"),
+    ],
+)
+def test_policies_that_are_not_enforced_are_a_finding(answers: dict[str, str], says: str) -> None:
+    found = verdict(strangers=answers)["network", "policies"]
+    assert found.ok is not bool(says) and says in found.detail
 
 
 def test_tables_read_by_a_person() -> None:

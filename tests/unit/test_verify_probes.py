@@ -22,6 +22,7 @@ from ansible_collections.shaka.platform.plugins.module_utils.data import scram
 from ansible_collections.shaka.platform.plugins.module_utils.kubectl import Kubectl
 from ansible_collections.shaka.platform.plugins.module_utils.verify.probes import (
     ask_https,
+    ask_policies,
     ask_postgres,
     ask_redis,
     gather,
@@ -36,7 +37,10 @@ from cryptography.x509.oid import NameOID
 
 PASSWORD = "canary-redis-77"
 ENV: Any = {
+    "name": "prod",
     "namespace": "shaka-prod",
+    "network": "zero_trust",
+    "ingress": [],
     "postgres": {
         "user": "shaka_production",
         "app_user": "",
@@ -55,6 +59,7 @@ if [ "$1" = config ]; then
   cat {root}/kubeconfig.json
 else
   case "$*" in
+    *REDISCLI_AUTH*5432*) echo "prod Could not connect to Redis at x: Connection refused" ;;
     *redis-cli*) read -r password; [ "$password" = "{password}" ] && echo PONG || echo WRONGPASS ;;
   esac
 fi
@@ -185,6 +190,16 @@ def test_redis_with_a_wrong_or_missing_password(kubectl: Kubectl, tmp_path: Path
     assert not missing.ok and "NotFound" in missing.detail
     serve_secret(tmp_path, "another")
     assert ask_redis(kubectl, ENV, "shaka-api-secrets").detail == "PING: WRONGPASS"
+
+
+def test_a_stranger_is_sent_only_to_environments_that_deny(kubectl: Kubectl, tmp_path: Path) -> None:
+    granted: Any = {**ENV, "name": "granted", "ingress": [{"namespace": "shaka-shared", "cidr": ""}]}
+    permissive: Any = {**ENV, "name": "dev", "network": "permissive"}
+    assert ask_policies(kubectl, [ENV, granted, permissive]) == {"prod": "Could not connect to Redis at x: Connection refused"}
+    asked = (tmp_path / "asked").read_text()
+    assert asked.endswith("sh prod=postgres-prod.shaka-prod.svc\n") and "--namespace=shaka-shared redis-0" in asked
+    (tmp_path / "asked").unlink()
+    assert ask_policies(kubectl, [permissive]) == {} and not (tmp_path / "asked").exists()
 
 
 def test_no_kubectl_and_a_slow_one(tmp_path: Path) -> None:

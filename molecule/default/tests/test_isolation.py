@@ -99,11 +99,12 @@ class Network:
 
 
 def model_of(server: Server) -> dict[str, Any]:
-    """The model of the sandbox's inventory, with the address that backups go to."""
+    """The model of the sandbox's inventory, with the addresses of backups and certificates."""
     inventory = yaml.safe_load((ROOT / "inventories/sandbox/group_vars/all/platform.yml").read_text())
     redis = inventory["platform_redis"].get("namespace", "shared")
-    address, _colon, port = urlsplit(server.lab["s3"]["endpoint"]).netloc.partition(":")
-    return {**resolve(inventory, interface(), {}).model, "redis_namespace": redis, "s3": (address, int(port))}
+    urls = {"s3": urlsplit(server.lab["s3"]["endpoint"]), "acme_directory": urlsplit(server.lab["acme"]["server"])}
+    services = {name: (url.hostname, url.port) for name, url in urls.items()}
+    return {**resolve(inventory, interface(), {}).model, "redis_namespace": redis, **services}
 
 
 def processes(server: Server, pods: Mapping[str, Any], spaces: Mapping[str, str]) -> dict[Client, int]:
@@ -112,7 +113,8 @@ def processes(server: Server, pods: Mapping[str, Any], spaces: Mapping[str, str]
     found = {}
     for pod in pods["items"]:
         container = (pod["status"].get("containerStatuses") or [{}])[0].get("containerID", "").removeprefix("containerd://")
-        space, app = spaces.get(pod["metadata"]["namespace"]), pod["metadata"]["labels"].get("app", "")
+        space = spaces.get(pod["metadata"]["namespace"])
+        app = pod["metadata"]["labels"].get("app.kubernetes.io/component" if space == "cert-manager" else "app", "")
         if space is not None and container in by_container:
             found[Client(space, app)] = int(by_container[container])
     return found
@@ -122,7 +124,7 @@ def addresses(server: Server, pods: Mapping[str, Any], spaces: Mapping[str, str]
     """What a client would use: a Service's address where one forwards the port unchanged, else the pod's."""
     node = server.json("node microsaas-server")["status"]["addresses"][0]["address"]
     dns = server.json("service kube-dns -n kube-system")["spec"]["clusterIP"]
-    found = {"/api-server": node, "/kubelet": node, "kube-system/dns": dns}
+    found = {"/api-server": node, "/kubelet": node, "/sshd": node, "kube-system/dns": dns}
     for pod in pods["items"]:
         labels, space = pod["metadata"]["labels"], spaces.get(pod["metadata"]["namespace"])
         app = labels.get("app.kubernetes.io/component") if space == "cert-manager" else labels.get("app", "")
@@ -148,8 +150,9 @@ def outside(server: Server) -> Iterator[list[Target]]:
     here += [f"ip link add to-outside type veth peer name to-server netns {pid}", "ip address add 10.99.0.1/30 dev to-outside"]
     here += ["ip link set to-outside up", *(f"nsenter --net --target {pid} ip {command}" for command in inside)]
     server.run(" && ".join([*here, *(f"ip route add {address} via 10.99.0.2" for address in OUTSIDE)]))
-    s3, port = model_of(server)["s3"]
-    yield [Target("", "outside", port, address) for address, ports in OUTSIDE.items() for port in ports] + [Target("", "s3", port, s3)]
+    model = model_of(server)
+    services = [Target("", app, port, address) for app, (address, port) in (("s3", model["s3"]), ("acme", model["acme_directory"]))]
+    yield [Target("", "outside", port, address) for address, ports in OUTSIDE.items() for port in ports] + services
     server.run("systemctl stop outside")  # the link and the routes go with its network
 
 

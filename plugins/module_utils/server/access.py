@@ -59,12 +59,12 @@ def must(execute: Execute, *command: str) -> str:
 
 
 class Firewall:
-    """The nftables table `inet shaka` and the unit that loads it."""
+    """The nftables table `inet shaka`, the unit that loads it, and the drop-in by which Debian's own unit loads it again after a flush."""
 
     name = "the packet filter"
 
-    def __init__(self, rules: File, unit: File) -> None:
-        self.files = [rules, unit]
+    def __init__(self, rules: File, unit: File, drop_in: File) -> None:
+        self.files = [rules, unit, drop_in]
         self.rules, self.unit = rules.path, unit.path
 
     def stale(self, execute: Execute) -> str:

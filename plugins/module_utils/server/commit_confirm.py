@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, The shaka.platform founders
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Commit-confirm: a change is undone by a timer unless a connection that was made after it confirms it in time."""
+"""Commit-confirm: a change is undone by a timer, or by a restart, unless a connection that was made after it confirms it in time."""
 
 from __future__ import annotations
 
@@ -17,13 +17,29 @@ from ansible_collections.shaka.platform.plugins.module_utils.server.files import
 KEEP = Path(STATE) / "rollback"
 TIMER = "shaka-access-rollback"
 UNDO = "undo.sh"
+UNITS = Path("/etc/systemd/system")
+AT_BOOT = "shaka-access-rollback-boot.service"
+# Early enough for the files that it restores: a start of packet filter and sshd reads them.
+BOOT_UNIT = """[Unit]
+Description=Undo of a change of packet filter or sshd that nobody confirmed
+DefaultDependencies=no
+ConditionPathExists={undo}
+After=local-fs.target nftables.service
+Before=shaka-firewall.service ssh.service network-pre.target sysinit.target shutdown.target
+Conflicts=shutdown.target
+
+[Service]
+Type=oneshot
+ExecStart=/bin/sh {undo}
+"""
 
 
 class Commit:
     """Changes of the parts, on the server."""
 
-    def __init__(self, parts: Sequence[Part], execute: Execute, keep: Path = KEEP) -> None:
+    def __init__(self, parts: Sequence[Part], execute: Execute, keep: Path = KEEP, units: Path = UNITS) -> None:
         self.parts, self.execute, self.keep = parts, execute, keep
+        self.at_boot = [units / "sysinit.target.wants" / AT_BOOT, units / AT_BOOT]  # as `systemctl enable` would make the first
 
     @property
     def unconfirmed(self) -> bool:
@@ -66,6 +82,8 @@ class Commit:
         if code == 0 or not self.unconfirmed:
             raise AccessError("the confirmation came too late, the previous settings are back; raise host_access_confirm_seconds")
         shutil.rmtree(self.keep)
+        for path in self.at_boot:
+            path.unlink(missing_ok=True)
 
     def undo(self) -> None:
         """Undo the change now."""
@@ -92,6 +110,11 @@ class Commit:
         if not self.unconfirmed:  # otherwise the state saved before the unconfirmed change is the one to restore
             self.keep.mkdir(mode=0o700, parents=True, exist_ok=True)
             write_whole(self.keep / UNDO, self._script(), 0o700)
+        link, unit = self.at_boot
+        write_whole(unit, BOOT_UNIT.format(undo=self.keep / UNDO), 0o644)
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.unlink(missing_ok=True)
+        link.symlink_to(unit)
         must(
             self.execute, "systemd-run", "--quiet", "--collect", f"--unit={TIMER}", f"--on-active={seconds}",
             "--timer-property=AccuracySec=1s", "/bin/sh", str(self.keep / UNDO),
@@ -109,7 +132,8 @@ class Commit:
                 files.append(f"rm --force {file.path}")
         lines = ["#!/bin/sh", "# Undoes a change of packet filter or sshd that nobody confirmed."]
         lines += [line for before, _after in saved for line in before] + files + [line for _before, after in saved for line in after]
-        return "\n".join([*lines, f"rm --recursive --force {self.keep}"]) + "\n"
+        gone = " ".join(map(str, self.at_boot))
+        return "\n".join([*lines, f"rm --recursive --force {self.keep} {gone}"]) + "\n"
 
 
 def _current(file: File) -> tuple[str, str] | None:

@@ -52,6 +52,7 @@ IN_FORCE = {
     "/etc/systemd/timesyncd.conf.d/": "systemctl try-restart systemd-timesyncd.service",
     "/etc/chrony/": "systemctl try-restart chrony.service",
     "/etc/localtime": "systemctl try-restart cron.service",
+    "/etc/systemd/logind.conf.d/": "systemctl try-reload-or-restart systemd-logind.service",
     "/etc/ssh/": "systemctl reload ssh.service",
 }
 

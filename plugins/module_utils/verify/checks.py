@@ -96,6 +96,7 @@ def evaluate(model: Model, facts: Facts, limits: Limits, keys: Mapping[str, str]
     shared += [*node_checks(facts), k3s_certificates_check(facts.host, facts.now, limits.certificate_days)]
     shared += reserve_check(facts, quantity(model["server"]["reserved"]["memory"]))
     shared.append(reboot_check(facts.host, facts.now, limits.reboot_days))
+    shared.append(policies_check(facts))
     checks += shared
     rows = [[check.scope, check.name, check.detail if check.ok else f"FAILED {check.detail}"] for check in shared]
     tables.append(Table("server", ["scope", "check", "result"], rows, [position for position, check in enumerate(shared) if not check.ok]))
@@ -172,6 +173,22 @@ def drill_check(scope: str, env: Environment, facts: Facts, days: int) -> Check:
     if days and passed > days * DAY:
         return Check("drill", scope, False, f"{text}, at most {days} days allowed: playbooks/drill.yml")
     return Check("drill", scope, True, text)
+
+
+def policies_check(facts: Facts) -> Check:
+    """NetworkPolicies are enforced: a connection that none allows is refused. That allowed ones open is seen by `https`: the API reaches its data."""
+    refused = ("Could not connect", "no answer")
+    unresolved = re.compile("resol|not known|No address", re.IGNORECASE)
+    wrong = []
+    for name, answer in facts.strangers.items():
+        if answer.startswith("not asked"):
+            wrong.append(f"{name} {answer}")
+        elif not answer.startswith(refused):
+            wrong.append(f"Redis's pod reaches the Postgres of {name}, which no policy allows: NetworkPolicies are not enforced (journalctl -u k3s)")
+        elif unresolved.search(answer):
+            wrong.append(f"Redis's pod finds no address of the Postgres of {name}, though DNS is open to it: {answer}")
+    closed = ", ".join(facts.strangers)
+    return Check("policies", "network", not wrong, "; ".join(wrong) or f"{closed or 'no environment'} refuse{'' if ',' in closed else 's'} strangers")
 
 
 def node_checks(facts: Facts) -> list[Check]:

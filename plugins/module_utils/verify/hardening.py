@@ -96,6 +96,7 @@ def findings(api: ApiProbe, expected: Mapping[str, Any], *, may_write: bool) -> 
     """The findings of all checks; a check that gets no answer is a finding, too."""
     checks: list[Callable[[], Iterator[str]]] = [
         lambda: anonymous_access(api),
+        lambda: authorization(api),
         lambda: node_labels(api, expected["node"], expected["labels"]),
         lambda: kubelet_settings(api, expected["node"], expected["kubelet"], expected["kubelet_arguments"]),
         lambda: pod_security(api, expected["pod_security"]),
@@ -124,6 +125,17 @@ def anonymous_access(api: ApiProbe) -> Iterator[str]:
             yield f"the kubelet's read-only port {READ_ONLY} is open: take read-only-port out of k3s_config"
 
 
+def authorization(api: ApiProbe) -> Iterator[str]:
+    """CIS 1.2.6 to 1.2.8: an account without any right has none, so RBAC is in force."""
+    wanted = {"user": "shaka-probe-nobody", "resourceAttributes": {"namespace": "kube-system", "verb": "get", "resource": "secrets"}}
+    review = {"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview", "spec": wanted}
+    answer = api.ask("/apis/authorization.k8s.io/v1/subjectaccessreviews", "POST", review)
+    if answer.status != http.client.CREATED:
+        yield f"the API server does not say what an account without rights may do: {answer.status} {answer.message[:200]}"
+    elif answer.body["status"].get("allowed"):
+        yield "an account without rights may read Secrets: take authorization-mode out of kube-apiserver-arg, or delete a binding for all users"
+
+
 def node_labels(api: ApiProbe, node: str, labels: Sequence[str]) -> Iterator[str]:
     has = api.ask(f"/api/v1/nodes/{node}").body.get("metadata", {}).get("labels", {})
     for label in labels:
@@ -140,6 +152,8 @@ def kubelet_settings(api: ApiProbe, node: str, fields: Mapping[str, Any], argume
         yield f"the kubelet's settings cannot be read: {answer.status} {answer.message}"
         return
     running = answer.body.get("kubeletconfig", {})
+    if (mode := running.get("authorization", {}).get("mode")) != "Webhook":
+        yield f"the kubelet authorizes by {mode}, so that any certificate may execute in every pod: take authorization-mode out of kubelet-arg"
     for name, value in fields.items():
         if running.get(name) != value and not any(overrides(flag, name) for flag in flags):
             yield f"the kubelet runs with {name} {running.get(name)!r}, not {value!r}"

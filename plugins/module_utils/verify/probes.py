@@ -16,7 +16,7 @@ import ssl
 import struct
 import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -90,6 +90,7 @@ class Facts(NamedTuple):
     host: HostState
     service_memory: int | None
     archives: Mapping[str, tuple[ArchiveState | None, str]]
+    strangers: Mapping[str, str]  # see ask_policies
 
 
 def gather(
@@ -106,6 +107,7 @@ def gather(
         postgres = {name: pool.submit(ask_postgres, kubectl, env, secret) for name, env in environments.items()}
         redis = {name: pool.submit(ask_redis, kubectl, env, secret) for name, env in environments.items()}
         archives = {name: pool.submit(ask, kubectl, env) for name, env in environments.items()}
+        strangers = pool.submit(ask_policies, kubectl, list(environments.values()))
         nodes, problem = listed["nodes"].result()
         https = {}
         if nodes:
@@ -125,6 +127,7 @@ def gather(
             host=host.result(),
             service_memory=service_memory(),
             archives={name: future.result() for name, future in archives.items()},
+            strangers=strangers.result(),
         ), ""
 
 
@@ -179,6 +182,30 @@ def ask_redis(kubectl: Kubectl, env: Environment, secret: str) -> ProbeAnswer:
     script = 'read -r REDISCLI_AUTH; export REDISCLI_AUTH; exec redis-cli --no-auth-warning --user "$0" PING'
     ok, output = kubectl.execute(env["redis"]["namespace"], "redis-0", "sh", "-c", script, env["redis"]["user"], text=password + "\n")
     return _answer(ok and output.strip() == "PONG", output, "PING", started)
+
+
+# redis-cli is in that pod anyway; without its password, which is none of Postgres's business. By name, so that it needs DNS, which is open to all.
+CONNECT = """
+unset REDISCLI_AUTH
+for target; do (answer=$(timeout 3 redis-cli -h "${target#*=}" -p 5432 PING 2>&1); echo "${target%%=*} ${answer:-no answer}") & done; wait
+"""
+
+
+def ask_policies(kubectl: Kubectl, environments: Sequence[Environment]) -> dict[str, str]:
+    """What Redis's pod is told where no policy lets it: at the Postgres of each environment that denies by default. Environment -> the answer."""
+    client = next((env["redis"]["namespace"] for env in environments), "")
+    asked = {env["name"]: f"{env['postgres']['service']}.{env['namespace']}.svc" for env in environments if _denies(env, client)}
+    if not asked:
+        return {}
+    ok, output = kubectl.execute(client, "redis-0", "sh", "-c", CONNECT, "sh", *(f"{name}={host}" for name, host in asked.items()))
+    answers = {name: answer for name, _space, answer in (line.partition(" ") for line in output.splitlines())} if ok else {}
+    return {name: answers.get(name, f"not asked: {output.strip()[-200:]}") for name in asked}
+
+
+def _denies(env: Environment, client: str) -> bool:
+    """Whether no pod of a namespace may reach this environment's."""
+    granted = any(rule["namespace"] == client or rule["cidr"] for rule in env["ingress"])
+    return env["network"] != "permissive" and env["namespace"] != client and not granted
 
 
 def _answer(ok: bool, output: str, question: str, started: float) -> ProbeAnswer:

@@ -133,7 +133,7 @@ def _single(address: Address) -> str:
     return f"{address}/{address.max_prefixlen}"
 
 
-def _named(s3: S3, namespaces: Iterable[str]) -> list[str]:
+def names_of(s3: S3, namespaces: Iterable[str]) -> list[str]:
     """The names that pods look up to reach the endpoint, where nothing else says its addresses."""
     host = host_of(s3["endpoint"])
     if not host or s3["cidrs"] or _address(host) or service_namespace(host, namespaces):
@@ -144,7 +144,7 @@ def _named(s3: S3, namespaces: Iterable[str]) -> list[str]:
 def names_to_resolve(environments: Mapping[str, Environment], namespaces: Iterable[str]) -> list[str]:
     """The names of endpoints whose addresses decide what the backups' pods may reach."""
     known = list(namespaces)
-    return sorted({name for env in environments.values() for name in _named(env["backup"]["s3"], known)})
+    return sorted({name for env in environments.values() for name in names_of(env["backup"]["s3"], known)})
 
 
 def private_addresses(addresses: Iterable[str]) -> list[str]:
@@ -168,7 +168,7 @@ def egress(s3: S3, model: Model, resolved: Mapping[str, Iterable[str]]) -> dict[
         return {"to": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}}}]}
     address = _address(host)
     cidrs = s3["cidrs"] or (
-        [_single(address)] if address else private_addresses(found for name in _named(s3, namespaces) for found in resolved.get(name, ()))
+        [_single(address)] if address else private_addresses(found for name in names_of(s3, namespaces) for found in resolved.get(name, ()))
     )
     peers: list[dict[str, Any]] = [{"ipBlock": {"cidr": cidr}} for cidr in cidrs]
     if not peers:

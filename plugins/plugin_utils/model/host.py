@@ -36,6 +36,11 @@ def is_network(value: Any) -> bool:
 
 CLOCK_TIME = matches(r"([01]\d|2[0-3]):[0-5]\d")
 PORT = between(1, 65535)
+ALGORITHM = matches(r"[a-z0-9][a-z0-9.@-]*")
+# variable -> its kind, as `ssh -Q` calls it
+ALGORITHMS = {
+    "host_sshd_ciphers": "cipher", "host_sshd_key_exchanges": "kex", "host_sshd_macs": "mac", "host_sshd_host_key_algorithms": "HostKeyAlgorithms",
+}  # fmt: skip
 # variable -> (test, rule). A list is tested item by item.
 RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "host_packages": (matches(r"[a-z0-9][a-z0-9.+-]+"), "a Debian package's name"),
@@ -59,7 +64,14 @@ RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "host_firewall_ssh_rate": (between(0, 100000), "0 to 100000 connections per minute"),
     "host_firewall_trusted_interfaces": (matches(r"[A-Za-z0-9_.-]{1,15}"), "an interface's name without wildcards"),
     "host_sshd_root_login": (matches("prohibit-password|no"), "prohibit-password or no"),
-    "host_sshd_max_auth_tries": (between(1, 6), "1 to 6"),
+    "host_firewall_pod_tcp_ports": (PORT, "1 to 65535"),
+    "host_firewall_pod_udp_ports": (PORT, "1 to 65535"),
+    "host_firewall_pod_blocked": (is_network, "an address or a network without host bits, such as 169.254.169.254"),
+    "host_sshd_max_auth_tries": (between(1, 50), "1 to 50"),
+    "host_sshd_ciphers": (ALGORITHM, "an algorithm's name as `ssh -Q cipher` lists it"),
+    "host_sshd_key_exchanges": (ALGORITHM, "an algorithm's name as `ssh -Q kex` lists it"),
+    "host_sshd_macs": (ALGORITHM, "an algorithm's name as `ssh -Q mac` lists it"),
+    "host_sshd_host_key_algorithms": (ALGORITHM, "an algorithm's name as `ssh -Q HostKeyAlgorithms` lists it"),
     "host_sshd_login_grace_seconds": (between(5, 120), "5 to 120 seconds"),
     "host_access_confirm_seconds": (between(5, 600), "5 to 600 seconds"),
 }
@@ -68,13 +80,16 @@ SYSTEM_ACCOUNTS = frozenset(
 )
 
 
-def host_problems(system: str, supported: Sequence[str], values: Mapping[str, Any], needed: Mapping[str, str]) -> Iterator[str]:
+def host_problems(
+    system: str, supported: Sequence[str], values: Mapping[str, Any], needed: Mapping[str, str], algorithms: Mapping[str, Sequence[str]]
+) -> Iterator[str]:
     """Why the role cannot run on this server or with these values: each problem names the variable, its value and the rule.
 
     :arg system: distribution and release of the server, as in `supported`.
     :arg supported: the systems that the role is made for.
     :arg values: the role's public variables.
     :arg needed: kernel settings whose change stops Kubernetes: pods get no network, or the kubelet does not start.
+    :arg algorithms: what the server's OpenSSH knows, by kind; a kind that is left out is not looked at.
     """
     if system not in supported:
         known = ", ".join(supported)
@@ -85,6 +100,9 @@ def host_problems(system: str, supported: Sequence[str], values: Mapping[str, An
             if item is not None and not test(item):
                 yield f"{name}: {item!r} is not {rule}"
     yield from _between_values(values, needed)
+    for name, kind in ALGORITHMS.items():
+        if values.get(name) and algorithms.get(kind) and not set(values[name]) & set(algorithms[kind]):
+            yield f"{name}: this server's OpenSSH knows none of {', '.join(values[name])}; use what `ssh -Q {kind}` lists there, or [] for its own"
 
 
 def _between_values(values: Mapping[str, Any], needed: Mapping[str, str]) -> Iterator[str]:
@@ -100,6 +118,8 @@ def _between_values(values: Mapping[str, Any], needed: Mapping[str, str]) -> Ite
         yield f"host_operator_authorized_keys: empty, so {operator} could not log in; add a public key"
     if values.get("host_sshd_root_login") == "no" and not (operator and values.get("host_operator_sudo")):
         yield "host_sshd_root_login: 'no' without an operator who may become root; set host_operator_name and host_operator_sudo too"
+    if "cni0" in (values.get("host_firewall_trusted_interfaces") or []):
+        yield "host_firewall_trusted_interfaces: 'cni0' is where pods are; leave it out, and name what they need in host_firewall_pod_tcp_ports"
     listed = [*(values.get("host_blocked_modules") or [])]
-    for module in sorted({"overlay", "br_netfilter", "nf_conntrack", "vxlan"} & set(listed)):
+    for module in sorted({"overlay", "br_netfilter", "nf_conntrack", "vxlan", "veth", "ip_set", "xt_set"} & set(listed)):
         yield f"host_blocked_modules: {module!r} is needed by K3s; leave it out"

@@ -155,6 +155,19 @@ def _check_egress(rule: EgressRule, path: str, cluster: ClusterNetworks, problem
                     problems.add(f"{path}.cidr", text, cidr)
 
 
+def egress_block(rule: EgressRule, own: Iterable[str]) -> dict[str, Any]:
+    """The ipBlock of a rule, without the server's own addresses: their ports are none of the network's.
+
+    :arg own: the server's addresses. One that the rule names alone is meant.
+    """
+    cidr = ipaddress.ip_network(rule["cidr"])
+    closed = [ipaddress.ip_network(text) for text in rule["except"]]
+    for net in (ipaddress.ip_network(address) for address in own):
+        if not net.is_loopback and _inside(net, cidr) and not any(net == out or _inside(net, out) for out in closed):
+            closed.append(net)
+    return {"cidr": rule["cidr"], "except": [str(net) for net in closed]}
+
+
 def _check_ingress(rule: IngressRule, path: str, problems: Problems) -> None:
     """Its client is a namespace with some of its pods, or a network."""
     _check_ports(rule["ports"], path, problems)

@@ -33,6 +33,7 @@ from ansible_collections.shaka.platform.plugins.plugin_utils.model import (
     rules,
     schema,
 )
+from ansible_collections.shaka.platform.plugins.plugin_utils.model.acme import names_to_resolve as acme_names_to_resolve
 from ansible_collections.shaka.platform.plugins.plugin_utils.model.problems import Problem, Problems, check_unique, nearest
 from ansible_collections.shaka.platform.plugins.plugin_utils.model.sizes import (
     BACKUP_JOB,
@@ -402,7 +403,7 @@ def resolve(variables: Mapping[str, Any], interface: Interface, images: Collecti
         "acme": acme,
         "s3": s3,
         "notify": notify,
-        "names": backup.names_to_resolve(environments, own_namespaces),
+        "names": sorted({*backup.names_to_resolve(environments, own_namespaces), *acme_names_to_resolve(acme["server"])}),
     }
     warnings = [] if raw["platform_preflight_only"] else [f"platform_secrets: {text}" for text in plain]
     return Resolution(model, list(dict.fromkeys(problems)), [*backup.warnings(model["environments"]), *warnings])

@@ -56,6 +56,11 @@ def server_problems(
         yield f"port {port}: in use by {', '.join(programs)}; the platform needs it: stop and disable that program"
     yield from foreign_overlaps(networks or {}, _interfaces(facts))
     yield from _routes(facts, networks or {}, addresses or {})
+    if lacks := facts.get("kernel_lacks"):
+        yield (
+            f"kernel: it lacks {', '.join(lacks)}, without which pods have no network or no policy is enforced; install linux-image-amd64 or "
+            "linux-image-arm64 (Debian; not the cloud kernel) or linux-generic (Ubuntu; not linux-kvm), and restart the server"
+        )
 
 
 def _node(host: str, given: str, present: str) -> Iterator[str]:
