@@ -9,7 +9,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 from lab import bundle, paths, rootfs
-from lab.hosts import Lab
+from lab.hosts import HOSTNAME, Lab
 from lab.progress import Progress
 
 MEMORY, CPUS = "2g", "2"
@@ -26,10 +26,10 @@ def _playbook(title: str, name: str, *arguments: str) -> int:
     ).returncode
 
 
-def start(lab: Lab, *, memory: str, cpus: str, release: str = rootfs.RELEASES[0]) -> None:
+def start(lab: Lab, *, memory: str, cpus: str, release: str = rootfs.RELEASES[0], hostname: str = HOSTNAME) -> None:
     """Start a prepared lab's server while the bundle is built, then the services that the bundle brings."""
     with Progress() as progress, ThreadPoolExecutor(1) as pool:
-        server = pool.submit(lab.up, progress, memory=memory, cpus=cpus, release=release)
+        server = pool.submit(lab.up, progress, memory=memory, cpus=cpus, release=release, hostname=hostname)
         built = bundle.build(progress)
         server.result()
         lab.start_services(built, progress)

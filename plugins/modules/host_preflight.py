@@ -45,6 +45,10 @@ operator_is_ready:
   description: Whether the account of O(operator) is there with its own home, C(/bin/bash), and no password.
   returned: success
   type: bool
+user:
+  description: The user of the connection.
+  returned: success
+  type: str
 problems:
   description: What has to change first, and how.
   returned: success
@@ -195,6 +199,7 @@ def run(params: dict[str, Any], user: str, home: Path, execute: Execute, root: P
         "changed": False,
         "installed": installed(params["packages"], execute),
         "operator_is_ready": bool(params["operator"]) and is_ready(params["operator"], root),
+        "user": user,
         "problems": problems,
     }
 

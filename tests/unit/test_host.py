@@ -67,7 +67,7 @@ def test_other_systems_are_refused(system: str) -> None:
         ("host_sysctl", {"net.ipv4.ip_forward": 0}, "Kubernetes needs 1"),
         ("host_sysctl", {"somaxconn": 1}, "not a setting's name"),
         ("host_sshd_root_login", "yes", "prohibit-password or no"),
-        ("host_sshd_root_login", "no", "without an operator who may become root"),
+        ("host_sshd_root_login", "no", "nobody else may become root"),
         ("host_sshd_max_auth_tries", 20, "1 to 6"),
         ("host_access_confirm_seconds", 1, "5 to 600"),
     ],
@@ -80,6 +80,10 @@ def test_bad_values_are_refused_by_name(name: str, value: Any, says: str) -> Non
 def test_an_operator_with_a_key_is_fine() -> None:
     operator: dict[str, Any] = {"host_operator_name": "ana", "host_operator_authorized_keys": [PUBLIC_KEY], "host_operator_sudo": True}
     assert problems(**operator, host_sshd_root_login="no", host_firewall_ssh_sources=["192.0.2.0/24", "2001:db8::/32", "198.51.100.7"]) == []
+
+
+def test_root_may_be_kept_out_by_a_user_with_sudo() -> None:
+    assert problems(host_sshd_root_login="no", user="maria") == []
 
 
 def test_what_kubernetes_needs_cannot_be_changed() -> None:

@@ -75,3 +75,20 @@ def test_the_service_manager(tmp_path: Path, made: str, found: str) -> None:
 def test_memory_is_in_mib() -> None:
     found: Any = server_facts.memory("MemFree: 1 kB\nMemTotal:        2014208 kB\n")
     assert found == 1967 and server_facts.memory("") == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "wildcards"),
+    [
+        ("nameserver 192.0.2.1\n", []),
+        ("search wild.test plain.test\n", ["wild.test"]),
+        ("search wild.test\nsearch plain.test\n", []),
+        ("domain wild.test.\n", ["wild.test."]),
+        ("# search wild.test\nsearch .\n", []),
+    ],
+)
+def test_a_search_domain_that_knows_every_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, wildcards: list[str]) -> None:
+    monkeypatch.setattr(server_facts, "addresses", lambda name: ["192.0.2.7"] if name.endswith(".wild.test.") else [])
+    (tmp_path / "resolv.conf").write_text(text)
+    assert server_facts.search_wildcards(tmp_path / "resolv.conf") == wildcards
+    assert server_facts.search_wildcards(tmp_path / "none") == []

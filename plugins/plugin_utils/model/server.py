@@ -23,6 +23,8 @@ def server_problems(
     ports: Mapping[int, Sequence[str]],
     networks: Mapping[str, list[str]] | None = None,
     node: str = "",
+    *,
+    resolv_conf: str = "",
 ) -> Iterator[str]:
     """Why the platform cannot run on this server: each problem names the fact and what would do instead.
 
@@ -33,6 +35,7 @@ def server_problems(
     :arg ports: port of the platform that is taken -> the programs that listen on it.
     :arg networks: the cluster's networks by their key of `k3s_config`.
     :arg node: the node's name as the inventory has it; empty means the host's.
+    :arg resolv_conf: `k3s_config.resolv-conf`, the file that pods then have instead of the server's.
     """
     name, version = str(facts.get("distribution")), str(facts.get("distribution_version", "0"))
     if name not in distributions or int(re.match(r"\d*", version)[0] or 0) < distributions[name]:  # type: ignore[index]  # \d* always matches
@@ -51,6 +54,8 @@ def server_problems(
     for port, programs in sorted(ports.items()):
         yield f"port {port}: in use by {', '.join(programs)}; the platform needs it: stop and disable that program"
     yield from foreign_overlaps(networks or {}, _interfaces(facts))
+    if not resolv_conf:
+        yield from map(_wildcard, facts.get("search_wildcards") or [])
 
 
 def _node(host: str, given: str, present: str) -> Iterator[str]:
@@ -63,6 +68,14 @@ def _node(host: str, given: str, present: str) -> Iterator[str]:
             f"k3s_node_name: '{name}'{'' if given else ' (the host name)'} would make another node of this server, on which no volume fits; "
             f"set it to '{present}', as the node is called"
         )
+
+
+def _wildcard(domain: str) -> str:
+    """Pods have the server's search domains, and try them before a name with fewer than five dots as it is (k3s-io/k3s issue 9286)."""
+    return (
+        f"DNS: in '{domain}', a search domain of the server's resolv.conf, every name has an address, so pods would reach that one instead of other "
+        "servers; take the domain out there, or write a file with the nameserver lines alone and name it in k3s_config.resolv-conf"
+    )
 
 
 def _version(text: str) -> tuple[int, ...]:

@@ -19,7 +19,7 @@ type Config map[string][]string
 
 // defaults are the flags that the stand-in acts on.
 var defaults = Config{
-	"write-kubeconfig-mode": {"0600"}, "tls-san": nil, "disable": nil, "node-label": nil, "node-taint": nil, "node-name": nil, "node-ip": nil,
+	"write-kubeconfig-mode": {"0600"}, "tls-san": nil, "disable": nil, "node-label": nil, "node-taint": nil, "node-name": nil, "node-ip": nil, "resolv-conf": nil,
 	"cluster-cidr": {"10.42.0.0/16"}, "service-cidr": {"10.43.0.0/16"}, "cluster-dns": {"10.43.0.10"}, "cluster-domain": {"cluster.local"},
 	"service-node-port-range": {"30000-32767"}, "default-local-storage-path": {"/var/lib/rancher/k3s/storage"}, "token": nil, "token-file": nil,
 	"secrets-encryption": {"false"}, "secrets-encryption-provider": {"aescbc"}, "protect-kernel-defaults": {"false"}, "disable-network-policy": {"false"},
@@ -34,7 +34,7 @@ var inert = strings.Fields(`advertise-address advertise-port agent-token agent-t
 	etcd-snapshot-name etcd-snapshot-retention etcd-snapshot-schedule-cron flannel-backend flannel-cni-conf flannel-conf flannel-external-ip flannel-iface
 	flannel-ipv6-masq helm-job-image https-listen-port image-credential-provider-bin-dir image-credential-provider-config image-service-endpoint
 	kube-cloud-controller-manager-arg lb-server-port log node-external-dns node-external-ip node-internal-dns nonroot-devices pause-image
-	prefer-bundled-bin private-registry resolv-conf rootless selinux server servicelb-namespace snapshotter supervisor-metrics system-default-registry
+	prefer-bundled-bin private-registry rootless selinux server servicelb-namespace snapshotter supervisor-metrics system-default-registry
 	tls-san-security v vmodule vpn-auth vpn-auth-file with-node-id write-kubeconfig write-kubeconfig-group`)
 
 // Load merges path and its drop-ins in path.d by name, later ones replacing earlier ones; a key ending in + appends instead. It also returns what K3s
