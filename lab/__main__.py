@@ -42,7 +42,7 @@ def main() -> int:
         if name == "up":
             command.add_argument("--memory", default="2g", help="the server's memory (default: 2g)")
             command.add_argument("--cpus", default="2", help="the server's CPUs (default: 2)")
-            command.add_argument("--awkward", action="store_true", help="with what owners' servers have: a bastion, a locale, a password for sudo, ...")
+            command.add_argument("--awkward", action="store_true", help="with what owners' servers have: a bastion, a locale, a sudo password, ...")
             command.add_argument("--release", default=rootfs.RELEASES[0], choices=rootfs.RELEASES, help="the server's Debian (default: %(default)s)")
         if name == "ssh":
             command.add_argument("arguments", nargs=argparse.REMAINDER)

@@ -135,7 +135,8 @@ class Lab:
                 podman("network", "create", "--disable-dns", "--subnet", self.address(0) + "/24", self.server)
             # /var/lib/rancher is a volume, as overlayfs cannot be stacked on the container's own
             podman(
-                "run", "-d", "--name", self.server, "--hostname", hostname, *SERVER_OPTIONS, *LIMITS, "--memory", memory, "--memory-swap", memory, "--cpus", cpus,
+                "run", "-d", "--name", self.server, "--hostname", hostname, *SERVER_OPTIONS, *LIMITS,
+                "--memory", memory, "--memory-swap", memory, "--cpus", cpus,
                 "--network", self.server, "--ip", self.server_address, "--dns", self.services_address, "--dns-search", ".",
                 "-v", f"{self.server}-rancher:/var/lib/rancher", image,
             )  # fmt: skip
@@ -292,6 +293,7 @@ def _until(true: Callable[[], bool], what: str, seconds: float) -> None:
 
 def wait_for_port(address: str, port: int, seconds: float) -> None:
     """Until a port takes connections."""
+
     def listens() -> bool:
         with contextlib.suppress(OSError), socket.create_connection((address, port), timeout=1):
             return True
