@@ -1,7 +1,7 @@
 # make sandbox    a practice server in this machine, and the whole platform on it
 # make test       everything that CI runs
 # make matrix     the unit and sanity tests with every supported ansible-core and Python that is on this machine
-# make prove      the long proofs: kills, twenty runs with nothing to do, secrets, reset (hours)
+# make prove      the long proofs: kills, twenty runs with nothing to do, secrets, reset, an operator's tries to become root (hours)
 # make bench      the collection beside what one would otherwise write
 # make release    changelog, tarball and checksums of the version in galaxy.yml
 SHELL := /bin/bash
@@ -85,7 +85,7 @@ molecule: $(VENV_READY)
 prove: $(VENV_READY)
 	export PYTHONPATH+=:$(CURDIR)/tests
 	python3 -m tests.scenarios backup
-	for proof in noops canaries resets rotations kills disaster; do python3 -m prove.$$proof; done
+	for proof in noops canaries resets rotations escalation kills disaster; do python3 -m prove.$$proof; done
 
 bench: $(VENV_READY)
 	for comparison in apply_set pgbench noop; do python3 benchmarks/$$comparison.py; done
