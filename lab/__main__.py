@@ -7,20 +7,20 @@ import os
 import subprocess
 import sys
 
-from lab import awkward, bundle, doctor, rootfs, sandbox
+from lab import awkward, doctor, rootfs, sandbox, upstreams
 from lab.hosts import HOSTNAME, Lab
 from lab.progress import Progress
 
 
 def up(arguments: argparse.Namespace) -> None:
     lab = Lab(arguments.name)
-    lab.prepare(bundle.path(), memory=arguments.memory, cpus=arguments.cpus)
+    lab.prepare(upstreams.path(), memory=arguments.memory, cpus=arguments.cpus)
     hostname = awkward.HOSTNAME if arguments.awkward else HOSTNAME
     sandbox.start(lab, memory=arguments.memory, cpus=arguments.cpus, release=arguments.release, hostname=hostname)
     if arguments.awkward:
         with Progress() as progress:
             awkward.make(lab, progress)
-    print(f"lab '{lab.name}': a bare server at {lab.server_address}; the bundle holds the lab's stand-in for K3s, not K3s itself")
+    print(f"lab '{lab.name}': a bare server at {lab.server_address}; the bundle holds {upstreams.version()}")
 
 
 def main() -> int:
@@ -55,7 +55,7 @@ def main() -> int:
         return 0 if all(f.ok for f in doctor.examine()) else 1
     if arguments.command == "bundle":
         with Progress() as progress:
-            print(bundle.build(progress))
+            print(upstreams.build(progress))
     elif arguments.command == "up":
         up(arguments)
     elif arguments.command == "sandbox":
