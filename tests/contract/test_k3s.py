@@ -7,8 +7,8 @@ import hashlib
 import io
 import json
 import secrets
-import subprocess
 import socket
+import subprocess
 import tarfile
 import time
 from collections.abc import Iterator

@@ -2,8 +2,8 @@
 
     python3 -m prove.escalation --seconds 60          (PYTHONPATH=.:tests)
 
-A server with the platform. As the operator, a program renames links, folders and texts over every name that root's run uses there, three times at once,
-and looks for the run's own processes; meanwhile the roles that write into the home run again and again. Then all outside the home is as before.
+A server with the platform. As the operator, three programs at once rename links, folders and texts over every name that root's run uses there,
+and look for the run's own processes; meanwhile the roles that write into the home run again and again. Then all outside the home is as before.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The lab's real K3s: the collection's own playbook packs it, here from a server on loopback with the upstreams' layout, or says who did not answer."""
+"""The lab's real K3s: packed by the collection's own playbook, here from a server on loopback, or a word on who did not answer."""
 
 from __future__ import annotations
 
