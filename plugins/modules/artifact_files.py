@@ -30,11 +30,7 @@ options:
       src: {description: Path on the controller. One of I(src) and I(url) is required., type: str}
       url: {description: Where the server downloads it from., type: str}
       mode: {description: Octal permissions., type: str, default: "0644"}
-      links:
-        description: Names of symbolic links to it in the same directory. A program with such a name is kept as C(NAME.before-shaka) until a reset.
-        type: list
-        elements: str
-        default: []
+      links: {description: Names of symbolic links to it in the same directory., type: list, elements: str, default: []}
       size: {description: Its size in bytes; set by the action plugin., type: int, default: 0}
   memory:
     description: File on the server that remembers the sums.
@@ -89,7 +85,6 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.urls import open_url
 from ansible_collections.shaka.platform.plugins.module_utils.server.files import move, parse_mode, place, sha256_of, write_whole
-from ansible_collections.shaka.platform.plugins.module_utils.server.traces import ASIDE
 
 FILE_SPEC: dict[str, Any] = {
     "name": {"type": "str", "required": True},
@@ -198,10 +193,8 @@ def links_to_make(file: dict[str, Any]) -> list[Path]:
 
 
 def set_links(file: dict[str, Any]) -> None:
-    """Make the links, each in one step. A program of the owner's that has a link's name is kept beside it, and comes back with a reset."""
+    """Make the links, each in one step."""
     for link in links_to_make(file):
-        if link.exists() and not link.is_symlink():
-            link.rename(link.with_name(f"{link.name}{ASIDE}"))
         fresh = link.with_name(f".link-{link.name}")
         fresh.unlink(missing_ok=True)
         fresh.symlink_to(Path(file["dest"]).name)

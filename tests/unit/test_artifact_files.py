@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 from ansible.errors import AnsibleFilterError
 from ansible_collections.shaka.platform.plugins.filter.resolve_artifacts import resolve_artifacts
-from ansible_collections.shaka.platform.plugins.module_utils.server import traces
 from ansible_collections.shaka.platform.plugins.modules import artifact_files
 from ansible_collections.shaka.platform.plugins.modules.artifact_files import ArtifactError, Memory, run
 
@@ -93,18 +92,6 @@ def test_only_mode_and_links_are_put_right(tmp_path: Path) -> None:
     assert not (tmp_path / "bin/kubectl").exists()
     assert run(params(tmp_path, url="https://x"), check_mode=False, opener=forbidden)["changed"]
     assert run(params(tmp_path, url="https://x"), check_mode=False, opener=forbidden)["changed"] is False
-
-
-def test_a_program_of_the_owners_with_a_links_name_is_kept_until_a_reset(tmp_path: Path) -> None:
-    kubectl = tmp_path / "bin/kubectl"
-    kubectl.parent.mkdir()
-    kubectl.write_text("somebody else's")
-    run(params(tmp_path, url="https://x"), check_mode=False, opener=serve(CONTENT))
-    assert str(kubectl.readlink()) == "k3s"
-    (link,) = traces.links(kubectl.parent)
-    link.unlink()
-    traces.from_aside(link)
-    assert kubectl.read_text() == "somebody else's" and traces.links(kubectl.parent) == []
 
 
 def test_check_mode_writes_nothing(tmp_path: Path) -> None:

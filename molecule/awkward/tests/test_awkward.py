@@ -100,8 +100,8 @@ def test_pods_do_not_reach_the_wildcard(owner: Owner) -> None:
     """Debian's resolver asks for names of fewer than five dots in the search domains first."""
     wild = owner.root("getent hosts shop.elsewhere.invalid", check=False)
     assert wild.split()[:1] == [owner.server.lab["address"]]
-    assert owner.root("kubectl exec -n shaka-dev postgres-0 -- getent hosts shop.elsewhere.invalid", check=False) == ""
-    assert owner.root("kubectl exec -n shaka-dev postgres-0 -- getent hosts postgres-dev") != ""
+    assert owner.root("k3s kubectl exec -n shaka-dev postgres-0 -- getent hosts shop.elsewhere.invalid", check=False) == ""
+    assert owner.root("k3s kubectl exec -n shaka-dev postgres-0 -- getent hosts postgres-dev") != ""
 
 
 def test_the_owners_locale_is_in_force_and_was_no_obstacle(owner: Owner) -> None:
@@ -112,7 +112,7 @@ def test_the_owners_locale_is_in_force_and_was_no_obstacle(owner: Owner) -> None
 
 def test_the_node_has_the_hosts_name_in_lower_case_and_the_address_of_the_default_route(owner: Owner) -> None:
     columns = "jsonpath='{.items[*].metadata.name} {.items[*].status.addresses[?(@.type==\"InternalIP\")].address}'"
-    nodes = owner.root(f"hostname; kubectl get nodes -o {columns}")
+    nodes = owner.root(f"hostname; k3s kubectl get nodes -o {columns}")
     assert nodes.split() == ["Web-1.Loja.Example", "web-1", owner.server.lab["address"]]
     assert "eth1" in owner.root("ip -brief address")
 
@@ -120,8 +120,8 @@ def test_the_node_has_the_hosts_name_in_lower_case_and_the_address_of_the_defaul
 def test_what_the_owner_chose_stays(owner: Owner) -> None:
     assert owner.root("systemctl is-active chrony; dpkg-query --show systemd-timesyncd || echo none").split()[-1] == "none"
     assert owner.root("dpkg-query --show cron || echo none").split()[-1] == "none"
-    assert "somebody else" in owner.root("/usr/local/bin/kubectl.before-shaka")
-    assert "Client Version" in owner.root("kubectl version --client")
+    assert "somebody else" in owner.root("/usr/local/bin/kubectl")
+    assert "Client Version" in owner.root("k3s kubectl version --client")
     assert owner.root("grep -c '^/swapfile none swap' /etc/fstab").strip() == "1"  # a container's swap is its host's: noted, and left
 
 

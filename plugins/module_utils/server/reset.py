@@ -229,7 +229,6 @@ class Installation:
             with_rights_of_its_home(path, path.unlink)
         for path in traces.links():
             path.unlink()
-            traces.from_aside(path)
         for name, before in entries.items():
             ledger.bring_back(Path(name), before)
             if before is None:

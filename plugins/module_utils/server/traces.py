@@ -120,20 +120,9 @@ def groups(root: Path = Path("/sys/fs/cgroup")) -> list[Path]:
     return sorted(path for path in found if path.is_dir())
 
 
-# What a program of the owner's is called while its name is one of the k3s binary's
-ASIDE = ".before-shaka"
-
-
 def links(folder: Path = Path("/usr/local/bin")) -> list[Path]:
     """Other names of the k3s binary."""
     return [path for path in sorted(folder.iterdir()) if path.is_symlink() and str(path.readlink()) == "k3s"] if folder.is_dir() else []
-
-
-def from_aside(link: Path) -> None:
-    """Give the owner's program its name back."""
-    kept = link.with_name(f"{link.name}{ASIDE}")
-    if kept.exists():
-        kept.rename(link)
 
 
 def leftovers(paths: Iterable[str]) -> list[Path]:
