@@ -68,7 +68,10 @@ def directory_at_a_name(folder: Path, name: str) -> None:
 
 
 def own_text(folder: Path, name: str) -> None:
-    """So that the run has something to put right, and each of its files a content of the operator's."""
+    """So that the run has something to put right, in a folder that is one, and each of its files a content of the operator's."""
+    if folder.is_symlink():
+        folder.unlink()
+        folder.mkdir()
     for suffix in SUFFIXES:
         place = folder / (name + suffix)
         if place.is_symlink():

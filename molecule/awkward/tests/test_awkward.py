@@ -21,8 +21,8 @@ class Owner:
         self.server, self.own = server, server.lab["awkward"]
 
     def ssh(self, command: str, *options: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
-        whole = ["ssh", "-F", self.own["ssh_config"], "-o", "ConnectTimeout=5", *options, self.server.lab["address"], command]
-        return subprocess.run(whole, input=stdin, capture_output=True, text=True, timeout=120, check=False)
+        whole = ["ssh", "-F", self.own["ssh_config"], *options, self.server.lab["address"], command]
+        return subprocess.run(whole, input=stdin, capture_output=True, text=True, timeout=180, check=False)
 
     def root(self, script: str, *, check: bool = True) -> str:
         """What a script prints that root runs, by sudo."""
@@ -53,18 +53,18 @@ def test_verify_is_green(owner: Owner) -> None:
 
 def test_the_way_in_is_the_bastion_alone(owner: Owner) -> None:
     assert owner.ssh("echo $SSH_CONNECTION").stdout.split()[0::3] == [owner.own["bastion"], str(owner.own["port"])]
-    direct = owner.ssh("true", "-o", "ProxyJump=none")
+    direct = owner.ssh("true", "-o", "ProxyJump=none", "-o", "ConnectTimeout=5")
     assert direct.returncode == 255 and "timed out" in direct.stderr
     assert "Permission denied" in owner.ssh("true", "-l", "root").stderr
 
 
 def test_the_sources_of_ssh_that_would_lock_the_owner_out_are_taken_back(owner: Owner) -> None:
     """Both connections are through the bastion, and the user is not root."""
-    wrong = '{"host_firewall_ssh_sources": ["192.0.2.9"], "host_access_confirm_seconds": 8}'
+    wrong = '{"host_firewall_ssh_sources": ["192.0.2.9"], "host_access_confirm_seconds": 40, "ansible_timeout": 15}'
     code, said = owner.playbook("site.yml", "--tags", "host", "-e", wrong)
     assert code != 0 and "did not get in with the new packet filter" in said, said
-    until = time.monotonic() + 30
-    while owner.ssh("true").returncode and time.monotonic() < until:
+    until = time.monotonic() + 60
+    while owner.ssh("true", "-o", "ConnectTimeout=5").returncode and time.monotonic() < until:
         time.sleep(1)
     assert owner.own["bastion"] in owner.root("nft list chain inet shaka allowed")
     assert "rollback" not in owner.root("systemctl list-timers --all; ls /var/lib/shaka")
@@ -118,7 +118,7 @@ def test_the_node_has_the_hosts_name_in_lower_case_and_the_address_of_the_defaul
 
 
 def test_what_the_owner_chose_stays(owner: Owner) -> None:
-    assert owner.root("systemctl is-active chrony; dpkg-query --show systemd-timesyncd || echo none").split()[-1] == "none"
+    assert owner.root("systemctl is-active chrony systemd-timesyncd", check=False).split() == ["active", "inactive"]
     assert owner.root("dpkg-query --show cron || echo none").split()[-1] == "none"
     assert "somebody else" in owner.root("/usr/local/bin/kubectl")
     assert "Client Version" in owner.root("k3s kubectl version --client")
