@@ -1,7 +1,7 @@
-# make sandbox    a practice server in this machine, and the whole platform on it
+# make sandbox    a practice server in this machine, and the whole platform on it (K3S=real: K3s from its upstream, not the stand-in)
 # make test       everything that CI runs
 # make matrix     the unit and sanity tests with every supported ansible-core and Python that is on this machine
-# make prove      the long proofs: kills, twenty runs with nothing to do, secrets, reset (hours)
+# make prove      the long proofs: kills, twenty runs with nothing to do, secrets, reset, an operator's tries to become root (hours)
 # make bench      the collection beside what one would otherwise write
 # make release    changelog, tarball and checksums of the version in galaxy.yml
 SHELL := /bin/bash
@@ -77,15 +77,15 @@ newest:
 matrix:
 	python3 -m tests.matrix unit sanity
 
-# The scenario backup takes a quarter of an hour more and belongs to `make prove`.
+# The scenarios backup (a quarter of an hour) and awkward take longer and belong to `make prove`.
 molecule: $(VENV_READY)
 	python3 -m tests.scenarios default environments host k3s
 
 # --- figures, committed with their date ---------------------------------------------------------------------------------
 prove: $(VENV_READY)
 	export PYTHONPATH+=:$(CURDIR)/tests:$(CURDIR)/molecule:$(CURDIR)/.ansible/collections
-	python3 -m tests.scenarios backup
-	for proof in noops canaries resets rotations kills disaster move faults point_in_time; do python3 -m prove.$$proof; done
+	python3 -m tests.scenarios backup awkward
+	for proof in noops canaries resets rotations escalation kills disaster move faults point_in_time; do python3 -m prove.$$proof; done
 
 bench: $(VENV_READY)
 	for comparison in apply_set pgbench noop; do python3 benchmarks/$$comparison.py; done

@@ -7,16 +7,20 @@ import os
 import subprocess
 import sys
 
-from lab import bundle, doctor, rootfs, sandbox
-from lab.hosts import Lab
+from lab import awkward, doctor, rootfs, sandbox, upstreams
+from lab.hosts import HOSTNAME, Lab
 from lab.progress import Progress
 
 
 def up(arguments: argparse.Namespace) -> None:
     lab = Lab(arguments.name)
-    lab.prepare(bundle.path(), memory=arguments.memory, cpus=arguments.cpus)
-    sandbox.start(lab, memory=arguments.memory, cpus=arguments.cpus, release=arguments.release)
-    print(f"lab '{lab.name}': a bare server at {lab.server_address}; the bundle holds the lab's stand-in for K3s, not K3s itself")
+    lab.prepare(upstreams.path(), memory=arguments.memory, cpus=arguments.cpus)
+    hostname = awkward.HOSTNAME if arguments.awkward else HOSTNAME
+    sandbox.start(lab, memory=arguments.memory, cpus=arguments.cpus, release=arguments.release, hostname=hostname)
+    if arguments.awkward:
+        with Progress() as progress:
+            awkward.make(lab, progress)
+    print(f"lab '{lab.name}': a bare server at {lab.server_address}; the bundle holds {upstreams.version()}")
 
 
 def main() -> int:
@@ -38,6 +42,7 @@ def main() -> int:
         if name == "up":
             command.add_argument("--memory", default="2g", help="the server's memory (default: 2g)")
             command.add_argument("--cpus", default="2", help="the server's CPUs (default: 2)")
+            command.add_argument("--awkward", action="store_true", help="with what owners' servers have: a bastion, a locale, a sudo password, ...")
             command.add_argument("--release", default=rootfs.RELEASES[0], choices=rootfs.RELEASES, help="the server's Debian (default: %(default)s)")
         if name == "ssh":
             command.add_argument("arguments", nargs=argparse.REMAINDER)
@@ -50,7 +55,7 @@ def main() -> int:
         return 0 if all(f.ok for f in doctor.examine()) else 1
     if arguments.command == "bundle":
         with Progress() as progress:
-            print(bundle.build(progress))
+            print(upstreams.build(progress))
     elif arguments.command == "up":
         up(arguments)
     elif arguments.command == "sandbox":

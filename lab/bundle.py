@@ -26,7 +26,7 @@ from lab.progress import Progress
 from lab.steps import Job, Step, digest
 
 # Debian packages that the recipes need; lab/doctor.py installs them, with those of the lab itself
-PACKAGES = ("podman", "runc", "debootstrap", "zstd", "busybox-static", "gcc")
+PACKAGES = ("podman", "runc", "debootstrap", "zstd", "busybox-static", "gcc", "iptables", "nftables")
 ARCH = "amd64"
 K3S_VERSION = re.findall(r"k8s.io/kubernetes (v[\d.]+)$", (paths.LAB / "k3s/go.mod").read_text(encoding="utf-8"), re.MULTILINE)[0] + "+k3s1"
 CERT_MANAGER_VERSION = "v1.21.2"
@@ -202,7 +202,7 @@ def plan() -> list[list[Step]]:
     """The steps in two lanes: one compiles, longest first; the other downloads and packs what need not be compiled."""
     go = f"{ARCH} {_go_version()}"
     runtime = Step("container runtime", _runtime, 120, (paths.LAB / "runtime",), go)
-    k3s = Step("k3s", _k3s, 420, (paths.LAB / "k3s", Path("/usr/sbin/runc")), go, (runtime,))
+    k3s = Step("k3s", _k3s, 420, (paths.LAB / "k3s", *map(Path, ("/usr/sbin/runc", "/usr/sbin/xtables-nft-multi", "/usr/sbin/nft"))), go, (runtime,))
     own = tuple(IMAGES / name for name in ("go.mod", "go.sum", *OWN))
     programs = Step("images' programs", _programs, 170, own, f"{go} {TAGS} {TOOLS} {LOCAL_PATH}")
     manifests = Step("manifests", _manifests, 3, (), f"{CERT_MANAGER_VERSION} {TRAEFIK_MODULE}", (programs,))

@@ -20,6 +20,7 @@ PACKAGES = {
     "runc": "runc",
     "debootstrap": "debootstrap",
     "iptables": "iptables",
+    "nft": "nftables",
     "netavark": "netavark",
     "aardvark-dns": "aardvark-dns",
     "conmon": "conmon",

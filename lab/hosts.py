@@ -26,15 +26,16 @@ BUCKET, PREFIX = "shaka-backups", "shaka"
 # --cgroupns=private: without it pods die on cgroup v1; the volume: containerd cannot stack an overlay on the container's own overlay.
 # --systemd=false: podman's own way shares one name=systemd hierarchy among containers on cgroup v1, and they remove each other's groups.
 SERVER_OPTIONS = (
-    "--privileged --systemd=false --cgroupns=private --tmpfs /run:rw,nosuid,nodev,mode=755 --tmpfs /run/lock -e container=podman --stop-signal 37 "
-    "--hostname microsaas-server"
+    "--privileged --systemd=false --cgroupns=private --tmpfs /run:rw,nosuid,nodev,mode=755 --tmpfs /run/lock -e container=podman --stop-signal 37"
 ).split()
+HOSTNAME = "microsaas-server"
 # below the hard limits of a machine that may not raise them
 LIMITS = "--ulimit nofile=20000:20000 --ulimit nproc=4194:4194".split()
 
 
-def _podman(*arguments: str, check: bool = True) -> str:
-    done = subprocess.run(["podman", "--runtime", "runc", *arguments], capture_output=True, text=True, check=False)
+def podman(*arguments: str, check: bool = True, stdin: str | None = None) -> str:
+    """What podman prints; SystemExit with its words when it has to succeed and does not."""
+    done = subprocess.run(["podman", "--runtime", "runc", *arguments], input=stdin, capture_output=True, text=True, check=False)
     if check and done.returncode != 0:
         raise SystemExit(f"podman {' '.join(arguments[:3])} failed: {done.stderr.strip()}")
     return done.stdout.strip()
@@ -72,6 +73,14 @@ class Lab:
         return self.address(11)
 
     @property
+    def second_network(self) -> str:
+        """Where a server with two interfaces has the other one."""
+        return f"{self.server}-second"
+
+    def second_address(self, host: int) -> str:
+        return self.address(host).replace("10.89.", "10.90.", 1)
+
+    @property
     def domain(self) -> str:
         return f"{self.name}.{DOMAIN}"
 
@@ -85,7 +94,7 @@ class Lab:
 
     def running(self) -> bool:
         """Whether the server runs and was made to the end; known_hosts is written last."""
-        return self.known_hosts.exists() and _podman("inspect", "-f", "{{.State.Running}}", self.server, check=False) == "true"
+        return self.known_hosts.exists() and podman("inspect", "-f", "{{.State.Running}}", self.server, check=False) == "true"
 
     def ssh(self, *command: str) -> list[str]:
         options = ["-i", str(self.key), "-o", f"UserKnownHostsFile={self.known_hosts}", "-o", "LogLevel=ERROR"]
@@ -114,33 +123,34 @@ class Lab:
             "backup_identity_file": str(self.state / "backup-identity.txt"),
             "secrets": self.secrets(),
         }
-        _write_private(self.state / "lab.json", json.dumps(values, indent=2))
+        write_private(self.state / "lab.json", json.dumps(values, indent=2))
 
-    def up(self, progress: Progress, *, memory: str, cpus: str, release: str = rootfs.RELEASES[0]) -> None:
+    def up(self, progress: Progress, *, memory: str, cpus: str, release: str = rootfs.RELEASES[0], hostname: str = HOSTNAME) -> None:
         """Start the bare server of a prepared lab; a running one is left alone."""
         if self.running():
             return
         image = rootfs.image(progress, release)
         with progress.step(f"bare server ({release}, {memory} of memory, {cpus} CPUs)", seconds=6):
-            if not _podman("network", "ls", "--quiet", "--filter", f"name=^{self.server}$"):
-                _podman("network", "create", "--disable-dns", "--subnet", self.address(0) + "/24", self.server)
+            if not podman("network", "ls", "--quiet", "--filter", f"name=^{self.server}$"):
+                podman("network", "create", "--disable-dns", "--subnet", self.address(0) + "/24", self.server)
             # /var/lib/rancher is a volume, as overlayfs cannot be stacked on the container's own
-            _podman(
-                "run", "-d", "--name", self.server, *SERVER_OPTIONS, *LIMITS, "--memory", memory, "--memory-swap", memory, "--cpus", cpus,
+            podman(
+                "run", "-d", "--name", self.server, "--hostname", hostname, *SERVER_OPTIONS, *LIMITS,
+                "--memory", memory, "--memory-swap", memory, "--cpus", cpus,
                 "--network", self.server, "--ip", self.server_address, "--dns", self.services_address, "--dns-search", ".",
                 "-v", f"{self.server}-rancher:/var/lib/rancher", image,
             )  # fmt: skip
             # the container is there before systemd's socket is; `--wait` then ends when the boot has
             booted = ["exec", self.server, "systemctl", "is-system-running", "--wait"]
-            _until(lambda: _podman(*booted, check=False) in ("running", "degraded"), "systemd", 60)
-            _podman("exec", self.server, "mkdir", "-p", "-m", "0700", "/root/.ssh")
-            _podman("cp", str(self.key) + ".pub", f"{self.server}:/root/.ssh/authorized_keys")
+            _until(lambda: podman(*booted, check=False) in ("running", "degraded"), "systemd", 60)
+            podman("exec", self.server, "mkdir", "-p", "-m", "0700", "/root/.ssh")
+            podman("cp", str(self.key) + ".pub", f"{self.server}:/root/.ssh/authorized_keys")
             # sshd has failed so far, as the image has no host keys
             start = "chown root:root /root/.ssh/authorized_keys && ssh-keygen -A && systemctl reset-failed ssh; systemctl restart ssh"
-            _podman("exec", self.server, "sh", "-c", start)
-            host_key = _podman("exec", self.server, "cat", "/etc/ssh/ssh_host_ed25519_key.pub")
-            _wait_for_port(self.server_address, 22, 30)
-            if _podman("inspect", "-f", "{{.State.Running}}", f"{self.server}-dns", check=False) != "true":
+            podman("exec", self.server, "sh", "-c", start)
+            host_key = podman("exec", self.server, "cat", "/etc/ssh/ssh_host_ed25519_key.pub")
+            wait_for_port(self.server_address, 22, 30)
+            if podman("inspect", "-f", "{{.State.Running}}", f"{self.server}-dns", check=False) != "true":
                 self._start_dns(image)
             # last: a lab without it is made anew
             self.known_hosts.write_text(f"{self.server_address} {' '.join(host_key.split()[:2])}\n")
@@ -148,7 +158,7 @@ class Lab:
     def start_services(self, bundle: Path, progress: Progress) -> None:
         """Start the ACME and the S3 server, whose programs the bundle brings; a running one is left alone."""
         with progress.step("services (DNS, ACME, S3)", seconds=3):
-            image = _podman("inspect", "-f", "{{.ImageName}}", self.server)
+            image = podman("inspect", "-f", "{{.ImageName}}", self.server)
             self._start_service("acme", image, bundle, {"PEBBLE_VA_NOSLEEP": "1"}, "pebble", "-config", "/state/acme/pebble.json")
             root = self._s3_accounts()
             serve = ["--port", f":{S3_PORT}", "--region", s3.REGION, "--iam-dir", "/state/s3-accounts", "--quiet", "--keep-alive"]
@@ -157,7 +167,7 @@ class Lab:
             environment = {"ROOT_ACCESS_KEY_ID": root.access_key, "ROOT_SECRET_ACCESS_KEY": root.secret_key, "GOMEMLIMIT": "96MiB"}
             self._start_service("s3", image, bundle, environment, "versitygw", *serve, "posix", "--sidecar", "/state/metadata", "/state/s3")
             for port in (ACME_PORT, ACME_MANAGEMENT_PORT, S3_PORT):
-                _wait_for_port(self.services_address, port, 30)
+                wait_for_port(self.services_address, port, 30)
             s3.prepare(root, BUCKET, PREFIX, self.secrets())
             (self.state / "acme/root.pem").write_text(self.acme_root())
 
@@ -172,28 +182,29 @@ class Lab:
         """Write the accounts that the S3 server knows; the client of its own, which may do all, is made once."""
         for folder in ("s3", "metadata", "s3-accounts"):
             (self.state / folder).mkdir(exist_ok=True, mode=0o700)
-        _write_private(self.state / "s3-accounts/users.json", s3.accounts(self.secrets()))
+        write_private(self.state / "s3-accounts/users.json", s3.accounts(self.secrets()))
         owner = self.state / "s3-owner"
         if not owner.exists():
-            _write_private(owner, secrets.token_hex(32))
+            write_private(owner, secrets.token_hex(32))
         return s3.Client(self.s3_endpoint, "owner", owner.read_text(), self._s3_authority().get("ca_bundle", ""))
 
     def destroy_server(self) -> None:
         """Take the server and its disk away; what the internet has stays, S3 among it. `up` then makes a bare server at the same address."""
         self.known_hosts.unlink(missing_ok=True)
-        _podman("rm", "-f", "-t", "0", self.server, check=False)
-        _podman("volume", "rm", "-f", f"{self.server}-rancher", check=False)
+        podman("rm", "-f", "-t", "0", self.server, check=False)
+        podman("volume", "rm", "-f", f"{self.server}-rancher", check=False)
 
     def down(self) -> None:
         """Remove the containers, the volume, the network and the state."""
         for container in [*self.services, self.server]:
-            _podman("rm", "-f", "-t", "10", container, check=False)
-        _podman("volume", "rm", "-f", f"{self.server}-rancher", check=False)
-        _podman("network", "rm", "-f", self.server, check=False)
-        # netavark leaves the bridge behind when a container was killed, and then refuses its subnet
-        addresses = subprocess.run(["ip", "-o", "-4", "address", "show", "to", self.address(1)], capture_output=True, text=True, check=True).stdout
-        for line in addresses.splitlines():
-            subprocess.run(["ip", "link", "delete", line.split()[1]], check=True)
+            podman("rm", "-f", "-t", "10", container, check=False)
+        podman("volume", "rm", "-f", f"{self.server}-rancher", check=False)
+        for network, gateway in ((self.server, self.address(1)), (self.second_network, self.second_address(1))):
+            podman("network", "rm", "-f", network, check=False)
+            # netavark leaves the bridge behind when a container was killed, and then refuses its subnet
+            addresses = subprocess.run(["ip", "-o", "-4", "address", "show", "to", gateway], capture_output=True, text=True, check=True).stdout
+            for line in addresses.splitlines():
+                subprocess.run(["ip", "link", "delete", line.split()[1]], check=True)
         shutil.rmtree(self.state, ignore_errors=True)
 
     def acme_root(self) -> str:
@@ -210,7 +221,7 @@ class Lab:
             made["prod"]["WAL_PASSWORD"] = secrets.token_hex(32)
             made["shared"] = {name: secrets.token_hex(32) for name in ("REDIS_ADMIN_PASSWORD", "HASH_KEY")}
             made |= {account: {"ACCESS_KEY": secrets.token_hex(10), "SECRET_KEY": secrets.token_hex(32)} for account in s3.ACCOUNTS}
-            _write_private(path, json.dumps(made))
+            write_private(path, json.dumps(made))
         loaded: dict[str, dict[str, str]] = json.loads(path.read_text())
         return loaded
 
@@ -251,21 +262,22 @@ class Lab:
 
     def _start_service(self, name: str, image: str, bundle: Path, environment: Mapping[str, str], program: str, *arguments: str) -> None:
         container = f"{self.server}-{name}"
-        if _podman("inspect", "-f", "{{.State.Running}}", container, check=False) == "true":
+        if podman("inspect", "-f", "{{.State.Running}}", container, check=False) == "true":
             return
-        _podman("rm", "-f", container, check=False)
+        podman("rm", "-f", container, check=False)
         variables = self.state / f"{name}.env"  # some are secret, and arguments are not
-        _write_private(variables, "".join(f"{key}={value}\n" for key, value in environment.items()))
+        write_private(variables, "".join(f"{key}={value}\n" for key, value in environment.items()))
         mounts = {bundle: "/bundle:ro", self.state: "/state", self.state / "resolv.conf": "/etc/resolv.conf:ro"}
         options = ["--network", f"container:{self.server}-dns", "--env-file", str(variables)]
         options += [word for source, target in mounts.items() for word in ("-v", f"{source}:{target}")]
         self._run_service(name, image, options, [f"/bundle/services/{program}", *arguments])
 
     def _run_service(self, name: str, image: str, options: list[str], command: list[str]) -> None:
-        _podman("run", "-d", "--name", f"{self.server}-{name}", *LIMITS, "--memory", "512m", *options, image, *command)
+        podman("run", "-d", "--name", f"{self.server}-{name}", *LIMITS, "--memory", "512m", *options, image, *command)
 
 
-def _write_private(path: Path, text: str) -> None:
+def write_private(path: Path, text: str) -> None:
+    """A file that only this user reads."""
     path.touch(0o600)
     path.write_text(text)
 
@@ -279,7 +291,9 @@ def _until(true: Callable[[], bool], what: str, seconds: float) -> None:
         time.sleep(0.1)
 
 
-def _wait_for_port(address: str, port: int, seconds: float) -> None:
+def wait_for_port(address: str, port: int, seconds: float) -> None:
+    """Until a port takes connections."""
+
     def listens() -> bool:
         with contextlib.suppress(OSError), socket.create_connection((address, port), timeout=1):
             return True

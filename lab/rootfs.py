@@ -13,11 +13,8 @@ from lab.progress import Progress
 
 # The releases that the role host supports and that this machine's Debian mirror has; Ubuntu has mirrors of its own.
 RELEASES = ("bookworm", "trixie")
-# What a server rented with Debian has. Nothing of K3s, no container runtime: the collection brings those.
-SERVER_PACKAGES = (
-    "systemd systemd-sysv dbus openssh-server python3 python3-apt sudo iproute2 iptables nftables ipset kmod procps "
-    "ca-certificates curl conntrack ethtool socat zstd"
-).split()
+# What a server rented with Debian has, and not what the collection or K3s itself must bring: no packet filter's programs, no container runtime.
+SERVER_PACKAGES = "systemd systemd-sysv dbus openssh-server python3 python3-apt sudo iproute2 kmod procps ca-certificates curl".split()
 # The lab's services answer DNS for the server, which a server does not do itself.
 SERVICES_PACKAGES = ["dnsmasq-base"]
 

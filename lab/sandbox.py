@@ -8,8 +8,8 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-from lab import bundle, paths, rootfs
-from lab.hosts import Lab
+from lab import paths, rootfs, upstreams
+from lab.hosts import HOSTNAME, Lab
 from lab.progress import Progress
 
 MEMORY, CPUS = "2g", "2"
@@ -26,11 +26,11 @@ def _playbook(title: str, name: str, *arguments: str) -> int:
     ).returncode
 
 
-def start(lab: Lab, *, memory: str, cpus: str, release: str = rootfs.RELEASES[0]) -> None:
+def start(lab: Lab, *, memory: str, cpus: str, release: str = rootfs.RELEASES[0], hostname: str = HOSTNAME) -> None:
     """Start a prepared lab's server while the bundle is built, then the services that the bundle brings."""
     with Progress() as progress, ThreadPoolExecutor(1) as pool:
-        server = pool.submit(lab.up, progress, memory=memory, cpus=cpus, release=release)
-        built = bundle.build(progress)
+        server = pool.submit(lab.up, progress, memory=memory, cpus=cpus, release=release, hostname=hostname)
+        built = upstreams.build(progress)
         server.result()
         lab.start_services(built, progress)
 
@@ -39,11 +39,11 @@ def run() -> int:
     """Returns the exit code of the first step that failed, or 0."""
     started = time.monotonic()
     lab = Lab("sandbox")
-    lab.prepare(bundle.path(), memory=MEMORY, cpus=CPUS)
+    lab.prepare(upstreams.path(), memory=MEMORY, cpus=CPUS)
     failed = _playbook("What is going to run, and whether it fits", "playbooks/preflight.yml")
     if failed:
         return failed
-    print("\n==> The lab: a bare server, and an offline bundle with a stand-in for K3s (not K3s itself)", flush=True)
+    print(f"\n==> The lab: a bare server, and an offline bundle with {upstreams.version()}", flush=True)
     start(lab, memory=MEMORY, cpus=CPUS)
     steps: tuple[tuple[str, str, list[str]], ...] = (
         ("The platform on the bare server", "site.yml", []),
@@ -67,7 +67,7 @@ def farewell(lab: Lab, seconds: float) -> str:
         for environment in ("dev", "staging", "prod")
     ]
     lines = [
-        f"\nReady after {seconds / 60:.1f} minutes, on the lab's stand-in for K3s. To copy:",
+        f"\nReady after {seconds / 60:.1f} minutes, on {upstreams.version()}. To copy:",
         *curls,
         f"  {' '.join(lab.ssh())}",
         f"  {BIN.relative_to(paths.ROOT)}/ansible-playbook playbooks/verify.yml -i inventories/sandbox",

@@ -57,7 +57,7 @@ func (s *server) network() map[string]any {
 
 // startNode starts the kubelet and kube-proxy. Taints are given at registration only, as in K3s.
 func (s *server) startNode() {
-	settings := get(yaml.Marshal(map[string]any{
+	values := map[string]any{
 		"apiVersion": "kubelet.config.k8s.io/v1beta1", "kind": "KubeletConfiguration", "failCgroupV1": false, "failSwapOn": false,
 		"resolvConf": s.resolvConf(), "clusterDNS": s.config.List("cluster-dns"), "clusterDomain": s.config.Value("cluster-domain"),
 		"authentication": map[string]any{"anonymous": map[string]bool{"enabled": false}, "webhook": map[string]bool{"enabled": true},
@@ -65,7 +65,11 @@ func (s *server) startNode() {
 		"authorization": map[string]string{"mode": "Webhook"}, "containerRuntimeEndpoint": "unix://" + containerdSock,
 		"tlsCertFile": certificates.Path("serving-kubelet.crt"), "tlsPrivateKeyFile": certificates.Path("serving-kubelet.key"),
 		"protectKernelDefaults": s.config.On("protect-kernel-defaults"),
-	}))
+	}
+	if file := s.config.Value("resolv-conf"); file != "" {
+		values["resolvConf"] = file
+	}
+	settings := get(yaml.Marshal(values))
 	dropIns := filepath.Join(dataDir, "agent/etc/kubelet.conf.d")
 	replaceFile(filepath.Join(dropIns, "00-k3s-defaults.conf"), settings, 0o600)
 	labels := append([]string{"node.kubernetes.io/instance-type=k3s", "lab.shaka.platform/stand-in=true"}, s.config.List("node-label")...)

@@ -36,6 +36,7 @@ options:
     required: true
   ours: {description: Programs that may use these ports., type: list, elements: str, required: true}
   node: {description: The node's name as the inventory has it; empty means the host's., type: str, default: ""}
+  resolv_conf: {description: "C(k3s_config.resolv-conf).", type: str, default: ""}
 """
 
 EXAMPLES = r"""
@@ -58,10 +59,11 @@ def server_problems(
     ports: Sequence[int],
     ours: Sequence[str],
     node: str = "",
+    resolv_conf: str = "",
 ) -> list[str]:
     """The filter."""
     held = server.listeners(listening, ports, ours)
-    return list(server.server_problems(facts, size, distributions, python, held, size.get("networks"), node, size.get("addresses")))
+    return list(server.server_problems(facts, size, distributions, python, held, size.get("networks"), node, size.get("addresses"), resolv_conf=resolv_conf))
 
 
 class FilterModule:

@@ -73,6 +73,10 @@ operator_is_ready:
   description: Whether the account of O(operator) is there with its own home, C(/bin/bash), no password and no end.
   returned: success
   type: bool
+user:
+  description: The user of the connection.
+  returned: success
+  type: str
 problems:
   description: What has to change first, and how.
   returned: success
@@ -85,6 +89,7 @@ import json
 import os
 import pwd
 import re
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -116,15 +121,77 @@ def ssh_algorithms(execute: Execute) -> dict[str, list[str]]:
     return {kind: execute(["ssh", "-Q", kind])[1].split() for kind in ("cipher", "kex", "mac", "HostKeyAlgorithms")}
 
 
-def dropping_chains(chains: str) -> list[str]:
-    """'table ip filter, chain FORWARD (forward)' for each base chain of others that drops by default, from `nft --json list chains`."""
-    result = []
-    for entry in json.loads(chains)["nftables"]:
-        chain = entry.get("chain", {})
-        ours = f"{chain.get('family')} {chain.get('table')}" == TABLE
-        if not ours and chain.get("policy") == "drop" and chain.get("hook") in ("prerouting", "input", "forward", "output"):
-            result.append(f"table {chain['family']} {chain['table']}, chain {chain['name']} ({chain['hook']})")
-    return result
+HOOKS = ("prerouting", "input", "forward", "output")
+# A match of iptables that always fits, as nft lists it
+COMMENT = {"xt": {"type": "match", "name": "comment"}}
+REFUSALS = ({"drop": None}, {"xt": {"type": "target", "name": "REJECT"}})
+
+
+def blocking_chains(entries: list[dict[str, Any]]) -> list[str]:
+    """'table ip filter, chain FORWARD (forward)' for each base chain of others that drops or rejects what no rule of it takes.
+
+    By its policy or by its last rule; from the entries of `nft --json list ruleset`."""
+    chains: dict[tuple[str, str, str], dict[str, Any]] = {}
+    rules: dict[tuple[str, str, str], list[Any]] = {}
+    for entry in entries:
+        if chain := entry.get("chain"):
+            chains[(chain["family"], chain["table"], chain["name"])] = chain
+        elif rule := entry.get("rule"):
+            rules.setdefault((rule["family"], rule["table"], rule["chain"]), []).append(rule["expr"])
+
+    def refuses(key: tuple[str, str, str]) -> bool:
+        """Whether a packet that fits no conditional rule of the chain is refused there."""
+        for expression in rules.get(key, []):
+            done = [part for part in expression if part != COMMENT and not {"counter", "log"} & set(part)]
+            if len(done) != 1:
+                continue
+            target = (done[0].get("jump") or done[0].get("goto") or {}).get("target")
+            if done[0] in REFUSALS or "reject" in done[0] or (target and refuses((*key[:2], target))):
+                return True
+            if "accept" in done[0] or "goto" in done[0]:
+                return False
+        return False
+
+    return [
+        f"table {family} {table}, chain {name} ({chain['hook']})"
+        for (family, table, name), chain in chains.items()
+        if f"{family} {table}" != TABLE and chain.get("hook") in HOOKS and (chain.get("policy") == "drop" or refuses((family, table, name)))
+    ]
+
+
+def from_iptables(saved: str, family: str) -> list[dict[str, Any]]:
+    """The table filter in what iptables-save prints, as entries of nft. A server that has iptables need not have nft."""
+    entries: list[dict[str, Any]] = []
+    verdicts = {"ACCEPT": {"accept": None}, "DROP": {"drop": None}, "REJECT": {"reject": None}, "RETURN": {"return": None}}
+    table = ""
+    for line in saved.splitlines():
+        words = shlex.split(line, comments=False)
+        if line.startswith("*"):
+            table = line[1:]
+        elif table == "filter" and line.startswith(":"):
+            own = {} if words[1] == "-" else {"hook": words[0][1:].lower(), "policy": words[1].lower()}
+            entries.append({"chain": {"family": family, "table": table, "name": words[0][1:], **own}})
+        elif table == "filter" and words[:1] == ["-A"]:
+            options = {words[place]: words[place + 1] for place in range(len(words) - 1) if words[place].startswith("-")}
+            target = options.pop("-j", None) or options.pop("-g", "LOG")
+            always = ("-A", "--comment", "--reject-with")
+            options = {name: value for name, value in options.items() if name not in always and (name, value) != ("-m", "comment")}
+            verdict = verdicts.get(target, {"log": None} if target == "LOG" else {"jump": {"target": target}})
+            expression = [{"match": options}, verdict] if options else [verdict]
+            entries.append({"rule": {"family": family, "table": table, "chain": words[1], "expr": expression}})
+    return entries
+
+
+def rules_of_others(root: Path, execute: Execute) -> list[dict[str, Any]]:
+    """The entries of the running packet filter, by the program that the server has."""
+    if (root / "usr/sbin/nft").exists():
+        code, out, _err = execute(["nft", "--json", "list", "ruleset"])
+        return list(json.loads(out)["nftables"]) if code == 0 else []
+    entries = []
+    for family, program in (("ip", "iptables-save"), ("ip6", "ip6tables-save")):
+        code, out, _err = execute([program]) if (root / "usr/sbin" / program).exists() else (1, "", "")
+        entries += from_iptables(out, family) if code == 0 else []
+    return entries
 
 
 def other_filters(root: Path, execute: Execute) -> Iterator[str]:
@@ -135,13 +202,10 @@ def other_filters(root: Path, execute: Execute) -> Iterator[str]:
     code, _out, _err = execute(["systemctl", "is-active", "--quiet", "firewalld.service"])
     if code == 0:
         yield "firewalld is active and drops pods' traffic; run 'systemctl disable --now firewalld', or set host_manage_firewall to false"
-    if not (root / "usr/sbin/nft").exists():
-        return
-    code, out, _err = execute(["nft", "--json", "list", "chains"])
-    for chain in dropping_chains(out) if code == 0 else []:
+    for chain in blocking_chains(rules_of_others(root, execute)):
         yield (
-            f"another packet filter drops by default: {chain}; give that chain the policy accept or remove what loads it "
-            "(Docker, /etc/nftables.conf, iptables-persistent), or set host_manage_firewall to false"
+            f"another packet filter drops by default: {chain}; give that chain the policy accept and no last rule that drops or rejects the rest, "
+            "or remove what loads it (Docker, /etc/nftables.conf, iptables-persistent), or set host_manage_firewall to false"
         )
 
 
@@ -200,6 +264,7 @@ def run(params: dict[str, Any], user: str, home: Path, execute: Execute, root: P
         "ssh_algorithms": ssh_algorithms(execute) if params["sshd"] and (root / "usr/bin/ssh").exists() else {},
         "installed": installed(params["packages"], execute),
         "operator_is_ready": bool(params["operator"]) and is_ready(params["operator"], root),
+        "user": user,
         "problems": problems,
     }
 

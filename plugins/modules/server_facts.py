@@ -114,6 +114,10 @@ ansible_facts:
     resolved:
       description: Name -> its addresses, sorted, for O(names); a warning and none where the server does not know it.
       type: dict
+    search_wildcards:
+      description: Search domains of the server's resolv.conf in which every name has an address.
+      type: list
+      elements: str
     tcp_listeners:
       description: Lines of C(ss -Hltnp), one for each TCP port that a program listens on.
       type: list
@@ -131,6 +135,7 @@ import json
 import os
 import platform
 import re
+import secrets
 import socket
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -256,6 +261,16 @@ def addresses(name: str) -> list[str]:
     return sorted({str(entry[4][0]) for entry in found})
 
 
+def search_wildcards(resolv_conf: Path = Path("/etc/resolv.conf")) -> list[str]:
+    """The search domains that know a name which nobody can have given. The last line counts (resolv.conf(5))."""
+    try:
+        lines = re.findall(r"^(?:search|domain)[ \t]+(.+)$", resolv_conf.read_text(encoding="utf-8", errors="replace"), re.MULTILINE)
+    except OSError:
+        return []
+    domains = [domain for domain in lines[-1].split() if domain.strip(".")] if lines else []
+    return [domain for domain in domains if addresses(f"shaka-{secrets.token_hex(8)}.{domain.rstrip('.')}.")]
+
+
 def gather(execute: Execute, distribution: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     """All of them."""
 
@@ -284,6 +299,7 @@ def gather(execute: Execute, distribution: Callable[[], dict[str, Any]]) -> dict
         "k3s_node_name": node_name(),
         "k3s_networks": cluster_networks(),
         "nameservers": nameservers(RESOLVERS),
+        "search_wildcards": search_wildcards(),
         "tcp_listeners": output("ss", "-Hltnp").splitlines(),
         "platform_claims": claims(),
     }

@@ -99,6 +99,15 @@ def test_no_link_that_the_user_puts_there_reaches_a_file_of_roots(ana: Path, tmp
     assert (ana / ".ssh/authorized_keys").read_text() == wanted["content"] and not (ana / ".ssh/authorized_keys").is_symlink()
 
 
+def test_a_fifo_does_not_hold_the_run(ana: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(home, "ANSWER", 0.3)
+    fifo = ana / "config"
+    os.mkfifo(fifo)
+    os.chown(fifo, NOBODY, NOBODY)
+    with pytest.raises(OSError, match="is it a plain file"):
+        with_rights_of_its_home(fifo, fifo.read_text)
+
+
 def write(wanted: dict[str, Any], tmp_path: Path) -> None:
     config_files.run([wanted], False, lambda *_args, **_more: (0, "", ""), tmp_path / "owed")
 

@@ -79,6 +79,13 @@ def test_nameservers_that_k3s_would_replace(files: dict[str, list[str]], chosen:
     assert (says in found) if says else found == ""
 
 
+def test_a_search_domain_with_a_wildcard_is_refused_unless_pods_have_another_file() -> None:
+    (found,) = problems(search_wildcards=["example.net"])
+    assert "'example.net'" in found and "k3s_config.resolv-conf" in found
+    facts = {**FACTS, "search_wildcards": ["example.net"]}
+    assert list(server_problems(facts, SIZE, {"Debian": 12}, "3.9", {}, resolv_conf="/etc/rancher/resolv.conf")) == []
+
+
 def test_a_foreign_listener() -> None:
     lines = [
         'LISTEN 0 511 0.0.0.0:80 0.0.0.0:* users:(("nginx",pid=5,fd=6),("nginx",pid=6,fd=6))',

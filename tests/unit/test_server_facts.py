@@ -132,3 +132,20 @@ def test_a_kernel_without_what_policies_need_is_told(
         return (0 if {word for word in command[1:] if not word.startswith("--")} <= (has or set()) else 1), "", ""
 
     assert server_facts.kernel_lacks(modprobe, tmp_path) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "wildcards"),
+    [
+        ("nameserver 192.0.2.1\n", []),
+        ("search wild.test plain.test\n", ["wild.test"]),
+        ("search wild.test\nsearch plain.test\n", []),
+        ("domain wild.test.\n", ["wild.test."]),
+        ("# search wild.test\nsearch .\n", []),
+    ],
+)
+def test_a_search_domain_that_knows_every_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, wildcards: list[str]) -> None:
+    monkeypatch.setattr(server_facts, "addresses", lambda name: ["192.0.2.7"] if name.endswith(".wild.test.") else [])
+    (tmp_path / "resolv.conf").write_text(text)
+    assert server_facts.search_wildcards(tmp_path / "resolv.conf") == wildcards
+    assert server_facts.search_wildcards(tmp_path / "none") == []

@@ -9,8 +9,9 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-import registry as registries
 from conftest import Server
+
+from lab import registry as registries
 
 CONVERGE = "molecule/environments/converge.yml"
 DATA = ("-e", "@molecule/environments/vars/data.yml", "-e", "platform_only=dev")

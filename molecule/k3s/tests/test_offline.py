@@ -18,9 +18,10 @@ from urllib.parse import unquote, urlsplit
 from urllib.request import Request, urlopen
 
 import pytest
-import registry as registries
 import yaml
 from conftest import ROOT, Server
+
+from lab import registry as registries
 
 SHIPPED = yaml.safe_load((ROOT / "roles/artifacts/files/artifacts.lock.yml").read_text())["platform_artifacts"]
 LOGICAL = sorted({*SHIPPED["images"], "api"})

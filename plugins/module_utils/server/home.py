@@ -11,10 +11,14 @@ from __future__ import annotations
 
 import os
 import pickle
+import select
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+# Seconds that a file of a home may take: it may be a FIFO that nobody writes to, and its owner may stop the process.
+ANSWER = 30
 HOMES = Path("/home")  # root's own directory, in which users' homes lie
 Result = TypeVar("Result")
 
@@ -40,11 +44,13 @@ def with_rights_of_its_home(path: Path, work: Callable[[], Result]) -> Result:
     if child == 0:
         _as_user(owner, reading, writing, work)
     os.close(writing)
+    if not select.select([reading], [], [], ANSWER)[0]:
+        os.kill(child, signal.SIGKILL)
     with os.fdopen(reading, "rb") as pipe:
         answer = pipe.read()
     os.waitpid(child, 0)
     if not answer:
-        raise OSError(f"{path}: the process that was to read or write it ended without an answer")
+        raise OSError(f"{path}: the process that was to read or write it gave no answer; is it a plain file?")
     ok, value = pickle.loads(answer)  # from our own code; the user cannot write into this pipe
     if ok:
         return value  # type: ignore[no-any-return]

@@ -44,7 +44,6 @@ ALGORITHMS = {
 # variable -> (test, rule). A list is tested item by item.
 RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "host_packages": (matches(r"[a-z0-9][a-z0-9.+-]+"), "a Debian package's name"),
-    "host_apt_cache_valid_time": (between(0, 604800), "0 to 604800 seconds"),
     "host_blocked_modules": (matches(r"[a-zA-Z0-9_-]+"), "a kernel module's name"),
     "host_time_zone": (matches(r"[A-Z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+){0,2}"), "a name in /usr/share/zoneinfo such as Etc/UTC or America/Sao_Paulo"),
     "host_ntp_servers": (matches(r"[A-Za-z0-9.:-]+"), "a host name or address"),
@@ -116,8 +115,12 @@ def _between_values(values: Mapping[str, Any], needed: Mapping[str, str]) -> Ite
         yield f"host_operator_name: {operator!r} is an account or group of the system; choose another name"
     if operator and values.get("host_manage_operator") and not values.get("host_operator_authorized_keys"):
         yield f"host_operator_authorized_keys: empty, so {operator} could not log in; add a public key"
-    if values.get("host_sshd_root_login") == "no" and not (operator and values.get("host_operator_sudo")):
-        yield "host_sshd_root_login: 'no' without an operator who may become root; set host_operator_name and host_operator_sudo too"
+    others = values.get("user", "root") != "root" or (operator and values.get("host_operator_sudo"))
+    if values.get("host_sshd_root_login") == "no" and not others:
+        yield (
+            "host_sshd_root_login: 'no', but this connection is root's and nobody else may become root; "
+            "connect as a user with sudo (ansible_user), or set host_operator_name and host_operator_sudo"
+        )
     if "cni0" in (values.get("host_firewall_trusted_interfaces") or []):
         yield "host_firewall_trusted_interfaces: 'cni0' is where pods are; leave it out, and name what they need in host_firewall_pod_tcp_ports"
     listed = [*(values.get("host_blocked_modules") or [])]

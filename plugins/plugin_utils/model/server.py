@@ -26,6 +26,8 @@ def server_problems(
     networks: Mapping[str, list[str]] | None = None,
     node: str = "",
     addresses: Mapping[str, list[str]] | None = None,
+    *,
+    resolv_conf: str = "",
 ) -> Iterator[str]:
     """Why the platform cannot run on this server: each problem names the fact and what would do instead.
 
@@ -37,6 +39,7 @@ def server_problems(
     :arg networks: the cluster's networks by their key of `k3s_config`.
     :arg node: the node's name as the inventory has it; empty means the host's.
     :arg addresses: the server's own addresses that the inventory gives, by their key of `k3s_config`.
+    :arg resolv_conf: `k3s_config.resolv-conf`, the file that pods then have instead of the server's.
     """
     name, version = str(facts.get("distribution")), str(facts.get("distribution_version", "0"))
     if name not in distributions or int(re.match(r"\d*", version)[0] or 0) < distributions[name]:  # type: ignore[index]  # \d* always matches
@@ -61,6 +64,8 @@ def server_problems(
             f"kernel: it lacks {', '.join(lacks)}, without which pods have no network or no policy is enforced; install linux-image-amd64 or "
             "linux-image-arm64 (Debian; not the cloud kernel) or linux-generic (Ubuntu; not linux-kvm), and restart the server"
         )
+    if not resolv_conf:
+        yield from map(_wildcard, facts.get("search_wildcards") or [])
 
 
 def _node(host: str, given: str, present: str) -> Iterator[str]:
@@ -73,6 +78,14 @@ def _node(host: str, given: str, present: str) -> Iterator[str]:
             f"k3s_node_name: '{name}'{'' if given else ' (the host name)'} would make another node of this server, on which no volume fits; "
             f"set it to '{present}', as the node is called"
         )
+
+
+def _wildcard(domain: str) -> str:
+    """Pods have the server's search domains, and try them before a name with fewer than five dots as it is (k3s-io/k3s issue 9286)."""
+    return (
+        f"DNS: in '{domain}', a search domain of the server's resolv.conf, every name has an address, so pods would reach that one instead of other "
+        "servers; take the domain out there, or write a file with the nameserver lines alone and name it in k3s_config.resolv-conf"
+    )
 
 
 def _routes(facts: Mapping[str, Any], networks: Mapping[str, list[str]], addresses: Mapping[str, list[str]]) -> Iterator[str]:

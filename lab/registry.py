@@ -1,7 +1,8 @@
-"""A container registry on this machine, for tests that pull or pack images."""
+"""A container registry on this machine: tests pull and pack from it, and the bundle of real K3s gets the lab's own application there."""
 
 from __future__ import annotations
 
+import json
 import socket
 import subprocess
 import time
@@ -9,8 +10,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-
-import yaml
 
 
 @contextmanager
@@ -24,7 +23,7 @@ def serving(address: str, work: Path, logins: str = "") -> Iterator[str]:
     if logins:
         (work / "htpasswd").write_text(logins)
         settings["auth"] = {"htpasswd": {"realm": "lab", "path": str(work / "htpasswd")}}
-    (work / "registry.yml").write_text(yaml.safe_dump(settings))
+    (work / "registry.yml").write_text(json.dumps(settings))  # JSON is YAML
     with (work / "registry.log").open("w") as log:
         process = subprocess.Popen(["docker-registry", "serve", str(work / "registry.yml")], stdout=log, stderr=log)
     try:
