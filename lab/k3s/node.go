@@ -66,9 +66,6 @@ func (s *server) startNode() {
 		"tlsCertFile": certificates.Path("serving-kubelet.crt"), "tlsPrivateKeyFile": certificates.Path("serving-kubelet.key"),
 		"protectKernelDefaults": s.config.On("protect-kernel-defaults"),
 	}
-	if file := s.config.Value("resolv-conf"); file != "" {
-		values["resolvConf"] = file
-	}
 	settings := get(yaml.Marshal(values))
 	dropIns := filepath.Join(dataDir, "agent/etc/kubelet.conf.d")
 	replaceFile(filepath.Join(dropIns, "00-k3s-defaults.conf"), settings, 0o600)

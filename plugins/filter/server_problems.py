@@ -63,7 +63,9 @@ def server_problems(
 ) -> list[str]:
     """The filter."""
     held = server.listeners(listening, ports, ours)
-    return list(server.server_problems(facts, size, distributions, python, held, size.get("networks"), node, size.get("addresses"), resolv_conf=resolv_conf))
+    return list(
+        server.server_problems(facts, size, distributions, python, held, size.get("networks"), node, size.get("addresses"), resolv_conf=resolv_conf)
+    )
 
 
 class FilterModule:

@@ -217,7 +217,7 @@ def reserve_check(facts: Facts, reserved: float) -> list[Check]:
     used = facts.service_memory
     if used is None:
         return []
-    text = f"{_size(used)} of {_size(reserved)} reserved"
+    text = f"{size(used)} of {size(reserved)} reserved"
     if used > reserved:
         enough = -(-used * 1.15 // (50 * 2**20)) * 50
         text += f", so that pods are promised memory that is not there: set platform_server.reserved.memory to {enough:.0f}Mi"
