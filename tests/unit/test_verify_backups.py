@@ -35,8 +35,8 @@ def cron(changed: str = "01-02T00:00", **status: str) -> dict[str, Any]:
     return {"metadata": metadata, "spec": {"jobTemplate": {"spec": {"activeDeadlineSeconds": 3600, **pods(PLACE)}}}, "status": status}
 
 
-def job(start: str, failed: str = "", place: list[dict[str, str]] = PLACE) -> dict[str, Any]:
-    moment = f"2026-{start}:00Z"
+def job(start: str, failed: str = "", place: list[dict[str, str]] | None = None) -> dict[str, Any]:
+    moment, place = f"2026-{start}:00Z", PLACE if place is None else place
     if failed:
         return {
             "spec": pods(place),
@@ -113,6 +113,7 @@ FAULTS: list[tuple[StoredDumps, dict[str, Any], str]] = [
         f"made at 2026-11-26 02:00Z is not in the bucket: the newest manifest is {YESTERDAY}",
     ),
     (stored(), {"jobs": [job("11-26T02:00")]}, "not in the bucket: there is no manifest at all"),
+    (stored(("20261126T015957Z", 9)), {"jobs": [job("11-26T02:00")], "schedule": ""}, "the newest manifest is 20261126T015957Z"),  # 3 s before
     (stored(), {"jobs": [job("11-26T02:00", place=[])], "schedule": ""}, ""),  # of another bucket
     (BROKEN, {"key": "another" * 9}, "not authentic"),
     (stored((YESTERDAY, 4096), (TODAY, 2047)), {}, f"much smaller than the one before (2 KiB, {YESTERDAY} has 4 KiB"),

@@ -18,7 +18,7 @@ CRONJOB = "postgres-backup"
 DEADLINE = 3600  # seconds that a job may take whose CronJob says nothing of it
 GRACE = 300  # seconds besides, for its pod to be made and to be seen
 PLACE = ("RCLONE_CONFIG_S3_ENDPOINT", "S3_BUCKET", "S3_PREFIX", "SERVER", "ENVIRONMENT")  # a pod's variables that say where its backups go
-SKEW = 60  # seconds that a backup's stamp, by the clock of Postgres, may be before its job began
+SKEW = 2  # seconds that a backup's stamp, by the clock of Postgres, may be before its job began, by that of Kubernetes
 
 Items = Sequence[Mapping[str, Any]]
 

@@ -140,13 +140,13 @@ def ask_postgres(kubectl: Kubectl, env: Environment, secret: str) -> PostgresAns
     found, missing = kubectl.get(f"/api/v1/namespaces/{env['namespace']}/services/{service}")
     if not password or not found:
         return PostgresAnswer(ProbeAnswer(False, problem if not password else missing))
+    why = ""
     try:
         address = (str(found["spec"]["clusterIP"]), int(found["spec"]["ports"][0]["port"]))
         session = login(address, spec["app_user"] or spec["user"], spec["database"], password, kubectl.timeout)
         try:
             session.ask("SELECT 1")
-            answer = _answer(True, "", f"login by {service}", started)
-            return PostgresAnswer(answer, _identifier(session))
+            return PostgresAnswer(_answer(True, "", f"login by {service}", started), _identifier(session))
         finally:
             session.close()
     except LoginRefused as error:
