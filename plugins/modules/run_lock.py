@@ -13,7 +13,7 @@ description:
   - Takes the server's lock for as long as this C(ansible-playbook) runs. When another run has it, the task fails and names that run's playbook, user,
     host, process and start.
   - A process on the controller holds it over a connection. It ends with C(ansible-playbook), so that the lock of a run that ended, failed or was
-    killed is free at once. When the controller loses its network or its power, sshd notices within C(ClientAliveInterval) times
+    killed is free at once. When the controller loses its network or its power, sshd notices, within C(ClientAliveInterval) times
     C(ClientAliveCountMax).
   - The lock is on C(/run/shaka) of the server, which only root can open.
   - Works over the connections C(ssh) and C(local); over another it warns and goes on.

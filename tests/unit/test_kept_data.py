@@ -70,7 +70,7 @@ def test_each_way_to_empty_data_is_refused_unless_it_is_named(changed: Any, says
 
 
 def test_another_platform_s_name_starts_everything_empty() -> None:
-    changed = {**model(platform="foo", namespace="foo-prod", shared="foo-shared")}
+    changed = model(platform="foo", namespace="foo-prod", shared="foo-shared")
     found = data_problems(HAD, changed, [], [])
     assert len(found) == 2 and all(text.startswith("platform_name: is 'foo'") and "set it back to shaka" in text for text in found)
 

@@ -101,7 +101,7 @@ def test_file_link_directory_and_nothing_come_back(tmp_path: Path) -> None:
 
 
 def _remember(shared: Path, first: int) -> None:
-    ledger.SHARED = (f"{shared}/etc/",)
+    ledger.SHARED = (f"{shared}/etc/",)  # type: ignore[assignment]  # in a process of its own
     for number in range(first, first + 40):
         remember(shared / f"etc/file{number}", shared / "manifest.json")
 

@@ -11,10 +11,9 @@ from pathlib import Path
 
 import pytest
 import yaml
+from actions import action
 from ansible_collections.shaka.platform.plugins.action.run_lock import ActionModule
 from ansible_collections.shaka.platform.plugins.plugin_utils import run_lock
-
-from tests.unit.actions import action
 
 PLAYBOOKS = Path(__file__).parents[2] / "playbooks"
 INFO = {"token": "t1", "playbook": "site.yml", "user": "ana", "host": "laptop", "pid": "4711", "since": "2026-11-26 20:10:33 UTC"}
