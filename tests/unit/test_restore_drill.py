@@ -36,7 +36,7 @@ def given(cluster: Cluster, **params: Any) -> steps.StepInput:
 def test_why_a_drill_failed_is_kept_beside_what_the_last_good_one_found() -> None:
     cluster = Cluster(dict(GOOD))
     steps.record(given(cluster, record={"problem": "the dump was changed"}))
-    assert cluster.data == {**GOOD, "problem": "the dump was changed", "failed": cluster.data["failed"]}
+    assert cluster.data and cluster.data == {**GOOD, "problem": "the dump was changed", "failed": cluster.data["failed"]}
     steps.record(given(first := Cluster(None), record={"problem": "no backup"}))
     assert first.data and set(first.data) == {"problem", "failed"}
     assert overview.drill_text(first.data) == "the only drill failed: no backup"
