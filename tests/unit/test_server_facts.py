@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +78,7 @@ def test_nameservers_of_the_files_that_are_there(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["Shaka-01.Corp.Example.net", "SHAKA-01", "shaka-01"])
 def test_a_host_with_capitals_and_a_domain_has_a_node_s_name(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """By the role's own default; field report 23."""
-    monkeypatch.setattr(server_facts.platform, "node", lambda: name)
+    monkeypatch.setattr(platform, "node", lambda: name)
     facts = server_facts.gather(tools, lambda: {"distribution": "Debian", "distribution_version": "12.7"})
     default = yaml.safe_load((ROOT / "roles/k3s/defaults/main.yml").read_text())["k3s_node_name"]
     given = Templar(loader=DataLoader(), variables={"ansible_facts": facts}).template(trust_as_template(default))
