@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import pytest
 from conftest import Server
 
-OURS = ("-i", "molecule/awkward/inventory.yml", "-e", "@molecule/awkward/platform.yml")
+OURS = ("-i", "molecule/awkward/inventory/hosts.yml", "-e", "@molecule/awkward/vars/platform.yml")
 
 
 class Owner:
