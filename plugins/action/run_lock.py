@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import getpass
 import json
@@ -101,7 +102,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core has no typ
     def _hold(self, command: str, main: int, writing: int) -> NoReturn:
         threading.Thread(target=_end_with, args=(main,), daemon=True).start()
         display.verbosity = 0
-        display._final_q = None  # what Ansible's process reads is not for this one
+        with contextlib.suppress(RuntimeError):  # it has none outside of a worker
+            display.set_queue(None)  # what Ansible's process reads is not for this one
         self._connection = _without_terminal(self._connection)
         told = False
         while True:
