@@ -87,7 +87,7 @@ def test_the_playbook_encrypts_with_the_vault_password_and_shows_no_value(tmp_pa
     shown = subprocess.run(["ansible-vault", "view", *vault, str(file)], capture_output=True, text=True, check=True).stdout
     values = [value for names in yaml.safe_load(shown)["platform_secrets"].values() for value in names.values()]
     assert len(values) == 6 and "canary-of-a-value-that-was-there" in values
-    assert "4 generated" in said
+    assert "5 generated" in said
     assert [value for value in values if value in said] == []
 
 

@@ -64,7 +64,7 @@ def test_a_drill_fails_where_a_newer_backup_could_not_be_restored(monkeypatch: p
     monkeypatch.setattr(overview, "backups_table", lambda *_args: {})
     monkeypatch.setattr(overview, "plan_table", lambda *_args: {})
     monkeypatch.setattr(steps, "make", lambda *_args: type("Plan", (), {"as_dict": lambda _self: {}})())
-    params = {"backup": "latest", "origin": "", "databases": [], "beside": "", "purpose": purpose, "backup_key": "k"}
+    params = {"backup": "latest", "moment": "", "origin": "", "databases": [], "beside": "", "purpose": purpose, "backup_key": "k"}
     result = steps.plan(given(Cluster(None), credentials={"access_key": "a", "secret_key": "b"}, **params, timeout=5))
     said = result.get("msg", "") if failed else " ".join(result["warnings"])
     assert result.get("failed", False) is failed and "20270115T020000Z (its manifest is not authentic)" in said
