@@ -13,6 +13,7 @@ func (s *server) startAPI() {
 		"--etcd-servers=" + kineSocket, "--secure-port=6443", "--advertise-address=" + s.advertised, "--allow-privileged=true", "--anonymous-auth=false",
 		"--profiling=false", "--authorization-mode=Node,RBAC", "--enable-admission-plugins=NodeRestriction", "--enable-aggregator-routing=true",
 		"--tls-cert-file=" + certificates.Path("serving-kube-apiserver.crt"), "--tls-private-key-file=" + certificates.Path("serving-kube-apiserver.key"),
+		"--kubelet-preferred-address-types=InternalIP,ExternalIP,Hostname", // as K3s has it: a node's name need not resolve
 		"--client-ca-file=" + certificates.Path("client-ca.crt"), "--kubelet-certificate-authority=" + certificates.Path("server-ca.crt"),
 		"--kubelet-client-certificate=" + certificates.Path("client-kube-apiserver.crt"), "--kubelet-client-key=" + certificates.Path("client-kube-apiserver.key"),
 		"--requestheader-client-ca-file=" + certificates.Path("request-header-ca.crt"), "--requestheader-allowed-names=system:auth-proxy",
