@@ -124,9 +124,7 @@ ip link set cni0 up
 ip link add to-pod type veth peer name eth0 netns pod
 ip link set to-pod master cni0 up
 ip netns exec pod sh -c 'ip address add 10.42.0.9/24 dev eth0; ip link set lo up; ip link set eth0 up; ip route add default via 10.42.0.1'
-ip link add metadata type dummy
-ip link set metadata up
-ip address add 169.254.169.254/32 dev metadata
+ip address add 169.254.169.254/32 dev lo
 systemd-run --quiet --collect --unit=in-pod ip netns exec pod python3 -c 'import socket, time
 held = socket.create_server(("10.42.0.9", 5432)); time.sleep(600)'
 nft 'add table ip service; add chain ip service p { type nat hook prerouting priority dstnat; }
@@ -169,7 +167,9 @@ def pod(listeners: Server) -> Iterator[Server]:
     listeners.run(PODS)
     until(lambda: listeners.run("ip netns exec pod ss -Hltn 'sport = :5432'") != "", 10)
     yield listeners
-    listeners.run("systemctl stop in-pod; nft delete table ip service; ip netns delete pod; ip link delete cni0; ip link delete metadata")
+    listeners.run(
+        "systemctl stop in-pod; nft delete table ip service; ip netns delete pod; ip link delete cni0; ip address delete 169.254.169.254/32 dev lo"
+    )
 
 
 def connects(server: Server, address: str, *ports: int) -> list[int]:
@@ -178,7 +178,9 @@ def connects(server: Server, address: str, *ports: int) -> list[int]:
 
 
 def test_a_neighbour_with_a_route_reaches_no_pod_and_no_service(pod: Server) -> None:
-    neighbour = ["podman", "exec", f"shaka-{pod.name}-dns", "ip", "route"]
+    inspect = ["podman", "inspect", "--format", "{{.State.Pid}}", f"shaka-{pod.name}-dns"]
+    process = subprocess.run(inspect, capture_output=True, text=True, check=True).stdout.strip()
+    neighbour = ["nsenter", "--net", "--target", process, "ip", "route"]
     for network in ("10.42.0.0/16", "10.43.0.0/16"):
         subprocess.run([*neighbour, "replace", network, "via", pod.lab["address"]], check=True)
     try:
