@@ -209,16 +209,17 @@ def test_a_flow_from_before_the_rules_does_not_outlive_them(bookworm: Server) ->
         client = ["podman", "exec", "-i", f"shaka-{bookworm.name}-dns", "python3", "-uc", ASK, bookworm.lab["address"]]
         with subprocess.Popen(client, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as flow:
             assert flow.stdin and flow.stdout
+            asks, answers = flow.stdin, flow.stdout
 
             def answered() -> str:
-                flow.stdin.write("\n")
-                flow.stdin.flush()
-                return flow.stdout.readline().strip()
+                asks.write("\n")
+                asks.flush()
+                return answers.readline().strip()
 
             assert answered() == "yes"
             assert bookworm.playbook(CONVERGE).returncode == 0
             assert answered() == "no"
-            flow.stdin.close()
+            asks.close()
     finally:
         bookworm.run("systemctl stop echo")
 
