@@ -217,7 +217,7 @@ def closes(params: dict[str, Any], process: int, execute: Execute, root: Path) -
     problems = (
         [
             f"this connection arrives by the tunnel {through.name} ({through.kind}), which may run on {carrier}, and the packet filter would close "
-            f"that: add {carrier.port} to host_firewall_{carrier.protocol}_ports, or set host_firewall_may_close_tunnel to true when it needs no open port"
+            f"that: add {carrier.port} to host_firewall_{carrier.protocol}_ports, or set host_firewall_may_close_tunnel to true when it needs none"
             for carrier in carriers(through, closed)
         ]
         if through
