@@ -99,6 +99,8 @@ from ansible_collections.shaka.platform.plugins.module_utils.conventions import 
 from ansible_collections.shaka.platform.plugins.module_utils.server import former, ledger
 from ansible_collections.shaka.platform.plugins.module_utils.server.access import TABLE, may_log_in
 from ansible_collections.shaka.platform.plugins.module_utils.server.listeners import (
+    Listener,
+    Tunnel,
     carriers,
     closed_by,
     listening,
@@ -214,15 +216,12 @@ def closes(params: dict[str, Any], process: int, execute: Execute, root: Path) -
     there = (root / "usr/sbin/nft").exists() and execute(["nft", "list", "table", *TABLE.split()])[0] == 0
     closed = closed_by(listening(execute(["ss", "-Hlntup"])[1]), params["tcp_ports"], params["udp_ports"])
     through = tunnel(server_address(process), execute) if closed and not params["may_close_tunnel"] else None
-    problems = (
-        [
+    problems = []
+    for carrier in carriers(through, closed) if through else ():
+        problems.append(
             f"this connection arrives by the tunnel {through.name} ({through.kind}), which may run on {carrier}, and the packet filter would close "
             f"that: add {carrier.port} to host_firewall_{carrier.protocol}_ports, or set host_firewall_may_close_tunnel to true when it needs none"
-            for carrier in carriers(through, closed)
-        ]
-        if through
-        else []
-    )
+        )
     return [] if there else [str(each) for each in closed], problems
 
 
