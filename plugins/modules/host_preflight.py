@@ -211,18 +211,20 @@ def other_filters(root: Path, execute: Execute) -> Iterator[str]:
         )
 
 
-def closes(params: dict[str, Any], process: int, execute: Execute, root: Path) -> tuple[list[str], list[str]]:
+def closes(params: dict[str, Any], process: int, execute: Execute, root: Path) -> tuple[list[str], Iterator[str]]:
     """What the packet filter will close when it comes for the first time, and why it must not."""
     there = (root / "usr/sbin/nft").exists() and execute(["nft", "list", "table", *TABLE.split()])[0] == 0
     closed = closed_by(listening(execute(["ss", "-Hlntup"])[1]), params["tcp_ports"], params["udp_ports"])
     through = tunnel(server_address(process), execute) if closed and not params["may_close_tunnel"] else None
-    problems = []
-    for carrier in carriers(through, closed) if through else ():
-        problems.append(
-            f"this connection arrives by the tunnel {through.name} ({through.kind}), which may run on {carrier}, and the packet filter would close "
-            f"that: add {carrier.port} to host_firewall_{carrier.protocol}_ports, or set host_firewall_may_close_tunnel to true when it needs none"
+    return [] if there else [str(each) for each in closed], _endangered(through, closed) if through else iter(())
+
+
+def _endangered(through: Tunnel, closed: list[Listener]) -> Iterator[str]:
+    for carrier in carriers(through, closed):
+        yield (
+            f"this connection arrives by the tunnel {through.name} ({through.kind}), which may run on {carrier}, and the filter would close that: "
+            f"add {carrier.port} to host_firewall_{carrier.protocol}_ports, or set host_firewall_may_close_tunnel to true when it needs no open port"
         )
-    return [] if there else [str(each) for each in closed], problems
 
 
 def is_ready(operator: str, root: Path) -> bool:
@@ -246,7 +248,7 @@ def unknown_zone(name: str, root: Path) -> Iterator[str]:
 def run(params: dict[str, Any], user: str, home: Path, execute: Execute, root: Path = Path("/")) -> dict[str, Any]:
     """The result of the module."""
     problems = list(other_filters(root, execute)) if params["firewall"] else []
-    closed, refused = closes(params, os.getpid(), execute, root) if params["firewall"] else ([], [])
+    closed, refused = closes(params, os.getpid(), execute, root) if params["firewall"] else ([], iter(()))
     problems += refused
     problems += unknown_zone(params["time_zone"], root)
     if params["sshd"] and (root / "usr/sbin/sshd").exists() and not may_log_in(user, home, execute):

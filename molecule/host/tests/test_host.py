@@ -208,7 +208,8 @@ def test_a_flow_from_before_the_rules_does_not_outlive_them(bookworm: Server) ->
         assert bookworm.playbook(CONVERGE, *opened).returncode == 0
         client = ["podman", "exec", "-i", f"shaka-{bookworm.name}-dns", "python3", "-uc", ASK, bookworm.lab["address"]]
         with subprocess.Popen(client, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as flow:
-            assert flow.stdin and flow.stdout
+            assert flow.stdin
+            assert flow.stdout
             asks, answers = flow.stdin, flow.stdout
 
             def answered() -> str:
