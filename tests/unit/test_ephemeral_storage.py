@@ -13,17 +13,20 @@ def workload(
 ) -> dict[str, Any]:
     pod = {"containers": list(containers), "initContainers": init or [], "volumes": volumes or []}
     spec: dict[str, Any] = {"template": {"spec": pod}}
+    if kind == "PodTemplate":
+        return {"kind": kind, **spec}
     return {"kind": kind, "spec": {"jobTemplate": {"spec": spec}} if kind == "CronJob" else pod if kind == "Pod" else spec}
 
 
 def found(item: dict[str, Any]) -> list[tuple[str | None, str | None]]:
-    spec = item["spec"].get("jobTemplate", item)["spec"]
+    spec = item.get("spec", item)
+    spec = spec.get("jobTemplate", {"spec": spec})["spec"]
     pod = spec.get("template", {}).get("spec", spec)
     parts = [container["resources"] for container in [*pod["containers"], *pod["initContainers"]]]
     return [(part["requests"].get(STORAGE), part.get("limits", {}).get(STORAGE)) for part in parts]
 
 
-@pytest.mark.parametrize("kind", ["Pod", "Deployment", "StatefulSet", "DaemonSet", "Job", "CronJob"])
+@pytest.mark.parametrize("kind", ["Pod", "Deployment", "StatefulSet", "DaemonSet", "Job", "CronJob", "PodTemplate"])
 def test_every_container_of_a_workload_is_bounded(kind: str) -> None:
     volumes = [{"name": "tmp", "emptyDir": {"sizeLimit": "64Mi"}}, {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": "8Gi"}}]
     item = bound(workload(kind, {"name": "a"}, {"name": "b"}, init=[{"name": "tools"}], volumes=volumes))

@@ -29,7 +29,7 @@ def bound(item: dict[str, Any]) -> dict[str, Any]:
     The kubelet compares all that a pod writes with the sum of its containers' limits, so the first one's has room for the emptyDirs. A pod with an
     emptyDir without size, as a recovery needs, gets no limits.
     """
-    pod = pod_spec(item)
+    pod = item["template"]["spec"] if item.get("kind") == "PodTemplate" else pod_spec(item)
     if pod is None or not pod.get("containers"):
         return item
     size, is_bounded = scratch(pod)
