@@ -39,6 +39,11 @@ options:
     type: list
     elements: dict
     default: []
+  namespaces:
+    description: The namespaces that it returned for them, which are made where they are missing.
+    type: list
+    elements: dict
+    default: []
   stopped:
     description: For O(step=complete), since when the other server is stopped, as O(step=stop) returned it.
     type: str
@@ -66,6 +71,7 @@ cluster: {description: Whether a cluster answers., returned: step is look, type:
 complete: {description: "When a move to this server was complete, in UTC; empty if none was.", returned: step is look, type: str}
 running: {description: Applications with pods., returned: step is look, type: list, elements: str}
 secrets: {description: Secrets with their content., returned: step is read_certificates, type: list, elements: dict}
+namespaces: {description: The namespaces that these are in., returned: step is read_certificates, type: list, elements: dict}
 written: {description: What was or would be written., returned: step is write_certificates or written, type: list, elements: str}
 stopped: {description: "Since when the applications are stopped, in UTC.", returned: step is stop, type: str}
 seconds: {description: Seconds since O(stopped)., returned: step is complete, type: int}
@@ -92,6 +98,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
     },
     "environments": {"type": "dict", "required": True},
     "secrets": {"type": "list", "elements": "dict", "default": [], "no_log": True},
+    "namespaces": {"type": "list", "elements": "dict", "default": []},
     "stopped": {"type": "str", "default": ""},
     "wait_timeout": {"type": "int", "default": 300},
     "timeout": {"type": "int", "default": 330},
@@ -112,11 +119,12 @@ def look(kubectl: Kubectl, environments: Environments, _given: Given) -> Result:
 
 
 def read_certificates(kubectl: Kubectl, _environments: Environments, _given: Given) -> Result:
-    return {"changed": False, "secrets": certificates.read(kubectl)}
+    found = certificates.read(kubectl)
+    return {"changed": False, "secrets": found, "namespaces": certificates.namespaces(kubectl, found)}
 
 
 def write_certificates(kubectl: Kubectl, _environments: Environments, given: Given) -> Result:
-    done = certificates.write(kubectl, given["secrets"], given["check"])
+    done = certificates.write(kubectl, given["secrets"], given["namespaces"], given["check"])
     return {"changed": bool(done), "written": done}
 
 

@@ -128,7 +128,9 @@ def source() -> Cluster:
         secret("webhook-ca", "cert-manager", "Opaque", metadata=plain),
     ]
     issuers = [{"spec": {"acme": {"privateKeySecretRef": {"name": "acme-account-key"}}}}, {"spec": {"selfSigned": {}}}]
-    return Cluster({"/api/v1/secrets": {"items": listed}, "/apis/cert-manager.io/v1/clusterissuers": {"items": issuers}})
+    labels = {"app.kubernetes.io/managed-by": "shaka.platform", "app.kubernetes.io/part-of": "acme", "set": "tenancy.prod"}
+    spaces = {f"/api/v1/namespaces/{name}": {"metadata": {"name": name, "labels": labels}} for name in ("acme-prod", "cert-manager")}
+    return Cluster({**spaces, "/api/v1/secrets": {"items": listed}, "/apis/cert-manager.io/v1/clusterissuers": {"items": issuers}})
 
 
 def test_only_certificates_and_the_accounts_keys_are_carried() -> None:
@@ -142,12 +144,14 @@ def test_only_certificates_and_the_accounts_keys_are_carried() -> None:
 
 def test_certificates_arrive_before_their_namespaces_and_once() -> None:
     target, found = Cluster({}), certificates.read(source())
-    assert certificates.write(target, found, check=True) == ["acme-prod/api-tls", "cert-manager/acme-account-key"] and target.objects == {}
-    assert certificates.write(target, found, check=False) == ["acme-prod/api-tls", "cert-manager/acme-account-key"]
-    assert "/api/v1/namespaces/cert-manager" in target.objects
-    assert certificates.write(target, found, check=False) == []
+    spaces = certificates.namespaces(source(), found)
+    assert certificates.write(target, found, spaces, check=True) == ["acme-prod/api-tls", "cert-manager/acme-account-key"] and target.objects == {}
+    assert certificates.write(target, found, spaces, check=False) == ["acme-prod/api-tls", "cert-manager/acme-account-key"]
+    own = {"app.kubernetes.io/managed-by": "shaka.platform", "app.kubernetes.io/part-of": "acme"}
+    assert target.objects["/api/v1/namespaces/cert-manager"]["metadata"] == {"name": "cert-manager", "labels": own}, "the platform's own"
+    assert certificates.write(target, found, spaces, check=False) == []
     found[0]["data"] = {"tls.crt": "bmV3", "tls.key": "bmV3"}
-    assert certificates.write(target, found, check=False) == ["acme-prod/api-tls"]
+    assert certificates.write(target, found, spaces, check=False) == ["acme-prod/api-tls"]
     assert target.objects["/api/v1/namespaces/acme-prod/secrets/api-tls"]["data"]["tls.crt"] == "bmV3"
 
 

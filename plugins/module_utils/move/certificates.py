@@ -17,6 +17,7 @@ from ansible_collections.shaka.platform.plugins.module_utils.kubectl import Kube
 OWN = "cert-manager.io/"
 CERTIFICATE = f"{OWN}certificate-name"  # annotation of a Secret: whose it is
 TLS = "kubernetes.io/tls"
+OWNER = ("app.kubernetes.io/managed-by", "app.kubernetes.io/part-of")
 ACCOUNTS = "cert-manager"  # namespace of the keys of cluster-wide accounts
 
 Secret = dict[str, Any]
@@ -28,6 +29,16 @@ def read(kubectl: Kubectl) -> list[Secret]:
     issuers = (kubectl.find("/apis/cert-manager.io/v1/clusterissuers") or {}).get("items") or []
     accounts = {((issuer["spec"].get("acme") or {}).get("privateKeySecretRef") or {}).get("name") for issuer in issuers}
     return [_bare(secret) for secret in secrets if _certificate(secret) or _account(secret, accounts)]
+
+
+def namespaces(kubectl: Kubectl, secrets: Iterable[Secret]) -> list[dict[str, Any]]:
+    """Those that they are in, with the labels that say whose it is: the platform refuses a namespace that is not its own. Raises Unanswered."""
+    found = []
+    for name in sorted({secret["metadata"]["namespace"] for secret in secrets}):
+        labels = (kubectl.find(f"/api/v1/namespaces/{name}") or {"metadata": {}})["metadata"].get("labels") or {}
+        owner = {key: value for key, value in labels.items() if key in OWNER}
+        found.append({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": owner}})
+    return found
 
 
 def _certificate(secret: Mapping[str, Any]) -> bool:
@@ -53,9 +64,12 @@ def _bare(secret: Mapping[str, Any]) -> Secret:
     return {"apiVersion": "v1", "kind": "Secret", "type": secret.get("type", "Opaque"), "metadata": metadata, "data": dict(secret.get("data") or {})}
 
 
-def write(kubectl: Kubectl, secrets: Iterable[Secret], check: bool) -> list[str]:
+def write(kubectl: Kubectl, secrets: Iterable[Secret], spaces: Iterable[Mapping[str, Any]], check: bool) -> list[str]:
     """NAMESPACE/NAME of those that were not there like this; namespaces that are missing are made. Raises Unanswered."""
     changed = []
+    for space in spaces:
+        if not check and kubectl.find(f"/api/v1/namespaces/{space['metadata']['name']}") is None:
+            _apply(kubectl, space)
     for secret in secrets:
         namespace, name = secret["metadata"]["namespace"], secret["metadata"]["name"]
         there = kubectl.find(f"/api/v1/namespaces/{namespace}/secrets/{name}")
@@ -64,8 +78,6 @@ def write(kubectl: Kubectl, secrets: Iterable[Secret], check: bool) -> list[str]
         changed.append(f"{namespace}/{name}")
         if check:
             continue
-        if kubectl.find(f"/api/v1/namespaces/{namespace}") is None:
-            _apply(kubectl, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
         if there:  # cert-manager owns its fields, and a Secret's type cannot be changed
             kubectl.run("delete", "secret", name, f"--namespace={namespace}", "--ignore-not-found")
         _apply(kubectl, secret)
