@@ -28,7 +28,7 @@ ALPHABET = "ab01 \t\n\r\"'\\{}[]%#:,&*!|>@`$~-.=<?/ué漢🤙\x00\x01\x7f\x85\u2
 def texts() -> Iterator[str]:
     yield from TEXTS
     dice = random.Random(13)  # the same texts in each run
-    for _ in range(400):
+    for _times in range(400):
         yield "".join(dice.choices(ALPHABET, k=dice.randint(1, 12)))
 
 
