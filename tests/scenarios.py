@@ -21,7 +21,8 @@ from lab import paths
 
 REASON_LINES = 25  # of a failed test: what it asserted, and what it got
 OUTPUT_LINES = 40  # of a scenario that failed before its tests
-DRAWN = re.compile(r"\x1b\[[0-9;]*m|^\s*│ ?")
+COLOUR = r"\x1b\[[0-9;]*m"
+DRAWN = re.compile(rf"^(?:\s|{COLOUR})*│(?:{COLOUR})* ?|{COLOUR}")  # molecule's frame around a program's lines
 
 
 @dataclass(frozen=True)

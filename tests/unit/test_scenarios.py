@@ -36,7 +36,8 @@ def test_a_failed_test_is_named_last_with_its_reason(tmp_path: Path, monkeypatch
 
 
 def test_a_failed_task_is_shown_where_no_test_ran(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
-    assert run(tmp_path, monkeypatch, "echo '  │ TASK [Wait]'; echo '  │ fatal: [sandbox]: FAILED! no room'", 2) == 1
+    coloured = r"printf '  \033[2m│\033[0m TASK [Wait]\n  \033[2m\033[31m│\033[0m \033[31mfatal: [sandbox]: FAILED! no room\033[0m\n'"
+    assert run(tmp_path, monkeypatch, coloured, 2) == 1
     summary = capfd.readouterr().out.rpartition("\n\n")[0].rpartition("\n\n")[2]
     assert summary.splitlines() == ["host: TASK [Wait]", "fatal: [sandbox]: FAILED! no room"]
 
