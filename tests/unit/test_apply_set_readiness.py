@@ -141,6 +141,15 @@ def container(reason: str = "", restarts: int = 0, code: int = 0, message: str =
             "Unschedulable",
             False,
         ),
+        (
+            condition(
+                "PodScheduled",
+                reason="Unschedulable",
+                message="0/1 nodes are available: 1 node(s) had untolerated taint {node.cloudprovider.kubernetes.io/uninitialized: true}",
+            ),
+            "Unschedulable",
+            False,
+        ),
     ],
 )
 def test_what_keeps_a_pod_from_running(status: dict[str, Any], reason: str | None, fatal: bool) -> None:

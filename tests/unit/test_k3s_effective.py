@@ -147,3 +147,5 @@ def test_a_node_that_is_not_ready_says_why() -> None:
     assert hardening.not_ready(HttpAnswer(200, waiting), "n") == "no network"
     assert hardening.not_ready(HttpAnswer(404, {"message": "not found"}), "n") == "404 not found"
     assert hardening.not_ready(HttpAnswer(200, READY), "n") == ""
+    tainted = {**READY, "spec": {"taints": [{"key": "node.cloudprovider.kubernetes.io/uninitialized", "value": "true", "effect": "NoSchedule"}]}}
+    assert "node.cloudprovider.kubernetes.io/uninitialized" in hardening.not_ready(HttpAnswer(200, tainted), "n")

@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 API, KUBELET, READ_ONLY = 6443, 10250, 10255  # TCP ports
 TIMEOUT = 10  # seconds for one question
 LOG_TAIL = 1 << 20  # bytes at the end of the audit log, among which the check's own request must be
+UNINITIALIZED = "node.cloudprovider.kubernetes.io/uninitialized"  # taint of a node that the cloud provider has not seen yet
 # Field of the kubelet's configuration -> its flag, where the names differ.
 FLAGS = {"podPidsLimit": "pod-max-pids"}
 
@@ -85,11 +86,14 @@ def wait_until_ready(api: ApiProbe, node: str, seconds: float, pause: float) -> 
 
 
 def not_ready(answer: HttpAnswer, node: str) -> str:
-    """Why a node is not Ready; empty when it is Ready."""
+    """Why pods cannot start on a node yet; empty when it is Ready and K3s's cloud provider has named its addresses, which a slow disk delays."""
     if answer.status != http.client.OK:
         return f"{answer.status} {answer.message}"
     ready: Mapping[str, Any] = next((entry for entry in answer.body.get("status", {}).get("conditions", ()) if entry["type"] == "Ready"), {})
-    return "" if ready.get("status") == "True" else str(ready.get("message") or "it says nothing yet")
+    if ready.get("status") != "True":
+        return str(ready.get("message") or "it says nothing yet")
+    starting = any(taint["key"] == UNINITIALIZED for taint in answer.body.get("spec", {}).get("taints") or ())
+    return f"K3s's cloud provider has not taken the taint {UNINITIALIZED} away yet" if starting else ""
 
 
 def findings(api: ApiProbe, expected: Mapping[str, Any], *, may_write: bool) -> list[str]:
