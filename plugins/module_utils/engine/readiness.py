@@ -222,7 +222,9 @@ RESTARTS = 3
 UNSCHEDULABLE = 40.0  # until then a pod that is being replaced may still occupy the space
 # Words of the scheduler and the quota for problems that end by themselves: a node that starts, a volume being made, a quota not counted yet.
 TRANSIENT = re.compile(
-    r"not-ready|uninitialized|unbound immediate|being provisioned|status unknown for quota|waiting for|serviceaccount .* not found|failed calling webhook", re.I
+    r"not-ready|uninitialized|unbound immediate|being provisioned|status unknown for quota|waiting for|serviceaccount .* not found|"
+    r"failed calling webhook",
+    re.I,
 )
 
 
