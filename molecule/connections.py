@@ -141,7 +141,7 @@ class Rules:
         if client.app == "webhook":
             return False
         if target in DNS:
-            return True
+            return client.app != "traefik"
         if client.app == "traefik":
             everyone = target.space in self.spaces and self._profile(target.space) == "permissive"
             return everyone or self._granted(client, target) or self._works(client, target)

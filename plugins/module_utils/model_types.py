@@ -165,6 +165,51 @@ class EdgeRate(TypedDict):
     period: str
 
 
+class Hsts(TypedDict):
+    """Strict-Transport-Security; 0 seconds is none."""
+
+    seconds: int
+    subdomains: bool
+    preload: bool
+
+
+class Cors(TypedDict):
+    """What pages of other origins may do; none without origins."""
+
+    origins: list[str]
+    methods: list[str]
+    headers: list[str]
+    expose: list[str]
+    credentials: bool
+    max_age: int
+
+
+class Maintenance(TypedDict):
+    """An application that is closed, and for whom it is not."""
+
+    enabled: bool
+    allow: list[str]
+    retry_seconds: int
+
+
+class Edge(TypedDict):
+    """What stands before an application. `body_bytes` is `body_limit` in bytes; `basic_auth` is the name of a secret."""
+
+    hsts: Hsts
+    headers: dict[str, str]
+    frame: str
+    referrer_policy: str
+    cors: Cors
+    compress: bool
+    body_limit: str
+    body_bytes: int
+    rates: dict[str, EdgeRate]
+    allow: list[str]
+    basic_auth: str
+    redirects: list[str]
+    maintenance: Maintenance
+
+
 class HttpApi(Sized):
     """An environment's application. An empty `image` is the platform's image of the name `api`."""
 
@@ -177,6 +222,7 @@ class HttpApi(Sized):
     liveness: str
     readiness: str
     edge_rate: EdgeRate
+    edge: Edge
 
 
 class Keep(TypedDict):
@@ -287,12 +333,29 @@ class PrivateRegistry(TypedDict):
     password: str
 
 
-class Acme(TypedDict):
-    """The certificate authority."""
+class Dns01(TypedDict):
+    """Where an authority's challenges are answered by DNS. What only one provider needs is empty for the others."""
 
+    provider: str
+    region: str
+    hosted_zone: str
+    nameserver: str
+    key_name: str
+    key_algorithm: str
+
+
+class Acme(TypedDict):
+    """The certificate authority. `issuer`: the name of its ClusterIssuer, which another authority does not have."""
+
+    kind: str
     email: str
     server: str
     ca_bundle: str
+    challenge: str
+    dns: Dns01
+    certificate: str
+    addresses: list[str]
+    issuer: str
 
 
 class Notify(TypedDict):
@@ -321,6 +384,7 @@ class Model(TypedDict):
     images: list[str]
     redis: SharedRedis
     acme: Acme
+    trusted_proxies: list[str]
     s3: S3
     notify: Notify
     names: list[str]

@@ -23,7 +23,7 @@ RESOLVED = {
 
 def model(**networks: list[str]) -> Any:
     spaces = {"all_environments": {"prod": {"namespace": "acme-prod"}}, "namespaces": {"shared": {"namespace": "acme-shared"}}}
-    return {**spaces, "server": {"networks": {"cluster-cidr": ["10.42.0.0/16"], **networks}}}
+    return {**spaces, "server": {"networks": {"cluster-cidr": ["10.42.0.0/16"], **networks}}, "acme": {"challenge": "http01"}}
 
 
 @pytest.mark.parametrize(

@@ -4,11 +4,69 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
-from ansible_collections.shaka.platform.plugins.module_utils.model_types import S3, Model
-from ansible_collections.shaka.platform.plugins.plugin_utils.model import backup
+from ansible_collections.shaka.platform.plugins.module_utils.model_types import S3, Acme, Model
+from ansible_collections.shaka.platform.plugins.plugin_utils.model import backup, rules
+from ansible_collections.shaka.platform.plugins.plugin_utils.model.problems import Problems
+
+GROUP = "acme"  # in platform_secrets
+CA_KEY = "CA_KEY"
+# Names for directories (https://letsencrypt.org/docs/acme-protocol-updates/, https://letsencrypt.org/docs/staging-environment/)
+DIRECTORIES = {
+    "letsencrypt": "https://acme-v02.api.letsencrypt.org/directory",
+    "letsencrypt-staging": "https://acme-staging-v02.api.letsencrypt.org/directory",
+}
+# Provider of DNS -> its secrets, and what it needs besides (https://cert-manager.io/docs/configuration/acme/dns01/)
+PROVIDERS: dict[str, tuple[list[str], list[str]]] = {
+    "cloudflare": (["CLOUDFLARE_TOKEN"], []),
+    "route53": (["ROUTE53_ACCESS_KEY", "ROUTE53_SECRET_KEY"], ["region"]),
+    "rfc2136": (["RFC2136_KEY"], ["nameserver", "key_name"]),
+}
+
+
+def settle(acme: Acme, problems: Problems) -> None:
+    """Check the authority, and name its issuer so that another authority has another name: by that cert-manager knows what to issue anew."""
+    acme["server"] = DIRECTORIES.get(acme["server"], acme["server"])
+    if acme["kind"] == "acme":
+        problems.check("platform_acme.email", rules.email(acme["email"]), acme["email"])
+        problems.check("platform_acme.server", rules.secure_url(acme["server"]), acme["server"])
+        problems.check("platform_acme.ca_bundle", rules.certificates(acme["ca_bundle"]))
+        if acme["challenge"] == "dns01":
+            _check_dns(acme, problems)
+    elif acme["kind"] == "ca":
+        missing = None if acme["certificate"] else "is not filled in; give the certificate (PEM) of your authority, and its key as platform_secrets.acme.CA_KEY"
+        problems.check("platform_acme.certificate", missing or rules.certificates(acme["certificate"]))
+    for address in acme["addresses"]:
+        problems.check("platform_acme.addresses", rules.network(address), address)
+    identity = {"acme": acme["server"], "ca": acme["certificate"].strip()}.get(acme["kind"])
+    digest = "" if identity is None else f"-{hashlib.sha256(identity.encode()).hexdigest()[:8]}"
+    acme["issuer"] = f"{acme['kind'].replace('_', '-')}{digest}"
+
+
+def _check_dns(acme: Acme, problems: Problems) -> None:
+    dns = acme["dns"]
+    if not dns["provider"]:
+        problems.add("platform_acme.dns.provider", f"is not filled in, and platform_acme.challenge is dns01; known: {', '.join(PROVIDERS)}")
+        return
+    for key in PROVIDERS[dns["provider"]][1]:
+        if not cast(Mapping[str, str], dns)[key]:
+            problems.add(f"platform_acme.dns.{key}", f"is not filled in, and {dns['provider']} needs it")
+
+
+def own_secrets(acme: Acme) -> list[str]:
+    """The secrets of the authority, and of the DNS that answers its challenges."""
+    if acme["kind"] == "ca":
+        return [CA_KEY]
+    by_dns = acme["kind"] == "acme" and acme["challenge"] == "dns01" and acme["dns"]["provider"]
+    return PROVIDERS[acme["dns"]["provider"]][0] if by_dns else []
+
+
+def asks_by_http(acme: Acme) -> bool:
+    """Whether the authority looks for its answers at the hosts, on port 80."""
+    return acme["kind"] == "acme" and acme["challenge"] == "http01"
 
 
 def _endpoint(url: str) -> S3:
@@ -27,4 +85,17 @@ def egress(server: str, model: Model, resolved: Mapping[str, Iterable[str]]) -> 
     """
     internet = backup.egress(_endpoint(""), model, {})["to"]
     web = [{"protocol": "TCP", "port": port} for port in (80, 443)]
-    return [backup.egress(_endpoint(server), model, resolved), {"to": internet, "ports": web}]
+    rules = [backup.egress(_endpoint(server), model, resolved), {"to": internet, "ports": web}]
+    nameserver = model["acme"]["dns"]["nameserver"] if model["acme"]["challenge"] == "dns01" else ""
+    if nameserver:
+        updates = backup.egress(_endpoint(_update_url(nameserver)), model, resolved)
+        port = backup.port_of(_update_url(nameserver))
+        rules.append({**updates, "ports": [{"protocol": protocol, "port": port} for protocol in ("TCP", "UDP")]})
+    return rules
+
+
+def _update_url(nameserver: str) -> str:
+    """A nameserver as an endpoint; its port is 53 unless it says another."""
+    bare = nameserver.count(":") > 1 and not nameserver.startswith("[")
+    host = f"[{nameserver}]" if bare else nameserver
+    return f"dns://{host}" if host.rpartition("]")[2].rpartition(":")[2].isdigit() and ":" in host.rpartition("]")[2] else f"dns://{host}:53"

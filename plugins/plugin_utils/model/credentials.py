@@ -11,7 +11,7 @@ from datetime import date
 from typing import Any
 
 from ansible_collections.shaka.platform.plugins.module_utils.model_types import Environment
-from ansible_collections.shaka.platform.plugins.plugin_utils.model import backup, point_in_time, redis, rules, sops
+from ansible_collections.shaka.platform.plugins.plugin_utils.model import acme, backup, edge, point_in_time, redis, rules, sops
 from ansible_collections.shaka.platform.plugins.plugin_utils.model.postgres import POOLER_SECRET, own_secrets
 from ansible_collections.shaka.platform.plugins.plugin_utils.model.problems import Problems, nearest
 
@@ -25,7 +25,7 @@ DEFAULT_MINIMUM = 32
 STILL_ENCRYPTED = "is still encrypted by SOPS; install the collection community.sops and let it read the inventory (docs/secrets.md)"
 LEAST_MINIMUM = 16  # no inventory may ask for less
 S3_ISSUED, REGISTRY_ISSUED, GIVEN = "your S3 service's credentials", "the registry's token", "what its service gave you"
-ISSUED = {**dict.fromkeys(S3_GROUPS, S3_ISSUED), "registries": REGISTRY_ISSUED}  # by others, who choose their length
+ISSUED = {**dict.fromkeys(S3_GROUPS, S3_ISSUED), "registries": REGISTRY_ISSUED, acme.GROUP: GIVEN}  # by others, who choose their length
 GROUPS = (*SHARED, *ISSUED)  # besides the environments, none of which can be called so
 
 PREVIOUS = "_PREVIOUS"  # ends the name of a key of before a rotation, which opens what is not encrypted anew yet
@@ -72,6 +72,7 @@ class _Expected:
     needed: dict[str, list[str]]
     optional: dict[str, list[str]]
     given: dict[str, list[str]]  # those of applications whose values are from elsewhere
+    users: dict[str, list[str]]  # those that hold names and hashes of passwords
 
     def issued(self, group: str, name: str) -> str:
         """What a value is that others have issued; '' for one of the platform's own."""
@@ -81,10 +82,13 @@ class _Expected:
         return [*self.needed.get(group, []), *self.optional.get(group, [])]
 
 
-def _expected(raw: Mapping[str, Any], environments: Mapping[str, Environment], secrets: Mapping[str, Mapping[str, str]]) -> _Expected:
+def _expected(
+    raw: Mapping[str, Any], environments: Mapping[str, Environment], of_acme: list[str], secrets: Mapping[str, Mapping[str, str]]
+) -> _Expected:
     needed = {name: [*env["secrets"], *own_secrets(env["postgres"]), *redis.own_secrets(env["redis"])] for name, env in environments.items()} | SHARED
     before = {name: [secret + PREVIOUS for secret in env["secrets"] if encrypts(secret)] for name, env in environments.items()}
-    optional = {name: [*_OF_BACKUPS, *before[name]] for name in environments} | {group: [*backup.S3_PAIR] for group in S3_GROUPS}
+    users = {name: edge.own_secrets(env) for name, env in environments.items()}
+    optional = {name: [*_OF_BACKUPS, *before[name], *users[name]] for name in environments} | {group: [*backup.S3_PAIR] for group in S3_GROUPS}
     for name, env in environments.items():
         if env["backup"]["s3"]["endpoint"]:
             own = any(secrets.get(name, {}).get(key) for key in backup.OWN_S3)
@@ -92,23 +96,27 @@ def _expected(raw: Mapping[str, Any], environments: Mapping[str, Environment], s
             needed[name] += [point_in_time.SECRET] if env["backup"]["point_in_time"]["enabled"] else []
             needed |= {} if own else {"s3": [*backup.S3_PAIR]}
     needed |= {group: [*backup.S3_PAIR] for group in S3_GROUPS if any(secrets.get(group, {}).values())}
+    needed |= {acme.GROUP: of_acme} if of_acme else {}
     if raw["platform_registries"]:
         passwords = [entry.get("password") for entry in raw["platform_registries"].values() if isinstance(entry, Mapping)]
         needed["registries"] = [str(name) for name in passwords if name]
     given_names = raw.get("given")
     elsewhere = {*(given_names if isinstance(given_names, list) else []), *raw["platform_secrets_shared"]}
     given = {name: [secret for secret in env["secrets"] if secret in elsewhere and secret not in _OWN] for name, env in environments.items()}
-    return _Expected(needed, optional, given)
+    return _Expected(needed, optional, given, users)
 
 
-def check(raw: Mapping[str, Any], environments: Mapping[str, Environment], problems: Problems) -> None:
-    """Every secret that is used has a strong value, and every value is used."""
+def check(raw: Mapping[str, Any], environments: Mapping[str, Environment], of_acme: list[str], problems: Problems) -> None:
+    """Every secret that is used has a strong value, and every value is used.
+
+    :arg of_acme: names of those of the certificate authority.
+    """
     minimum = minimum_of(raw["platform_secret_minimum"], problems)
     secrets = flat(raw["platform_secrets"], problems)
     if any(value.startswith(sops.MARK) for names in secrets.values() for value in names.values()):
         problems.add("platform_secrets", STILL_ENCRYPTED)
         return
-    expected = _expected(raw, environments, secrets)
+    expected = _expected(raw, environments, of_acme, secrets)
     for name, env in environments.items():
         for key in {*_OF_BACKUPS} & set(env["secrets"]):
             text = f"holds {key}, which the environment's backups have and its application does not get; give the application's another name"
@@ -157,6 +165,9 @@ def _check_value(group: str, name: str, value: str, expected: _Expected, minimum
     path, issued = f"platform_secrets.{group}.{name}", expected.issued(group, name)
     if name == POOLER_SECRET and '"' in value:  # a quote ends the value in PgBouncer's file
         problems.add(path, 'has a character that PgBouncer would take for its end ("); use another value')
+    if name in expected.users.get(group, []):
+        problems.check(path, edge.users(value))
+        return
     if issued:
         flaw = rules.issued_secret(value, any_text=issued == GIVEN)
         problems.check(path, None if flaw is None else f"{flaw}; is it {issued}?")

@@ -21,10 +21,12 @@ from ansible_collections.shaka.platform.plugins.module_utils.model_types import 
 from ansible_collections.shaka.platform.plugins.module_utils.quantities import format_resource
 from ansible_collections.shaka.platform.plugins.plugin_utils.collection import PACKED, Interface
 from ansible_collections.shaka.platform.plugins.plugin_utils.model import (
+    acme,
     application,
     backup,
     credentials,
     drift_ignore,
+    edge,
     kept_data,
     network,
     point_in_time,
@@ -33,7 +35,6 @@ from ansible_collections.shaka.platform.plugins.plugin_utils.model import (
     rules,
     schema,
 )
-from ansible_collections.shaka.platform.plugins.plugin_utils.model.acme import names_to_resolve as acme_names_to_resolve
 from ansible_collections.shaka.platform.plugins.plugin_utils.model.problems import Problem, Problems, check_unique, nearest
 from ansible_collections.shaka.platform.plugins.plugin_utils.model.sizes import (
     BACKUP_JOB,
@@ -175,13 +176,15 @@ def _check_redis(shared: SharedRedis, namespaces: Mapping[str, Space], bounds: M
     redis.check_server(shared, "platform_redis", problems)
 
 
-def _check_edges(raw: Raw, acme: Acme, problems: Problems) -> None:
-    """Check the server's address and the certificate authority."""
+def _check_edges(raw: Raw, authority: Acme, of_roles: Mapping[str, Any], problems: Problems) -> list[str]:
+    """Check the server's address, the certificate authority, and the proxies before the server, which it returns."""
     for host, address in raw.get("hosts", {}).items():
         problems.check(f"ansible_host of {host}", rules.address(address), address)
-    problems.check("platform_acme.email", rules.email(acme["email"]), acme["email"])
-    problems.check("platform_acme.server", rules.secure_url(acme["server"]), acme["server"])
-    problems.check("platform_acme.ca_bundle", rules.certificates(acme["ca_bundle"]))
+    acme.settle(authority, problems)
+    proxies = [str(network) for network in of_roles.get("traefik_trusted_proxies") or []]
+    for cidr in proxies:
+        problems.check("traefik_trusted_proxies", rules.network(cidr), cidr)
+    return proxies
 
 
 def _images(names: Collection[str], known: Collection[str], raw: Raw, problems: Problems) -> list[str]:
@@ -300,7 +303,7 @@ def resolve(variables: Mapping[str, Any], interface: Interface, images: Collecti
     used = _images(interface.images, images, raw, problems)
     has_image = bool("api" in images or "api" in raw["platform_image_overrides"] or raw.get("image_pending"))
     shared: SharedRedis = completed("platform_redis")
-    acme: Acme = completed("platform_acme")
+    authority: Acme = completed("platform_acme")
     s3: S3 = completed("platform_s3")
     notify: Notify = completed("platform_notify")
     if notify["webhook"]:  # not shown: whoever has it can send to it
@@ -357,12 +360,13 @@ def resolve(variables: Mapping[str, Any], interface: Interface, images: Collecti
     hosts = ((f"platform_environments.{name}.api.host", env["api"]["host"]) for name, env in environments.items() if env["api"]["host"])
     check_unique(hosts, "each has a name of its own", problems)
     _check_redis(shared, namespaces, bounds, problems)
-    _check_edges(raw, acme, problems)
+    proxies = _check_edges(raw, authority, of_roles, problems)
     own_namespaces = [space["namespace"] for space in spaces.values()]
     for name, env in environments.items():
         backup.settle(env, f"platform_environments.{name}", s3, raw[backup.PLATFORM_RECIPIENT], own_namespaces, problems)
         point_in_time.check(env, f"platform_environments.{name}", problems)
-    credentials.check(raw, environments, problems)
+    credentials.check(raw, environments, acme.own_secrets(authority), problems)
+    edge.check_all(environments, credentials.flat(raw["platform_secrets"]), edge.buffer(of_roles, problems), problems)
     plain = [PLAIN.format(path) for path in raw.get("plain_secrets") or []]
     for text in plain if raw["platform_preflight_only"] else ():
         problems.add("platform_secrets", text)
@@ -400,10 +404,11 @@ def resolve(variables: Mapping[str, Any], interface: Interface, images: Collecti
         "registries": registries,
         "images": used,
         "redis": shared,
-        "acme": acme,
+        "acme": authority,
+        "trusted_proxies": proxies,
         "s3": s3,
         "notify": notify,
-        "names": sorted({*backup.names_to_resolve(environments, own_namespaces), *acme_names_to_resolve(acme["server"])}),
+        "names": sorted({*backup.names_to_resolve(environments, own_namespaces), *acme.names_to_resolve(authority["server"] if authority["kind"] == "acme" else "")}),
     }
     warnings = [] if raw["platform_preflight_only"] else [f"platform_secrets: {text}" for text in plain]
     return Resolution(model, list(dict.fromkeys(problems)), [*backup.warnings(model["environments"]), *warnings])

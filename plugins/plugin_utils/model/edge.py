@@ -1,0 +1,158 @@
+# Copyright: (c) 2026, The shaka.platform founders
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What stands before an application at the edge: the rules of what its owner says. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, cast
+
+from ansible_collections.shaka.platform.plugins.module_utils.model_types import Edge, EdgeRate, Environment
+from ansible_collections.shaka.platform.plugins.module_utils.quantities import QuantityError, format_memory, parse_memory
+from ansible_collections.shaka.platform.plugins.plugin_utils.model import rules
+from ansible_collections.shaka.platform.plugins.plugin_utils.model.problems import Problems, nearest
+
+BUFFER, DEFAULT_BUFFER = "traefik_buffer", "64Mi"
+_YEAR = 31536000  # least seconds of a header that browsers ship (https://hstspreload.org)
+_RATE = {"average": 50, "burst": 100, "period": "1s"}  # of a path's guard, as of `edge_rate`
+_TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")  # RFC 9110, 5.6.2
+_ORIGIN = re.compile(r"\*|https?://[a-z0-9.-]+(:\d{1,5})?")
+_USER = re.compile(r"[^:\s]+:\$2[aby]?\$\d\d\$[./A-Za-z0-9]{53}")
+
+
+def users(value: str) -> str | None:
+    """Users for basic authentication, as `htpasswd -nB` prints them. The answer never contains the value or a part of it."""
+    lines = [line for line in value.splitlines() if line.strip()]
+    if lines and all(_USER.fullmatch(line) for line in lines):
+        return None
+    return "is not made of lines name:hash with a hash of bcrypt; make each by `htpasswd -nB NAME`"
+
+
+def origin(value: str) -> str | None:
+    """A web origin (RFC 6454), or all of them."""
+    return None if _ORIGIN.fullmatch(value) else "is not an origin; write scheme and host alone, like https://app.your-domain.net, or *"
+
+
+def header(name: str, value: str) -> str | None:
+    """A header that Traefik may set."""
+    if not _TOKEN.fullmatch(name):
+        return "is not the name of a header; use letters, digits and '-'"
+    if re.search(r"[\x00-\x1f\x7f]", value):
+        return "has a control character or a line break; write the header in one line"
+    if name.lower() == "strict-transport-security":
+        return "is set by edge.hsts; set its seconds, subdomains and preload there"
+    return None
+
+
+def check_rate(rate: EdgeRate, path: str, problems: Problems, *, off: bool = True) -> None:
+    """A flood guard.
+
+    :arg off: whether it may be none, with an average of 0.
+    """
+    problems.check(f"{path}.period", rules.duration(rate["period"]), rate["period"])
+    if rate["average"] < 0 or (rate["average"] == 0 and not off):
+        problems.add(f"{path}.average", f"must be {'0 or more' if off else 'more than 0'} requests", str(rate["average"]))
+    if rate["burst"] <= 0:
+        problems.add(f"{path}.burst", "must be more than 0 requests", str(rate["burst"]))
+
+
+def check(edge: Edge, hosts: Iterable[str], path: str, secrets: Mapping[str, str], buffer: int, problems: Problems) -> None:
+    """Check one application's edge and fill in what follows.
+
+    :arg hosts: those that the application is served at.
+    :arg secrets: the environment's, by their names.
+    :arg buffer: bytes of traefik_buffer.
+    """
+    hsts, cors = edge["hsts"], edge["cors"]
+    if hsts["seconds"] < 0:
+        problems.add(f"{path}.hsts.seconds", "must be 0 or more", str(hsts["seconds"]))
+    if hsts["preload"] and (not hsts["subdomains"] or hsts["seconds"] < _YEAR):
+        problems.add(f"{path}.hsts.preload", f"needs hsts.subdomains and hsts.seconds of at least {_YEAR}, or browsers do not take it")
+    edge["headers"] = {str(name): rules.as_text(value) for name, value in edge["headers"].items()}
+    for name, value in edge["headers"].items():
+        problems.check(f"{path}.headers.{name}", header(name, value))
+    for each in cors["origins"]:
+        problems.check(f"{path}.cors.origins", origin(each), each)
+    if cors["credentials"] and "*" in cors["origins"]:
+        problems.add(f"{path}.cors.credentials", "lets every page of the web act for a logged-in user, as origins has *; name the origins")
+    for key, networks in (("allow", edge["allow"]), ("maintenance.allow", edge["maintenance"]["allow"])):
+        for cidr in networks:
+            problems.check(f"{path}.{key}", rules.network(cidr), cidr)
+    _check_body(edge, path, buffer, problems)
+    edge["rates"] = {str(place): _rate(place, rate, path, problems) for place, rate in cast(Mapping[str, Any], edge["rates"]).items()}
+    own = list(hosts)
+    for host in edge["redirects"]:
+        flaw = rules.host(host) or ("is a host of the application itself, which cannot lead to itself; take it out" if host in own else None)
+        problems.check(f"{path}.redirects", flaw, host)
+    if edge["basic_auth"] and edge["basic_auth"] not in secrets:
+        problems.add(f"{path}.basic_auth", f"is not a secret of the environment; {nearest(edge['basic_auth'], secrets)}", edge["basic_auth"])
+
+
+def buffer(variables: Mapping[str, Any], problems: Problems) -> int:
+    """Bytes of traefik_buffer, as far as it is set."""
+    text = str(variables.get(BUFFER) or DEFAULT_BUFFER)
+    try:
+        return parse_memory(text)
+    except QuantityError as error:
+        problems.add(BUFFER, str(error), text)
+        return parse_memory(DEFAULT_BUFFER)
+
+
+def check_all(environments: Mapping[str, Environment], secrets: Mapping[str, Mapping[str, str]], buffer: int, problems: Problems) -> None:
+    """Check every application's edge; no host has two meanings."""
+    hosts: list[tuple[str, object]] = []
+    for name, env in environments.items():
+        for key, app in _applications(cast(Mapping[str, Any], env)):
+            path = app.get("path") or f"platform_environments.{name}.{key}"
+            own = [host for host in app.get("hosts") or [app["host"]] if host]
+            check(app["edge"], own, f"{path}.edge", secrets.get(name, {}), buffer, problems)
+            hosts += [(f"{path}.host", host) for host in own]
+            hosts += [(f"{path}.edge.redirects", host) for host in app["edge"]["redirects"] if host not in own]
+    served: dict[object, str] = {}
+    for path, host in hosts:
+        served.setdefault(host, path)
+    for path, host in hosts:
+        if path.endswith(".redirects") and served[host] != path:
+            problems.add(path, f"is also {served[host]}; each has a name of its own", host)
+
+
+def _check_body(edge: Edge, path: str, buffer: int, problems: Problems) -> None:
+    edge["body_bytes"] = 0
+    if not edge["body_limit"]:
+        return
+    try:
+        edge["body_bytes"] = parse_memory(edge["body_limit"])
+    except QuantityError as error:
+        problems.add(f"{path}.body_limit", str(error), edge["body_limit"])
+        return
+    if not 0 < edge["body_bytes"] <= buffer:
+        text = f"is not more than 0 and at most {BUFFER} ({format_memory(buffer)}), where bodies wait until they are whole; lower it or raise {BUFFER}"
+        problems.add(f"{path}.body_limit", text, edge["body_limit"])
+
+
+def _rate(place: object, rate: Any, path: str, problems: Problems) -> EdgeRate:
+    where = f"{path}.rates.{place}"
+    problems.check(where, rules.url_path(str(place)), place)
+    filled: dict[str, Any] = dict(_RATE)
+    if not isinstance(rate, Mapping):
+        problems.add(where, "must be a dictionary with average, burst and period", None if isinstance(rate, list) else rate)
+        rate = {}
+    for key, value in rate.items():
+        if key not in _RATE:
+            problems.add(f"{where}.{key}", f"is unknown; {nearest(str(key), _RATE)}")
+        elif key != "period" and not re.fullmatch(r"\d+", str(value)):
+            problems.add(f"{where}.{key}", "must be a whole number of requests", value)
+        else:
+            filled[str(key)] = str(value) if key == "period" else int(value)
+    check_rate(cast(EdgeRate, filled), where, problems, off=False)
+    return cast(EdgeRate, filled)
+
+
+def _applications(env: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    yield from env["apps"].items() if "apps" in env else [("api", env["api"])]
+
+
+def own_secrets(env: Environment) -> list[str]:
+    """The environment's secrets that hold users of the edge; no application gets them unless it names them."""
+    return sorted({app["edge"]["basic_auth"] for _name, app in _applications(cast(Mapping[str, Any], env)) if app["edge"]["basic_auth"]})
