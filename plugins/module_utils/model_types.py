@@ -355,6 +355,7 @@ class Acme(TypedDict):
     dns: Dns01
     certificate: str
     addresses: list[str]
+    check_hosts: bool
     issuer: str
 
 
@@ -371,7 +372,8 @@ class Release(TypedDict):
 
 
 class Model(TypedDict):
-    """The platform. `environments` are those of this run, and `complete` says whether these are all. `names`: whose addresses the server looks up."""
+    """The platform. `environments` are those of this run, and `complete` says whether these are all. `names`: whose addresses the server looks up;
+    `hosts`: those that certificates are for."""
 
     name: str
     complete: bool
@@ -385,6 +387,7 @@ class Model(TypedDict):
     redis: SharedRedis
     acme: Acme
     trusted_proxies: list[str]
+    hosts: list[str]
     s3: S3
     notify: Notify
     names: list[str]

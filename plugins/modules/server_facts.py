@@ -23,6 +23,11 @@ options:
     type: list
     elements: str
     default: []
+  hosts:
+    description: Host names that certificates are asked for; given by C(module_defaults) of the play.
+    type: list
+    elements: str
+    default: []
 attributes:
   check_mode:
     support: full
@@ -114,6 +119,9 @@ ansible_facts:
     resolved:
       description: Name -> its addresses, sorted, for O(names); a warning and none where the server does not know it.
       type: dict
+    hosts:
+      description: Name -> its addresses, sorted, for those of O(hosts) that have no certificate yet.
+      type: dict
     search_wildcards:
       description: Search domains of the server's resolv.conf in which every name has an address.
       type: list
@@ -146,9 +154,10 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.facts.system.distribution import DistributionFactCollector
 from ansible_collections.shaka.platform.plugins.module_utils.conventions import Execute, commands_of
-from ansible_collections.shaka.platform.plugins.module_utils.data.claims import claims
+from ansible_collections.shaka.platform.plugins.module_utils.data.claims import certified, claims
 
 RESOLVE = 5  # seconds for each name
+RESOLVERS_AT_ONCE = 16
 DATA = "/var/lib/rancher"  # where images and volumes are
 CONFIGURATION = Path("/etc/rancher/k3s/config.yaml")
 # In the order in which K3s looks for one that pods can use (locateOrGenerateResolvConf in its pkg/agent/config/config.go).
@@ -306,9 +315,13 @@ def gather(execute: Execute, distribution: Callable[[], dict[str, Any]]) -> dict
 
 
 def main() -> None:
-    module = AnsibleModule(argument_spec={"names": {"type": "list", "elements": "str", "default": []}}, supports_check_mode=True)
+    names = {"type": "list", "elements": "str", "default": []}
+    module = AnsibleModule(argument_spec={"names": names, "hosts": names}, supports_check_mode=True)
     facts = gather(commands_of(module), lambda: dict(DistributionFactCollector().collect(module=module)))
     facts["resolved"] = {name: addresses(name) for name in module.params["names"]}
+    waiting = sorted({*module.params["hosts"]} - certified()) if module.params["hosts"] else []
+    with ThreadPoolExecutor(RESOLVERS_AT_ONCE) as pool:
+        facts["hosts"] = dict(zip(waiting, pool.map(addresses, waiting), strict=True))
     for name in (name for name, found in facts["resolved"].items() if not found):
         module.warn(f"the server knows no address of {name}, so that it is taken for one of the internet; see to its DNS, or set platform_s3.cidrs")
     module.exit_json(changed=False, ansible_facts=facts)

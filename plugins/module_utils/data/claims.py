@@ -23,21 +23,36 @@ _KEYS = ("server", "certificate-authority-data", "client-certificate-data", "cli
 
 def claims(kubeconfig: Path = KUBECONFIG) -> list[dict[str, Any]] | None:
     """Each bound claim; none without a cluster, and None where there is a cluster that does not answer."""
+    selector = f"labelSelector={MANAGED_BY}%3D{MANAGER}"
+    lists = read(kubeconfig, f"/api/v1/persistentvolumeclaims?{selector}", f"/apis/apps/v1/statefulsets?{selector}")
+    if not lists:
+        return None if lists is None else []
+    return found(*lists)
+
+
+def read(kubeconfig: Path, *paths: str) -> list[list[dict[str, Any]]] | None:
+    """The items of lists of the cluster; nothing without a cluster, and None where there is one that does not answer them all."""
     try:
         text = kubeconfig.read_text(encoding="utf-8")
     except FileNotFoundError:
         return []
-    selector = f"labelSelector={MANAGED_BY}%3D{MANAGER}"
-    paths = (f"/api/v1/persistentvolumeclaims?{selector}", f"/apis/apps/v1/statefulsets?{selector}")
     try:
         reader = ApiReader(_administrator(text), TIMEOUT)
         answers = [reader.read(path) for path in paths]
-        if not all(ok for ok, _text in answers):
-            return None
-        bound, workloads = (json.loads(answer)["items"] for _ok, answer in answers)
+        return [json.loads(answer)["items"] for _ok, answer in answers] if all(ok for ok, _text in answers) else None
     except (LookupError, OSError, ValueError):
         return None
-    return found(bound, workloads)
+
+
+def certified(kubeconfig: Path = KUBECONFIG) -> set[str]:
+    """The hosts that have a certificate: their authority need not look at them now."""
+    lists = read(kubeconfig, "/apis/cert-manager.io/v1/certificates")
+    return {
+        str(host)
+        for certificate in (lists or [[]])[0]
+        if any(each["type"] == "Ready" and each["status"] == "True" for each in certificate.get("status", {}).get("conditions", ()))
+        for host in certificate["spec"].get("dnsNames", ())
+    }
 
 
 def found(bound: list[dict[str, Any]], workloads: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import hashlib
+import ipaddress
 from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
@@ -71,6 +72,35 @@ def asks_by_http(acme: Acme) -> bool:
 
 def _endpoint(url: str) -> S3:
     return cast(S3, {"endpoint": url, "bucket": "", "path_style": True, "cidrs": []})
+
+
+def unreached(hosts: Mapping[str, Iterable[str]], model: Model, own: Iterable[str]) -> list[str]:
+    """The hosts at which the authority would not find its answer, each with its way out: a try that fails counts against the authority's limits.
+
+    :arg hosts: those that wait for a certificate, with their addresses as the server knows them.
+    :arg own: the server's addresses.
+    """
+    acme, mine = model["acme"], {ipaddress.ip_address(text) for text in own}
+    if not (asks_by_http(acme) and acme["check_hosts"]):
+        return []
+    expected = [ipaddress.ip_network(text) for text in [*acme["addresses"], *model["trusted_proxies"]]]
+    public = ", ".join(acme["addresses"]) or ", ".join(sorted(str(address) for address in mine if address.is_global)) or "the server's"
+    problems = []
+    for host, addresses in hosts.items():
+        found = {ipaddress.ip_address(text) for text in addresses}
+        strange = sorted(str(each) for each in found - mine if not any(each in network for network in expected))
+        if not found:
+            text = f"has no address, so that the authority cannot look at it; make its record in DNS (A or AAAA: {public})"
+        elif strange:
+            text = (
+                f"leads to {', '.join(strange)}, which is not this server; correct its record in DNS (A or AAAA: {public}). If a proxy stands there, such as a CDN,"
+                " name its networks in traefik_trusted_proxies, and let it pass /.well-known/acme-challenge/ on port 80; if the server is behind NAT or"
+                " a load balancer, name that address in platform_acme.addresses"
+            )
+        else:
+            continue
+        problems.append(f"{host} {text}; or have it proven by DNS (platform_acme.challenge: dns01), or leave this check out (platform_acme.check_hosts: false)")
+    return problems
 
 
 def names_to_resolve(server: str) -> list[str]:

@@ -156,3 +156,9 @@ def _applications(env: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, An
 def own_secrets(env: Environment) -> list[str]:
     """The environment's secrets that hold users of the edge; no application gets them unless it names them."""
     return sorted({app["edge"]["basic_auth"] for _name, app in _applications(cast(Mapping[str, Any], env)) if app["edge"]["basic_auth"]})
+
+
+def hosts(environments: Mapping[str, Environment]) -> list[str]:
+    """All that certificates are asked for."""
+    apps = [app for env in environments.values() for _key, app in _applications(cast(Mapping[str, Any], env))]
+    return sorted({host for app in apps for host in [*(app.get("hosts") or [app["host"]]), *app["edge"]["redirects"]] if host})

@@ -406,6 +406,7 @@ def resolve(variables: Mapping[str, Any], interface: Interface, images: Collecti
         "redis": shared,
         "acme": authority,
         "trusted_proxies": proxies,
+        "hosts": edge.hosts({name: environments[name] for name in selected}),
         "s3": s3,
         "notify": notify,
         "names": sorted({*backup.names_to_resolve(environments, own_namespaces), *acme.names_to_resolve(authority["server"] if authority["kind"] == "acme" else "")}),

@@ -1,0 +1,97 @@
+"""What stands before an application, and who issues its certificates."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import pytest
+from ansible_collections.shaka.platform.plugins.plugin_utils.model import acme, edge
+from ansible_collections.shaka.platform.plugins.plugin_utils.model.problems import Problems
+
+SERVER = ["10.0.0.10", "203.0.113.7"]
+
+
+def authority(**values: Any) -> Any:
+    empty = {"provider": "", "region": "", "hosted_zone": "", "nameserver": "", "key_name": "", "key_algorithm": "HMACSHA512"}
+    usual = {"kind": "acme", "email": "ops@shaka-api.net", "server": "letsencrypt", "ca_bundle": "", "challenge": "http01", "dns": empty}
+    return {**usual, "certificate": "", "addresses": [], "check_hosts": True, **values}
+
+
+def settled(**values: Any) -> Any:
+    given, problems = authority(**values), Problems()
+    acme.settle(given, problems)
+    assert not problems
+    return given
+
+
+def test_another_authority_has_another_issuer_and_the_same_one_the_same() -> None:
+    staging, production = settled(server="letsencrypt-staging"), settled()
+    assert production["server"] == "https://acme-v02.api.letsencrypt.org/directory" == settled(server=production["server"])["server"]
+    names = {settled(**values)["issuer"] for values in ({}, {"server": "letsencrypt-staging"}, {"kind": "self_signed"})}
+    assert len(names) == 3 and staging["issuer"] != production["issuer"] == settled(email="other@shaka-api.net", challenge="http01")["issuer"]
+
+
+@pytest.mark.parametrize(
+    ("values", "secrets"),
+    [
+        ({}, []),
+        ({"kind": "ca"}, ["CA_KEY"]),
+        ({"challenge": "dns01", "dns": {"provider": "route53"}}, ["ROUTE53_ACCESS_KEY", "ROUTE53_SECRET_KEY"]),
+        ({"challenge": "dns01", "dns": {"provider": "cloudflare"}}, ["CLOUDFLARE_TOKEN"]),
+        ({"kind": "self_signed", "challenge": "dns01", "dns": {"provider": "cloudflare"}}, []),
+    ],
+)
+def test_an_authority_has_the_secrets_that_it_needs(values: dict[str, Any], secrets: list[str]) -> None:
+    assert acme.own_secrets(authority(**values)) == secrets
+
+
+@pytest.mark.parametrize(
+    ("addresses", "values", "says"),
+    [
+        (["203.0.113.7"], {}, ""),
+        (["10.0.0.10", "203.0.113.7"], {}, ""),
+        ([], {}, "has no address"),
+        (["198.51.100.1"], {}, "leads to 198.51.100.1, which is not this server"),
+        (["203.0.113.7", "198.51.100.1"], {}, "leads to 198.51.100.1,"),
+        (["198.51.100.1"], {"addresses": ["198.51.100.1"]}, ""),
+        (["198.51.100.1"], {"proxies": ["198.51.100.0/24"]}, ""),
+        (["2001:db8::1"], {"proxies": ["198.51.100.0/24"]}, "leads to 2001:db8::1"),
+        ([], {"challenge": "dns01"}, ""),
+        ([], {"kind": "self_signed"}, ""),
+        ([], {"check_hosts": False}, ""),
+    ],
+)
+def test_a_host_that_the_authority_would_not_find_is_named(addresses: list[str], values: dict[str, Any], says: str) -> None:
+    proxies = values.pop("proxies", [])
+    model = cast(Any, {"acme": authority(**values), "trusted_proxies": proxies})
+    found = acme.unreached({"api.shaka-api.net": addresses}, model, SERVER)
+    assert len(found) == bool(says)
+    assert all(text.startswith(f"api.shaka-api.net {says}") and "dns01" in text for text in found)
+
+
+@pytest.mark.parametrize(
+    ("nameserver", "cidr", "port"),
+    [("10.0.0.53", "10.0.0.53/32", 53), ("10.0.0.53:5353", "10.0.0.53/32", 5353), ("fd00::53", "fd00::53/128", 53), ("[fd00::53]:54", "fd00::53/128", 54)],
+)
+def test_cert_manager_reaches_the_nameserver_that_it_updates(nameserver: str, cidr: str, port: int) -> None:
+    model = {"all_environments": {}, "namespaces": {}, "server": {"networks": {"cluster-cidr": ["10.42.0.0/16"]}}}
+    dns = {**authority()["dns"], "nameserver": nameserver}
+    rule = acme.egress("https://acme.shaka-api.net", cast(Any, {**model, "acme": authority(challenge="dns01", dns=dns)}), {})[-1]
+    assert rule == {"to": [{"ipBlock": {"cidr": cidr}}], "ports": [{"protocol": protocol, "port": port} for protocol in ("TCP", "UDP")]}
+
+
+@pytest.mark.parametrize(
+    ("value", "right"),
+    [
+        ("ana:$2y$05$" + "a" * 53, True),
+        ("ana:$2b$12$" + "a" * 53 + "\nbob:$2y$05$" + "b" * 53 + "\n", True),
+        ("ana:secret", False),
+        ("ana:{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g=", False),
+        ("ana:$apr1$a$b", False),
+        ("ana:$2y$05$" + "a" * 53 + "\nbob:secret", False),
+        ("", False),
+    ],
+)
+def test_users_have_hashes_that_take_time_to_try(value: str, right: bool) -> None:
+    flaw = edge.users(value)
+    assert (flaw is None) is right and (flaw is None or "secret" not in flaw)
