@@ -10,8 +10,8 @@ short_description: Find hosts that a certificate authority would not find on the
 version_added: "0.1.0"
 author: The shaka.platform founders (@shaka-platform)
 description:
-  - An authority that looks for its answer on port 80 of a host (HTTP-01) counts each try that fails. A host that has no address, or that of another machine,
-    is named here before it is asked.
+  - An authority that looks for its answer on port 80 of a host (HTTP-01) counts each try that fails. A host that has no address, or that of another
+    machine, is named here before it is asked.
 positional: model, own
 options:
   _input:

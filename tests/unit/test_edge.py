@@ -71,7 +71,12 @@ def test_a_host_that_the_authority_would_not_find_is_named(addresses: list[str],
 
 @pytest.mark.parametrize(
     ("nameserver", "cidr", "port"),
-    [("10.0.0.53", "10.0.0.53/32", 53), ("10.0.0.53:5353", "10.0.0.53/32", 5353), ("fd00::53", "fd00::53/128", 53), ("[fd00::53]:54", "fd00::53/128", 54)],
+    [
+        ("10.0.0.53", "10.0.0.53/32", 53),
+        ("10.0.0.53:5353", "10.0.0.53/32", 5353),
+        ("fd00::53", "fd00::53/128", 53),
+        ("[fd00::53]:54", "fd00::53/128", 54),
+    ],
 )
 def test_cert_manager_reaches_the_nameserver_that_it_updates(nameserver: str, cidr: str, port: int) -> None:
     model = {"all_environments": {}, "namespaces": {}, "server": {"networks": {"cluster-cidr": ["10.42.0.0/16"]}}}

@@ -237,3 +237,23 @@ def test_a_drill_that_failed_is_a_finding_whatever_its_age() -> None:
     record = {"metadata": {"namespace": "shaka-prod", "name": "backup-drill"}, "data": data}
     check = drill_check("prod", env, facts(now=1_790_000_000.0, lists={"drills": [record]}), 0)
     assert not check.ok and "was changed after it was written" in check.detail
+
+
+@pytest.mark.parametrize(
+    ("edge", "status", "ok"),
+    [
+        ({}, 200, True),
+        ({}, 401, False),
+        ({"basic_auth": "USERS"}, 401, True),
+        ({"basic_auth": "USERS"}, 403, False),
+        ({"allow": ["10.0.0.0/8"]}, 403, True),
+        ({"maintenance": {"enabled": True}}, 503, True),
+        ({"maintenance": {"enabled": False}}, 503, False),
+        ({"basic_auth": "USERS"}, 0, False),
+    ],
+)
+def test_a_door_that_the_inventory_closes_is_no_fault(edge: dict[str, Any], status: int, ok: bool) -> None:
+    env = {**MODEL["environments"]["prod"], "api": {"host": "api.example.org", "edge": edge}}
+    model: Any = {**MODEL, "environments": {"prod": env}}
+    verdict = evaluate(model, facts(https={"prod": Https(status, True, "HTTP")}), Limits(14), {})
+    assert [check.ok for check in verdict.checks if check.name == "https"] == [ok]

@@ -109,13 +109,20 @@ def environment_checks(name: str, env: Environment, certificate: str, facts: Fac
     return [
         Check("postgres", name, facts.postgres[name].answer.ok, facts.postgres[name].answer.detail),
         Check("redis", name, facts.redis[name].ok, facts.redis[name].detail),
-        Check("https", name, answer.status == 200, f"{answer.status} {host}" if answer.status else f"{host}: {answer.detail}"),
+        Check("https", name, _as_meant(env["api"], answer.status), f"{answer.status} {host}" if answer.status else f"{host}: {answer.detail}"),
         certificate_check(name, namespace, certificate, answer, facts, limits.certificate_days),
         pods_check(name, namespace, facts),
         backup_check(name, env, facts, limits.backup_smaller_percent, key),
         drill_check(name, env, facts, limits.drill_days),
         Check("point in time", name, *wal_archive.verdict(env, *facts.archives[name], facts.now)),
     ]
+
+
+def _as_meant(api: Mapping[str, Any], status: int) -> bool:
+    """Whether the edge gives the application's answer, or refuses for a reason that the inventory has."""
+    edge = api.get("edge") or {}
+    refused = {401: edge.get("basic_auth"), 403: edge.get("allow"), 503: edge.get("maintenance", {}).get("enabled")}
+    return status == 200 or bool(refused.get(status))
 
 
 def certificate_check(scope: str, namespace: str, name: str, answer: Https, facts: Facts, least: int) -> Check:

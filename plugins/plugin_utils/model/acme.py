@@ -38,7 +38,11 @@ def settle(acme: Acme, problems: Problems) -> None:
         if acme["challenge"] == "dns01":
             _check_dns(acme, problems)
     elif acme["kind"] == "ca":
-        missing = None if acme["certificate"] else "is not filled in; give the certificate (PEM) of your authority, and its key as platform_secrets.acme.CA_KEY"
+        missing = (
+            None
+            if acme["certificate"]
+            else "is not filled in; give the certificate (PEM) of your authority, and its key as platform_secrets.acme.CA_KEY"
+        )
         problems.check("platform_acme.certificate", missing or rules.certificates(acme["certificate"]))
     for address in acme["addresses"]:
         problems.check("platform_acme.addresses", rules.network(address), address)
@@ -93,13 +97,16 @@ def unreached(hosts: Mapping[str, Iterable[str]], model: Model, own: Iterable[st
             text = f"has no address, so that the authority cannot look at it; make its record in DNS (A or AAAA: {public})"
         elif strange:
             text = (
-                f"leads to {', '.join(strange)}, which is not this server; correct its record in DNS (A or AAAA: {public}). If a proxy stands there, such as a CDN,"
-                " name its networks in traefik_trusted_proxies, and let it pass /.well-known/acme-challenge/ on port 80; if the server is behind NAT or"
-                " a load balancer, name that address in platform_acme.addresses"
+                f"leads to {', '.join(strange)}, which is not this server; correct its record in DNS (A or AAAA: {public})."
+                " If a proxy stands there, such as a CDN, name its networks in traefik_trusted_proxies, and let it pass"
+                " /.well-known/acme-challenge/ on port 80; if the server is behind NAT or a load balancer, name that address in"
+                " platform_acme.addresses"
             )
         else:
             continue
-        problems.append(f"{host} {text}; or have it proven by DNS (platform_acme.challenge: dns01), or leave this check out (platform_acme.check_hosts: false)")
+        problems.append(
+            f"{host} {text}; or have it proven by DNS (platform_acme.challenge: dns01), or leave this check out (platform_acme.check_hosts: false)"
+        )
     return problems
 
 

@@ -127,7 +127,9 @@ def _check_body(edge: Edge, path: str, buffer: int, problems: Problems) -> None:
         problems.add(f"{path}.body_limit", str(error), edge["body_limit"])
         return
     if not 0 < edge["body_bytes"] <= buffer:
-        text = f"is not more than 0 and at most {BUFFER} ({format_memory(buffer)}), where bodies wait until they are whole; lower it or raise {BUFFER}"
+        text = (
+            f"is not more than 0 and at most {BUFFER} ({format_memory(buffer)}), where bodies wait until they are whole; lower it or raise {BUFFER}"
+        )
         problems.add(f"{path}.body_limit", text, edge["body_limit"])
 
 

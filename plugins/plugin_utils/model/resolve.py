@@ -409,7 +409,12 @@ def resolve(variables: Mapping[str, Any], interface: Interface, images: Collecti
         "hosts": edge.hosts({name: environments[name] for name in selected}),
         "s3": s3,
         "notify": notify,
-        "names": sorted({*backup.names_to_resolve(environments, own_namespaces), *acme.names_to_resolve(authority["server"] if authority["kind"] == "acme" else "")}),
+        "names": sorted(
+            {
+                *backup.names_to_resolve(environments, own_namespaces),
+                *acme.names_to_resolve(authority["server"] if authority["kind"] == "acme" else ""),
+            }
+        ),
     }
     warnings = [] if raw["platform_preflight_only"] else [f"platform_secrets: {text}" for text in plain]
     return Resolution(model, list(dict.fromkeys(problems)), [*backup.warnings(model["environments"]), *warnings])
