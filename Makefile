@@ -77,18 +77,18 @@ newest:
 matrix:
 	python3 -m tests.matrix unit sanity
 
-# The scenarios backup (a quarter of an hour) and awkward take longer and belong to `make prove`.
+# The scenarios backup (a quarter of an hour), awkward and edge take longer and belong to `make prove`.
 molecule: $(VENV_READY)
 	python3 -m tests.scenarios default environments host k3s
 
 # --- figures, committed with their date ---------------------------------------------------------------------------------
 prove: $(VENV_READY)
 	export PYTHONPATH+=:$(CURDIR)/tests:$(CURDIR)/molecule:$(CURDIR)/.ansible/collections
-	python3 -m tests.scenarios backup awkward
+	python3 -m tests.scenarios backup awkward edge
 	for proof in noops canaries resets rotations escalation kills disaster move faults point_in_time; do python3 -m prove.$$proof; done
 
 bench: $(VENV_READY)
-	for comparison in apply_set pgbench noop; do python3 benchmarks/$$comparison.py; done
+	for comparison in apply_set pgbench noop edge; do python3 benchmarks/$$comparison.py; done
 
 # --- a release --------------------------------------------------------------------------------------------------------
 # The tarball has the changelog in it, so it equals the commit that is made afterwards.

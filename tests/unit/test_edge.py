@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import Any, cast
 
 import pytest
+from ansible_collections.shaka.platform.plugins.module_utils.data import claims
+from ansible_collections.shaka.platform.plugins.module_utils.engine.diagnosis import Diagnosis
+from ansible_collections.shaka.platform.plugins.module_utils.engine.references import Scrubber
 from ansible_collections.shaka.platform.plugins.plugin_utils.model import acme, edge
 from ansible_collections.shaka.platform.plugins.plugin_utils.model.problems import Problems
 
@@ -100,3 +103,36 @@ def test_cert_manager_reaches_the_nameserver_that_it_updates(nameserver: str, ci
 def test_users_have_hashes_that_take_time_to_try(value: str, right: bool) -> None:
     flaw = edge.users(value)
     assert (flaw is None) is right and (flaw is None or "secret" not in flaw)
+
+
+@pytest.mark.parametrize(
+    ("reason", "hint"),
+    [
+        ("Waiting for HTTP-01 challenge propagation: failed to perform self check GET request: dial tcp 203.0.113.7:80: i/o timeout", True),
+        ("Waiting for HTTP-01 challenge propagation: wrong status code '404', expected '200'", False),
+        ("", False),
+    ],
+)
+def test_a_certificate_that_does_not_come_says_what_its_authority_waits_for(reason: str, hint: bool) -> None:
+    class Api:
+        def get(self, path: str, _query: Any = None) -> dict[str, Any]:
+            other = {"spec": {"dnsName": "other.net"}, "status": {"reason": "something else"}}
+            return {"items": [{"spec": {"dnsName": "api.net"}, "status": {"reason": reason}}, other]} if path.endswith("/challenges") else {}
+
+    meta = {"name": "api-tls", "namespace": "prod", "uid": "1"}
+    certificate = {"apiVersion": "cert-manager.io/v1", "kind": "Certificate", "metadata": meta, "spec": {"dnsNames": ["api.net"]}}
+    text = Diagnosis(cast(Any, Api()), Scrubber([])).paragraph(certificate, "it is not ready")
+    assert (f"challenge of api.net: {reason}" in text) is bool(reason) and "something else" not in text
+    assert ("hairpin NAT" in text) is hint
+
+
+def test_hosts_with_a_certificate_are_not_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    def certificate(host: str, ready: str) -> dict[str, Any]:
+        return {"spec": {"dnsNames": [host]}, "status": {"conditions": [{"type": "Ready", "status": ready}]}}
+
+    lists: list[Any] = [[certificate("a.net", "True"), certificate("b.net", "False"), {"spec": {"dnsNames": ["c.net"]}}]]
+    monkeypatch.setattr(claims, "read", lambda *_arguments: lists)
+    assert claims.certified() == {"a.net"}
+    for nothing in ([], None):
+        monkeypatch.setattr(claims, "read", lambda *_arguments, answer=nothing: answer)
+        assert claims.certified() == set()

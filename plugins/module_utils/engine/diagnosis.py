@@ -13,6 +13,11 @@ from .readiness import PULLS, TRIED_PULL, WORKLOADS, PodProblem, condition, pod_
 from .references import Scrubber
 
 LOG_LINES = 8
+# cert-manager looks itself for its answer at the host before it asks the authority, whose limits count failures.
+UNREACHED = (
+    "the server does not reach its own host name; if others do, its router lacks hairpin NAT: add the public address to the server's loopback"
+    " (ip address add ADDRESS/32 dev lo), or set platform_acme.challenge: dns01 (docs/edge.md)"
+)
 
 
 class Diagnosis:
@@ -65,6 +70,7 @@ class Diagnosis:
             scrubber = Scrubber([*self.scrubber.values, *self._secrets_of(obj["metadata"].get("namespace"))])
             place = (group_of(obj["apiVersion"]), obj["kind"])
             lines += [f"  event: {event.get('reason')}: {scrubber.log(str(event.get('message')))}" for event in self.events(obj)[-2:]]
+            lines += [f"  {line}" for line in self._challenges(obj)] if place == ("cert-manager.io", "Certificate") else []
             for pod in ([obj] if place == ("", "Pod") else self.pods(obj) if place in WORKLOADS else [])[:3]:
                 problems = list(pod_problems(pod))
                 if not problems and condition(pod, "Ready").get("status") == "True":
@@ -85,6 +91,17 @@ class Diagnosis:
         except Exception as error:  # whatever fails here, the reason above is what the user needs
             lines.append(f"  (could not look further: {type(error).__name__})")
         return "\n".join(lines)
+
+    def _challenges(self, certificate: dict[str, Any]) -> list[str]:
+        """What the open questions of the authority wait for."""
+        space = f"/namespaces/{segment(certificate['metadata']['namespace'])}"
+        names, lines = certificate["spec"].get("dnsNames") or [], []
+        for challenge in (self.api.get(f"/apis/acme.cert-manager.io/v1{space}/challenges") or {}).get("items") or []:
+            name, reason = challenge["spec"].get("dnsName"), str((challenge.get("status") or {}).get("reason") or "")
+            if name in names and reason:
+                lines.append(f"challenge of {name}: {reason}")
+                lines += [UNREACHED] if "self check" in reason and ("dial tcp" in reason or "Timeout" in reason) else []
+        return lines
 
     def _log(self, pod: dict[str, Any], problem: PodProblem) -> list[str]:
         """The last log lines of a container; those of its previous run when it crashed."""
