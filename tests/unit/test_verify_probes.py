@@ -349,7 +349,7 @@ def test_gather_everything_at_once(kubectl: Kubectl, tmp_path: Path, site: tuple
     )
     serve(tmp_path, "/api/v1/pods", {"items": []})
     stored = StoredDumps({"a": 1})
-    model = cast(Any, {"name": "shaka", "environments": {"prod": ENV}})
+    model = cast(Any, {"name": "shaka", "environments": {"prod": ENV}, "acme": {"kind": "acme"}})
     facts, problem = gather(kubectl, model, "", site[0], site[1], {"prod": stored}.__getitem__)
     assert problem == "" and facts is not None
     assert facts.postgres["prod"].answer.ok and facts.redis["prod"].ok and facts.https["prod"].status == 200
@@ -358,7 +358,7 @@ def test_gather_everything_at_once(kubectl: Kubectl, tmp_path: Path, site: tuple
 
 
 def test_gather_without_an_api_server(kubectl: Kubectl) -> None:
-    model = cast(Any, {"name": "shaka", "environments": {"prod": ENV}})
+    model = cast(Any, {"name": "shaka", "environments": {"prod": ENV}, "acme": {"kind": "acme"}})
     facts, problem = gather(kubectl, model, "", 443, "", lambda _name: StoredDumps())
     assert facts is None and "NotFound" in problem
 

@@ -111,6 +111,7 @@ def gather(
         nodes, problem = listed["nodes"].result()
         https = {}
         if nodes:
+            ca_bundle = "\n".join(filter(None, [ca_bundle, own_root(kubectl, model)]))
             target = address or _address(nodes["items"])
             https = {name: pool.submit(ask_https, env["api"], target, port, ca_bundle, kubectl.timeout) for name, env in environments.items()}
         if not nodes:
@@ -129,6 +130,14 @@ def gather(
             archives={name: future.result() for name, future in archives.items()},
             strangers=strangers.result(),
         ), ""
+
+
+def own_root(kubectl: Kubectl, model: Model) -> str:
+    """The certificate of the platform's own authority, which no system trusts; '' where another one issues."""
+    acme = model["acme"]
+    if acme["kind"] == "self_signed":
+        return _secret(kubectl, "cert-manager", acme["issuer"], "tls.crt")[0]
+    return acme["certificate"] if acme["kind"] == "ca" else ""
 
 
 def ask_postgres(kubectl: Kubectl, env: Environment, secret: str) -> PostgresAnswer:
