@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
+import yaml
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar, trust_as_template
 from ansible_collections.shaka.platform.plugins.module_utils.data import claims
 from ansible_collections.shaka.platform.plugins.module_utils.engine.diagnosis import Diagnosis
 from ansible_collections.shaka.platform.plugins.module_utils.engine.references import Scrubber
@@ -133,6 +137,39 @@ def test_hosts_with_a_certificate_are_not_looked_at(monkeypatch: pytest.MonkeyPa
     lists: list[Any] = [[certificate("a.net", "True"), certificate("b.net", "False"), {"spec": {"dnsNames": ["c.net"]}}]]
     monkeypatch.setattr(claims, "read", lambda *_arguments: lists)
     assert claims.certified() == {"a.net"}
-    for nothing in ([], None):
+    unanswered: list[Any] = [[], None]
+    for nothing in unanswered:
         monkeypatch.setattr(claims, "read", lambda *_arguments, answer=nothing: answer)
         assert claims.certified() == set()
+
+
+def trusted(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: trusted(item) for key, item in value.items()}
+    return trust_as_template(value) if isinstance(value, str) else value
+
+
+@pytest.mark.parametrize(
+    ("facts", "chosen", "watched"),
+    [
+        ({"platform_claims": []}, ["dev", "prod"], ["acme-dev", "acme-prod"]),
+        ({"platform_claims": []}, ["prod"], ["acme-prod"]),  # dev is not there, and Traefik would wait for it without end
+        ({"platform_claims": [{"namespace": "acme-dev"}]}, ["prod"], ["acme-dev", "acme-prod"]),
+        ({"platform_claims": [{"namespace": "gone"}]}, ["prod"], ["acme-prod"]),
+        ({"platform_claims": None}, ["prod"], ["acme-dev", "acme-prod"]),  # nothing is known: nothing that is served may be left out
+        ({}, ["prod"], ["acme-dev", "acme-prod"]),
+    ],
+)
+def test_traefik_watches_the_namespaces_that_are_there_and_let_it_in(facts: dict[str, Any], chosen: list[str], watched: list[str]) -> None:
+    every = {name: {"namespace": f"acme-{name}"} for name in ("dev", "prod")}
+    inviting = {"namespace": "tools", "ingress": [{"namespace": "traefik"}, {"namespace": "traefik"}]}
+    spaces = {
+        "tools": inviting,
+        "shared": {"namespace": "acme-shared", "ingress": [{"namespace": "acme-prod"}]},
+        "bare": {"namespace": "b", "ingress": []},
+    }
+    model = {"environments": {name: every[name] for name in chosen}, "all_environments": every, "namespaces": spaces}
+    variables = trusted(yaml.safe_load((Path(__file__).parents[2] / "roles/traefik/vars/main.yml").read_text()))
+    given = {"platform_model": model, "traefik_namespaces": ["own"], "ansible_facts": facts}
+    found = Templar(loader=DataLoader(), variables={**variables, **given}).template(trust_as_template("{{ __traefik_watched }}"))
+    assert found == sorted([*watched, "own", "tools", "traefik"])

@@ -2,15 +2,44 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import ssl
 import subprocess
+import time
 
 import pytest
 from conftest import Server
 from visitor import Visitor
 
 PORT, MANAGEMENT = 14001, 15001
+
+
+def serial(visitor: Visitor) -> str:
+    """Of the certificate that is served now."""
+    with visitor.connect() as connection:
+        return str((connection.getpeercert() or {})["serialNumber"])
+
+
+def test_a_forced_renewal_drops_no_request(server: Server) -> None:
+    """Neither on a connection that was there before, nor on new ones."""
+    prod, name = Visitor(server), "certificate shaka-api-tls -n shaka-prod"
+    before = serial(prod)
+    status = server.json(name)["status"]
+    asked = {"type": "Issuing", "status": "True", "reason": "ManuallyTriggered", "message": "a test"}
+    patch = json.dumps({"status": {"conditions": [*status["conditions"], {**asked, "lastTransitionTime": status["notBefore"]}]}})
+    kept = http.client.HTTPSConnection(prod.host)
+    kept.sock = prod.connect()
+    server.run(f"kubectl patch {name} --subresource=status --type=merge -p '{patch}'")
+    deadline, after = time.monotonic() + 120, before
+    while after == before and time.monotonic() < deadline:
+        kept.request("GET", "/readyz")
+        answer = kept.getresponse()
+        assert (answer.status, answer.read()) == (200, b"ready\n")
+        assert prod.ask("/readyz").status == 200
+        after = serial(prod)
+    assert after != before
+    kept.close()
 
 
 @pytest.fixture(scope="module")
