@@ -172,7 +172,7 @@ def main() -> None:
         try:
             tools.unpack()
             for tried, variables in TRIED.items():
-                server.site("traefik,api", "-e", json.dumps({"platform_profile": "bench", "platform_profiles": {"bench": NO_GUARD}, **variables}))
+                server.site("traefik,apps", "-e", json.dumps({"platform_profile": "bench", "platform_profiles": {"bench": NO_GUARD}, **variables}))
                 tools.start_nginx()
                 ways = ["edge", "nginx", "direct"] if not found else ["edge", "nginx"]
                 print(tried, flush=True)
@@ -180,7 +180,7 @@ def main() -> None:
             write(found, server.about(load), options.seconds, options.rounds)
         finally:
             tools.clean()
-            server.site("traefik,api")
+            server.site("traefik,apps")
 
 
 if __name__ == "__main__":

@@ -210,19 +210,113 @@ class Edge(TypedDict):
     maintenance: Maintenance
 
 
-class HttpApi(Sized):
-    """An environment's application. An empty `image` is the platform's image of the name `api`."""
+class Probe(TypedDict):
+    """How an application's health is asked. `port`: 0 is the application's own."""
 
-    name: str
-    image: str
-    replicas: int
-    strategy: str
-    host: str
+    type: str
+    path: str
+    service: str
+    command: list[str]
     port: int
+    period: int
+    timeout: int
+    failures: int
+
+
+class Probes(TypedDict):
+    """The three questions of the kubelet."""
+
+    startup: Probe
+    readiness: Probe
+    liveness: Probe
+
+
+class Autoscale(TypedDict):
+    """Bounds and aims of a HorizontalPodAutoscaler; without a `max` there is none."""
+
+    min: int
+    max: int
+    cpu: int
+    memory: int
+
+
+class Volume(TypedDict):
+    """A volume that stays. `claim`: its PersistentVolumeClaim."""
+
+    mount: str
+    size: str
+    claim: str
+
+
+class Names(TypedDict):
+    """Names of configuration values and of secrets."""
+
+    config: list[str]
+    secrets: list[str]
+
+
+class App(Sized):
+    """An application of an environment. An empty `image` is the platform's image of the name `api`.
+
+    - key: its name in the inventory; `name` is the one in Kubernetes, and `path` where the inventory has it.
+    - labels: what the label `app` says on its pods, those of a release that is being tried among them.
+    - hosts: all of them, `host` first; `served`: whether Traefik leads to it; `asked`: the path by which verify asks whether it works.
+    - everything: whether it sees all of the environment's configuration; `variables` and `files` are what it sees. `config_hash` changes with that.
+    - uses: which servers of the platform it may reach, `postgres` and `redis`.
+    - checks: its probes as Kubernetes has them, by their fields.
+    """
+
+    key: str
+    name: str
+    path: str
+    labels: list[str]
+    image: str
+    image_of: str
+    command: list[str]
+    args: list[str]
+    schedule: str
+    time_zone: str
+    deadline_seconds: int
+    replicas: int
+    autoscale: Autoscale
+    disruption: int
+    strategy: str
+    port: int
+    protocol: str
+    host: str
+    hosts: list[str]
+    paths: list[str]
+    internal: bool
+    served: bool
+    asked: str
+    asks_readiness: bool
+    reaches: list[str]
     liveness: str
     readiness: str
+    probes: Probes
+    checks: dict[str, Any]
+    config: list[str] | None
+    secrets: list[str] | None
+    everything: bool
+    files: Names
+    variables: Names
+    config_hash: str
+    uses: list[str]
+    writable: dict[str, str]
+    volumes: dict[str, Volume]
+    uid: int
+    gid: int
+    drain_seconds: int
+    grace_seconds: int
     edge_rate: EdgeRate
     edge: Edge
+
+
+class Reads(TypedDict):
+    """Names of the ConfigMap and the Secret that an environment's applications read."""
+
+    configmaps: str
+    secrets: str
 
 
 class Keep(TypedDict):
@@ -283,19 +377,13 @@ class Backup(Sized):
     scratch: str
 
 
-class Names(TypedDict):
-    """Names of configuration values and of secrets."""
-
-    config: list[str]
-    secrets: list[str]
-
-
 class Environment(Space):
-    """An environment. `config_hash` changes when what its application's pods read does."""
+    """An environment."""
 
     postgres: Postgres
     redis: Redis
-    api: HttpApi
+    apps: dict[str, App]
+    reads: Reads
     backup: Backup
     config: dict[str, str]
     config_json: list[str]
@@ -304,7 +392,6 @@ class Environment(Space):
     secrets: list[str]
     files: Names
     variables: Names
-    config_hash: str
 
 
 # --- the platform ---------------------------------------------------------------------------------------------------------------------------
@@ -365,15 +452,11 @@ class Notify(TypedDict):
     webhook: str
 
 
-class Release(TypedDict):
-    """What was deployed last in an environment."""
-
-    image: str
-
-
 class Model(TypedDict):
-    """The platform. `environments` are those of this run, and `complete` says whether these are all. `names`: whose addresses the server looks up;
-    `hosts`: those that certificates are for."""
+    """The platform. `environments` are those of this run, and `complete` says whether these are all.
+
+    `names`: whose addresses the server looks up; `hosts`: those that certificates are for; `application_images`: of all that have their own.
+    """
 
     name: str
     complete: bool
@@ -384,10 +467,11 @@ class Model(TypedDict):
     namespaces: dict[str, Space]
     registries: dict[str, PrivateRegistry]
     images: list[str]
+    application_images: dict[str, str]
+    hosts: list[str]
     redis: SharedRedis
     acme: Acme
     trusted_proxies: list[str]
-    hosts: list[str]
     s3: S3
     notify: Notify
     names: list[str]
@@ -405,11 +489,11 @@ class RedisRights(TypedDict):
 
 
 class RedisUserGiven(RedisRights):
-    """A user of a Redis and whose it is. `application`: the parts of its environment that the application's pods are found by."""
+    """A user of a Redis and whose it is. `applications`: the parts of its environment that the applications' pods are found by."""
 
     environment: str
     in_run: bool
-    application: dict[str, Any]
+    applications: dict[str, Any]
     name: str
 
 

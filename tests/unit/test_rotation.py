@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import copy
 import json
 from collections.abc import Iterable
 from pathlib import Path
@@ -21,7 +22,7 @@ from ansible_collections.shaka.platform.plugins.module_utils.kubectl import Kube
 from ansible_collections.shaka.platform.plugins.modules import application_logins, postgres_databases, redis_users
 
 SITE = Path(__file__).parents[2] / "playbooks/site.yml"
-CHAIN = ["rotation before", "config", "api", "rotation after"]
+CHAIN = ["rotation before", "config", "apps", "rotation after"]
 
 
 # --- which roles a run has ------------------------------------------------------------------------------------------------------------------
@@ -35,7 +36,7 @@ def site(only: Iterable[str] = ("all",), skip: Iterable[str] = ()) -> list[str]:
     return [f"{entry['role'].rpartition('.')[2]} {entry.get('rotation_step', '')}".strip() for entry in chosen]
 
 
-@pytest.mark.parametrize("part", ["rotation", "config", "api"])
+@pytest.mark.parametrize("part", ["rotation", "config", "apps", "api"])
 def test_a_run_of_one_of_them_has_all_that_a_changed_password_concerns(part: str) -> None:
     assert site([part]) == CHAIN
     assert not set(CHAIN) & set(site(skip=[part]))
@@ -50,7 +51,7 @@ def test_a_run_of_another_part_begins_nothing_and_one_without_it_leaves_nothing_
 def test_what_is_about_to_be_given_is_accepted_before_and_what_was_replaced_is_refused_after() -> None:
     whole = site()
     assert [role for role in whole if role in CHAIN] == CHAIN
-    assert whole.index("config") < whole.index("postgres") < whole.index("redis") < whole.index("api")
+    assert whole.index("config") < whole.index("postgres") < whole.index("redis") < whole.index("apps")
 
 
 # --- Postgres -------------------------------------------------------------------------------------------------------------------------------
@@ -77,8 +78,12 @@ def test_a_role_that_is_not_there_is_made_whoever_holds_its_password() -> None:
 ENV: Any = {
     "name": "prod",
     "namespace": "shop",
-    "api": {"name": "api"},
-    "config_hash": "new",
+    "reads": {"configmaps": "api-config", "secrets": "api-secrets"},
+    "apps": {
+        "api": {
+            "name": "api", "path": "platform_environments.prod.api", "schedule": "", "config_hash": "new", "uses": ["postgres", "redis"],
+        },
+    },
     "postgres": {
         "user": "own", "app_user": "", "database": "shop", "databases": [], "extensions": [], "storage": "1Gi", "pgbouncer": {"enabled": True},
         "renamed_from": {"database": "", "user": ""},
@@ -129,7 +134,7 @@ class Server(Kubectl):
     def run(self, *arguments: str, text: str | None = None) -> tuple[bool, str]:
         if arguments[0] == "patch":  # the pods follow at once
             spec = json.loads(text or "")[0]["value"]
-            self.objects["deployments/api"]["spec"]["template"]["spec"] = spec
+            self.objects[arguments[1].replace("deployment/", "deployments/")]["spec"]["template"]["spec"] = spec
             self.objects["pods"]["items"] = [{**template("old"), "spec": spec}]
         if arguments[0] != "exec":
             self.sent.append(" ".join(arguments[:2]))
@@ -162,8 +167,8 @@ class Server(Kubectl):
         return any(words in line for line in self.sent)
 
 
-def postgres(server: Server, passwords: Passwords, check: bool = False) -> Any:
-    return PostgresInstance(server, ENV, desired_postgres(ENV, NEW), passwords, check).ensure(0, 0)
+def postgres(server: Server, passwords: Passwords, check: bool = False, env: Any = ENV) -> Any:
+    return PostgresInstance(server, env, desired_postgres(env, NEW), passwords, check).ensure(0, 0)
 
 
 OLD_API = {"DB_PASSWORD": "db-old", "REDIS_PASSWORD": "redis-old"}
@@ -199,6 +204,19 @@ def test_the_rotation_changes_the_password_once_the_pods_use_the_stand_in_and_le
     assert [line for line in server.sent if line.startswith(("apply", "patch", "delete"))] == ["apply --server-side", "patch deployment/api"]
     changed = next(number for number, line in enumerate(server.sent) if line.startswith('alter role "own" password'))
     assert server.sent.index("patch deployment/api") < changed
+
+
+def test_every_application_that_uses_the_database_moves_before_the_password_changes() -> None:
+    """Also one that shares nothing with the first but the Secret; one that runs by the clock, or has no use for Postgres, does not."""
+    api = ENV["apps"]["api"]
+    more = {"worker": {}, "report": {"schedule": "@daily"}, "web": {"uses": []}}
+    env = {**ENV, "apps": {"api": api, **{name: {**api, "name": name, **keys} for name, keys in more.items()}}}
+    server = Server(OLD_API, own="db-old", pgbouncer="pool-new")
+    server.objects |= {f"deployments/{name}": copy.deepcopy(server.objects["deployments/api"]) for name in ("worker", "web")}
+    assert postgres(server, Passwords.APPLICATION, env=env).stand_in
+    patched = [number for number, line in enumerate(server.sent) if line.startswith("patch")]
+    changed = next(number for number, line in enumerate(server.sent) if line.startswith('alter role "own" password'))
+    assert [server.sent[number] for number in patched] == ["patch deployment/api", "patch deployment/worker"] and max(patched) < changed
 
 
 def test_check_mode_says_what_would_be_changed_and_changes_nothing() -> None:

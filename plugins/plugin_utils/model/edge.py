@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
 from ansible_collections.shaka.platform.plugins.module_utils.model_types import Edge, EdgeRate, Environment
@@ -103,9 +103,8 @@ def check_all(environments: Mapping[str, Environment], secrets: Mapping[str, Map
     """Check every application's edge; no host has two meanings."""
     hosts: list[tuple[str, object]] = []
     for name, env in environments.items():
-        for key, app in _applications(cast(Mapping[str, Any], env)):
-            path = app.get("path") or f"platform_environments.{name}.{key}"
-            own = [host for host in app.get("hosts") or [app["host"]] if host]
+        for app in env["apps"].values():
+            path, own = app["path"], app["hosts"]
             check(app["edge"], own, f"{path}.edge", secrets.get(name, {}), buffer, problems)
             hosts += [(f"{path}.host", host) for host in own]
             hosts += [(f"{path}.edge.redirects", host) for host in app["edge"]["redirects"] if host not in own]
@@ -151,16 +150,12 @@ def _rate(place: object, rate: Any, path: str, problems: Problems) -> EdgeRate:
     return cast(EdgeRate, filled)
 
 
-def _applications(env: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    yield from env["apps"].items() if "apps" in env else [("api", env["api"])]
-
-
 def own_secrets(env: Environment) -> list[str]:
     """The environment's secrets that hold users of the edge; no application gets them unless it names them."""
-    return sorted({app["edge"]["basic_auth"] for _name, app in _applications(cast(Mapping[str, Any], env)) if app["edge"]["basic_auth"]})
+    return sorted({app["edge"]["basic_auth"] for app in env["apps"].values() if app["edge"]["basic_auth"]})
 
 
 def hosts(environments: Mapping[str, Environment]) -> list[str]:
     """All that certificates are asked for."""
-    apps = [app for env in environments.values() for _key, app in _applications(cast(Mapping[str, Any], env))]
-    return sorted({host for app in apps for host in [*(app.get("hosts") or [app["host"]]), *app["edge"]["redirects"]] if host})
+    served = [app for env in environments.values() for app in env["apps"].values() if app["served"]]
+    return sorted({host for app in served for host in [*app["hosts"], *app["edge"]["redirects"]]})
