@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
-from ansible_collections.shaka.platform.plugins.module_utils.model_types import Edge, EdgeRate, Environment
+from ansible_collections.shaka.platform.plugins.module_utils.model_types import App, Edge, EdgeRate, Environment
 from ansible_collections.shaka.platform.plugins.module_utils.quantities import QuantityError, format_memory, parse_memory
 from ansible_collections.shaka.platform.plugins.plugin_utils.model import rules
 from ansible_collections.shaka.platform.plugins.plugin_utils.model.problems import Problems, nearest
@@ -57,10 +57,10 @@ def check_rate(rate: EdgeRate, path: str, problems: Problems, *, off: bool = Tru
         problems.add(f"{path}.burst", "must be more than 0 requests", str(rate["burst"]))
 
 
-def check(edge: Edge, hosts: Iterable[str], path: str, secrets: Mapping[str, str], buffer: int, problems: Problems) -> None:
+def check(edge: Edge, app: App, path: str, secrets: Mapping[str, str], buffer: int, problems: Problems) -> None:
     """Check one application's edge and fill in what follows.
 
-    :arg hosts: those that the application is served at.
+    :arg app: whose it is; its hosts and paths are known.
     :arg secrets: the environment's, by their names.
     :arg buffer: bytes of traefik_buffer.
     """
@@ -81,9 +81,10 @@ def check(edge: Edge, hosts: Iterable[str], path: str, secrets: Mapping[str, str
             problems.check(f"{path}.{key}", rules.network(cidr), cidr)
     _check_body(edge, path, buffer, problems)
     edge["rates"] = {str(place): _rate(place, rate, path, problems) for place, rate in cast(Mapping[str, Any], edge["rates"]).items()}
-    own = list(hosts)
+    for place in edge["rates"]:
+        problems.check(f"{path}.rates.{place}", rules.url_path(place) or _below(place, app["paths"]), place)
     for host in edge["redirects"]:
-        flaw = rules.host(host) or ("is a host of the application itself, which cannot lead to itself; take it out" if host in own else None)
+        flaw = rules.host(host) or ("is a host of the application itself, which cannot lead to itself; take it out" if host in app["hosts"] else None)
         problems.check(f"{path}.redirects", flaw, host)
     if edge["basic_auth"] and edge["basic_auth"] not in secrets:
         problems.add(f"{path}.basic_auth", f"is not a secret of the environment; {nearest(edge['basic_auth'], secrets)}", edge["basic_auth"])
@@ -105,7 +106,7 @@ def check_all(environments: Mapping[str, Environment], secrets: Mapping[str, Map
     for name, env in environments.items():
         for app in env["apps"].values():
             path, own = app["path"], app["hosts"]
-            check(app["edge"], own, f"{path}.edge", secrets.get(name, {}), buffer, problems)
+            check(app["edge"], app, f"{path}.edge", secrets.get(name, {}), buffer, problems)
             hosts += [(f"{path}.host", host) for host in own]
             hosts += [(f"{path}.edge.redirects", host) for host in app["edge"]["redirects"] if host not in own]
     served: dict[object, str] = {}
@@ -132,9 +133,17 @@ def _check_body(edge: Edge, path: str, buffer: int, problems: Problems) -> None:
         problems.add(f"{path}.body_limit", text, edge["body_limit"])
 
 
+def _below(place: str, paths: Iterable[str]) -> str | None:
+    """A part of what the application answers: Traefik leads there what has a guard of its own."""
+    if place in paths:
+        return "is all that the application answers there; set its edge_rate"
+    if not any(place.startswith(f"{path.rstrip('/')}/") for path in paths):
+        return f"is not below a path that the application answers ({', '.join(paths)}); add it to its paths, or take it out"
+    return None
+
+
 def _rate(place: object, rate: Any, path: str, problems: Problems) -> EdgeRate:
     where = f"{path}.rates.{place}"
-    problems.check(where, rules.url_path(str(place)), place)
     filled: dict[str, Any] = dict(_RATE)
     if not isinstance(rate, Mapping):
         problems.add(where, "must be a dictionary with average, burst and period", None if isinstance(rate, list) else rate)
