@@ -110,9 +110,9 @@ def main() -> None:
     if step == "target":
         try:
             chosen = records.target(known, running, given["to"])
+            migrations = records.migrations_since(known, chosen["image"])
         except records.NoRelease as error:
             module.fail_json(msg=str(error))
-        migrations = records.migrations_since(known, chosen["image"])
     elif step != "read":
         values = {str(key): str(value) for key, value in given["record"].items()}
         if step == "begin":

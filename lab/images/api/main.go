@@ -80,6 +80,7 @@ func main() {
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })
 	mux.HandleFunc("GET /readyz", f.unready(a.ready))
 	mux.HandleFunc("GET /{$}", f.failing(a.visit))
+	mux.HandleFunc("GET /hello", f.failing(a.hello))
 	server := &http.Server{Addr: ":" + cmp.Or(setting("PORT"), "3000"), Handler: mux, ReadHeaderTimeout: 10 * time.Second}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
@@ -111,6 +112,13 @@ func (a *app) ready(w http.ResponseWriter, r *http.Request) {
 	default:
 		_, _ = w.Write([]byte("ready\n"))
 	}
+}
+
+// hello costs next to nothing, for what is measured at the edge.
+func (a *app) hello(w http.ResponseWriter, _ *http.Request) {
+	pod, _ := os.Hostname()
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(map[string]any{"version": a.version, "pod": pod})
 }
 
 func (a *app) visit(w http.ResponseWriter, r *http.Request) {
