@@ -30,7 +30,7 @@ class Kept:
 
 @dataclass
 class Load:
-    """Requests over HTTPS, each on a connection of its own unless `per_connection` is more; those of `/` write a row to Postgres and a key to Redis."""
+    """Requests over HTTPS, so many of them on one connection; those of `/` write a row to Postgres and a key to Redis."""
 
     address: str
     host: str
