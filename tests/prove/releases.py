@@ -2,9 +2,9 @@
 
     python3 -m prove.releases --rounds 10 --kills 10                (PYTHONPATH=.:tests)
 
-Deploys and rollbacks by each strategy; releases that crash, never become ready, fail their migration, cannot be pulled, are out of quota, fail or die
-after a while, or are slow, each of which has to be undone by itself, with the reason in the playbook's last lines; deploys that are killed at a random
-point, after which the next deploy, or the site, has to put it right. No request may fail in any of it.
+Deploys and rollbacks by each strategy; releases that crash, never become ready, fail their migration, cannot be pulled, are out of quota, fail or
+die after a while, or are slow, each of which has to be undone by itself, with the reason in the last lines; deploys that are killed at a random point,
+after which the next deploy, or the site, has to put it right. No request may fail in any of it.
 """
 
 from __future__ import annotations
