@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.shaka.platform.plugins.module_utils.data import changeover, stand_in
-from ansible_collections.shaka.platform.plugins.module_utils.data.changeover import HASH, Application, Held, held, redirected, stands_in
+from ansible_collections.shaka.platform.plugins.module_utils.data.changeover import HASH, Application, Applications, Held, held, redirected, stands_in
 from ansible_collections.shaka.platform.plugins.module_utils.data.postgres import DesiredPostgres, login, no_login, outdated, script
 from ansible_collections.shaka.platform.plugins.module_utils.data.scram import verifier
 from ansible_collections.shaka.platform.plugins.module_utils.kubectl import Kubectl, Unanswered
@@ -94,6 +94,30 @@ def secret(password: str) -> dict[str, Any]:
 )
 def test_a_stand_in_is_needed_by_pods_that_roll_and_hold_another_password(objects: dict[str, Any], needed: bool) -> None:
     assert stand_in.needed(Application(Cluster(**objects), ENV, APP), "wanted") is needed
+
+
+WORKER = {**APP, "name": "worker"}
+CRON = {**APP, "name": "cron", "schedule": "@daily"}
+
+
+@pytest.mark.parametrize(
+    ("apps", "objects", "found"),
+    [
+        ([], {}, Held.NEW),
+        ([APP, WORKER], {"api": deployment(NEW), "worker": deployment(NEW)}, Held.NEW),
+        ([APP, WORKER], {"api": deployment(NEW), "worker": deployment(OLD)}, Held.OLD),
+        ([APP, WORKER], {"api": deployment(NEW)}, Held.NEW),
+        ([APP, {**WORKER, "uses": ["redis"]}], {"api": deployment(NEW), "worker": deployment(OLD)}, Held.NEW),
+        ([CRON], {"cron": {"spec": {"jobTemplate": {"spec": {"template": NEW}}}}}, Held.NEW),
+        ([CRON], {"cron": {"spec": {"jobTemplate": {"spec": {"template": NEW}}}}, "pods": {"items": [OLD]}}, Held.BOTH),
+    ],
+)
+def test_every_application_that_uses_the_server_counts(apps: list[dict[str, Any]], objects: dict[str, Any], found: Held) -> None:
+    """A job that runs by the clock holds the password too, as long as it runs."""
+    env = {**ENV, "apps": {app["name"]: app for app in apps}}
+    applications = Applications(Cluster(api_secrets=secret("wanted"), **objects), env, "postgres")
+    assert applications.held("DB_PASSWORD", "wanted") is found and applications.there() is bool(objects)
+    assert not any(stand_in.needed(each, "other") for each in applications.members if each.scheduled), "a job cannot be rolled"
 
 
 def test_an_answer_that_did_not_come_is_not_taken_for_nothing() -> None:

@@ -240,6 +240,7 @@ MISTAKES = [
     ("platform_image_overrides", {"postgre": "x"}, "platform_image_overrides.postgre", "did you mean postgres?"),
     ("hosts", {"server": "192.0.2.10"}, "ansible_host of server", "documentation address"),
     ("names", ["platform_enviroments"], "platform_enviroments", "did you mean platform_environments?"),
+    ("names", ["api_uid"], "api_uid", "move it to platform_environments.<environment>.api.uid"),
     ("platform_secrets/prod/JWT_SECRET", None, "platform_secrets.prod", "JWT_SECRET missing"),
     ("platform_secrets/prod/JWT_SECRET", secret("x")[:63], "platform_secrets.prod.JWT_SECRET", "63 characters of at least 64"),
     ("platform_secrets/prod/DB_PASSWORD", "SENHA_REAL_AQUI", "platform_secrets.prod.DB_PASSWORD", "placeholder"),
@@ -416,7 +417,8 @@ def test_the_api_rolls_for_what_its_pods_read_and_for_nothing_else() -> None:
     """Passwords that only Postgres reads, and the order in which JSON is written, are none of its business."""
 
     def rolls(data: dict[str, Any]) -> bool:
-        return bool(run(data).model["environments"]["prod"]["apps"]["api"]["config_hash"] != run(base).model["environments"]["prod"]["apps"]["api"]["config_hash"])
+        before, then = (run(each).model["environments"]["prod"]["apps"]["api"] for each in (base, data))
+        return bool(before["config_hash"] != then["config_hash"])
 
     base = change(f"{ENV}/prod/config", {"PLANS": {"pro": {"a": 1, "b": 2}, "starter": {}}, "RULES": '{"a": 1, "b": 2}', "ORDER": [1, 2]})
     base[ENV]["prod"]["postgres"] = {"app_user": "app", "pgbouncer": {"enabled": True}}

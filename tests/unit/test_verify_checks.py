@@ -166,6 +166,28 @@ def test_a_fault_is_found_and_named(scope: str, name: str, changes: dict[str, An
     assert told in check.detail
 
 
+SECOND = {**APP, "name": "shaka-web", "path": "platform_environments.prod.apps.web", "hosts": ["w.example.org"], "asks_readiness": False}
+
+
+@pytest.mark.parametrize(
+    ("apps", "status", "ok", "told"),
+    [
+        ([], 0, True, "no application with a host"),
+        ([APP, SECOND], 302, True, "200 api.example.org, 302 w.example.org"),
+        ([APP, SECOND], 404, False, "404 w.example.org"),
+        ([APP, {**SECOND, "asks_readiness": True}], 302, False, "302 w.example.org"),
+        ([APP, {**SECOND, "edge": False}], 0, True, "200 api.example.org"),
+    ],
+)
+def test_each_host_of_each_application_is_asked(apps: list[dict[str, Any]], status: int, ok: bool, told: str) -> None:
+    prod = {**MODEL["environments"]["prod"], "apps": {app["name"]: app for app in apps}}
+    answers = {ASKED: Https(200, True, "HTTP 200"), f"{SECOND['path']} w.example.org": Https(status, True, f"HTTP {status}")}
+    second = {**certificate(), "metadata": {"name": "shaka-web-tls", "namespace": "shaka-prod"}}
+    seen = facts(https=answers, certificates=[certificate(), second])
+    checks = {check.name: check for check in evaluate({**MODEL, "environments": {"prod": prod}}, seen, Limits(7), {}).checks if check.scope == "prod"}
+    assert (checks["https"].ok, checks["https"].detail) == (ok, told) and checks["certificate"].ok
+
+
 HARMLESS: list[tuple[str, dict[str, Any], str]] = [
     (
         "pods",

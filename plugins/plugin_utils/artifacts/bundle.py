@@ -67,9 +67,7 @@ def archives(images: Mapping[str, str], applications: Mapping[str, str]) -> list
     for name, reference in {**images, **applications}.items():
         if reference and not reference.startswith((PENDING, f"{tools_image.NAME}:")):  # the tools' image is packed from the files of tools/
             names.setdefault(reference, []).append(name)
-    return [
-        Archive(known, reference, f"images/{known[0]}.tar") for reference, known in sorted(names.items(), key=lambda item: item[1])
-    ]
+    return [Archive(known, reference, f"images/{known[0]}.tar") for reference, known in sorted(names.items(), key=lambda item: item[1])]
 
 
 def lock_of(architecture: str, lock: Mapping[str, Any], chosen: list[PackedFile], packed: list[tuple[Archive, str, str]]) -> dict[str, Any]:

@@ -19,7 +19,7 @@ CANDIDATE = "-next"  # ends the name of what a release tries beside the applicat
 MOST = 63 - len(CANDIDATE)  # characters of a name, which is a label and a Service's
 MOST_SCHEDULED = 52  # of a CronJob (https://kubernetes.io/docs/concepts/workloads/controllers/cron-jobs/)
 MOST_OF_VOLUME = 58  # of its name, which a pod has with `data-` before it
-SCRATCH = {"/tmp": "64Mi"}  # noqa: S108 - of the application's pods
+SCRATCH = {"/tmp": "64Mi"}
 # Secret -> whose server it opens
 OPENS = {"DB_PASSWORD": "postgres", "REDIS_PASSWORD": "redis"}
 FIELDS = {"startup": "startupProbe", "readiness": "readinessProbe", "liveness": "livenessProbe"}
@@ -38,7 +38,7 @@ def complete(filled: dict[str, Any], entry: object, options: Options, of_volume:
     if short is not None or (isinstance(entry, Mapping) and SHORT in entry and entry[SHORT] is None):
         if SHORT in places:
             problems.add(f"{path}.{SHORT}", f"is also {path}.apps.{SHORT}; leave one out")
-        places = {SHORT: (short, f"{path}.{SHORT}"), **places}
+        places = {SHORT: (short, f"{path}.{SHORT}"), **{key: place for key, place in places.items() if key != SHORT}}
     apps: dict[str, App] = {}
     for key, (app, place) in places.items():
         apps[key] = cast(App, schema.complete(app, options, place, problems))
