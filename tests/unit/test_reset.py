@@ -176,6 +176,24 @@ def test_other_machines_files_and_other_links_refuse_a_reset(tmp_path: Path, mon
     server.refuse_what_is_not_ours([f"{tree}/share"])
 
 
+@pytest.mark.parametrize(("target", "refused"), [("private/notify", False), ("/srv/notify", True), ("private/other", True)])
+def test_systemds_own_link_to_a_units_state_is_removed_and_another_is_refused(
+    target: str, refused: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    link = tmp_path / "notify"
+    link.symlink_to(target)
+    monkeypatch.setattr(reset, "TREES", (str(link),))
+    monkeypatch.setattr(reset, "OWN_LINKS", {str(link): "private/notify"})
+    installation = reset.Installation(lambda *_given, **_named: (0, "", ""), reset.Kept(data=False, ssh=False), [], "")
+    if refused:
+        with pytest.raises(reset.NotOurs, match="is a link to"):
+            installation.refuse_what_is_not_ours([])
+        return
+    installation.refuse_what_is_not_ours([])
+    reset.remove_tree(link)
+    assert not os.path.lexists(link)
+
+
 def test_a_mount_below_a_link_is_the_platform_s(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "disk/kubelet").mkdir(parents=True)
     (tmp_path / "kubelet").symlink_to(tmp_path / "disk/kubelet")

@@ -30,6 +30,8 @@ TREES = (
     "/run/k3s", "/run/flannel", "/run/k3s-started-with", "/root/.kube/cache/discovery/127.0.0.1_6443",
     "/var/lib/shaka-notify", "/var/lib/private/shaka-notify",
 )  # fmt: skip
+# Links that are not the owner's: systemd makes one to the state of a unit with DynamicUser.
+OWN_LINKS = {"/var/lib/shaka-notify": "private/shaka-notify"}
 # A directory of K3s that the owner replaced by a link to a larger disk -> the names in it that are K3s's; others there stay.
 LINKED = {traces.K3S: re.compile("agent|data|server|storage"), traces.STORAGE: re.compile("pvc-[^_]+_[^_]+_.+")}
 # File systems of other machines, whose content may not be this server's alone.
@@ -120,8 +122,9 @@ class Installation:
 
     def refuse_what_is_not_ours(self, confirmed: Collection[str]) -> None:
         """Raises NotOurs where a directory of the platform leads to another place, or has another machine's files mounted below it."""
-        found = [tree for tree in TREES if Path(tree).is_symlink() and tree not in LINKED]
-        problems = [f"{tree} is a link to {os.readlink(tree)}: look at what is there and remove the link" for tree in found]  # noqa: PTH115
+        links = {tree: os.readlink(tree) for tree in TREES if Path(tree).is_symlink() and tree not in LINKED}  # noqa: PTH115  as it is written
+        found = {tree: target for tree, target in links.items() if OWN_LINKS.get(tree) != target}
+        problems = [f"{tree} is a link to {target}: look at what is there and remove the link" for tree, target in found.items()]
         points = foreign_mounts(self.trees(), traces.STORAGE if self.kept.data else None)
         text = "is mounted from another machine, and a reset would empty it: unmount it, or name it in reset_mounts"
         problems += [f"{point} {text}" for point in points if point not in confirmed]
