@@ -192,7 +192,7 @@ class Maintenance(TypedDict):
     retry_seconds: int
 
 
-class Edge(TypedDict):
+class AppEdge(TypedDict):
     """What stands before an application. `body_bytes` is `body_limit` in bytes; `basic_auth` is the name of a secret."""
 
     hsts: Hsts
@@ -255,6 +255,54 @@ class Names(TypedDict):
     secrets: list[str]
 
 
+class CanaryStep(TypedDict):
+    """A share of the users, in percent, and for how long."""
+
+    weight: int
+    seconds: int
+
+
+class Canary(TypedDict):
+    """Which users meet a new release first."""
+
+    steps: list[CanaryStep]
+    header: str
+    cookie: str
+
+
+class Gate(TypedDict):
+    """What a new release must bear. `max_errors` in percent."""
+
+    path: str
+    seconds: int
+    max_errors: int
+    p95_factor: float
+
+
+class Migrate(TypedDict):
+    """The Job before a release; without a command there is none."""
+
+    command: list[str]
+    seconds: int
+
+
+class ReleaseState(TypedDict):
+    """What there is of a release beside the running one, while it lasts.
+
+    `name`: of the candidate, whose pods there are `replicas` of; `weight`: percent of the users that it has; `migrate`: whether the Job is there;
+    `gate`: whether the server's own requests reach both, by `token`.
+    """
+
+    app: str
+    name: str
+    image: str
+    token: str
+    replicas: int
+    weight: int
+    migrate: bool
+    gate: bool
+
+
 class App(Sized):
     """An application of an environment. An empty `image` is the platform's image of the name `api`.
 
@@ -281,6 +329,9 @@ class App(Sized):
     autoscale: Autoscale
     disruption: int
     strategy: str
+    canary: Canary
+    gate: Gate
+    migrate: Migrate
     port: int
     protocol: str
     host: str
@@ -309,7 +360,7 @@ class App(Sized):
     drain_seconds: int
     grace_seconds: int
     edge_rate: EdgeRate
-    edge: Edge
+    edge: AppEdge
 
 
 class Reads(TypedDict):
@@ -377,7 +428,13 @@ class Backup(Sized):
     scratch: str
 
 
-class Environment(Space):
+class Releasing(TypedDict, total=False):
+    """What is only there while a release lasts."""
+
+    release: ReleaseState
+
+
+class Environment(Space, Releasing):
     """An environment."""
 
     postgres: Postgres

@@ -10,6 +10,7 @@ from typing import Any, cast
 from ansible_collections.shaka.platform.plugins.module_utils.model_types import App, Environment, Names, Probe, Probes
 from ansible_collections.shaka.platform.plugins.plugin_utils.collection import Options
 from ansible_collections.shaka.platform.plugins.plugin_utils.model import edge, rules, schema
+from ansible_collections.shaka.platform.plugins.plugin_utils.model import release as releases
 from ansible_collections.shaka.platform.plugins.plugin_utils.model.problems import Problems, check_unique, nearest
 from ansible_collections.shaka.platform.plugins.plugin_utils.model.sizes import Bounds, check_amount, check_sizes, sized
 
@@ -170,6 +171,7 @@ def check(env: Environment, options: Options, bounds: Bounds, release_path: str,
         _check_run(app, problems)
         _check_port(app, apps, problems)
         _check_probes(app, problems)
+        releases.check(app, problems)
         _check_folders(app, env["reads"]["configmaps"].removesuffix("-config"), problems)
     claims = [(f"{app['path']}.volumes.{name}", volume["claim"]) for app in apps.values() for name, volume in app["volumes"].items()]
     check_unique(claims, "rename one", problems)

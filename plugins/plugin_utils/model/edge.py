@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
-from ansible_collections.shaka.platform.plugins.module_utils.model_types import App, Edge, EdgeRate, Environment
+from ansible_collections.shaka.platform.plugins.module_utils.model_types import App, AppEdge, EdgeRate, Environment
 from ansible_collections.shaka.platform.plugins.module_utils.quantities import QuantityError, format_memory, parse_memory
 from ansible_collections.shaka.platform.plugins.plugin_utils.model import rules
 from ansible_collections.shaka.platform.plugins.plugin_utils.model.problems import Problems, nearest
@@ -57,7 +57,7 @@ def check_rate(rate: EdgeRate, path: str, problems: Problems, *, off: bool = Tru
         problems.add(f"{path}.burst", "must be more than 0 requests", str(rate["burst"]))
 
 
-def check(edge: Edge, app: App, path: str, secrets: Mapping[str, str], buffer: int, problems: Problems) -> None:
+def check(edge: AppEdge, app: App, path: str, secrets: Mapping[str, str], buffer: int, problems: Problems) -> None:
     """Check one application's edge and fill in what follows.
 
     :arg app: whose it is; its hosts and paths are known.
@@ -117,7 +117,7 @@ def check_all(environments: Mapping[str, Environment], secrets: Mapping[str, Map
             problems.add(path, f"is also {served[host]}; each has a name of its own", host)
 
 
-def _check_body(edge: Edge, path: str, buffer: int, problems: Problems) -> None:
+def _check_body(edge: AppEdge, path: str, buffer: int, problems: Problems) -> None:
     edge["body_bytes"] = 0
     if not edge["body_limit"]:
         return
