@@ -101,3 +101,25 @@ def untrusting(**options: object) -> ssl.SSLContext:
     for name, value in options.items():
         setattr(context, name, value)
     return context
+
+
+# What Traefik's account must not read: other namespaces' Secrets, and what it has no use for.
+CLOSED = (
+    "/api/v1/secrets",
+    "/api/v1/configmaps",
+    "/api/v1/pods",
+    *(f"/api/v1/namespaces/{name}/secrets" for name in ("shaka-shared", "shaka-monitoring", "cert-manager", "kube-system", "default")),
+    "/api/v1/namespaces/shaka-shared/secrets/redis",
+    "/api/v1/namespaces/shaka-prod/pods",
+)
+SERVED = ("/api/v1/namespaces/shaka-prod/secrets/shaka-api-tls",)
+ASK = (
+    "token=$(kubectl create token -n traefik traefik-ingress-controller); for path in {}; do"
+    ' curl -sk -o /dev/null -w "%{{http_code}} $path\\n" -H "Authorization: Bearer $token" https://127.0.0.1:6443$path; done'
+)
+
+
+def reads(server: Server, *paths: str) -> dict[str, str]:
+    """Path of the API -> the code that Traefik's own token gets, as somebody in its pod would."""
+    lines = server.run(ASK.format(" ".join(paths))).splitlines()
+    return {path: code for code, path in (line.split(" ", 1) for line in lines)}

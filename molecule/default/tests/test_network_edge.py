@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import ssl
+
+import pytest
 from conftest import Server
 from outside import open_ports
+from visitor import CLOSED, SERVED, Visitor, reads, untrusting
 
 OPERATOR = "ana"
 
@@ -29,3 +33,14 @@ def test_the_operator_reads_everything_but_secrets_and_changes_nothing(server: S
         assert answer.returncode != 0 and "orbidden" in answer.stderr, f"{refused}: {answer.stdout}{answer.stderr}"
     assert server.ssh("cat /etc/rancher/k3s/k3s.yaml", user=OPERATOR).returncode != 0
     assert server.run(f"stat -c '%U %a' /home/{OPERATOR}/.kube/config").strip() == f"{OPERATOR} 600"
+
+
+def test_the_edge_speaks_no_old_tls_and_serves_no_other_name(server: Server) -> None:
+    with pytest.raises(ssl.SSLError, match=r"(?i)protocol version"):
+        Visitor(server).connect(untrusting(maximum_version=ssl.TLSVersion.TLSv1_1))
+    with pytest.raises(ssl.SSLError):
+        Visitor(server).connect(untrusting(), name="other.test")
+
+
+def test_traefik_reads_no_secret_beyond_the_namespaces_that_it_serves(server: Server) -> None:
+    assert reads(server, *CLOSED, *SERVED) == {**dict.fromkeys(CLOSED, "403"), **dict.fromkeys(SERVED, "200")}

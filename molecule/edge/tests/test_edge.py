@@ -9,7 +9,7 @@ import time
 
 import pytest
 from conftest import Server
-from visitor import Answer, Visitor, untrusting
+from visitor import CLOSED, SERVED, Answer, Visitor, reads, untrusting
 
 TRAEFIK = "system:serviceaccount:traefik:traefik-ingress-controller"
 
@@ -192,18 +192,7 @@ def test_a_closed_application_says_when_to_come_again_and_goes_on_running(server
 
 
 def test_traefik_reads_no_secret_beyond_the_namespaces_that_it_serves(server: Server) -> None:
-    """By its own token, as somebody in its pod would."""
-    script = (
-        "token=$(kubectl create token -n traefik traefik-ingress-controller); for path in {}; do"
-        ' curl -sk -o /dev/null -w "%{{http_code}} $path\\n" -H "Authorization: Bearer $token" https://127.0.0.1:6443$path; done'
-    )
-    closed = ["/api/v1/secrets", "/api/v1/configmaps", "/api/v1/pods", "/apis/apps/v1/deployments"]
-    closed += [f"/api/v1/namespaces/{name}/secrets" for name in ("shaka-shared", "shaka-monitoring", "cert-manager", "kube-system", "default")]
-    closed += ["/api/v1/namespaces/shaka-shared/secrets/redis", "/api/v1/namespaces/shaka-prod/pods"]
-    served = ["/api/v1/namespaces/shaka-prod/secrets/shaka-api-tls"]
-    printed = server.run(script.format(" ".join([*closed, *served]))).splitlines()
-    answers = {path: code for code, path in (line.split(" ", 1) for line in printed)}
-    assert answers == {**dict.fromkeys(closed, "403"), **dict.fromkeys(served, "200")}
+    assert reads(server, *CLOSED, *SERVED) == {**dict.fromkeys(CLOSED, "403"), **dict.fromkeys(SERVED, "200")}
     for verb in ("create", "update", "patch", "delete"):
         refused = server.ssh(f"kubectl auth can-i {verb} secrets -n shaka-prod --as={TRAEFIK}")
         assert refused.stdout.strip() == "no"
