@@ -83,10 +83,12 @@ def check(edge: AppEdge, app: App, path: str, secrets: Mapping[str, str], buffer
     edge["rates"] = {str(place): _rate(place, rate, path, problems) for place, rate in cast(Mapping[str, Any], edge["rates"]).items()}
     for place in edge["rates"]:
         problems.check(f"{path}.rates.{place}", rules.url_path(place) or _below(place, app["paths"]), place)
+    if edge["redirects"] and not app["served"]:
+        problems.add(f"{path}.redirects", "leads to an application without a host; give it one, or take it out")
     for host in edge["redirects"]:
         flaw = rules.host(host) or ("is a host of the application itself, which cannot lead to itself; take it out" if host in app["hosts"] else None)
         problems.check(f"{path}.redirects", flaw, host)
-    if edge["basic_auth"] and edge["basic_auth"] not in secrets:
+    if edge["basic_auth"] and not secrets.get(edge["basic_auth"]):
         problems.add(f"{path}.basic_auth", f"is not a secret of the environment; {nearest(edge['basic_auth'], secrets)}", edge["basic_auth"])
 
 
@@ -102,19 +104,15 @@ def buffer(variables: Mapping[str, Any], problems: Problems) -> int:
 
 def check_all(environments: Mapping[str, Environment], secrets: Mapping[str, Mapping[str, str]], buffer: int, problems: Problems) -> None:
     """Check every application's edge; no host has two meanings."""
-    hosts: list[tuple[str, object]] = []
-    for name, env in environments.items():
-        for app in env["apps"].values():
-            path, own = app["path"], app["hosts"]
-            check(app["edge"], app, f"{path}.edge", secrets.get(name, {}), buffer, problems)
-            hosts += [(f"{path}.host", host) for host in own]
-            hosts += [(f"{path}.edge.redirects", host) for host in app["edge"]["redirects"] if host not in own]
-    served: dict[object, str] = {}
-    for path, host in hosts:
-        served.setdefault(host, path)
-    for path, host in hosts:
-        if path.endswith(".redirects") and served[host] != path:
-            problems.add(path, f"is also {served[host]}; each has a name of its own", host)
+    apps = [(secrets.get(name, {}), app) for name, env in environments.items() for app in env["apps"].values()]
+    taken = {host: f"{app['path']}.host" for _secrets, app in apps for host in app["hosts"]}
+    for known, app in apps:
+        path = f"{app['path']}.edge"
+        check(app["edge"], app, path, known, buffer, problems)
+        for host in app["edge"]["redirects"]:
+            if host in taken and host not in app["hosts"]:
+                problems.add(f"{path}.redirects", f"is also {taken[host]}; each has a name of its own", host)
+            taken.setdefault(host, f"{path}.redirects")
 
 
 def _check_body(edge: AppEdge, path: str, buffer: int, problems: Problems) -> None:
