@@ -209,7 +209,7 @@ def test_the_rotation_changes_the_password_once_the_pods_use_the_stand_in_and_le
 def test_every_application_that_uses_the_database_moves_before_the_password_changes() -> None:
     """Also one that shares nothing with the first but the Secret; one that runs by the clock, or has no use for Postgres, does not."""
     api = ENV["apps"]["api"]
-    more = {"worker": {}, "report": {"schedule": "@daily"}, "web": {"uses": []}}
+    more: dict[str, dict[str, Any]] = {"worker": {}, "report": {"schedule": "@daily"}, "web": {"uses": []}}
     env = {**ENV, "apps": {"api": api, **{name: {**api, "name": name, **keys} for name, keys in more.items()}}}
     server = Server(OLD_API, own="db-old", pgbouncer="pool-new")
     server.objects |= {f"deployments/{name}": copy.deepcopy(server.objects["deployments/api"]) for name in ("worker", "web")}
