@@ -18,8 +18,8 @@ from tests.built import ROOT, Home
 BIN = Path(sys.executable).parent
 # What a user of the collection gets, at the top.
 SHIPPED = {
-    "CHANGELOG.md", "COPYING", "FILES.json", "MANIFEST.json", "README.md", "SECURITY.md", "bindep.txt", "changelogs", "docs", "inventories", "meta",
-    "playbooks", "plugins", "roles",
+    "CHANGELOG.md", "COPYING", "FILES.json", "MANIFEST.json", "README.md", "SECURITY.md", "bin", "bindep.txt", "changelogs", "docs", "inventories",
+    "meta", "playbooks", "plugins", "roles",
 }  # fmt: skip
 # Of a new project's inventory, what only its owner knows.
 TO_FILL_IN = re.compile(
