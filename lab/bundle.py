@@ -60,6 +60,7 @@ REFERENCES = {
     "acmesolver": ("lab.local/acmesolver:1.21", "platform"),
     "api": ("lab.local/api:1", "platform"),
     "api_next": ("lab.local/api:2", "platform"),
+    **{f"api_{fault}": (f"lab.local/api:{fault}", "platform") for fault in ("crashes", "unready", "fails", "dies", "slow", "leaks", "migration")},
 }
 
 

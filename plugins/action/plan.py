@@ -23,6 +23,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "show": {"type": "str", "choices": ["all", "verdict"], "default": "all"},
     "findings": {"type": "bool", "default": False},
     "report": {"type": "path", "default": ""},
+    "model": {"type": "dict", "default": {}},
 }
 
 
@@ -54,7 +55,7 @@ class ActionModule(ControllerAction):
     argument_spec = ARGUMENT_SPEC
 
     def answer(self, arguments: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
-        model: Model = dict(self._templar.template(variables["platform_model"]))  # type: ignore[assignment]  # what resolve_model made
+        model: Model = dict(arguments["model"] or self._templar.template(variables["platform_model"]))  # type: ignore[assignment]  # what resolve_model made
         model["environments"], model["complete"] = model["all_environments"], True
         model["server"] = counted_size(model["server"], variables.get("ansible_facts") or {})
         rendered = render_site(self._loader, self._templar, variables, model)

@@ -165,6 +165,54 @@ class EdgeRate(TypedDict):
     period: str
 
 
+class CanaryStep(TypedDict):
+    """A share of the users, in percent, and for how long."""
+
+    weight: int
+    seconds: int
+
+
+class Canary(TypedDict):
+    """Which users meet a new release first."""
+
+    steps: list[CanaryStep]
+    header: str
+    cookie: str
+
+
+class Gate(TypedDict):
+    """What a new release must bear. `max_errors` in percent."""
+
+    path: str
+    seconds: int
+    max_errors: int
+    p95_factor: float
+
+
+class Migrate(TypedDict):
+    """The Job before a release; without a command there is none."""
+
+    command: list[str]
+    seconds: int
+
+
+class ReleaseState(TypedDict):
+    """What there is of a release beside the running one, while it lasts.
+
+    `name`: of the candidate, whose pods there are `replicas` of; `weight`: percent of the users that it has; `migrate`: whether the Job is there;
+    `gate`: whether the server's own requests reach both, by `token`.
+    """
+
+    app: str
+    name: str
+    image: str
+    token: str
+    replicas: int
+    weight: int
+    migrate: bool
+    gate: bool
+
+
 class HttpApi(Sized):
     """An environment's application. An empty `image` is the platform's image of the name `api`."""
 
@@ -172,6 +220,9 @@ class HttpApi(Sized):
     image: str
     replicas: int
     strategy: str
+    canary: Canary
+    gate: Gate
+    migrate: Migrate
     host: str
     port: int
     liveness: str
@@ -244,7 +295,13 @@ class Names(TypedDict):
     secrets: list[str]
 
 
-class Environment(Space):
+class Releasing(TypedDict, total=False):
+    """What is only there while a release lasts."""
+
+    release: ReleaseState
+
+
+class Environment(Space, Releasing):
     """An environment. `config_hash` changes when what its application's pods read does."""
 
     postgres: Postgres

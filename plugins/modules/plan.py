@@ -29,6 +29,10 @@ options:
     description: File on the controller for the plan as JSON (CPU in millicores, memory and disk in bytes); empty for none.
     type: path
     default: ""
+  model:
+    description: The model to plan for in place of the fact C(platform_model), such as the one while a release lasts.
+    type: dict
+    default: {}
 attributes:
   action: {description: Runs on the controller., support: full}
   check_mode: {description: Changes nothing but its report., support: full}

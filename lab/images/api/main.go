@@ -1,5 +1,7 @@
 // Command api is the lab's demo of the application that the platform serves: it writes a row to its Postgres and a key to its Redis
 // at each request, and says so. Each setting is an environment variable or a file of that name, as the inventory's config_as says.
+//
+// `api migrate` makes its table and ends. The settings DEMO_* make a bad release of it (faults.go).
 package main
 
 import (
@@ -23,7 +25,10 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-const undefinedTable = "42P01"
+const (
+	undefinedTable = "42P01"
+	create         = `create table if not exists visits (id bigint generated always as identity primary key, seen timestamptz not null default now())`
+)
 
 // where the platform mounts the names that are files
 var folders = []string{"/etc/shaka-api", "/run/secrets/shaka-api"}
@@ -65,10 +70,17 @@ func main() {
 			Addr: setting("REDIS_HOST") + ":" + cmp.Or(setting("REDIS_PORT"), "6379"), Username: setting("REDIS_USERNAME"),
 			Password: setting("REDIS_PASSWORD"), DB: number,
 		})}
+	if len(os.Args) > 1 && os.Args[1] == "migrate" {
+		a.migrate()
+		return
+	}
+	f := faults()
+	f.atStart()
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })
-	mux.HandleFunc("GET /readyz", a.ready)
-	mux.HandleFunc("GET /{$}", a.visit)
+	mux.HandleFunc("GET /readyz", f.unready(a.ready))
+	mux.HandleFunc("GET /{$}", f.failing(a.visit))
+	mux.HandleFunc("GET /hello", f.failing(a.hello))
 	server := &http.Server{Addr: ":" + cmp.Or(setting("PORT"), "3000"), Handler: mux, ReadHeaderTimeout: 10 * time.Second}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
@@ -102,6 +114,13 @@ func (a *app) ready(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// hello costs next to nothing, for what is measured at the edge.
+func (a *app) hello(w http.ResponseWriter, _ *http.Request) {
+	pod, _ := os.Hostname()
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(map[string]any{"version": a.version, "pod": pod})
+}
+
 func (a *app) visit(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), 5*time.Second)
 	defer cancel()
@@ -125,6 +144,19 @@ func (a *app) visit(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
+// migrate makes the table, as a release's migration does before its pods start.
+func (a *app) migrate() {
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	if setting("DEMO_MIGRATION") == "fails" {
+		log.Fatal("migration: column \"visits.colour\" does not exist")
+	}
+	if _, err := a.database.Exec(ctx, create); err != nil {
+		log.Fatal("migration: ", err)
+	}
+	log.Printf("migration to version %s done", a.version)
+}
+
 // insert adds a row and returns how many there are; it makes the table when there is none.
 func (a *app) insert(ctx context.Context) (rows int64, last time.Time, err error) {
 	const add = `with added as (insert into visits default values returning seen) select 1 + (select count(*) from visits), seen from added`
@@ -132,7 +164,6 @@ func (a *app) insert(ctx context.Context) (rows int64, last time.Time, err error
 	var refused *pgconn.PgError
 	if errors.As(err, &refused) && refused.Code == undefinedTable {
 		// two pods may do so at once: who comes second is refused, and finds the table
-		const create = `create table if not exists visits (id bigint generated always as identity primary key, seen timestamptz not null default now())`
 		_, _ = a.database.Exec(ctx, create)
 		err = a.database.QueryRow(ctx, add).Scan(&rows, &last)
 	}

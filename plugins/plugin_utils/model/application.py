@@ -12,7 +12,7 @@ from typing import Any, cast
 from ansible_collections.shaka.platform.plugins.module_utils.engine.references import REFERENCE
 from ansible_collections.shaka.platform.plugins.module_utils.model_types import Environment, HttpApi, PrivateRegistry
 from ansible_collections.shaka.platform.plugins.plugin_utils.collection import Options
-from ansible_collections.shaka.platform.plugins.plugin_utils.model import rules
+from ansible_collections.shaka.platform.plugins.plugin_utils.model import release, rules
 from ansible_collections.shaka.platform.plugins.plugin_utils.model.json_schema import MISSING, SchemaLibraryMissing, flaws, schema_flaws
 from ansible_collections.shaka.platform.plugins.plugin_utils.model.problems import Problems, nearest
 from ansible_collections.shaka.platform.plugins.plugin_utils.model.schema import complete
@@ -86,6 +86,7 @@ def check_api(api: HttpApi, path: str, image_path: str, has_image: bool, problem
     problems.check(f"{path}.liveness", rules.url_path(api["liveness"]), api["liveness"])
     problems.check(f"{path}.readiness", rules.url_path(api["readiness"]), api["readiness"])
     problems.check(f"{path}.host", rules.host(api["host"]), api["host"])
+    release.check(api, path, problems)
     rate = api["edge_rate"]
     problems.check(f"{path}.edge_rate.period", rules.duration(rate["period"]), rate["period"])
     for key, count in (("average", rate["average"]), ("burst", rate["burst"])):

@@ -30,6 +30,7 @@ from ansible_collections.shaka.platform.plugins.plugin_utils.model import (
     point_in_time,
     postgres,
     redis,
+    release,
     rules,
     schema,
 )
@@ -97,14 +98,8 @@ def _fill_in(env: Environment, name: str, raw: Raw, s3: S3) -> None:
     own = env["backup"]["s3"]["endpoint"]
     env["backup"]["point_in_time"]["enabled"] = point_in_time.is_on(name, env["backup"], s3["endpoint"] if own is None else own)
     env["api"]["name"] = f"{platform}-api"
-    env["api"]["image"] = _released(raw, name) or env["api"]["image"]
+    env["api"]["image"] = release.released(raw["platform_releases"], name) or env["api"]["image"]
     env["secrets"] = list(dict.fromkeys(["DB_PASSWORD", "REDIS_PASSWORD", *env["secrets"]]))
-
-
-def _released(raw: Raw, name: str) -> str:
-    """The image that was deployed last, if any."""
-    release = raw["platform_releases"].get(name)
-    return str(release.get("image") or "") if isinstance(release, Mapping) else ""
 
 
 def _check_environment(env: Environment, path: str, raw: Raw, has_image: bool, problems: Problems) -> None:
@@ -113,7 +108,7 @@ def _check_environment(env: Environment, path: str, raw: Raw, has_image: bool, p
     _check_name(name, path, problems)
     postgres.check(env["postgres"], f"{path}.postgres", problems)
     redis.check(env["redis"], f"{path}.redis", problems)
-    image_path = f"platform_releases.{name}.image" if _released(raw, name) else f"{path}.api.image"
+    image_path = release.variable(raw["platform_releases"], name) or f"{path}.api.image"
     application.check_api(env["api"], f"{path}.api", image_path, has_image, problems)
     application.configure(env, path, problems)
 
@@ -351,9 +346,7 @@ def resolve(variables: Mapping[str, Any], interface: Interface, images: Collecti
     application.check_schemas(raw["platform_config_schemas"], environments, problems)
     registries = application.registries(raw, dictionaries["registry"], problems)
     redis.check_together(environments, problems)
-    for name in raw["platform_releases"]:
-        if name not in environments:
-            problems.add(f"platform_releases.{name}", f"belongs to no environment; remove it; {nearest(name, environments)}")
+    release.check_releases(raw["platform_releases"], environments, problems)
     hosts = ((f"platform_environments.{name}.api.host", env["api"]["host"]) for name, env in environments.items() if env["api"]["host"])
     check_unique(hosts, "each has a name of its own", problems)
     _check_redis(shared, namespaces, bounds, problems)

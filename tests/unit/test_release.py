@@ -1,0 +1,175 @@
+"""A release of an application: what may be asked for, its way, and what is beside the running pods at each step of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from ansible.template import Templar
+from ansible_collections.shaka.platform.plugins.plugin_utils.model import release
+from ansible_collections.shaka.platform.plugins.plugin_utils.model.problems import Problems
+from ansible_collections.shaka.platform.plugins.plugin_utils.plain import plain
+from ansible_collections.shaka.platform.plugins.plugin_utils.plan.fit import make_plan
+from ansible_collections.shaka.platform.plugins.plugin_utils.plan.rendering import render_role, scope_of
+from test_inputs import ROOT, Site
+
+DIGEST = "@sha256:" + "1" * 64
+OLD, NEW = f"registry.shaka-api.net/api{DIGEST}", "registry.shaka-api.net/api@sha256:" + "2" * 64
+
+
+@pytest.fixture(scope="module")
+def site() -> Site:
+    return Site()
+
+
+@pytest.fixture(scope="module")
+def models(site: Site) -> Mapping[str, Any]:
+    """The model of inventories/prod, by strategy of its prod."""
+    changes: dict[str, dict[str, Any]] = {
+        "rolling": {},
+        "recreate": {"strategy": "recreate"},
+        "blue_green": {"strategy": "blue_green"},
+        "canary": {"strategy": "canary", "canary": {"steps": [{"weight": 20, "seconds": 5}], "header": "X-Canary", "cookie": "canary.v2"}},
+    }
+    models = {}
+    for name, change in changes.items():
+        given = {f"platform_environments/prod/api/{key}": value for key, value in change.items()}
+        resolved = plain(site.resolve({**given, "platform_releases": {"prod": {"api": {"image": OLD}}}}), typed=True)
+        assert resolved["problems"] == []
+        models[name] = resolved["model"]
+    return models
+
+
+def variables(site: Site) -> dict[str, Any]:
+    images = dict.fromkeys(("api", "postgres", "redis", "pgbouncer", "traefik", "backup_tools"), "lab.local/some:1")
+    return {**site.variables, "platform_images": images, "inventory_hostname": "server", "ansible_facts": {}}
+
+
+def rendered(site: Site, model: Any) -> dict[tuple[str, str], dict[str, Any]]:
+    """The API's objects in prod, by kind and name."""
+    scope = scope_of(ROOT / "roles/api", site.loader, variables(site), model)
+    parts = {part.name: part for part in render_role(ROOT / "roles/api", Templar(loader=site.loader, variables=scope), scope, model)}
+    return {(item["kind"], item["metadata"]["name"]): item for item in parts["api.prod"].objects}
+
+
+def state(model: Any, image: str = "", **beside: Any) -> Any:
+    narrowed = release.with_image(model, "prod", "api", image)
+    return release.releasing(narrowed, "prod", "api", {"image": NEW, "token": "t0k3n", **beside})
+
+
+def test_at_rest_there_is_nothing_of_a_release(site: Site, models: Mapping[str, Any]) -> None:
+    for model in models.values():
+        objects = rendered(site, model)
+        assert not [name for _kind, name in objects if "next" in name]
+        assert image_of(objects["Deployment", "shaka-api"]) == OLD
+
+
+def image_of(deployment: Mapping[str, Any]) -> str:
+    return str(deployment["spec"]["template"]["spec"]["containers"][0]["image"])
+
+
+def test_a_candidate_is_beside_what_runs_and_only_the_gate_reaches_it(site: Site, models: Mapping[str, Any]) -> None:
+    before = rendered(site, models["rolling"])
+    objects = rendered(site, state(models["rolling"], replicas=1, gate=True))
+    assert {key: objects[key] for key in before} == before  # what runs is not touched
+    assert image_of(objects["Deployment", "shaka-api-next"]) == NEW
+    selector = objects["Service", "shaka-api"]["spec"]["selector"]
+    labels = objects["Deployment", "shaka-api-next"]["spec"]["template"]["metadata"]["labels"]
+    assert selector.items() - labels.items()  # no user's request gets to it by the Service
+    routes = objects["IngressRoute", "shaka-api-next"]["spec"]["routes"]
+    assert all("Header(`X-Shaka-Release`, `t0k3n-" in route["match"] for route in routes)
+
+
+@pytest.mark.parametrize(("weight", "shares"), [(20, {"shaka-api": 80, "shaka-api-next": 20}), (100, {"shaka-api-next": 100})])
+def test_users_are_shared_by_weight_behind_the_same_guard(site: Site, models: Mapping[str, Any], weight: int, shares: dict[str, int]) -> None:
+    objects = rendered(site, state(models["blue_green"], replicas=2, gate=True, weight=weight))
+    host = models["blue_green"]["all_environments"]["prod"]["api"]["host"]
+    routes = objects["IngressRoute", "shaka-api-next"]["spec"]["routes"]
+    (users,) = [route for route in routes if route["match"] == f"Host(`{host}`)"]
+    assert {service["name"]: service["weight"] for service in users["services"]} == shares
+    annotations = objects["Ingress", "shaka-api"]["metadata"]["annotations"]
+    own = annotations["traefik.ingress.kubernetes.io/router.middlewares"].split(",")
+    assert [f"shaka-prod-{item['name']}@kubernetescrd" for item in users["middlewares"]] == own
+
+
+def test_a_canary_is_chosen_by_header_and_by_cookie_before_it_is_by_weight(site: Site, models: Mapping[str, Any]) -> None:
+    routes = rendered(site, state(models["canary"], replicas=1, gate=True, weight=20))["IngressRoute", "shaka-api-next"]["spec"]["routes"]
+    chosen = [route for route in routes if "X-Canary" in route["match"] or "canary[.]v2=next" in route["match"]]
+    weighed = min(route["priority"] for route in routes)
+    assert len(chosen) == 2 and all(route["priority"] > weighed for route in chosen)
+    assert all([service["name"] for service in route["services"]] == ["shaka-api-next"] for route in chosen)
+
+
+def test_a_migration_is_a_job_of_the_new_image_that_reads_what_the_application_reads(site: Site) -> None:
+    given = {"platform_environments/prod/api/migrate": {"command": ["/api", "migrate"], "seconds": 90}}
+    model = plain(site.resolve(given), typed=True)["model"]
+    objects = rendered(site, state(model, migrate=True))
+    (job,) = [item for (kind, _name), item in objects.items() if kind == "Job"]
+    (container,) = job["spec"]["template"]["spec"]["containers"]
+    running = objects["Deployment", "shaka-api"]["spec"]["template"]["spec"]["containers"][0]
+    assert (container["image"], container["command"], container["args"]) == (NEW, ["/api"], ["migrate"])
+    assert job["spec"]["activeDeadlineSeconds"] == 90 and container["envFrom"] == running["envFrom"]
+
+
+@pytest.mark.parametrize(("strategy", "trial", "weights"), [("rolling", 1, []), ("recreate", 0, []), ("blue_green", 2, [100]), ("canary", 1, [20])])
+def test_the_way_of_each_strategy(models: Mapping[str, Any], strategy: str, trial: int, weights: list[int]) -> None:
+    model = models[strategy]
+    model["all_environments"]["prod"]["api"]["replicas"] = 2
+    way = release.plan(model, "prod", "api")
+    assert (way["trial"], [step["weight"] for step in way["steps"]]) == (trial, weights)
+
+
+def test_the_plan_counts_the_candidate_and_no_other_environment_s_rollout(site: Site, models: Mapping[str, Any]) -> None:
+    def pods(model: Any) -> int:
+        scope = scope_of(ROOT / "roles/api", site.loader, variables(site), model)
+        plan = make_plan(render_role(ROOT / "roles/api", Templar(loader=site.loader, variables=scope), scope, model), model)
+        return plan.rest.pods + plan.rollout.pods - make_plan([], model).rest.pods
+
+    replicas = [env["api"]["replicas"] for env in models["rolling"]["all_environments"].values()]
+    for strategy, more in (("rolling", 1), ("blue_green", models["blue_green"]["all_environments"]["prod"]["api"]["replicas"] + 1)):
+        counted = release.counted(state(models[strategy], replicas=release.trial(models[strategy]["all_environments"]["prod"]["api"])), "prod")
+        counted["environments"] = counted["all_environments"]
+        assert pods(counted) == sum(replicas) + more, strategy
+
+
+@pytest.mark.parametrize(
+    ("environment", "app", "image", "says"),
+    [
+        ("prd", "api", NEW, ["deploy_environment: 'prd'", "did you mean prod?"]),
+        ("prod", "apo", NEW, ["deploy_app: 'apo'", "did you mean api?"]),
+        ("prod", "api", "", ["deploy_image: ''", "is not given"]),
+        ("prod", "api", "ghcr.io/example/api:1.4.2", ["deploy_image: 'ghcr.io/example/api:1.4.2'", "has no digest"]),
+        ("prod", "api", "ghcr.io/example/api@sha256:12ab", ["64 hexadecimal digits"]),
+        ("prod", "api", "https://ghcr.io/example/api" + DIGEST, ["is not an image reference"]),
+        ("prod", "api", NEW, []),
+    ],
+)
+def test_what_cannot_be_released_is_refused(models: Mapping[str, Any], environment: str, app: str, image: str, says: list[str]) -> None:
+    text = release.refusal(models["rolling"], environment, app, image, "deploy")
+    assert bool(text) == bool(says) and all(words in text for words in says), text
+
+
+@pytest.mark.parametrize(
+    ("releases", "image", "variable"),
+    [
+        ({}, "", ""),
+        ({"prod": {"api": {"image": OLD}}}, OLD, "platform_releases.prod.api.image"),
+        ({"prod": {"image": OLD}}, OLD, "platform_releases.prod.image"),
+        ({"prod": {"web": {"image": OLD}}}, "", ""),
+        ({"prod": "api"}, "", ""),
+    ],
+)
+def test_what_was_released_is_found_in_the_inventory(releases: Any, image: str, variable: str) -> None:
+    assert (release.released(releases, "prod"), release.variable(releases, "prod")) == (image, variable)
+
+
+def test_steps_must_grow() -> None:
+    api: Any = {
+        "canary": {"steps": [{"weight": 50, "seconds": 5}, {"weight": 50, "seconds": 5}], "header": "X Canary", "cookie": ""},
+        "gate": {"path": "", "seconds": 15, "max_errors": 0, "p95_factor": 3.0},
+        "migrate": {"command": [], "seconds": 60},
+    }
+    problems = Problems()
+    release.check(api, "api", problems)
+    assert [problem.path for problem in problems] == ["api.canary.steps[1].weight", "api.canary.header"]
