@@ -20,6 +20,7 @@ EXAMPLES = """examples:
   shaka tunnel prod postgres                  prod's database on a port of this machine
   shaka deploy prod registry.example.com/api@sha256:...
   shaka rollback prod
+  shaka releases prod
   shaka backups prod
   eval "$(shaka completion bash)"             completes commands, environments and applications; also zsh
 
@@ -86,6 +87,7 @@ def parser() -> argparse.ArgumentParser:
     command("deploy", f"the playbook {COLLECTION}.deploy; options of ansible-playbook behind --", "environment", "image", "[app]")
     rollback = command("rollback", f"the playbook {COLLECTION}.rollback: the release before, or the one named", "environment", "[release]")
     rollback.add_argument("--app", default="", help="the application (api)")
+    command("releases", f"the playbook {COLLECTION}.releases: what was released, when and by whom", "[environment]")
     command("backups", f"the playbook {COLLECTION}.backups: a table of what can be restored", "[environment]")
     command("completion", 'what to put into ~/.bashrc or ~/.zshrc: eval "$(shaka completion bash)"').add_argument("shell", choices=("bash", "zsh"))
     return whole

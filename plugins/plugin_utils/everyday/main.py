@@ -87,7 +87,7 @@ def playbook_of(options: argparse.Namespace, more: Sequence[str]) -> list[str] |
         variables = {"deploy_environment": options.environment, "deploy_image": options.image, "deploy_app": options.app}
     elif options.command == "rollback":
         variables = {"rollback_environment": options.environment, "rollback_app": options.app, "rollback_to": options.release}
-    elif options.command == "backups":
+    elif options.command in ("releases", "backups"):
         variables = {"platform_only": options.environment}
     else:
         return None
@@ -139,7 +139,7 @@ def carry_out(words: Sequence[str]) -> int:
     if options.command == "completion":
         print(BASH if options.shell == "bash" else ZSH)
         return 0
-    if behind is not None and options.command not in ("psql", "redis", "exec", "deploy", "rollback", "backups"):
+    if behind is not None and options.command not in ("psql", "redis", "exec", "deploy", "rollback", "releases", "backups"):
         raise Mistake(f"{options.command} takes nothing behind --")
     more = behind or []
     command = playbook_of(options, more)
