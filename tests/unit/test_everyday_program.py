@@ -85,7 +85,7 @@ def environment(place: Path, real: bool = False) -> dict[str, str]:
 
 def shaka(place: Path, *words: str, real: bool = False) -> subprocess.CompletedProcess[str]:
     """Run it, away from a terminal."""
-    command = [sys.executable, str(PROGRAM), *words]
+    command = [str(PROGRAM), *words]
     return subprocess.run(
         command, cwd=place, env=environment(place, real), stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False
     )
@@ -154,7 +154,7 @@ def test_what_changes_the_server_is_a_playbook(place: Path, words: str, command:
 def test_a_tunnel_leads_to_the_service_and_ends_with_the_signal(place: Path) -> None:
     """The cluster address is this machine's own, where something answers with what it is sent, backwards."""
     with socket.create_server(("127.0.0.1", 5432)) as there:
-        command = [sys.executable, str(PROGRAM), "-q", "tunnel", "prod", "postgres", "--port", "0"]
+        command = [str(PROGRAM), "-q", "tunnel", "prod", "postgres", "--port", "0"]
         started = subprocess.Popen(command, cwd=place, env=environment(place), stdout=subprocess.PIPE, text=True)
         assert started.stdout
         line = started.stdout.readline().strip()
@@ -177,7 +177,7 @@ def test_completion_in_bash(place: Path) -> None:
     """bash's own completion function, asked as bash asks it."""
     script = f"""
     PATH={place / "bin"}:$PATH
-    shaka() {{ {sys.executable} {PROGRAM} "$@"; }}
+    shaka() {{ {PROGRAM} "$@"; }}
     eval "$(shaka completion bash)"
     COMP_WORDS=(shaka psql pr) COMP_CWORD=2
     _shaka

@@ -6,7 +6,6 @@ import contextlib
 import os
 import socket
 import subprocess
-import sys
 from collections.abc import Iterator
 
 import pytest
@@ -17,7 +16,7 @@ POD = "kubectl get pods -n shaka-dev -l app=shaka-api --field-selector=status.ph
 
 
 def command(server: Server, *words: str) -> list[str]:
-    return [sys.executable, str(PROGRAM), "-i", "inventories/sandbox", "-e", f"lab_name={server.name}", *words]
+    return [str(PROGRAM), "-i", "inventories/sandbox", "-e", f"lab_name={server.name}", *words]
 
 
 def shaka(server: Server, *words: str, given: str = "") -> subprocess.CompletedProcess[str]:

@@ -8,7 +8,7 @@ import argparse
 from collections.abc import Sequence
 
 COLLECTION = "shaka.platform"
-EXAMPLES = """examples:
+HELP = """examples:
   shaka status                                what runs, on all servers
   shaka logs -f --since 1h prod               the logs of all applications of prod, and go on
   shaka logs --before-deploy prod api         what the pods wrote that the last deploy replaced
@@ -56,7 +56,7 @@ def _common(first: bool) -> Parser:
 def parser() -> argparse.ArgumentParser:
     """All of the command line, but for what stands behind --."""
     description = "Everyday commands of a platform made by the collection shaka.platform."
-    whole = Parser(prog="shaka", description=description, epilog=EXAMPLES, parents=[_common(True)])
+    whole = Parser(prog="shaka", description=description, epilog=HELP, parents=[_common(True)])
     commands = whole.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=Parser)
 
     def command(name: str, text: str, *positional: str) -> Parser:
