@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import shlex
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -150,6 +152,28 @@ def test_what_logs_refuses(app: str, since: str, lines: int | None, message: str
     with pytest.raises(Mistake) as refused:
         remote.logs(given.SERVER, PROD, app, False, since, lines, False)
     assert message in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("deploys", "code", "shown", "told"),
+    [
+        (1, 0, "1 a\n2 b\n3 c\n", "before the deploy of 20260302T000000Z"),
+        (2, 0, "0 old\n", "before the deploy of 20260301T000000Z"),
+        (3, 1, "", "no logs are kept of prod/api from 3 deploys ago"),
+    ],
+)
+def test_logs_before_a_deploy_are_in_the_order_of_their_times(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, deploys: int, code: int, shown: str, told: str
+) -> None:
+    place = tmp_path / "shaka-prod/api"
+    for time in ("20260301T000000Z", "20260302T000000Z"):
+        (place / time).mkdir(parents=True)
+    (place / "20260301T000000Z/a_api_0.log").write_text("0 old\n")
+    (place / "20260302T000000Z/a_api_0.log").write_text("1 a\n3 c\n")
+    (place / "20260302T000000Z/b_api_0.log.20260301-000000.gz").write_bytes(gzip.compress(b"2 b\n"))
+    monkeypatch.setattr(remote, "KEPT", str(tmp_path))
+    done = subprocess.run(remote.logs_before(given.SERVER, PROD, "", deploys), capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (code, shown) and told in done.stderr
 
 
 def test_programs_in_pods() -> None:
