@@ -54,9 +54,9 @@ WEBHOOK = Target("cert-manager", "webhook", 10250)
 
 def targets(model: Model, outside: list[Target]) -> Iterator[Target]:
     """Every service of the platform, and what lies around it."""
-    api = f"{model['name']}-api"
     for name, env in model["all_environments"].items():
-        yield from (Target(name, api, env["api"]["port"]), Target(name, "postgres", 5432))
+        yield from (Target(name, app["name"], app["port"]) for app in env["apps"].values() if app["protocol"] != "none")
+        yield Target(name, "postgres", 5432)
         yield from (Target(name, "stranger", SOLVER), Target(name, "stranger", 8080))
     yield Target(model["redis_namespace"], "redis", 6379)
     yield from (*DNS, *EDGE, WEBHOOK, API_SERVER, KUBELET, SSHD, *outside)
@@ -64,9 +64,9 @@ def targets(model: Model, outside: list[Target]) -> Iterator[Target]:
 
 def clients(model: Model, apps: Mapping[str, str]) -> Iterator[Client]:
     """Every kind of pod. `apps`: which label the pods have that belong to no workload, by space; a stranger's where it says nothing."""
-    api = f"{model['name']}-api"
-    for name in model["all_environments"]:
-        yield from (Client(name, api), Client(name, "postgres"), Client(name, apps.get(name, "stranger")))
+    for name, env in model["all_environments"].items():
+        yield from (Client(name, app["name"]) for app in env["apps"].values())
+        yield from (Client(name, "postgres"), Client(name, apps.get(name, "stranger")))
     for name in model["namespaces"]:
         yield Client(name, apps.get(name, "stranger"))
     yield from (Client(model["redis_namespace"], "redis"), Client("default", "stranger"), Client("traefik", "traefik"), *CERT_MANAGER, NODE)
@@ -87,7 +87,7 @@ class Rules:
     def __init__(self, model: Model) -> None:
         self.model = model
         self.spaces: dict[str, Any] = {**model["all_environments"], **model["namespaces"]}
-        self.api = f"{model['name']}-api"
+        self.apps = {(name, app["name"]): app for name, env in model["all_environments"].items() for app in env["apps"].values()}
         self.real_names = {space["namespace"]: name for name, space in self.spaces.items()}
 
     def open(self, client: Client, target: Target) -> bool:
@@ -111,12 +111,18 @@ class Rules:
 
     def _works(self, client: Client, target: Target) -> bool:
         """What the workloads are for."""
-        pair = (client.app, target.app)
+        caller, app = self.apps.get((client.space, client.app)), self.apps.get((target.space, target.app))
+        if client.space == target.space and target.app == "postgres":
+            return (self._sees(caller, "DB_PASSWORD") or client.app == "postgres-backup") and target.port == 5432
         if client.space == target.space:
-            return pair in ((self.api, "postgres"), ("postgres-backup", "postgres")) and target.port == 5432
+            return bool(caller and app and app["key"] in caller["reaches"]) and target.port == app["port"]
         if target.app == "redis":
-            return client.space in self.model["all_environments"] and client.app == self.api
-        return client.app == "traefik" and (target.app == self.api or target.port == SOLVER)
+            return self._sees(caller, "REDIS_PASSWORD")
+        return client.app == "traefik" and (bool(app and app["hosts"]) or target.port == SOLVER)
+
+    @staticmethod
+    def _sees(app: Mapping[str, Any] | None, secret: str) -> bool:
+        return app is not None and (app["secrets"] is None or secret in app["secrets"])
 
     def _lets_out(self, client: Client, target: Target) -> bool:
         if client.space in ("traefik", "cert-manager"):

@@ -34,7 +34,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "lock": {"type": "dict", "required": True},
     "requirements": {"type": "path", "required": True},
     "images": {"type": "dict", "required": True},
-    "environments": {"type": "dict", "default": {}},
+    "applications": {"type": "dict", "default": {}},
     "registries": {"type": "dict", "default": {}},
     "mirrors": {"type": "dict", "default": {}},
     "timeout": {"type": "int", "default": 30},
@@ -173,7 +173,7 @@ def pack(arguments: Mapping[str, Any], logins: Mapping[str, tuple[str, str]], ch
     place, architecture, lock = Path(arguments["path"]), arguments["architecture"], arguments["lock"]
     packer = Packer(place, architecture, Registry(Upstream(arguments["mirrors"], arguments["timeout"]), logins))
     own_wheels, fetched = packer.wheels(Path(arguments["requirements"]), check_mode)
-    files, archives = [*bundle.files(lock, architecture), *own_wheels], bundle.archives(arguments["images"], arguments["environments"])
+    files, archives = [*bundle.files(lock, architecture), *own_wheels], bundle.archives(arguments["images"], arguments["applications"])
     missing = [file for file in files if not packer.holds(file.path, file.sha256)]
     there = {archive.entry: packer.known(archive) for archive in archives}
     lacking = [archive for archive in archives if there[archive.entry] is None]

@@ -10,6 +10,7 @@ from typing import Any
 
 from ansible.errors import AnsibleActionFail
 from ansible_collections.shaka.platform.plugins.plugin_utils.controller_action import ControllerAction
+from ansible_collections.shaka.platform.plugins.plugin_utils.plain import plain
 from ansible_collections.shaka.platform.plugins.plugin_utils.releases_file import UnreadableReleases, with_release
 from ansible_collections.shaka.platform.plugins.plugin_utils.whole_file import replace_file
 
@@ -27,10 +28,10 @@ class ActionModule(ControllerAction):
     argument_spec = ARGUMENT_SPEC
 
     def answer(self, arguments: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
-        path = Path(arguments["path"])
+        path, given = Path(arguments["path"]), plain(arguments)
         try:
             before = path.read_text(encoding="utf-8") if path.exists() else ""
-            after = with_release(before, arguments["environment"], arguments["app"], arguments["image"])
+            after = with_release(before, given["environment"], given["app"], given["image"])
             if not os.access(path.parent, os.W_OK):
                 raise AnsibleActionFail(f"{path} cannot be written: its directory is not yours to write in")
             if after != before and not self._task.check_mode:

@@ -42,9 +42,11 @@ def redis_servers(model: Model) -> list[RedisServerGiven]:
     for name, env in model["all_environments"].items():
         redis = env["redis"]
         if not redis["dedicated"] or name in model["environments"]:
-            application = {"namespace": env["namespace"], "api": {"name": env["api"]["name"]}, "config_hash": env["config_hash"]}
+            kept = ("name", "path", "schedule", "config_hash", "uses")
+            apps = {key: {part: value for part, value in app.items() if part in kept} for key, app in env["apps"].items()}
+            applications = {"namespace": env["namespace"], "reads": env["reads"], "apps": apps}
             in_run = name in model["environments"]
-            given: RedisUserGiven = {"environment": name, "in_run": in_run, "application": application, "name": redis["user"], **user(redis)}
+            given: RedisUserGiven = {"environment": name, "in_run": in_run, "applications": applications, "name": redis["user"], **user(redis)}
             servers.setdefault(redis["namespace"], []).append(given)
     return [{"namespace": namespace, "users": users} for namespace, users in servers.items()]
 

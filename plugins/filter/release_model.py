@@ -45,7 +45,7 @@ def release_model(model: Any, environment: str, app: str, image: str = "", state
     """The filter: plain data to the pure functions."""
     narrowed = release.with_image(plain(model, typed=True), str(environment), str(app), str(image))
     whole = release.releasing(narrowed, str(environment), str(app), plain(state, typed=True)) if state else narrowed
-    return dict(release.counted(whole, str(environment)) if counted else whole)
+    return dict(release.counted(whole, str(environment), str(app)) if counted else whole)
 
 
 class FilterModule:

@@ -87,7 +87,7 @@ class LookupModule(LookupBase):  # type: ignore[misc]  # ansible-core has no typ
                     unknown += [] if self._is_default(role, name, given[name]) else [name]
         declared = {*interface.variables, *(name for options in interface.roles.values() for name in options)}
         prefixes = tuple(f"{role}_" for role in (collection.SHARED, *interface.roles))
-        undeclared = [name for name in given if name.startswith(prefixes) and name not in declared]
+        undeclared = [name for name in given if name in collection.MOVED or (name.startswith(prefixes) and name not in declared)]
         plain = plain_files(Path(given["inventory_dir"])) if given.get("inventory_dir") else []
         return [{**values, "names": undeclared, "awaits_facts": unknown, "misread": not_as_written, "plain_secrets": plain}]
 

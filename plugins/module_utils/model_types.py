@@ -165,6 +165,51 @@ class EdgeRate(TypedDict):
     period: str
 
 
+class Probe(TypedDict):
+    """How an application's health is asked. `port`: 0 is the application's own."""
+
+    type: str
+    path: str
+    service: str
+    command: list[str]
+    port: int
+    period: int
+    timeout: int
+    failures: int
+
+
+class Probes(TypedDict):
+    """The three questions of the kubelet."""
+
+    startup: Probe
+    readiness: Probe
+    liveness: Probe
+
+
+class Autoscale(TypedDict):
+    """Bounds and aims of a HorizontalPodAutoscaler; without a `max` there is none."""
+
+    min: int
+    max: int
+    cpu: int
+    memory: int
+
+
+class Volume(TypedDict):
+    """A volume that stays. `claim`: its PersistentVolumeClaim."""
+
+    mount: str
+    size: str
+    claim: str
+
+
+class Names(TypedDict):
+    """Names of configuration values and of secrets."""
+
+    config: list[str]
+    secrets: list[str]
+
+
 class CanaryStep(TypedDict):
     """A share of the users, in percent, and for how long."""
 
@@ -213,21 +258,70 @@ class ReleaseState(TypedDict):
     gate: bool
 
 
-class HttpApi(Sized):
-    """An environment's application. An empty `image` is the platform's image of the name `api`."""
+class App(Sized):
+    """An application of an environment. An empty `image` is the platform's image of the name `api`.
 
+    - key: its name in the inventory; `name` is the one in Kubernetes, and `path` where the inventory has it.
+    - labels: what the label `app` says on its pods, those of a release that is being tried among them.
+    - hosts: all of them, `host` first; `edge`: whether Traefik leads to it; `asked`: the path by which verify asks whether it works.
+    - everything: whether it sees all of the environment's configuration; `variables` and `files` are what it sees. `config_hash` changes with that.
+    - uses: which servers of the platform it may reach, `postgres` and `redis`.
+    - checks: its probes as Kubernetes has them, by their fields.
+    """
+
+    key: str
     name: str
+    path: str
+    labels: list[str]
     image: str
+    image_of: str
+    command: list[str]
+    args: list[str]
+    schedule: str
+    time_zone: str
+    deadline_seconds: int
     replicas: int
+    autoscale: Autoscale
+    disruption: int
     strategy: str
     canary: Canary
     gate: Gate
     migrate: Migrate
-    host: str
     port: int
+    protocol: str
+    host: str
+    hosts: list[str]
+    paths: list[str]
+    internal: bool
+    edge: bool
+    asked: str
+    asks_readiness: bool
+    reaches: list[str]
     liveness: str
     readiness: str
+    probes: Probes
+    checks: dict[str, Any]
+    config: list[str] | None
+    secrets: list[str] | None
+    everything: bool
+    files: Names
+    variables: Names
+    config_hash: str
+    uses: list[str]
+    writable: dict[str, str]
+    volumes: dict[str, Volume]
+    uid: int
+    gid: int
+    drain_seconds: int
+    grace_seconds: int
     edge_rate: EdgeRate
+
+
+class Reads(TypedDict):
+    """Names of the ConfigMap and the Secret that an environment's applications read."""
+
+    configmaps: str
+    secrets: str
 
 
 class Keep(TypedDict):
@@ -288,13 +382,6 @@ class Backup(Sized):
     scratch: str
 
 
-class Names(TypedDict):
-    """Names of configuration values and of secrets."""
-
-    config: list[str]
-    secrets: list[str]
-
-
 class Releasing(TypedDict, total=False):
     """What is only there while a release lasts."""
 
@@ -302,11 +389,12 @@ class Releasing(TypedDict, total=False):
 
 
 class Environment(Space, Releasing):
-    """An environment. `config_hash` changes when what its application's pods read does."""
+    """An environment."""
 
     postgres: Postgres
     redis: Redis
-    api: HttpApi
+    apps: dict[str, App]
+    reads: Reads
     backup: Backup
     config: dict[str, str]
     config_json: list[str]
@@ -315,7 +403,6 @@ class Environment(Space, Releasing):
     secrets: list[str]
     files: Names
     variables: Names
-    config_hash: str
 
 
 # --- the platform ---------------------------------------------------------------------------------------------------------------------------
@@ -358,14 +445,11 @@ class Notify(TypedDict):
     webhook: str
 
 
-class Release(TypedDict):
-    """What was deployed last in an environment."""
-
-    image: str
-
-
 class Model(TypedDict):
-    """The platform. `environments` are those of this run, and `complete` says whether these are all. `names`: whose addresses the server looks up."""
+    """The platform. `environments` are those of this run, and `complete` says whether these are all.
+
+    `names`: whose addresses the server looks up; `hosts`: those that applications answer to; `application_images`: of all that have their own.
+    """
 
     name: str
     complete: bool
@@ -376,6 +460,8 @@ class Model(TypedDict):
     namespaces: dict[str, Space]
     registries: dict[str, PrivateRegistry]
     images: list[str]
+    application_images: dict[str, str]
+    hosts: list[str]
     redis: SharedRedis
     acme: Acme
     s3: S3
@@ -395,11 +481,11 @@ class RedisRights(TypedDict):
 
 
 class RedisUserGiven(RedisRights):
-    """A user of a Redis and whose it is. `application`: the parts of its environment that the application's pods are found by."""
+    """A user of a Redis and whose it is. `applications`: the parts of its environment that the applications' pods are found by."""
 
     environment: str
     in_run: bool
-    application: dict[str, Any]
+    applications: dict[str, Any]
     name: str
 
 

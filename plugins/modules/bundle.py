@@ -34,8 +34,8 @@ options:
     type: path
     required: true
   images: {description: Logical name to the image's reference., type: dict, required: true}
-  environments:
-    description: Environment to the reference of its application's image.
+  applications:
+    description: An application's name and its environment's, joined by an underscore, to the reference of its image.
     type: dict
     default: {}
   registries:

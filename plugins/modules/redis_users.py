@@ -28,8 +28,8 @@ options:
       namespace: {description: Namespace of its pod C(redis-0)., type: str, required: true}
       users:
         description:
-          - "Its users: C(environment), C(name), C(keys), C(channels), C(commands), C(application), whose pods hold the password (C(namespace),
-            C(api.name), C(config_hash)), and C(in_run), whether the environment is part of the run."
+          - "Its users: C(environment), C(name), C(keys), C(channels), C(commands), C(applications), whose pods hold the password
+            (C(namespace), C(reads), C(apps)), and C(in_run), whether the environment is part of the run."
         type: list
         elements: dict
         required: true

@@ -29,7 +29,8 @@ options:
     default: read
   namespace: {description: The environment's namespace., type: str, required: true}
   app: {description: The application., type: str, required: true}
-  deployment: {description: Its Deployment., type: str, required: true}
+  workload: {description: Name of its Deployment or CronJob., type: str, required: true}
+  kind: {description: Which of the two it is., type: str, choices: [deployments, cronjobs], default: deployments}
   to: {description: "For O(step=target): number of a release, or the beginning of its digest. Empty means the one before.", type: str, default: ""}
   record:
     description: Keys of the record. For O(step=update) those that change.
@@ -44,12 +45,12 @@ EXAMPLES = r"""
   shaka.platform.release_records:
     namespace: shaka-prod
     app: api
-    deployment: shaka-api
+    workload: shaka-api
 """
 
 RETURN = r"""
 records: {description: "The releases, the newest last.", returned: success, type: list, elements: dict}
-running: {description: Image of the Deployment; empty when there is none., returned: success, type: str}
+running: {description: Image of the workload; empty when there is none., returned: success, type: str}
 underway: {description: "The newest record, if it has no end.", returned: success, type: dict}
 target: {description: "The record that a rollback brings back, with O(step=target).", returned: success, type: dict}
 migrations: {description: "Numbers of the releases since then whose migration ran.", returned: success, type: list, elements: int}
@@ -61,14 +62,22 @@ import json
 import shutil
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.shaka.platform.plugins.module_utils.kubectl import ARGUMENTS, Kubectl, Unanswered
 from ansible_collections.shaka.platform.plugins.module_utils.release import records
 
 DATA = Path("/var/lib/rancher")
+PLACES = {"deployments": "apps/v1", "cronjobs": "batch/v1"}  # kind -> API
 MANAGER = "shaka.platform-releases"
+
+
+def image_of(spec: dict[str, Any]) -> str:
+    """The image of the first container of a workload; empty when there is none."""
+    inner = (spec.get("jobTemplate") or {}).get("spec") or spec
+    containers = ((inner.get("template") or {}).get("spec") or {}).get("containers") or [{}]
+    return str(containers[0].get("image") or "")
 
 
 def write(kubectl: Kubectl, namespace: str, data: dict[str, str]) -> str:
@@ -86,7 +95,8 @@ def main() -> None:
             "step": {"type": "str", "choices": ["read", "target", "begin", "update"], "default": "read"},
             "namespace": {"type": "str", "required": True},
             "app": {"type": "str", "required": True},
-            "deployment": {"type": "str", "required": True},
+            "workload": {"type": "str", "required": True},
+            "kind": {"type": "str", "choices": list(PLACES), "default": "deployments"},
             "to": {"type": "str", "default": ""},
             "record": {"type": "dict", "default": {}},
             "title": {"type": "str", "default": ""},
@@ -99,13 +109,12 @@ def main() -> None:
     now = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")  # noqa: UP017 - a server's Python may be 3.10
     try:
         stored = kubectl.find(f"/api/v1/namespaces/{space}/configmaps/{records.CONFIG_MAP}") or {}
-        deployed = kubectl.find(f"/apis/apps/v1/namespaces/{space}/deployments/{given['deployment']}") or {}
+        deployed = kubectl.find(f"/apis/{PLACES[given['kind']]}/namespaces/{space}/{given['kind']}/{given['workload']}") or {}
         data = dict(stored.get("data") or {})
         known = records.load(data.get(app, ""))
     except (Unanswered, ValueError) as error:
         module.fail_json(msg=f"the records of releases (ConfigMap {space}/{records.CONFIG_MAP}, {app}): {error}")
-    containers = (((deployed.get("spec") or {}).get("template") or {}).get("spec") or {}).get("containers") or [{}]
-    running = str(containers[0].get("image") or "")
+    running = image_of(deployed.get("spec") or {})
     changed, chosen, migrations = False, cast("records.Record | None", None), list[int]()
     if step == "target":
         try:

@@ -21,7 +21,16 @@ PACKED = "backup_tools"  # the image that the collection packs itself, from file
 KINDS = ("cluster", "environment", "namespace")  # folders of templates: rendered once, per environment, per namespace
 
 # Entry points that describe what each item of a dictionary with free names holds; one called platform_* describes the variable of its name.
-ITEMS = {"environment": "platform_environments", "namespace": "platform_namespaces", "registry": "platform_registries"}
+ITEMS = {
+    "environment": "platform_environments",
+    "app": "platform_environments.NAME.apps",
+    "volume": "platform_environments.NAME.apps.NAME.volumes",
+    "namespace": "platform_namespaces",
+    "registry": "platform_registries",
+}
+
+# Variables of earlier versions, whose values would act on nothing, and the key of an application that each is now.
+MOVED = {"api_uid": "uid", "api_drain_seconds": "drain_seconds", "api_grace_seconds": "grace_seconds"}
 
 Options = Mapping[str, Mapping[str, Any]]
 EntryPoints = Mapping[str, Mapping[str, Any]]

@@ -28,9 +28,12 @@ def with_release(text: str, environment: str, app: str, image: str) -> str:
     before = _content(text)
     releases = before.get(VARIABLE) or {}
     if not isinstance(releases, dict) or not isinstance(releases.get(environment) or {}, dict):
-        raise UnreadableReleases(f"{VARIABLE} in it is not a dictionary (environment: {{application: {{image: ...}}}})")
+        raise UnreadableReleases(f"{VARIABLE} in it is not a dictionary (environment: {{apps: {{application: {{image: ...}}}}}})")
     own = {key: value for key, value in (releases.get(environment) or {}).items() if not (key == "image" and app == "api")}
-    after = {**releases, environment: {**own, app: {"image": image}}}
+    apps = own.get("apps") or {}
+    if not isinstance(apps, dict):
+        raise UnreadableReleases(f"{VARIABLE}.{environment}.apps in it is not a dictionary (application: {{image: ...}})")
+    after = {**releases, environment: {**own, "apps": {**apps, app: {"image": image}}}}
     block = yaml.safe_dump({VARIABLE: after}, sort_keys=False, default_flow_style=False, allow_unicode=True, width=1000).rstrip("\n")
     written = BLOCK.sub(lambda _found: block, text, count=1) if BLOCK.search(text) else f"{text.rstrip()}\n{block}\n"
     if _content(written) != {**before, VARIABLE: after}:

@@ -2,9 +2,9 @@
 
     python3 -m prove.releases --rounds 10 --kills 10                (PYTHONPATH=.:tests)
 
-Deploys and rollbacks by each strategy; releases that crash, never become ready, fail their migration, cannot be pulled, are out of quota, fail or die
-after a while, or are slow, each of which has to be undone by itself, with the reason in the playbook's last lines; deploys that are killed at a random
-point, after which the next deploy, or the site, has to put it right. No request may fail in any of it.
+Deploys and rollbacks by each strategy; releases that crash, never become ready, fail their migration, cannot be pulled, are out of quota, fail
+or die after a while, or are slow, each of which is undone by itself, with the reason in the last lines; deploys that are killed at a random point,
+after which the next deploy, or the site, has to put it right. No request may fail in any of it.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from digests import tag
 from prove.kills import interrupt
 from prove.load import load
 from prove.practice import RESULTS, Failed, Practice, Run, machine, markdown, spread
@@ -65,7 +66,7 @@ class Releases:
     def prepare(self) -> None:
         self.settle("rolling")
         self.practice.must(SITE, *self._options(), log=self.practice.out / "converge.log", token="converge")
-        self.digests = tag(self.practice)
+        self.digests = tag(self.practice.run)
         self.digests["nowhere"] = "lab.local/nowhere@sha256:" + "0" * 64
 
     def settle(self, strategy: str, migrate: bool = True) -> None:
@@ -120,17 +121,6 @@ class Releases:
         if client.failed:
             figures.failed.append(f"{what}: {len(client.failed)} of {client.answered + len(client.failed)} requests failed, first {client.failed[0]}")
         print(f"{what}: {client.answered} requests answered, {len(client.failed)} failed", flush=True)
-
-
-def tag(practice: Practice) -> dict[str, str]:
-    """Version -> reference by digest. A registry would give the images these names; here they come out of the bundle, and get them now."""
-    script = r"""
-    k3s ctr images ls | awk '$1 ~ /^lab.local\/api:/ {print $1, $3}' | while read name digest; do
-      k3s ctr images tag --force "$name" "lab.local/api@$digest" > /dev/null && echo "$name $digest"
-    done
-    """
-    lines = [line.split() for line in practice.run(script).splitlines()]
-    return {name.rsplit(":", 1)[1]: f"lab.local/api@{digest}" for name, digest in lines}
 
 
 def good(releases: Releases, figures: Figures, strategy: str, rounds: int) -> None:

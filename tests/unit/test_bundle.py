@@ -70,7 +70,7 @@ def task(tmp_path: Path, server: Any, **options: Any) -> dict[str, Any]:
         "architecture": "amd64",
         "lock": LOCK,
         "images": IMAGES,
-        "environments": {},
+        "applications": {},
         "registries": {},
     }
     return {**given, "mirrors": mirrors, "timeout": 20, **options}
@@ -99,10 +99,10 @@ def content(archive: Path) -> dict[str, bytes]:
 
 
 def test_a_bundle_holds_its_architectures_files_and_images_and_a_second_run_fetches_nothing(tmp_path: Path, server: Any) -> None:
-    environments = {"prod": f"registry.test/team/api@{API_DIGEST}", "dev": f"registry.test/team/api@{API_DIGEST}"}
-    assert pack(tmp_path, server, environments=environments)["changed"]
+    applications = {"api_prod": f"registry.test/team/api@{API_DIGEST}", "api_dev": f"registry.test/team/api@{API_DIGEST}"}
+    assert pack(tmp_path, server, applications=applications)["changed"]
     first = held(tmp_path)
-    expected = {"artifacts.lock.yml", "bin/k3s", "images/k3s.tar.zst", "images/postgres.tar", "images/api-prod.tar"}
+    expected = {"artifacts.lock.yml", "bin/k3s", "images/k3s.tar.zst", "images/postgres.tar", "images/api_prod.tar"}
     assert set(first) == expected and first["bin/k3s"] == K3S
     lock = lock_of(tmp_path)
     assert {entry["path"]: entry["sha256"] for entry in lock["files"].values()} == {
@@ -110,10 +110,10 @@ def test_a_bundle_holds_its_architectures_files_and_images_and_a_second_run_fetc
     }
     assert lock["files"]["k3s"]["source"] == "https://github.com/k3s"
     references = {name: f"{entry['reference']}@{entry['digest']}" for name, entry in lock["images"].items()}
-    assert references == {"postgres": IMAGES["postgres"], "api_prod": environments["prod"], "api_dev": environments["dev"]}
+    assert references == {"postgres": IMAGES["postgres"], "api_prod": applications["api_prod"], "api_dev": applications["api_dev"]}
     assert sum("/blobs/" in path and path.endswith(sha256(LAYER + b"amd64")) for path in server.RequestHandlerClass.asked) == 1
     assert not any("arm64" in path for path in server.RequestHandlerClass.asked)
-    assert pack(tmp_path, server, environments=environments)["changed"] is False
+    assert pack(tmp_path, server, applications=applications)["changed"] is False
     assert server.RequestHandlerClass.asked == [] and held(tmp_path) == first
 
 
@@ -153,32 +153,32 @@ def test_a_run_that_failed_keeps_what_came_and_is_no_bundle_yet(tmp_path: Path, 
 
 
 def test_what_an_older_version_brought_is_removed_and_the_rest_of_the_directory_left(tmp_path: Path, server: Any) -> None:
-    pack(tmp_path, server, environments={"prod": f"registry.test/team/api@{API_DIGEST}"})
+    pack(tmp_path, server, applications={"api_prod": f"registry.test/team/api@{API_DIGEST}"})
     place, other = tmp_path / "bundle", f"docker.io/library/postgres@{POSTGRES_DIGEST}"
     (place / "NOTES").write_text("mine")
     (place / "wheels").mkdir()
     (place / "wheels/old.whl").write_bytes(b"of another version")
-    assert pack(tmp_path, server, environments={"prod": other})["removed"] == [str(place / "wheels/old.whl")]
+    assert pack(tmp_path, server, applications={"api_prod": other})["removed"] == [str(place / "wheels/old.whl")]
     assert (place / "NOTES").read_text() == "mine"
     assert lock_of(tmp_path)["files"]["image_api_prod"]["source"] == other
-    (entry,) = json.loads(content(place / "images/api-prod.tar")["index.json"])["manifests"]
+    (entry,) = json.loads(content(place / "images/api_prod.tar")["index.json"])["manifests"]
     assert entry["annotations"]["io.containerd.image.name"] == f"docker.io/library/postgres:bundled-{POSTGRES_DIGEST[7:19]}"
-    assert pack(tmp_path, server)["removed"] == [str(place / "images/api-prod.tar")]
+    assert pack(tmp_path, server)["removed"] == [str(place / "images/api_prod.tar")]
 
 
 def test_a_tag_is_resolved_once(tmp_path: Path, server: Any) -> None:
-    environments = {"prod": "docker.io/library/postgres:15-alpine"}
-    pack(tmp_path, server, images={}, environments=environments)
+    applications = {"api_prod": "docker.io/library/postgres:15-alpine"}
+    pack(tmp_path, server, images={}, applications=applications)
     entry = lock_of(tmp_path)["images"]["api_prod"]
     assert (entry["reference"], entry["digest"]) == ("docker.io/library/postgres:15-alpine", POSTGRES_DIGEST)
     server.RequestHandlerClass.bodies["/hub/v2/library/postgres/manifests/15-alpine"] = b"{}"  # it moved
-    assert pack(tmp_path, server, images={}, environments=environments)["changed"] is False
+    assert pack(tmp_path, server, images={}, applications=applications)["changed"] is False
 
 
 def test_a_private_registry_gets_the_login_and_nobody_else_does(tmp_path: Path, server: Any) -> None:
     """As the playbook runs the action."""
     server.RequestHandlerClass.login = f"robot:{PASSWORD}"
-    arguments = task(tmp_path, server, images={}, environments={"prod": "registry.test/team/api:1.4.2"})
+    arguments = task(tmp_path, server, images={}, applications={"api_prod": "registry.test/team/api:1.4.2"})
     arguments["registries"] = {"registry.test": {"username": "robot", "password": "TOKEN"}}
     play = {
         "hosts": "localhost",
@@ -208,7 +208,7 @@ def test_a_private_registry_gets_the_login_and_nobody_else_does(tmp_path: Path, 
 def test_a_registry_that_refuses_is_named_with_what_to_do(tmp_path: Path, server: Any, logins: dict[str, tuple[str, str]], message: str) -> None:
     server.RequestHandlerClass.login = f"robot:{PASSWORD}"
     with pytest.raises(UpstreamError, match=message):
-        pack(tmp_path, server, logins=logins, images={}, environments={"prod": "registry.test/team/api:1.4.2"})
+        pack(tmp_path, server, logins=logins, images={}, applications={"api_prod": "registry.test/team/api:1.4.2"})
 
 
 @pytest.mark.parametrize(

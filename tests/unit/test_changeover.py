@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 from ansible_collections.shaka.platform.plugins.module_utils.data import changeover, stand_in
-from ansible_collections.shaka.platform.plugins.module_utils.data.changeover import HASH, Application, Held, held, redirected, stands_in
+from ansible_collections.shaka.platform.plugins.module_utils.data.changeover import HASH, Application, Applications, Held, held, redirected, stands_in
 from ansible_collections.shaka.platform.plugins.module_utils.data.postgres import DesiredPostgres, login, no_login, outdated, script
 from ansible_collections.shaka.platform.plugins.module_utils.data.scram import verifier
 from ansible_collections.shaka.platform.plugins.module_utils.kubectl import Kubectl, Unanswered
 
-ENV = {"namespace": "shop", "api": {"name": "api"}, "config_hash": "new"}
+APP = {"name": "api", "path": "platform_environments.prod.api", "schedule": "", "config_hash": "new", "uses": ["postgres"]}
+ENV = {"namespace": "shop", "reads": {"configmaps": "api-config", "secrets": "api-secrets"}, "apps": {"api": APP}}
 
 
 def pod(digest: str, suffix: str = "") -> dict[str, Any]:
@@ -92,7 +93,31 @@ def secret(password: str) -> dict[str, Any]:
     ],
 )
 def test_a_stand_in_is_needed_by_pods_that_roll_and_hold_another_password(objects: dict[str, Any], needed: bool) -> None:
-    assert stand_in.needed(Application(Cluster(**objects), ENV), "wanted") is needed
+    assert stand_in.needed(Application(Cluster(**objects), ENV, APP), "wanted") is needed
+
+
+WORKER = {**APP, "name": "worker"}
+CRON = {**APP, "name": "cron", "schedule": "@daily"}
+
+
+@pytest.mark.parametrize(
+    ("apps", "objects", "found"),
+    [
+        ([], {}, Held.NEW),
+        ([APP, WORKER], {"api": deployment(NEW), "worker": deployment(NEW)}, Held.NEW),
+        ([APP, WORKER], {"api": deployment(NEW), "worker": deployment(OLD)}, Held.OLD),
+        ([APP, WORKER], {"api": deployment(NEW)}, Held.NEW),
+        ([APP, {**WORKER, "uses": ["redis"]}], {"api": deployment(NEW), "worker": deployment(OLD)}, Held.NEW),
+        ([CRON], {"cron": {"spec": {"jobTemplate": {"spec": {"template": NEW}}}}}, Held.NEW),
+        ([CRON], {"cron": {"spec": {"jobTemplate": {"spec": {"template": NEW}}}}, "pods": {"items": [OLD]}}, Held.BOTH),
+    ],
+)
+def test_every_application_that_uses_the_server_counts(apps: list[dict[str, Any]], objects: dict[str, Any], found: Held) -> None:
+    """A job that runs by the clock holds the password too, as long as it runs."""
+    env = {**ENV, "apps": {app["name"]: app for app in apps}}
+    applications = Applications(Cluster(api_secrets=secret("wanted"), **objects), env, "postgres")
+    assert applications.held("DB_PASSWORD", "wanted") is found and applications.there() is bool(objects)
+    assert not any(stand_in.needed(each, "other") for each in applications.members if each.scheduled), "a job cannot be rolled"
 
 
 def test_an_answer_that_did_not_come_is_not_taken_for_nothing() -> None:
@@ -101,7 +126,7 @@ def test_an_answer_that_did_not_come_is_not_taken_for_nothing() -> None:
             return None, "no answer within 30 s"
 
     with pytest.raises(Unanswered):
-        Application(Silent(), ENV).held("REDIS_PASSWORD", "wanted")
+        Application(Silent(), ENV, APP).held("REDIS_PASSWORD", "wanted")
 
 
 def test_a_stand_in_that_pods_may_use_keeps_its_password_and_is_not_made_again() -> None:
@@ -109,7 +134,7 @@ def test_a_stand_in_that_pods_may_use_keeps_its_password_and_is_not_made_again()
     ready = {**deployment(STANDING_IN), "kind": "Deployment", "status": {"replicas": 1, "updatedReplicas": 1, "availableReplicas": 1}}
     cluster = Cluster(api=ready, api_secrets_stand_in=secret("of before"), pods={"items": [STANDING_IN]})
     made: list[str] = []
-    stand_in.change_over(Application(cluster, ENV), made.append, 0)
+    stand_in.change_over(Application(cluster, ENV, APP), made.append, 0)
     assert made == ["of before"] and cluster.ran == []
 
 
@@ -117,7 +142,7 @@ def test_an_application_that_does_not_follow_gets_its_user_back() -> None:
     stuck = {**deployment(OLD), "kind": "Deployment", "status": {"replicas": 2, "updatedReplicas": 1}}
     cluster = Cluster(api=stuck, api_secrets=secret("old"), api_config={"data": {"DB_USER": "shop", "PORT": "1"}}, pods={"items": [OLD]})
     with pytest.raises(stand_in.NotFollowed, match="1 old pods are still there"):
-        stand_in.change_over(Application(cluster, ENV), lambda _password: None, 0)
+        stand_in.change_over(Application(cluster, ENV, APP), lambda _password: None, 0)
     (made, objects), (_there, first), (_back, last) = cluster.ran
     config, secrets = json.loads(objects)["items"]
     assert config["data"] == {"DB_USER": "password_rotation", "PORT": "1"} and secrets["data"]["JWT"] == "a2VwdA=="

@@ -12,7 +12,7 @@ PLUGINS = Path(__file__).parents[2] / "plugins"
 
 def test_the_sites_roles_come_in_its_order() -> None:
     names = collection.site_roles()
-    assert names.index("tenancy") < names.index("postgres") < names.index("api") < names.index("verify")
+    assert names.index("tenancy") < names.index("postgres") < names.index("apps") < names.index("verify")
     assert len(names) == len(set(names))
 
 

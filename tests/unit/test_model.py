@@ -86,23 +86,23 @@ def test_what_follows_from_names() -> None:
     assert prod["config"]["DB_PORT"] == "6432", "the inventory wins over a derived value"
     assert prod["config"]["PLANS"] == '{"pro":1}'
     assert prod["config"]["DEBUG"] == "false"
-    assert prod["api"]["image"] == "", "the image of the lock"
-    assert prod["api"]["requests"] == {"cpu": "50m", "memory": "32Mi"}
+    assert prod["apps"]["api"]["image"] == "", "the image of the lock"
+    assert prod["apps"]["api"]["requests"] == {"cpu": "50m", "memory": "32Mi"}
 
 
 def test_release_wins_over_the_inventory_s_image() -> None:
     data = change("platform_environments/prod/api/image", "registry.test/own:1") | {
         "platform_releases": {"prod": {"image": "registry.test/own@sha256:" + "1" * 64}}
     }
-    assert run(data).model["environments"]["prod"]["api"]["image"] == "registry.test/own@sha256:" + "1" * 64
+    assert run(data).model["environments"]["prod"]["apps"]["api"]["image"] == "registry.test/own@sha256:" + "1" * 64
 
 
 def test_config_hash_follows_config_and_secrets_of_its_environment_only() -> None:
     first = run(inventory()).model["environments"]
     for path, value in (("platform_environments/prod/config/X", "1"), ("platform_secrets/prod/JWT_SECRET", secret("other"))):
         then = run(change(path, value)).model["environments"]
-        assert then["prod"]["config_hash"] != first["prod"]["config_hash"]
-        assert then["dev"]["config_hash"] == first["dev"]["config_hash"]
+        assert then["prod"]["apps"]["api"]["config_hash"] != first["prod"]["apps"]["api"]["config_hash"]
+        assert then["dev"]["apps"]["api"]["config_hash"] == first["dev"]["apps"]["api"]["config_hash"]
 
 
 def test_each_environment_may_have_its_own_bucket_credentials_and_recipients() -> None:
@@ -167,7 +167,7 @@ def test_profile_is_laid_over_key_by_key() -> None:
     profiles = {"large": {"environments": {"prod": {"postgres": {"requests": {"memory": "256Mi"}}}}}}
     prod = run({**inventory(), "platform_profile": "large", "platform_profiles": profiles}).model["environments"]["prod"]
     assert prod["postgres"]["requests"] == {"cpu": "100m", "memory": "256Mi"}
-    assert prod["api"]["replicas"] == 2
+    assert prod["apps"]["api"]["replicas"] == 2
 
 
 def test_resolving_twice_gives_the_same() -> None:
@@ -240,6 +240,7 @@ MISTAKES = [
     ("platform_image_overrides", {"postgre": "x"}, "platform_image_overrides.postgre", "did you mean postgres?"),
     ("hosts", {"server": "192.0.2.10"}, "ansible_host of server", "documentation address"),
     ("names", ["platform_enviroments"], "platform_enviroments", "did you mean platform_environments?"),
+    ("names", ["api_uid"], "api_uid", "move it to platform_environments.<environment>.api.uid"),
     ("platform_secrets/prod/JWT_SECRET", None, "platform_secrets.prod", "JWT_SECRET missing"),
     ("platform_secrets/prod/JWT_SECRET", secret("x")[:63], "platform_secrets.prod.JWT_SECRET", "63 characters of at least 64"),
     ("platform_secrets/prod/DB_PASSWORD", "SENHA_REAL_AQUI", "platform_secrets.prod.DB_PASSWORD", "placeholder"),
@@ -416,7 +417,8 @@ def test_the_api_rolls_for_what_its_pods_read_and_for_nothing_else() -> None:
     """Passwords that only Postgres reads, and the order in which JSON is written, are none of its business."""
 
     def rolls(data: dict[str, Any]) -> bool:
-        return bool(run(data).model["environments"]["prod"]["config_hash"] != run(base).model["environments"]["prod"]["config_hash"])
+        before, then = (run(each).model["environments"]["prod"]["apps"]["api"] for each in (base, data))
+        return bool(before["config_hash"] != then["config_hash"])
 
     base = change(f"{ENV}/prod/config", {"PLANS": {"pro": {"a": 1, "b": 2}, "starter": {}}, "RULES": '{"a": 1, "b": 2}', "ORDER": [1, 2]})
     base[ENV]["prod"]["postgres"] = {"app_user": "app", "pgbouncer": {"enabled": True}}
@@ -463,8 +465,8 @@ def test_a_dedicated_redis_may_be_emptied_by_its_environment() -> None:
 def test_what_follows_a_changed_value_cannot_be_guessed_without_the_key() -> None:
     """A viewer of the namespace sees the hashes: with another key the same values have others."""
     first, other = run(inventory()).model, run(change("platform_secrets/shared/HASH_KEY", secret("another"))).model
-    assert run(inventory()).model["environments"]["prod"]["config_hash"] == first["environments"]["prod"]["config_hash"]
-    assert first["environments"]["prod"]["config_hash"] != other["environments"]["prod"]["config_hash"]
+    assert run(inventory()).model["environments"]["prod"]["apps"]["api"]["config_hash"] == first["environments"]["prod"]["apps"]["api"]["config_hash"]
+    assert first["environments"]["prod"]["apps"]["api"]["config_hash"] != other["environments"]["prod"]["apps"]["api"]["config_hash"]
     assert first["redis"]["hash"] != other["redis"]["hash"]
 
 
@@ -507,7 +509,7 @@ def test_files_are_what_the_inventory_names_or_everything() -> None:
     assert "PLANS" not in some["variables"]["config"] and some["variables"]["secrets"] == ["DB_PASSWORD", "REDIS_PASSWORD"]
     everything = run(change("platform_environments/prod/config_as", "files")).model["environments"]["prod"]
     assert everything["variables"] == {"config": [], "secrets": []} and "PORT" in everything["files"]["config"]
-    assert len({env["config_hash"] for env in (some, everything, run(grants()).model["environments"]["prod"])}) == 3
+    assert len({env["apps"]["api"]["config_hash"] for env in (some, everything, run(grants()).model["environments"]["prod"])}) == 3
 
 
 def test_a_registry_s_token_is_a_secret_like_any_other() -> None:
@@ -582,7 +584,7 @@ def test_clients_that_announce_themselves_may_be_allowed_to() -> None:
     assert not run(data).problems, run(data).message()
 
 
-@pytest.mark.parametrize(("name", "right"), [("x" * 59, True), ("x" * 60, False), ("3shaka", True), ("1e7", False)])
+@pytest.mark.parametrize(("name", "right"), [("x" * 54, True), ("x" * 55, False), ("3shaka", True), ("1e7", False)])
 def test_a_platform_s_name_fits_its_service(name: str, right: bool) -> None:
     data = inventory()
     data["platform_name"] = name

@@ -17,7 +17,12 @@ from ansible_collections.shaka.platform.plugins.module_utils.move import certifi
 ROOT = Path(__file__).parents[2]
 PROD = cast(
     Environment,
-    {"name": "prod", "namespace": "acme-prod", "api": {"name": "acme-api"}, "postgres": {"database": "shop", "databases": ["reports"]}},
+    {
+        "name": "prod",
+        "namespace": "acme-prod",
+        "apps": {"api": {"labels": ["acme-api"], "schedule": ""}},
+        "postgres": {"database": "shop", "databases": ["reports"]},
+    },
 )
 ENVIRONMENTS = {"prod": PROD}
 API, POOL = "/apis/apps/v1/namespaces/acme-prod/deployments/acme-api", "/apis/apps/v1/namespaces/acme-prod/deployments/pgbouncer"

@@ -83,7 +83,7 @@ def test_a_shared_user_is_held_to_its_prefix_and_database_and_an_own_redis_is_no
 
 def test_a_run_of_one_environment_keeps_the_others_users() -> None:
     shared, own = {**REDIS, "namespace": "shared"}, {**REDIS, "user": "dev", "namespace": "dev", "dedicated": True}
-    pods = {"namespace": "n", "api": {"name": "api"}, "config_hash": "0a"}
+    pods = {"namespace": "n", "reads": {}, "apps": {}}
     every = {"prod": {"redis": shared, **pods}, "test": {"redis": {**shared, "user": "test"}, **pods}, "dev": {"redis": own, **pods}}
     servers = redis_servers(cast(Any, {"all_environments": every, "environments": {"prod": every["prod"]}}))
     assert [(server["namespace"], [user["name"] for user in server["users"]]) for server in servers] == [("shared", ["prod", "test"])]

@@ -35,7 +35,7 @@ def models(site: Site) -> Mapping[str, Any]:
     models = {}
     for name, change in changes.items():
         given = {f"platform_environments/prod/api/{key}": value for key, value in change.items()}
-        resolved = plain(site.resolve({**given, "platform_releases": {"prod": {"api": {"image": OLD}}}}), typed=True)
+        resolved = plain(site.resolve({**given, "platform_releases": {"prod": {"apps": {"api": {"image": OLD}}}}}), typed=True)
         assert resolved["problems"] == []
         models[name] = resolved["model"]
     return models
@@ -48,9 +48,9 @@ def variables(site: Site) -> dict[str, Any]:
 
 def rendered(site: Site, model: Any) -> dict[tuple[str, str], dict[str, Any]]:
     """The API's objects in prod, by kind and name."""
-    scope = scope_of(ROOT / "roles/api", site.loader, variables(site), model)
-    parts = {part.name: part for part in render_role(ROOT / "roles/api", Templar(loader=site.loader, variables=scope), scope, model)}
-    return {(item["kind"], item["metadata"]["name"]): item for item in parts["api.prod"].objects}
+    scope = scope_of(ROOT / "roles/apps", site.loader, variables(site), model)
+    parts = {part.name: part for part in render_role(ROOT / "roles/apps", Templar(loader=site.loader, variables=scope), scope, model)}
+    return {(item["kind"], item["metadata"]["name"]): item for item in parts["apps.prod"].objects}
 
 
 def state(model: Any, image: str = "", **beside: Any) -> Any:
@@ -65,6 +65,10 @@ def test_at_rest_there_is_nothing_of_a_release(site: Site, models: Mapping[str, 
         assert image_of(objects["Deployment", "shaka-api"]) == OLD
 
 
+def routes_of(objects: Mapping[tuple[str, str], Any]) -> list[dict[str, Any]]:
+    return [route for (kind, _name), item in objects.items() if kind == "IngressRoute" for route in item["spec"]["routes"]]
+
+
 def image_of(deployment: Mapping[str, Any]) -> str:
     return str(deployment["spec"]["template"]["spec"]["containers"][0]["image"])
 
@@ -77,16 +81,15 @@ def test_a_candidate_is_beside_what_runs_and_only_the_gate_reaches_it(site: Site
     selector = objects["Service", "shaka-api"]["spec"]["selector"]
     labels = objects["Deployment", "shaka-api-next"]["spec"]["template"]["metadata"]["labels"]
     assert selector.items() - labels.items()  # no user's request gets to it by the Service
-    routes = objects["IngressRoute", "shaka-api-next"]["spec"]["routes"]
-    assert all("Header(`X-Shaka-Release`, `t0k3n-" in route["match"] for route in routes)
+    routes = routes_of(objects)
+    assert len(routes) == 2 and all("Header(`X-Shaka-Release`, `t0k3n-" in route["match"] for route in routes)
 
 
 @pytest.mark.parametrize(("weight", "shares"), [(20, {"shaka-api": 80, "shaka-api-next": 20}), (100, {"shaka-api-next": 100})])
 def test_users_are_shared_by_weight_behind_the_same_guard(site: Site, models: Mapping[str, Any], weight: int, shares: dict[str, int]) -> None:
     objects = rendered(site, state(models["blue_green"], replicas=2, gate=True, weight=weight))
-    host = models["blue_green"]["all_environments"]["prod"]["api"]["host"]
-    routes = objects["IngressRoute", "shaka-api-next"]["spec"]["routes"]
-    (users,) = [route for route in routes if route["match"] == f"Host(`{host}`)"]
+    host = models["blue_green"]["all_environments"]["prod"]["apps"]["api"]["host"]
+    (users,) = [route for route in routes_of(objects) if route["match"] == f"Host(`{host}`)"]
     assert {service["name"]: service["weight"] for service in users["services"]} == shares
     annotations = objects["Ingress", "shaka-api"]["metadata"]["annotations"]
     own = annotations["traefik.ingress.kubernetes.io/router.middlewares"].split(",")
@@ -94,8 +97,8 @@ def test_users_are_shared_by_weight_behind_the_same_guard(site: Site, models: Ma
 
 
 def test_a_canary_is_chosen_by_header_and_by_cookie_before_it_is_by_weight(site: Site, models: Mapping[str, Any]) -> None:
-    routes = rendered(site, state(models["canary"], replicas=1, gate=True, weight=20))["IngressRoute", "shaka-api-next"]["spec"]["routes"]
-    chosen = [route for route in routes if "X-Canary" in route["match"] or "canary[.]v2=next" in route["match"]]
+    routes = routes_of(rendered(site, state(models["canary"], replicas=1, gate=True, weight=20)))
+    chosen = [route for route in routes if "X-Canary" in route["match"] or r"canary\.v2=next" in route["match"]]
     weighed = min(route["priority"] for route in routes)
     assert len(chosen) == 2 and all(route["priority"] > weighed for route in chosen)
     assert all([service["name"] for service in route["services"]] == ["shaka-api-next"] for route in chosen)
@@ -115,20 +118,22 @@ def test_a_migration_is_a_job_of_the_new_image_that_reads_what_the_application_r
 @pytest.mark.parametrize(("strategy", "trial", "weights"), [("rolling", 1, []), ("recreate", 0, []), ("blue_green", 2, [100]), ("canary", 1, [20])])
 def test_the_way_of_each_strategy(models: Mapping[str, Any], strategy: str, trial: int, weights: list[int]) -> None:
     model = models[strategy]
-    model["all_environments"]["prod"]["api"]["replicas"] = 2
+    model["all_environments"]["prod"]["apps"]["api"]["replicas"] = 2
     way = release.plan(model, "prod", "api")
     assert (way["trial"], [step["weight"] for step in way["steps"]]) == (trial, weights)
 
 
 def test_the_plan_counts_the_candidate_and_no_other_environment_s_rollout(site: Site, models: Mapping[str, Any]) -> None:
     def pods(model: Any) -> int:
-        scope = scope_of(ROOT / "roles/api", site.loader, variables(site), model)
-        plan = make_plan(render_role(ROOT / "roles/api", Templar(loader=site.loader, variables=scope), scope, model), model)
+        scope = scope_of(ROOT / "roles/apps", site.loader, variables(site), model)
+        plan = make_plan(render_role(ROOT / "roles/apps", Templar(loader=site.loader, variables=scope), scope, model), model)
         return plan.rest.pods + plan.rollout.pods - make_plan([], model).rest.pods
 
-    replicas = [env["api"]["replicas"] for env in models["rolling"]["all_environments"].values()]
-    for strategy, more in (("rolling", 1), ("blue_green", models["blue_green"]["all_environments"]["prod"]["api"]["replicas"] + 1)):
-        counted = release.counted(state(models[strategy], replicas=release.trial(models[strategy]["all_environments"]["prod"]["api"])), "prod")
+    replicas = [env["apps"]["api"]["replicas"] for env in models["rolling"]["all_environments"].values()]
+    for strategy, more in (("rolling", 1), ("blue_green", models["blue_green"]["all_environments"]["prod"]["apps"]["api"]["replicas"] + 1)):
+        counted = release.counted(
+            state(models[strategy], replicas=release.trial(models[strategy]["all_environments"]["prod"]["apps"]["api"])), "prod", "api"
+        )
         counted["environments"] = counted["all_environments"]
         assert pods(counted) == sum(replicas) + more, strategy
 
@@ -150,26 +155,13 @@ def test_what_cannot_be_released_is_refused(models: Mapping[str, Any], environme
     assert bool(text) == bool(says) and all(words in text for words in says), text
 
 
-@pytest.mark.parametrize(
-    ("releases", "image", "variable"),
-    [
-        ({}, "", ""),
-        ({"prod": {"api": {"image": OLD}}}, OLD, "platform_releases.prod.api.image"),
-        ({"prod": {"image": OLD}}, OLD, "platform_releases.prod.image"),
-        ({"prod": {"web": {"image": OLD}}}, "", ""),
-        ({"prod": "api"}, "", ""),
-    ],
-)
-def test_what_was_released_is_found_in_the_inventory(releases: Any, image: str, variable: str) -> None:
-    assert (release.released(releases, "prod"), release.variable(releases, "prod")) == (image, variable)
-
-
 def test_steps_must_grow() -> None:
     api: Any = {
+        "path": "api",
         "canary": {"steps": [{"weight": 50, "seconds": 5}, {"weight": 50, "seconds": 5}], "header": "X Canary", "cookie": ""},
         "gate": {"path": "", "seconds": 15, "max_errors": 0, "p95_factor": 3.0},
         "migrate": {"command": [], "seconds": 60},
     }
     problems = Problems()
-    release.check(api, "api", problems)
+    release.check(api, problems)
     assert [problem.path for problem in problems] == ["api.canary.steps[1].weight", "api.canary.header"]

@@ -13,7 +13,7 @@ first: 1   # and this
 platform_releases:
   # an older one
   staging:
-    api: {image: "ghcr.io/example/api@sha256:0000"}
+    apps: {api: {image: "ghcr.io/example/api@sha256:0000"}}
 
   prod: {image: "r/api:1"}
 last: [a, b]
@@ -23,7 +23,7 @@ last: [a, b]
 @pytest.mark.parametrize("text", ["", START, "---\nother: 1\n", "platform_releases:\n", "platform_releases: {}\n", OTHERS])
 def test_an_image_is_written_into_it(text: str) -> None:
     after = yaml.safe_load(with_release(text, "prod", "api", IMAGE))
-    assert after["platform_releases"]["prod"] == {"api": {"image": IMAGE}}
+    assert after["platform_releases"]["prod"] == {"apps": {"api": {"image": IMAGE}}}
     before = yaml.safe_load(text) or {}
     assert {key: value for key, value in after.items() if key != "platform_releases"} == {k: v for k, v in before.items() if k != "platform_releases"}
 
@@ -32,8 +32,8 @@ def test_what_else_is_in_it_stays_as_it_is_written() -> None:
     after = with_release(OTHERS, "prod", "web", IMAGE)
     assert after.startswith("---\n# kept\nfirst: 1   # and this\nplatform_releases:\n") and after.endswith("last: [a, b]\n")
     assert yaml.safe_load(after)["platform_releases"] == {
-        "staging": {"api": {"image": "ghcr.io/example/api@sha256:0000"}},
-        "prod": {"image": "r/api:1", "web": {"image": IMAGE}},
+        "staging": {"apps": {"api": {"image": "ghcr.io/example/api@sha256:0000"}}},
+        "prod": {"image": "r/api:1", "apps": {"web": {"image": IMAGE}}},
     }
 
 

@@ -21,7 +21,7 @@ from ansible_collections.shaka.platform.plugins.module_utils.kubectl import Kube
 from ansible_collections.shaka.platform.plugins.modules import application_logins, postgres_databases, redis_users
 
 SITE = Path(__file__).parents[2] / "playbooks/site.yml"
-CHAIN = ["rotation before", "config", "api", "rotation after"]
+CHAIN = ["rotation before", "config", "apps", "rotation after"]
 
 
 # --- which roles a run has ------------------------------------------------------------------------------------------------------------------
@@ -35,7 +35,7 @@ def site(only: Iterable[str] = ("all",), skip: Iterable[str] = ()) -> list[str]:
     return [f"{entry['role'].rpartition('.')[2]} {entry.get('rotation_step', '')}".strip() for entry in chosen]
 
 
-@pytest.mark.parametrize("part", ["rotation", "config", "api"])
+@pytest.mark.parametrize("part", ["rotation", "config", "apps", "api"])
 def test_a_run_of_one_of_them_has_all_that_a_changed_password_concerns(part: str) -> None:
     assert site([part]) == CHAIN
     assert not set(CHAIN) & set(site(skip=[part]))
@@ -50,7 +50,7 @@ def test_a_run_of_another_part_begins_nothing_and_one_without_it_leaves_nothing_
 def test_what_is_about_to_be_given_is_accepted_before_and_what_was_replaced_is_refused_after() -> None:
     whole = site()
     assert [role for role in whole if role in CHAIN] == CHAIN
-    assert whole.index("config") < whole.index("postgres") < whole.index("redis") < whole.index("api")
+    assert whole.index("config") < whole.index("postgres") < whole.index("redis") < whole.index("apps")
 
 
 # --- Postgres -------------------------------------------------------------------------------------------------------------------------------
@@ -77,8 +77,12 @@ def test_a_role_that_is_not_there_is_made_whoever_holds_its_password() -> None:
 ENV: Any = {
     "name": "prod",
     "namespace": "shop",
-    "api": {"name": "api"},
-    "config_hash": "new",
+    "reads": {"configmaps": "api-config", "secrets": "api-secrets"},
+    "apps": {
+        "api": {
+            "name": "api", "path": "platform_environments.prod.api", "schedule": "", "config_hash": "new", "uses": ["postgres", "redis"],
+        },
+    },
     "postgres": {
         "user": "own", "app_user": "", "database": "shop", "databases": [], "extensions": [], "storage": "1Gi", "pgbouncer": {"enabled": True},
         "renamed_from": {"database": "", "user": ""},

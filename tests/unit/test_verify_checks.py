@@ -12,9 +12,12 @@ from ansible_collections.shaka.platform.plugins.module_utils.verify.stored_backu
 NOW = 1_800_000_000.0  # 2027-01-15T08:00:00Z
 DAY = 86400
 BACKUP: dict[str, Any] = {"schedule": "0 2 * * *", "time_zone": "Etc/UTC", "s3": {"endpoint": "https://s3.example.org", "prefix": "shaka"}}
+PATH = "platform_environments.prod.api"
+APP = {"name": "shaka-api", "path": PATH, "hosts": ["api.example.org"], "edge": True, "asks_readiness": True}
+ASKED = f"{PATH} api.example.org"
 MODEL: Any = {
     "name": "shaka",
-    "environments": {"prod": {"namespace": "shaka-prod", "api": {"host": "api.example.org"}, "backup": BACKUP}},
+    "environments": {"prod": {"namespace": "shaka-prod", "apps": {"api": APP}, "backup": BACKUP}},
     "namespaces": {"shared": {"namespace": "shaka-shared"}},
     "server": {"reserved": {"memory": "560Mi"}},
 }
@@ -60,7 +63,7 @@ def facts(**changes: Any) -> Facts:
         "lists": lists,
         "postgres": {"prod": PostgresAnswer(ProbeAnswer(True, "login by postgres-prod in 9 ms"), "7")},
         "redis": {"prod": ProbeAnswer(True, "PING in 9 ms")},
-        "https": {"prod": Https(200, True, "HTTP 200", "R3")},
+        "https": {ASKED: Https(200, True, "HTTP 200", "R3")},
         "stored": {"prod": StoredDumps(unseen="the bucket was not looked at: no keys")},
         "host": HostState({"/tls/client-admin.crt": int(NOW) + 200 * DAY, "/tls/server-ca.crt": int(NOW) + 3000 * DAY}),
         "service_memory": 500 * 2**20,
@@ -121,9 +124,9 @@ FAULTS: list[tuple[str, str, dict[str, Any], str]] = [
     ("k3s.service", "memory", {"service_memory": 900 * 2**20}, "900 MiB of 560 MiB reserved"),
     ("k3s.service", "memory", {"service_memory": 900 * 2**20}, "set platform_server.reserved.memory to 1050Mi"),
     ("prod", "redis", {"redis": {"prod": ProbeAnswer(False, "PING: WRONGPASS")}}, "WRONGPASS"),
-    ("prod", "https", {"https": {"prod": Https(503, True, "HTTP 503")}}, "503 api.example.org"),
-    ("prod", "https", {"https": {"prod": Https(0, False, "Connection refused")}}, "Connection refused"),
-    ("prod", "certificate", {"https": {"prod": Https(200, False, "self-signed certificate")}}, "self-signed certificate"),
+    ("prod", "https", {"https": {ASKED: Https(503, True, "HTTP 503")}}, "503 api.example.org"),
+    ("prod", "https", {"https": {ASKED: Https(0, False, "Connection refused")}}, "Connection refused"),
+    ("prod", "certificate", {"https": {ASKED: Https(200, False, "self-signed certificate")}}, "self-signed certificate"),
     ("prod", "certificate", {"certificates": [certificate("False")]}, "waiting for the order"),
     ("prod", "certificate", {"certificates": [certificate(until="2027-01-20T08:00:00Z")]}, "5 days left, at least 7"),
     ("prod", "certificate", {"certificates": None}, "no Certificate shaka-api-tls"),
@@ -161,6 +164,28 @@ def test_a_fault_is_found_and_named(scope: str, name: str, changes: dict[str, An
     check = verdict(**changes)[scope, name]
     assert not check.ok
     assert told in check.detail
+
+
+SECOND = {**APP, "name": "shaka-web", "path": "platform_environments.prod.apps.web", "hosts": ["w.example.org"], "asks_readiness": False}
+
+
+@pytest.mark.parametrize(
+    ("apps", "status", "ok", "told"),
+    [
+        ([], 0, True, "no application with a host"),
+        ([APP, SECOND], 302, True, "200 api.example.org, 302 w.example.org"),
+        ([APP, SECOND], 404, False, "404 w.example.org"),
+        ([APP, {**SECOND, "asks_readiness": True}], 302, False, "302 w.example.org"),
+        ([APP, {**SECOND, "edge": False}], 0, True, "200 api.example.org"),
+    ],
+)
+def test_each_host_of_each_application_is_asked(apps: list[dict[str, Any]], status: int, ok: bool, told: str) -> None:
+    prod = {**MODEL["environments"]["prod"], "apps": {app["name"]: app for app in apps}}
+    answers = {ASKED: Https(200, True, "HTTP 200"), f"{SECOND['path']} w.example.org": Https(status, True, f"HTTP {status}")}
+    second = {**certificate(), "metadata": {"name": "shaka-web-tls", "namespace": "shaka-prod"}}
+    seen = facts(https=answers, certificates=[certificate(), second])
+    checks = {check.name: check for check in evaluate({**MODEL, "environments": {"prod": prod}}, seen, Limits(7), {}).checks if check.scope == "prod"}
+    assert (checks["https"].ok, checks["https"].detail) == (ok, told) and checks["certificate"].ok
 
 
 HARMLESS: list[tuple[str, dict[str, Any], str]] = [

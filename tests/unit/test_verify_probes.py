@@ -36,6 +36,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 PASSWORD = "canary-redis-77"
+HOST = "api.example.org"
 ENV: Any = {
     "name": "prod",
     "namespace": "shaka-prod",
@@ -49,7 +50,7 @@ ENV: Any = {
         "pgbouncer": {"enabled": False, "service": "pgbouncer-prod"},
     },
     "redis": {"user": "prod", "namespace": "shaka-shared"},
-    "api": {"host": "api.example.org", "readiness": "/readyz"},
+    "apps": {"api": {"path": "platform_environments.prod.api", "hosts": [HOST], "edge": True, "asked": "/readyz"}},
     "backup": {"point_in_time": {"enabled": False}},
 }
 # shows its kubeconfig, and answers `exec` as the pods would; what it was asked goes to a log
@@ -322,23 +323,23 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, str]]:
 
 
 def test_https_by_host_name_at_the_address(site: tuple[int, str]) -> None:
-    answer = ask_https(ENV["api"], "127.0.0.1", site[0], site[1], 5)
+    answer = ask_https(ENV["apps"]["api"], HOST, "127.0.0.1", site[0], site[1], 5)
     assert (answer.status, answer.trusted, answer.issuer) == (200, True, "Test Root")
 
 
 def test_https_from_an_unknown_authority_still_tells_the_status(site: tuple[int, str]) -> None:
-    answer = ask_https(ENV["api"], "127.0.0.1", site[0], "", 5)
+    answer = ask_https(ENV["apps"]["api"], HOST, "127.0.0.1", site[0], "", 5)
     assert (answer.status, answer.trusted) == (200, False)
     assert "certificate" in answer.detail
 
 
 def test_https_with_another_name_is_not_trusted(site: tuple[int, str]) -> None:
-    answer = ask_https(cast(Any, {**ENV["api"], "host": "other.example.org"}), "127.0.0.1", site[0], site[1], 5)
+    answer = ask_https(ENV["apps"]["api"], "other.example.org", "127.0.0.1", site[0], site[1], 5)
     assert (answer.status, answer.trusted) == (404, False)
 
 
 def test_https_where_nobody_listens() -> None:
-    assert ask_https(ENV["api"], "127.0.0.1", 1, "", 5).detail == "Connection refused"
+    assert ask_https(ENV["apps"]["api"], HOST, "127.0.0.1", 1, "", 5).detail == "Connection refused"
 
 
 def test_gather_everything_at_once(kubectl: Kubectl, tmp_path: Path, site: tuple[int, str], postgres: Any) -> None:
@@ -352,7 +353,7 @@ def test_gather_everything_at_once(kubectl: Kubectl, tmp_path: Path, site: tuple
     model = cast(Any, {"name": "shaka", "environments": {"prod": ENV}})
     facts, problem = gather(kubectl, model, "", site[0], site[1], {"prod": stored}.__getitem__)
     assert problem == "" and facts is not None
-    assert facts.postgres["prod"].answer.ok and facts.redis["prod"].ok and facts.https["prod"].status == 200
+    assert facts.postgres["prod"].answer.ok and facts.redis["prod"].ok and facts.https["platform_environments.prod.api api.example.org"].status == 200
     assert facts.stored["prod"] is stored
     assert facts.lists["certificates"] is None
 

@@ -143,7 +143,7 @@ def test_each_workload_has_an_account_of_its_own(plan: Mapping[str, Any]) -> Non
     for env in ("dev", "staging", "prod"):
         assert {
             (f"tenancy.{env}", "default"),
-            (f"api.{env}", "shaka-api"),
+            (f"apps.{env}", "shaka-api"),
             (f"postgres.{env}", "postgres"),
             (f"backup.{env}", "postgres-backup"),
         } <= accounts

@@ -162,7 +162,7 @@ STRICTER = ("environments", "platforms", "hosts")
         ("namespaces", rules.label, namespace, NAMES),
         ("variables", rules.variable_name, config, VARIABLES),
         ("environments", rules.label, lambda name: service(f"pgbouncer-{name}"), [name for name in NAMES if len(name) < 50]),
-        ("platforms", rules.platform_name, lambda name: service(f"{name}-api"), [*NAMES, "x" * 59, "x" * 60]),
+        ("platforms", rules.platform_name, lambda name: service(f"{name}-api-next"), [*NAMES, "x" * 54, "x" * 55]),
         ("hosts", rules.host, ingress, HOSTS),
     ],
 )

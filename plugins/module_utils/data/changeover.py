@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, The shaka.platform founders
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Finds out which password the pods of an environment's application hold. Read from the cluster alone, so that a run can continue a killed one.
+"""Finds out which password the pods of an environment's applications hold. Read from the cluster alone, so that a run can continue a killed one.
 
 A container keeps what its Secret contained when it started. Its template has a hash of the inventory's configuration and secrets, and the Secret is
 written before the template. So when the Secret has the inventory's password, a pod with the inventory's hash holds that password.
@@ -33,15 +33,22 @@ class Held(enum.Enum):
 
 
 class Application:
-    """The Deployment of an environment's application, its pods (also those that are ending), and the objects that they read."""
+    """An application of an environment: its Deployment or CronJob, its pods (also those that are ending), and the objects that they read."""
 
-    def __init__(self, kubectl: Kubectl, env: Mapping[str, Any]) -> None:
-        self.kubectl, self.namespace, self.name, self.hash = kubectl, env["namespace"], env["api"]["name"], env["config_hash"]
-        self.reads = {"configmaps": f"{self.name}-config", "secrets": f"{self.name}-secrets"}
+    def __init__(self, kubectl: Kubectl, env: Mapping[str, Any], app: Mapping[str, Any]) -> None:
+        self.kubectl, self.namespace, self.name, self.hash = kubectl, env["namespace"], app["name"], app["config_hash"]
+        self.path, self.scheduled = str(app["path"]), bool(app["schedule"])
+        self.reads: Mapping[str, str] = env["reads"]
+
+    def workload(self) -> dict[str, Any] | None:
+        """Its Deployment or CronJob."""
+        kind = "apis/batch/v1/namespaces/{}/cronjobs" if self.scheduled else "apis/apps/v1/namespaces/{}/deployments"
+        obj: dict[str, Any] | None = self.kubectl.find(f"/{kind.format(self.namespace)}/{self.name}")
+        return obj
 
     def deployment(self) -> dict[str, Any] | None:
-        obj: dict[str, Any] | None = self.kubectl.find(f"/apis/apps/v1/namespaces/{self.namespace}/deployments/{self.name}")
-        return obj
+        """None for one that runs at times."""
+        return None if self.scheduled else self.workload()
 
     def pods(self) -> list[dict[str, Any]]:
         listing = self.kubectl.find(f"/api/v1/namespaces/{self.namespace}/pods?labelSelector=app%3D{self.name}") or {}
@@ -58,12 +65,37 @@ class Application:
 
     def held(self, name: str, password: str) -> Held:
         """Whether its pods hold this password of this name; raises Unanswered."""
-        deployment = self.deployment()
-        if deployment is None:
+        workload = self.workload()
+        if workload is None:
             return Held.NEW
         if self.given(name) != password:
             return Held.OLD
-        return held(deployment["spec"]["template"], self.pods(), self.hash)
+        spec = workload["spec"]["jobTemplate"]["spec"] if self.scheduled else workload["spec"]
+        return held(spec["template"], self.pods(), self.hash)
+
+
+class Applications:
+    """Those of an environment that hold the password of one of its servers.
+
+    :arg server: whose password it is, `postgres` or `redis`.
+    """
+
+    def __init__(self, kubectl: Kubectl, env: Mapping[str, Any], server: str) -> None:
+        self.kubectl, self.namespace, self.reads = kubectl, str(env["namespace"]), env["reads"]
+        self.members = [Application(kubectl, env, app) for app in env["apps"].values() if server in app["uses"]]
+
+    def there(self) -> bool:
+        """Whether any is in the cluster, so that pods of it may hold a password."""
+        return any(member.workload() is not None for member in self.members)
+
+    def given(self, name: str) -> str | None:
+        """The secret's present value, which a pod that starts now reads; None when there is none yet."""
+        return secret_value(self.kubectl.find(f"/api/v1/namespaces/{self.namespace}/secrets/{self.reads['secrets']}") or {}, name)
+
+    def held(self, name: str, password: str) -> Held:
+        """Whether all their pods hold this password of this name; raises Unanswered."""
+        states = {member.held(name, password) for member in self.members}
+        return next((state for state in (Held.OLD, Held.BOTH) if state in states), Held.NEW)
 
     def held_by_all(self, name: str, password: str, deadline: float) -> bool:
         """Whether all pods hold this password; waits for pods that are ending."""

@@ -14,7 +14,7 @@ from ansible_collections.shaka.platform.plugins.module_utils.model_types import 
 
 from ..kubectl import Kubectl, Unanswered, until_answered
 from . import stand_in, wal_archive
-from .changeover import Application
+from .changeover import Applications
 from .postgres import (
     ADMIN,
     LOGIN,
@@ -101,7 +101,7 @@ class PostgresInstance:
 
     def __init__(self, kubectl: Kubectl, env: Environment, desired: DesiredPostgres, passwords: Passwords, check: bool, finish: bool = False) -> None:
         self.kubectl, self.env, self.desired, self.passwords, self.check, self.finish = kubectl, env, desired, passwords, check, finish
-        self.application = Application(kubectl, env)
+        self.applications = Applications(kubectl, env, "postgres")
 
     def in_time(self, deadline: float, rollout: float) -> PostgresState:
         """Calls `ensure` again until Postgres answers or the deadline (of time.monotonic) has passed; raises Failed."""
@@ -136,11 +136,11 @@ class PostgresInstance:
             if self.desired.client not in left and outdated(self.desired, cluster["roles"], self.desired.client):
                 has_stand_in = self._change_over(rollout) or has_stand_in
             self.make(changes)
-        if has_stand_in and self.passwords is Passwords.APPLICATION and stand_in.unused(self.application, deadline):
+        if has_stand_in and self.passwords is Passwords.APPLICATION and stand_in.unused(self.applications, deadline):
             has_stand_in, removal = False, no_login(self.desired.client, [name for name in self.desired.databases if name in cluster["databases"]])
             changes.append(removal[-1])
             if not self.check:
-                stand_in.remove(self.application)
+                stand_in.remove(self.applications)
                 self.make(removal)
         made = [f"{self.env['name']}: {summary}" for summary in dict.fromkeys(change.summary for change in [*renaming, *changes])]
         behind = sorted(name for name in left - {*waiting} if outdated(self.desired, cluster["roles"], name))
@@ -171,33 +171,36 @@ class PostgresInstance:
         return frozenset({owner}) if self.desired.app_user and outdated(self.desired, roles, owner) else frozenset()
 
     def _settled(self, deadline: float) -> bool:
-        """Whether every pod of the application logs in as the inventory says."""
-        return self.application.held_by_all("DB_PASSWORD", self.desired.passwords[self.desired.client], deadline)
+        """Whether every pod of the applications logs in as the inventory says."""
+        return self.applications.held_by_all("DB_PASSWORD", self.desired.passwords[self.desired.client], deadline)
 
     def _desired(self, roles: Container[str]) -> DesiredPostgres:
-        """A new role gets the password that the application reads from its Secret, where this run does not change that."""
+        """A new role gets the password that the applications read from their Secret, where this run does not change that."""
         client = self.desired.client
-        current = self.application.given("DB_PASSWORD") if self.passwords is Passwords.OTHERS and client not in roles else None
+        current = self.applications.given("DB_PASSWORD") if self.passwords is Passwords.OTHERS and client not in roles else None
         return self.desired if current is None else replace(self.desired, passwords={**self.desired.passwords, client: current})
 
     def _left_alone(self, roles: Mapping[str, Mapping[str, Any]]) -> frozenset[str]:
         left = left_alone(self.desired, self.passwords)
-        if self.desired.client in left and outdated(self.desired, roles, self.desired.client) and self.application.deployment() is None:
+        if self.desired.client in left and outdated(self.desired, roles, self.desired.client) and not self.applications.there():
             return left - {self.desired.client}
         return left
 
     def _change_over(self, rollout: float) -> bool:
-        """Move the application to a stand-in, if it needs one; raises Failed."""
+        """Move the applications to a stand-in, those that need one; raises Failed."""
         user, password = self.desired.client, self.desired.passwords[self.desired.client]
-        try:
-            if not stand_in.needed(self.application, password):
-                return False
-            stand_in.change_over(self.application, lambda value: self.make([login(user, value)]), rollout)
-        except Unanswered as error:
-            raise Failed(f"{self.env['name']}: {self.application.name} could not change over to a stand-in for {user}; run again: {error}") from None
-        except stand_in.NotFollowed as error:
-            raise Failed(
-                f"{self.env['name']}: {self.application.name} does not run as another database user than {user}: {error}. No password was changed. "
-                f"Let it connect as DB_USER with DB_PASSWORD, or set platform_environments.{self.env['name']}.api.strategy to recreate for this run"
-            ) from None
-        return True
+        moved = False
+        for application in self.applications.members:
+            who = f"{self.env['name']}: {application.name}"
+            try:
+                if stand_in.needed(application, password):
+                    stand_in.change_over(application, lambda value: self.make([login(user, value)]), rollout)
+                    moved = True
+            except Unanswered as error:
+                raise Failed(f"{who} could not change over to a stand-in for {user}; run again: {error}") from None
+            except stand_in.NotFollowed as error:
+                raise Failed(
+                    f"{who} does not run as another database user than {user}: {error}. No password was changed. "
+                    f"Let it connect as DB_USER with DB_PASSWORD, or set {application.path}.strategy to recreate for this run"
+                ) from None
+        return moved

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from ansible_collections.shaka.platform.plugins.module_utils.model_types import RedisServerGiven, RedisUserGiven
 
 from ..kubectl import Kubectl, Unanswered, until_answered
-from .changeover import Application
+from .changeover import Applications
 from .redis import CATEGORIES, User, answers, differences, digest, others, question, question_users
 
 POD = "redis-0"
@@ -33,7 +33,7 @@ class RedisUser(NamedTuple):
     user: User
     environment: str
     password: str
-    application: Application
+    applications: Applications
     in_run: bool
     follows: bool  # whether its pods get a changed password in this run
 
@@ -55,7 +55,7 @@ class RedisInstance:
     def _user(self, entry: RedisUserGiven, password: str, rotate: bool) -> RedisUser:
         user = User(entry["name"], entry["keys"], entry["channels"], entry["commands"], digest(password))
         in_run = bool(entry["in_run"])
-        return RedisUser(user, entry["environment"], password, Application(self.kubectl, entry["application"]), in_run, in_run and rotate)
+        return RedisUser(user, entry["environment"], password, Applications(self.kubectl, entry["applications"], "redis"), in_run, in_run and rotate)
 
     def in_time(self, deadline: float) -> RedisState:
         """Calls `ensure` again until Redis answers or the deadline (of time.monotonic) has passed."""
@@ -91,18 +91,18 @@ class RedisInstance:
     @staticmethod
     def _desired(one: RedisUser, present: PresentUsers) -> User:
         """A new user gets the password that its pods read from their Secret, where this run does not change that."""
-        current = None if one.follows or one.user.name in present else one.application.given("REDIS_PASSWORD")
+        current = None if one.follows or one.user.name in present else one.applications.given("REDIS_PASSWORD")
         return one.user if current is None else one.user._replace(password=digest(current))
 
     @staticmethod
     def _left_alone(one: RedisUser, present: PresentUsers) -> bool:
         """Whether its passwords stay as they are: pods may hold another one, and do not get the new one in this run."""
-        return not one.follows and bool(others(one.user, present)) and one.application.deployment() is not None
+        return not one.follows and bool(others(one.user, present)) and one.applications.there()
 
     @staticmethod
     def _keeps(one: RedisUser, present: PresentUsers, deadline: float) -> bool:
         """Whether replaced passwords stay valid besides the new one."""
-        return bool(others(one.user, present)) and not one.application.held_by_all("REDIS_PASSWORD", one.password, deadline)
+        return bool(others(one.user, present)) and not one.applications.held_by_all("REDIS_PASSWORD", one.password, deadline)
 
     def ask(self, text: str) -> list[Any]:
         """The answers of redis-cli; raises Unanswered."""

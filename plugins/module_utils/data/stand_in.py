@@ -19,7 +19,7 @@ from ansible_collections.shaka.platform.plugins.module_utils.conventions import 
 
 from ..engine.readiness import Hopeless, deployment
 from ..kubectl import Unanswered
-from .changeover import STAND_IN, Application, Held, encoded, redirected, secret_value, stands_in
+from .changeover import STAND_IN, Application, Applications, Held, encoded, redirected, secret_value, stands_in
 from .postgres import LOGIN
 
 MANAGER = "shaka.platform-rotation"  # of fields; the prefix is known to apply_set
@@ -61,23 +61,23 @@ def change_over(application: Application, make_login: Callable[[str], None], tim
         raise NotFollowed(lacking)
 
 
-def unused(application: Application, deadline: float) -> bool:
+def unused(applications: Applications, deadline: float) -> bool:
     """Whether no pod uses the stand-in any more; waits for pods that are ending."""
     while True:
-        current = application.deployment()
-        if current is not None and stands_in(current["spec"]["template"]):
+        workloads = [member.deployment() for member in applications.members]
+        if any(current is not None and stands_in(current["spec"]["template"]) for current in workloads):
             return False
-        if not any(map(stands_in, application.pods())):
+        if not any(map(stands_in, (pod for member in applications.members for pod in member.pods()))):
             return True
         if time.monotonic() > deadline:
             return False
         time.sleep(PAUSE)
 
 
-def remove(application: Application) -> None:
+def remove(applications: Applications) -> None:
     """Remove the objects that pods with the stand-in read; raises Unanswered."""
-    objects = [f"configmap/{application.reads['configmaps']}{STAND_IN}", f"secret/{application.reads['secrets']}{STAND_IN}"]
-    _kubectl(application, "delete", "--ignore-not-found", "--wait=false", *objects)
+    objects = [f"configmap/{applications.reads['configmaps']}{STAND_IN}", f"secret/{applications.reads['secrets']}{STAND_IN}"]
+    _kubectl(applications, "delete", "--ignore-not-found", "--wait=false", *objects)
 
 
 def _copy(application: Application, owner: dict[str, Any], password: str) -> None:
@@ -101,8 +101,8 @@ def _patch(application: Application, spec: dict[str, Any]) -> None:
     _kubectl(application, "patch", f"deployment/{application.name}", *options, text=patch)
 
 
-def _kubectl(application: Application, *arguments: str, text: str | None = None) -> None:
-    ok, output = application.kubectl.run(*arguments, f"--namespace={application.namespace}", text=text)
+def _kubectl(whose: Application | Applications, *arguments: str, text: str | None = None) -> None:
+    ok, output = whose.kubectl.run(*arguments, f"--namespace={whose.namespace}", text=text)
     if not ok:
         raise Unanswered(output)
 

@@ -28,9 +28,9 @@ class StillWritten(Exception):
 
 
 def deployments(kubectl: Kubectl, environments: Mapping[str, Environment]) -> Iterator[tuple[str, str, int]]:
-    """Namespace, name and replicas of each application and each pool of connections that is there. Raises Unanswered."""
+    """Namespace, name and replicas of each application, of what a release tries beside it, and of each pool of connections. Raises Unanswered."""
     for env in environments.values():
-        for name in (env["api"]["name"], POOLER):
+        for name in (*(label for app in env["apps"].values() for label in app["labels"] if not app["schedule"]), POOLER):
             found = kubectl.find(f"/apis/apps/v1/namespaces/{env['namespace']}/deployments/{name}")
             if found:
                 yield env["namespace"], name, int(found["spec"].get("replicas", 1))

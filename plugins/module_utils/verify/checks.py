@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 from ansible_collections.shaka.platform.plugins.module_utils import k3s_certificates
 from ansible_collections.shaka.platform.plugins.module_utils.backup import layout
 from ansible_collections.shaka.platform.plugins.module_utils.backup.overview import size
-from ansible_collections.shaka.platform.plugins.module_utils.model_types import Environment, Model
+from ansible_collections.shaka.platform.plugins.module_utils.model_types import App, Environment, Model
 from ansible_collections.shaka.platform.plugins.module_utils.verify import backups, wal_archive
 from ansible_collections.shaka.platform.plugins.module_utils.verify.backups import age, seconds
-from ansible_collections.shaka.platform.plugins.module_utils.verify.probes import Facts, HostState, Https, is_backup
+from ansible_collections.shaka.platform.plugins.module_utils.verify.probes import Facts, HostState, is_backup, question
 
 DAY = 86400
 CHECKS = ("postgres", "redis", "https", "certificate", "pods", "backup", "drill", "point in time")  # of an environment
@@ -82,7 +82,7 @@ def evaluate(model: Model, facts: Facts, limits: Limits, keys: Mapping[str, str]
     rows: list[list[str]] = []
     failed: list[int] = []
     for position, (name, env) in enumerate(model["environments"].items()):
-        own = environment_checks(name, env, f"{model['name']}-api-tls", facts, limits, keys.get(name, ""))
+        own = environment_checks(name, env, facts, limits, keys.get(name, ""))
         checks += own
         cells = {check.name: check.detail if check.ok else "FAILED" if check.blocks else "NONE" for check in own}  # the findings say why
         rows.append([name, env["namespace"], *(cells[key] for key in CHECKS)])
@@ -104,13 +104,14 @@ def evaluate(model: Model, facts: Facts, limits: Limits, keys: Mapping[str, str]
     return Verdict(checks, tables)
 
 
-def environment_checks(name: str, env: Environment, certificate: str, facts: Facts, limits: Limits, key: str) -> list[Check]:
-    namespace, host, answer = env["namespace"], env["api"]["host"], facts.https[name]
+def environment_checks(name: str, env: Environment, facts: Facts, limits: Limits, key: str) -> list[Check]:
+    namespace = env["namespace"]
+    served = [app for app in env["apps"].values() if app["edge"]]
     return [
         Check("postgres", name, facts.postgres[name].answer.ok, facts.postgres[name].answer.detail),
         Check("redis", name, facts.redis[name].ok, facts.redis[name].detail),
-        Check("https", name, answer.status == 200, f"{answer.status} {host}" if answer.status else f"{host}: {answer.detail}"),
-        certificate_check(name, namespace, certificate, answer, facts, limits.certificate_days),
+        joined("https", name, [https_check(name, app, host, facts) for app in served for host in app["hosts"]]),
+        joined("certificate", name, [certificate_check(name, namespace, app, facts, limits.certificate_days) for app in served]),
         pods_check(name, namespace, facts),
         backup_check(name, env, facts, limits.backup_smaller_percent, key),
         drill_check(name, env, facts, limits.drill_days),
@@ -118,8 +119,23 @@ def environment_checks(name: str, env: Environment, certificate: str, facts: Fac
     ]
 
 
-def certificate_check(scope: str, namespace: str, name: str, answer: Https, facts: Facts, least: int) -> Check:
+def joined(name: str, scope: str, checks: Sequence[Check]) -> Check:
+    """One check for all applications: what is wrong with any, or what each says."""
+    wrong = [check for check in checks if not check.ok]
+    return Check(name, scope, not wrong, ", ".join(dict.fromkeys(check.detail for check in wrong or checks)) or "no application with a host")
+
+
+def https_check(scope: str, app: App, host: str, facts: Facts) -> Check:
+    """An application answers by its host: its readiness path with 200, and where it has none there with anything but `not found` and errors."""
+    answer = facts.https[question(app, host)]
+    right = answer.status == 200 if app["asks_readiness"] else 0 < answer.status < 500 and answer.status != 404
+    return Check("https", scope, right, f"{answer.status} {host}" if answer.status else f"{host}: {answer.detail}")
+
+
+def certificate_check(scope: str, namespace: str, app: App, facts: Facts, least: int) -> Check:
     """The served certificate is trusted, and cert-manager's Certificate is Ready and valid for long enough."""
+    name, answers = f"{app['name']}-tls", [facts.https[question(app, host)] for host in app["hosts"]]
+    answer = next((each for each in answers if not each.trusted), answers[0])
     stored = next(iter(_named(facts.lists.get("certificates"), namespace, name)), None)
     if stored is None:
         return Check("certificate", scope, False, f"no Certificate {name}")

@@ -25,7 +25,7 @@ from ansible_collections.shaka.platform.plugins.module_utils import k3s_certific
 from ansible_collections.shaka.platform.plugins.module_utils.backup.layout import DRILL
 from ansible_collections.shaka.platform.plugins.module_utils.conventions import LOCALE, WORKERS
 from ansible_collections.shaka.platform.plugins.module_utils.kubectl import Kubectl
-from ansible_collections.shaka.platform.plugins.module_utils.model_types import Environment, HttpApi, Model
+from ansible_collections.shaka.platform.plugins.module_utils.model_types import App, Environment, Model
 from ansible_collections.shaka.platform.plugins.module_utils.verify.postgres_login import LoginRefused, login
 from ansible_collections.shaka.platform.plugins.module_utils.verify.stored_backups import StoredDumps
 from ansible_collections.shaka.platform.plugins.module_utils.verify.wal_archive import ArchiveState, ask
@@ -85,7 +85,7 @@ class Facts(NamedTuple):
     lists: Mapping[str, list[dict[str, Any]] | None]
     postgres: Mapping[str, PostgresAnswer]
     redis: Mapping[str, ProbeAnswer]
-    https: Mapping[str, Https]
+    https: Mapping[str, Https]  # by an application's path in the inventory and one of its hosts, see asked_of
     stored: Mapping[str, StoredDumps]
     host: HostState
     service_memory: int | None
@@ -109,12 +109,11 @@ def gather(
         archives = {name: pool.submit(ask, kubectl, env) for name, env in environments.items()}
         strangers = pool.submit(ask_policies, kubectl, list(environments.values()))
         nodes, problem = listed["nodes"].result()
-        https = {}
-        if nodes:
-            target = address or _address(nodes["items"])
-            https = {name: pool.submit(ask_https, env["api"], target, port, ca_bundle, kubectl.timeout) for name, env in environments.items()}
         if not nodes:
             return None, problem
+        target = address or _address(nodes["items"])
+        served = [(app, host) for env in environments.values() for app in env["apps"].values() for host in hosts_of(app)]
+        https = {question(app, host): pool.submit(ask_https, app, host, target, port, ca_bundle, kubectl.timeout) for app, host in served}
         host = pool.submit(look_at_host)
         stored = {name: pool.submit(stored_of, name) for name in environments}
         return Facts(
@@ -216,13 +215,23 @@ def _answer(ok: bool, output: str, question: str, started: float) -> ProbeAnswer
     return ProbeAnswer(False, f"{question}: {lines[-1] if lines else 'no answer'}", duration)
 
 
-def ask_https(api: HttpApi, address: str, port: int, ca_bundle: str, timeout: float) -> Https:
-    """GET the readiness path by host name at the server's address. Trusts the system's authorities and those in `ca_bundle`."""
+def hosts_of(app: App) -> list[str]:
+    """The host names that an application answers to over HTTPS."""
+    return app["hosts"] if app["edge"] else []
+
+
+def question(app: App, host: str) -> str:
+    """The name of the question whether an application answers at one of its hosts."""
+    return f"{app['path']} {host}"
+
+
+def ask_https(app: App, host: str, address: str, port: int, ca_bundle: str, timeout: float) -> Https:
+    """GET an application's path by host name at the server's address. Trusts the system's authorities and those in `ca_bundle`."""
     context = ssl.create_default_context()
     try:
         if ca_bundle:
             context.load_verify_locations(cadata=ca_bundle)
-        status, issuer = _get(api, address, port, context, timeout)
+        status, issuer = _get(host, app["asked"], address, port, context, timeout)
         return Https(status, True, f"HTTP {status}", issuer)
     except ssl.SSLCertVerificationError as error:
         untrusted = str(error.verify_message)
@@ -232,18 +241,17 @@ def ask_https(api: HttpApi, address: str, port: int, ca_bundle: str, timeout: fl
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     try:
-        status, issuer = _get(api, address, port, context, timeout)
+        status, issuer = _get(host, app["asked"], address, port, context, timeout)
         return Https(status, False, untrusted, issuer)
     except (OSError, http.client.HTTPException) as error:
         return Https(0, False, _why(error))
 
 
-def _get(api: HttpApi, address: str, port: int, context: ssl.SSLContext, timeout: float) -> tuple[int, str]:
-    host = api["host"]
+def _get(host: str, path: str, address: str, port: int, context: ssl.SSLContext, timeout: float) -> tuple[int, str]:
     with socket.create_connection((address, port), timeout=timeout) as plain, context.wrap_socket(plain, server_hostname=host) as secured:
         issuer: Any = (secured.getpeercert() or {}).get("issuer", ())
         names = {key: value for part in issuer for key, value in part}
-        lines = [f"GET {api.get('readiness') or '/'} HTTP/1.1", f"Host: {host}", "User-Agent: shaka.platform-verify", "Connection: close", "", ""]
+        lines = [f"GET {path} HTTP/1.1", f"Host: {host}", "User-Agent: shaka.platform-verify", "Connection: close", "", ""]
         secured.sendall("\r\n".join(lines).encode())
         response = http.client.HTTPResponse(secured)
         response.begin()

@@ -61,16 +61,13 @@ def wheel_file(wheel: Path, sha256: str) -> PackedFile:
     return PackedFile(wheel.name, f"wheels/{wheel.name}", "", sha256, wheel)
 
 
-def archives(images: Mapping[str, str], environments: Mapping[str, str]) -> list[Archive]:
-    """The images, each reference once. An environment's has the name api-ENVIRONMENT, unless the same image also has another name."""
+def archives(images: Mapping[str, str], applications: Mapping[str, str]) -> list[Archive]:
+    """The images, each reference once. An application's has the name APP_ENVIRONMENT, unless the same image also has another name."""
     names: dict[str, list[str]] = {}
-    needed = {**images, **{f"api_{name}": reference for name, reference in environments.items()}}
-    for name, reference in needed.items():
+    for name, reference in {**images, **applications}.items():
         if reference and not reference.startswith((PENDING, f"{tools_image.NAME}:")):  # the tools' image is packed from the files of tools/
             names.setdefault(reference, []).append(name)
-    return [
-        Archive(known, reference, f"images/{known[0].replace('_', '-')}.tar") for reference, known in sorted(names.items(), key=lambda item: item[1])
-    ]
+    return [Archive(known, reference, f"images/{known[0]}.tar") for reference, known in sorted(names.items(), key=lambda item: item[1])]
 
 
 def lock_of(architecture: str, lock: Mapping[str, Any], chosen: list[PackedFile], packed: list[tuple[Archive, str, str]]) -> dict[str, Any]:

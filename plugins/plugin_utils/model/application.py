@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, The shaka.platform founders
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The application: its image, its address, its configuration as variables or files, and the registries that images come from. Pure."""
+"""What an environment's applications read, as variables or files, and the registries that images come from. Pure."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import re
 from collections.abc import Mapping
 from typing import Any, cast
 
-from ansible_collections.shaka.platform.plugins.module_utils.engine.references import REFERENCE
-from ansible_collections.shaka.platform.plugins.module_utils.model_types import Environment, HttpApi, PrivateRegistry
+from ansible_collections.shaka.platform.plugins.module_utils.model_types import Environment, PrivateRegistry
 from ansible_collections.shaka.platform.plugins.plugin_utils.collection import Options
-from ansible_collections.shaka.platform.plugins.plugin_utils.model import release, rules
+from ansible_collections.shaka.platform.plugins.plugin_utils.model import rules
+from ansible_collections.shaka.platform.plugins.plugin_utils.model.apps import SHORT
 from ansible_collections.shaka.platform.plugins.plugin_utils.model.json_schema import MISSING, SchemaLibraryMissing, flaws, schema_flaws
 from ansible_collections.shaka.platform.plugins.plugin_utils.model.problems import Problems, nearest
 from ansible_collections.shaka.platform.plugins.plugin_utils.model.schema import complete
@@ -69,35 +69,12 @@ def _split(env: Environment, path: str, problems: Problems) -> None:
     env["variables"] = {"config": [name for name in config if name not in chosen], "secrets": [name for name in secrets if name not in chosen]}
 
 
-def check_api(api: HttpApi, path: str, image_path: str, has_image: bool, problems: Problems) -> None:
-    """Pods, port, probes, host and flood guard.
-
-    :arg image_path: the variable that the image comes from.
-    :arg has_image: whether the platform has an image of its own for applications that name none.
-    """
-    if api["replicas"] < 1:
-        problems.add(f"{path}.replicas", "must be at least 1; leave the environment out to have none", api["replicas"])
-    if not 0 < api["port"] < 65536:
-        problems.add(f"{path}.port", "is not a TCP port number; use 1 to 65535", api["port"])
-    if api["image"]:
-        problems.check(image_path, rules.image(api["image"]), api["image"])
-    elif not has_image:
-        problems.add(f"{path}.image", "is not filled in; set the image of your application")
-    problems.check(f"{path}.liveness", rules.url_path(api["liveness"]), api["liveness"])
-    problems.check(f"{path}.readiness", rules.url_path(api["readiness"]), api["readiness"])
-    problems.check(f"{path}.host", rules.host(api["host"]), api["host"])
-    release.check(api, path, problems)
-    rate = api["edge_rate"]
-    problems.check(f"{path}.edge_rate.period", rules.duration(rate["period"]), rate["period"])
-    for key, count in (("average", rate["average"]), ("burst", rate["burst"])):
-        problems.check(f"{path}.edge_rate.{key}", None if count > 0 else "must be more than 0 requests", count)
-
-
 def configure(env: Environment, path: str, problems: Problems) -> None:
     """Turn every value into text, check JSON, and add the addresses of Postgres and Redis where the inventory does not set them."""
     postgres, redis = env["postgres"], env["redis"]
+    api = env["apps"].get(SHORT)
     derived = {
-        "PORT": str(env["api"]["port"]),
+        **({"PORT": str(api["port"])} if api and api["protocol"] != "none" else {}),  # another's pods have their own
         "DB_HOST": f"{(postgres['pgbouncer'] if postgres['pgbouncer']['enabled'] else postgres)['service']}.{env['namespace']}.svc.cluster.local",
         "DB_PORT": "5432",
         "DB_NAME": postgres["database"],
@@ -111,7 +88,7 @@ def configure(env: Environment, path: str, problems: Problems) -> None:
     own = {str(key): rules.as_text(value) for key, value in env["config"].items()}
     for name, text in own.items():
         problems.check(f"{path}.config.{name}", rules.variable_name(name), name)
-        problems.check(f"{path}.config.{name}", rules.deliverable(text) or _reference(text))
+        problems.check(f"{path}.config.{name}", rules.deliverable(text) or rules.secret_reference(text))
         if name in env["config_json"] or text[:1] in ("{", "["):
             problems.check(f"{path}.config.{name}", rules.json_text(text))
     for name in env["config_json"]:
@@ -127,13 +104,7 @@ def configure(env: Environment, path: str, problems: Problems) -> None:
         problems.check(f"{path}.config.{name}", rules.variable_size(name, env["config"][name]))
     size = sum(len(f"{name}{text}".encode(errors="replace")) for name, text in env["config"].items())
     if size > CONFIG_MAP:
-        problems.add(f"{path}.config", f"has {size} bytes, and a ConfigMap at most {CONFIG_MAP}; move the largest value to the application's image")
-
-
-def _reference(text: str) -> str | None:
-    """What the engine would take for a secret that it has to fill in."""
-    found = REFERENCE.search(text)
-    return f"holds {found[0]}, as templates call a secret; move the value to the environment's secrets, where it arrives" if found else None
+        problems.add(f"{path}.config", f"has {size} bytes, and a ConfigMap at most {CONFIG_MAP}; move the largest value to the image")
 
 
 def registries(raw: Mapping[str, Any], options: Options, problems: Problems) -> dict[str, PrivateRegistry]:

@@ -7,14 +7,12 @@ from __future__ import annotations
 import copy
 import math
 import re
-from collections.abc import Mapping
 from typing import Any, TypedDict, cast
 
 from ansible_collections.shaka.platform.plugins.module_utils.model_types import (
+    App,
     CanaryStep,
-    Environment,
     Gate,
-    HttpApi,
     Migrate,
     Model,
     ReleaseState,
@@ -22,7 +20,6 @@ from ansible_collections.shaka.platform.plugins.module_utils.model_types import 
 from ansible_collections.shaka.platform.plugins.plugin_utils.model import rules
 from ansible_collections.shaka.platform.plugins.plugin_utils.model.problems import Problems, nearest
 
-APP = "api"  # the application of an environment
 NEXT = "-next"  # ends the name of a candidate
 TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110: a header's name, and (RFC 6265) a cookie's
 LONGEST = 3600  # seconds of a step or a gate
@@ -35,6 +32,7 @@ class ReleasePlan(TypedDict):
     app: str
     name: str
     candidate: str
+    kind: str
     namespace: str
     host: str
     path: str
@@ -46,54 +44,12 @@ class ReleasePlan(TypedDict):
     config_hash: str
 
 
-def application(env: Environment, app: str) -> HttpApi:
-    """One of an environment's applications."""
-    return cast(HttpApi, cast(dict[str, Any], env)[app])
-
-
-def applications(env: Environment) -> list[str]:
-    """Their names."""
-    return [APP] if APP in env else []
-
-
 # --- the inventory --------------------------------------------------------------------------------------------------------------------------
 
 
-def released(releases: Any, environment: str, app: str = APP) -> str:
-    """The image that was deployed last, if any. `{prod: {image: ...}}` is that of the application `api`."""
-    entry = releases.get(environment) if isinstance(releases, dict) else None
-    own = entry.get(app) if isinstance(entry, dict) else None
-    if isinstance(own, dict):
-        return str(own.get("image") or "")
-    return str(entry.get("image") or "") if isinstance(entry, dict) and app == APP else ""
-
-
-def variable(releases: Any, environment: str, app: str = APP) -> str:
-    """Which of its variables says so; empty when none does."""
-    if not released(releases, environment, app):
-        return ""
-    own = isinstance(releases[environment].get(app), dict)
-    return f"platform_releases.{environment}.{app}.image" if own else f"platform_releases.{environment}.image"
-
-
-def check_releases(releases: Mapping[str, Any], environments: Mapping[str, Environment], problems: Problems) -> None:
-    """What was deployed belongs to environments and applications of the inventory."""
-    for name, entry in releases.items():
-        path = f"platform_releases.{name}"
-        if name not in environments:
-            problems.add(path, f"belongs to no environment; remove it; {nearest(name, environments)}")
-        elif not isinstance(entry, dict):
-            problems.add(path, "must be a dictionary (application: {image: reference})", entry)
-        else:
-            known = [*applications(environments[name]), "image"]
-            for key in entry:
-                if key not in known:
-                    problems.add(f"{path}.{key}", f"is not an application of {name}; {nearest(str(key), known)}")
-
-
-def check(api: HttpApi, path: str, problems: Problems) -> None:
+def check(app: App, problems: Problems) -> None:
     """The canary's steps and names, the gate and the migration."""
-    canary, gate, migrate = api["canary"], api["gate"], api["migrate"]
+    path, canary, gate, migrate = app["path"], app["canary"], app["gate"], app["migrate"]
     before = 0
     for index, step in enumerate(canary["steps"]):
         where = f"{path}.canary.steps[{index}]"
@@ -125,7 +81,7 @@ def _seconds(value: int, least: int) -> str | None:
 # --- one release ----------------------------------------------------------------------------------------------------------------------------
 
 
-def refusal(model: Model, environment: str, app: str, image: str, playbook: str) -> str:
+def refusal(model: Model, environment: str, key: str, image: str, playbook: str) -> str:
     """Why this release is not begun: the variable, its value, the rule and the fix. Empty when it may be.
 
     :arg playbook: `deploy`, or `rollback`, whose image is found in the records.
@@ -133,9 +89,11 @@ def refusal(model: Model, environment: str, app: str, image: str, playbook: str)
     known = list(model["all_environments"])
     if environment not in known:
         return f"{playbook}_environment: {rules.shown(environment)} is not an environment; {nearest(environment, known)}"
-    apps = applications(model["all_environments"][environment])
-    if app not in apps:
-        return f"{playbook}_app: {rules.shown(app)} is not an application of {environment}; {nearest(app, apps)}"
+    apps = model["all_environments"][environment]["apps"]
+    if key not in apps:
+        return f"{playbook}_app: {rules.shown(key)} is not an application of {environment}; {nearest(key, apps)}"
+    if source := apps[key]["image_of"]:
+        return f"{playbook}_app: {rules.shown(key)} has the image of {source} (image_of), and is released with it; release {source}"
     if playbook != "deploy":
         return ""
     flaw = rules.image(image) if image else "is not given"
@@ -144,78 +102,88 @@ def refusal(model: Model, environment: str, app: str, image: str, playbook: str)
     return f"deploy_image: {rules.shown(image)} {flaw}" if flaw else ""
 
 
-def steps(api: HttpApi) -> list[CanaryStep]:
-    """The users' shares on the way; none where they meet the new release pod by pod."""
-    seconds = max(1, api["gate"]["seconds"])
-    if api["strategy"] == "blue_green":
+def judged(app: App) -> bool:
+    """Whether the edge leads to it and a request can tell how it is: gRPC has no paths unless the inventory names one."""
+    return app["edge"] and (app["protocol"] == "http" or bool(app["gate"]["path"]))
+
+
+def steps(app: App) -> list[CanaryStep]:
+    """The users' shares on the way; none where they meet the new release pod by pod, or do not come through the edge."""
+    seconds = max(1, app["gate"]["seconds"])
+    if app["edge"] and app["strategy"] == "blue_green":
         return [{"weight": 100, "seconds": seconds}]
-    if api["strategy"] == "canary":
-        return api["canary"]["steps"] or [{"weight": weight, "seconds": seconds} for weight in WEIGHTS]
+    if app["edge"] and app["strategy"] == "canary":
+        return app["canary"]["steps"] or [{"weight": weight, "seconds": seconds} for weight in WEIGHTS]
     return []
 
 
-def trial(api: HttpApi) -> int:
-    """Pods of the candidate: enough for the largest share of the users that it gets."""
-    if api["strategy"] == "recreate":
+def trial(app: App) -> int:
+    """Pods of the candidate: enough for the largest share of the users that it gets. What nobody asks through the edge has none."""
+    if app["strategy"] == "recreate" or not app["edge"]:
         return 0
-    most = max((step["weight"] for step in steps(api)), default=0)
-    return max(1, math.ceil(api["replicas"] * most / 100))
+    most = max((step["weight"] for step in steps(app)), default=0)
+    return max(1, math.ceil((app["autoscale"]["max"] or app["replicas"]) * most / 100))
 
 
-def plan(model: Model, environment: str, app: str) -> ReleasePlan:
+def plan(model: Model, environment: str, key: str) -> ReleasePlan:
     """The way of a release of an application."""
     env = model["all_environments"][environment]
-    api = application(env, app)
+    app = env["apps"][key]
+    own = app["checks"].get("readinessProbe", {}).get("httpGet", {}).get("path", "")
     return {
-        "app": app,
-        "name": api["name"],
-        "candidate": api["name"] + NEXT,
+        "app": key,
+        "name": app["name"],
+        "candidate": app["name"] + NEXT,
+        "kind": "cronjobs" if app["schedule"] else "deployments",
         "namespace": env["namespace"],
-        "host": api["host"],
-        "path": api["gate"]["path"] or api["readiness"],
-        "strategy": api["strategy"],
-        "trial": trial(api),
-        "steps": steps(api),
-        "gate": api["gate"],
-        "migrate": api["migrate"],
-        "config_hash": env["config_hash"],
+        "host": app["host"],
+        "path": app["gate"]["path"] or own or app["asked"],
+        "strategy": app["strategy"],
+        "trial": trial(app),
+        "steps": steps(app),
+        "gate": cast(Gate, {**app["gate"], "seconds": app["gate"]["seconds"] if judged(app) else 0}),
+        "migrate": app["migrate"],
+        "config_hash": app["config_hash"],
     }
 
 
-def with_image(model: Model, environment: str, app: str, image: str) -> Model:
-    """The model of this environment alone, its application with that image (empty: as the inventory has it), and with nothing beside it."""
+def with_image(model: Model, environment: str, key: str, image: str) -> Model:
+    """The model of this environment alone, with nothing of a release beside it.
+
+    :arg image: of the application and of those that have its image; empty is the inventory's.
+    """
     result = copy.copy(model)
     env = copy.deepcopy(model["all_environments"][environment])
-    if image:
-        application(env, app)["image"] = image
+    for app in env["apps"].values() if image else ():
+        if key in (app["key"], app["image_of"]):
+            app["image"] = image
     result["environments"] = {environment: env}
     result["all_environments"] = {**model["all_environments"], environment: env}
     result["complete"] = False
     return result
 
 
-def releasing(model: Model, environment: str, app: str, state: dict[str, Any]) -> Model:
+def releasing(model: Model, environment: str, key: str, state: dict[str, Any]) -> Model:
     """The model of `with_image` while a release lasts.
 
     :arg state: keys of ReleaseState; what it leaves out is not there.
     """
     env = model["environments"][environment]
-    name = application(env, app)["name"]
     none: ReleaseState = {
-        "app": app, "name": name + NEXT, "image": "", "token": "", "replicas": 0, "weight": 0, "migrate": False, "gate": False,
+        "app": key, "name": env["apps"][key]["name"] + NEXT, "image": "", "token": "", "replicas": 0, "weight": 0, "migrate": False, "gate": False,
     }  # fmt: skip
     env["release"] = cast(ReleaseState, {**none, **state})
     return model
 
 
-def counted(model: Model, environment: str) -> Model:
-    """The model as the fit plan counts it while a release lasts: no other environment rolls out at the same time."""
+def counted(model: Model, environment: str, key: str) -> Model:
+    """The model as the fit plan counts it while a release lasts: nothing else rolls out at the same time."""
     result = copy.copy(model)
-    result["all_environments"] = {}
-    for name, env in model["all_environments"].items():
-        copied = copy.deepcopy(env)
-        rolls = name == environment and steps(application(env, APP))  # else the candidate is gone before the pods are replaced
-        for app in () if rolls else applications(copied):
-            application(copied, app)["strategy"] = "recreate"
-        result["all_environments"][name] = copied
+    result["all_environments"] = copy.deepcopy(model["all_environments"])
+    for name, env in result["all_environments"].items():
+        for app in env["apps"].values():
+            together = name == environment and key in (app["key"], app["image_of"])
+            # without shares the candidate is gone before the pods are replaced, and has left its room to them
+            if not together or (app["key"] == key and not steps(app)):
+                app["strategy"] = "recreate"
     return result

@@ -14,14 +14,16 @@ import json
 from collections.abc import Collection, Iterable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, cast
 
 from ansible_collections.shaka.platform.plugins.module_utils.engine.pruning import RULE, malformed
-from ansible_collections.shaka.platform.plugins.module_utils.model_types import S3, Acme, Environment, Model, Notify, Server, SharedRedis, Space
+from ansible_collections.shaka.platform.plugins.module_utils.model_types import S3, Acme, App, Environment, Model, Notify, Server, SharedRedis, Space
 from ansible_collections.shaka.platform.plugins.module_utils.quantities import format_resource
-from ansible_collections.shaka.platform.plugins.plugin_utils.collection import PACKED, Interface
+from ansible_collections.shaka.platform.plugins.plugin_utils.collection import MOVED, PACKED, Interface
 from ansible_collections.shaka.platform.plugins.plugin_utils.model import (
     application,
+    apps,
     backup,
     credentials,
     drift_ignore,
@@ -30,7 +32,6 @@ from ansible_collections.shaka.platform.plugins.plugin_utils.model import (
     point_in_time,
     postgres,
     redis,
-    release,
     rules,
     schema,
 )
@@ -97,19 +98,16 @@ def _fill_in(env: Environment, name: str, raw: Raw, s3: S3) -> None:
     redis.fill_in(env["redis"], name)
     own = env["backup"]["s3"]["endpoint"]
     env["backup"]["point_in_time"]["enabled"] = point_in_time.is_on(name, env["backup"], s3["endpoint"] if own is None else own)
-    env["api"]["name"] = f"{platform}-api"
-    env["api"]["image"] = release.released(raw["platform_releases"], name) or env["api"]["image"]
+    apps.fill_in(env, platform, raw["platform_releases"].get(name))
     env["secrets"] = list(dict.fromkeys(["DB_PASSWORD", "REDIS_PASSWORD", *env["secrets"]]))
 
 
-def _check_environment(env: Environment, path: str, raw: Raw, has_image: bool, problems: Problems) -> None:
-    """Check what runs in an environment, but for sizes and network."""
+def _check_environment(env: Environment, path: str, problems: Problems) -> None:
+    """Check what applications find in an environment, but for sizes and network."""
     name = env["name"]
     _check_name(name, path, problems)
     postgres.check(env["postgres"], f"{path}.postgres", problems)
     redis.check(env["redis"], f"{path}.redis", problems)
-    image_path = release.variable(raw["platform_releases"], name) or f"{path}.api.image"
-    application.check_api(env["api"], f"{path}.api", image_path, has_image, problems)
     application.configure(env, path, problems)
 
 
@@ -129,6 +127,13 @@ def _check_name(name: str, path: str, problems: Problems) -> None:
 def _hash(key: str, *parts: object) -> str:
     """A hash that changes when a pod would see another value. Who may see it, and does not have the key, cannot try values on it."""
     return hmac.new(key.encode(), json.dumps(parts, sort_keys=True).encode(), hashlib.sha256).hexdigest()[:16]
+
+
+def _hash_of_seen(key: str, meanings: Mapping[str, Any], secrets: Mapping[str, str], app: App) -> str:
+    """The hash of what an application sees of its environment's configuration."""
+    config, names = ({*app["variables"][part], *app["files"][part]} for part in ("config", "secrets"))
+    seen = {option: meaning for option, meaning in meanings.items() if option in config}
+    return _hash(key, seen, {name: secrets.get(name, "") for name in names}, app["files"])
 
 
 def _selection(only: Any, known: list[str], problems: Problems) -> list[str]:
@@ -249,6 +254,8 @@ def _check_bundle(raw: Raw, problems: Problems) -> None:
 def _check_names(names: Iterable[str], interface: Interface, problems: Problems) -> None:
     """Ansible would ignore a mistyped name: refuse each that is close to a known one."""
     for name in names:
+        if name in MOVED:
+            problems.add(name, f"is a key of each application now; move it to platform_environments.<environment>.api.{MOVED[name]}")
         for role, options in {"platform": interface.variables, **interface.roles}.items():
             close = difflib.get_close_matches(name, options, n=1, cutoff=0.88 if role == "platform" else 0.8)
             if name.startswith(f"{role}_") and close:
@@ -320,11 +327,14 @@ def resolve(variables: Mapping[str, Any], interface: Interface, images: Collecti
     for name, entry in raw["platform_environments"].items():
         path = f"platform_environments.{name}"
         filled = schema.complete(entry, dictionaries["environment"], path, problems)
+        filled["apps"] = apps.complete(filled, entry, dictionaries["app"], dictionaries["volume"], path, problems)
         env = environments[name] = cast(Environment, filled)
         _fill_in(env, name, raw, s3)
         limits = _check_space(env, path, cluster, problems)
         for where, part in sized(dictionaries["environment"], filled, path):
             check_sizes(part, f"{where}.", problems, limits)
+        release = raw["platform_releases"].get(name)
+        apps.check(env, dictionaries["app"], limits, f"platform_releases.{name}", release, has_image, problems)
         for start, job in jobs.items():
             check_sizes(job, start, problems, limits, f"{path}.")
         others = [job for start, job in jobs.items() if start != BACKUP_JOB]
@@ -332,7 +342,7 @@ def resolve(variables: Mapping[str, Any], interface: Interface, images: Collecti
         env["backup"]["requests"], env["backup"]["limits"] = backup_job["requests"], backup_job["limits"]
         env["backup"]["scratch"] = scratch(env["postgres"]["storage"])
         check_quota(env, path, [*others, backup_job], problems)
-        _check_environment(env, path, raw, has_image, problems)
+        _check_environment(env, path, problems)
     if not environments:
         problems.add("platform_environments", "is empty; describe at least one environment")
 
@@ -346,9 +356,10 @@ def resolve(variables: Mapping[str, Any], interface: Interface, images: Collecti
     application.check_schemas(raw["platform_config_schemas"], environments, problems)
     registries = application.registries(raw, dictionaries["registry"], problems)
     redis.check_together(environments, problems)
-    release.check_releases(raw["platform_releases"], environments, problems)
-    hosts = ((f"platform_environments.{name}.api.host", env["api"]["host"]) for name, env in environments.items() if env["api"]["host"])
-    check_unique(hosts, "each has a name of its own", problems)
+    for name in raw["platform_releases"]:
+        if name not in environments:
+            problems.add(f"platform_releases.{name}", f"belongs to no environment; remove it; {nearest(name, environments)}")
+    apps.check_places(environments, problems)
     _check_redis(shared, namespaces, bounds, problems)
     _check_edges(raw, acme, problems)
     own_namespaces = [space["namespace"] for space in spaces.values()]
@@ -369,7 +380,7 @@ def resolve(variables: Mapping[str, Any], interface: Interface, images: Collecti
         own = secrets.get(name, {})
         env["redis"]["hash"] = _hash(key, own.get(redis.ADMINISTRATOR, ""))
         meanings = {option: application.meaning(text) for option, text in env["config"].items()}
-        env["config_hash"] = _hash(key, meanings, {secret: own.get(secret, "") for secret in env["secrets"]}, env["files"])
+        apps.select(env, partial(_hash_of_seen, key, meanings, own), problems)
         backup.name_credentials(env["backup"], name, secrets)
         env["postgres"]["pgbouncer"]["hash"] = _hash(key, own.get(postgres.POOLER_SECRET, ""))
         read = [
@@ -392,6 +403,8 @@ def resolve(variables: Mapping[str, Any], interface: Interface, images: Collecti
         "namespaces": namespaces,
         "registries": registries,
         "images": used,
+        "application_images": {f"{key}_{name}": app["image"] for name, env in environments.items() for key, app in env["apps"].items()},
+        "hosts": sorted({host for env in environments.values() for app in env["apps"].values() for host in app["hosts"]}),
         "redis": shared,
         "acme": acme,
         "s3": s3,

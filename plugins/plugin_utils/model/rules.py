@@ -11,6 +11,8 @@ import ssl
 import zoneinfo
 from collections.abc import Mapping
 
+from ansible_collections.shaka.platform.plugins.module_utils.engine.references import REFERENCE
+
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _RESERVED_NAMES = re.compile(r"(^|\.)example(\.(com|net|org))?$|\.(invalid|localhost)$")
 _DOCUMENTATION = [ipaddress.ip_network(net) for net in ("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24", "2001:db8::/32", "3fff::/20")]
@@ -56,9 +58,9 @@ def namespace(value: str) -> str | None:
 
 
 def platform_name(value: str) -> str | None:
-    """A label with which the name of a Service is made, a label as well (https://kubernetes.io/docs/concepts/overview/working-with-objects/names/)."""
-    most = 63 - len("-api")
-    return label(value) or (f"makes the Service name {value}-api longer than 63 characters; use at most {most}" if len(value) > most else None)
+    """A label with which the names of Services are made, labels as well (https://kubernetes.io/docs/concepts/overview/working-with-objects/names/)."""
+    most = 63 - len("-api-next")
+    return label(value) or (f"makes the name {value}-api-next longer than 63 characters; use at most {most}" if len(value) > most else None)
 
 
 # Appendix C of the PostgreSQL manual: "reserved", also where a function or type may have the name. They would need quotes everywhere.
@@ -198,6 +200,14 @@ def secure_url(value: str) -> str | None:
 def url_path(value: str) -> str | None:
     """The path of a URL."""
     return None if re.fullmatch(r"/[^\s?#]*", value) else "is not a path; it starts with /, without host, spaces and query"
+
+
+def mount(value: str) -> str | None:
+    """A folder that pods see, and that hides nothing that the system has there."""
+    parts = value.split("/")[1:]
+    if not value.startswith("/") or not all(parts) or {".", ".."} & {*parts} or re.search(r"[:\s]", value):
+        return "is not a folder's whole path; write it like /var/cache/app, without an end /"
+    return "belongs to the system; use a folder such as /data" if parts[0] in ("proc", "sys", "dev") else None
 
 
 def certificates(value: str) -> str | None:
@@ -402,6 +412,12 @@ def deliverable(value: str) -> str | None:
     if re.search("[\ud800-\udfff]", value):
         return "contains half of a character (a UTF-16 surrogate); write the whole character"
     return None
+
+
+def secret_reference(value: str) -> str | None:
+    """What the engine would take for a secret that it has to fill in."""
+    found = REFERENCE.search(value)
+    return f"holds {found[0]}, as templates call a secret; move the value to the environment's secrets, where it arrives" if found else None
 
 
 def variable_size(name: str, value: str) -> str | None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from ansible_collections.shaka.platform.plugins.module_utils.model_types import Environment, Space
+from ansible_collections.shaka.platform.plugins.module_utils.model_types import App, Environment, Space
 from ansible_collections.shaka.platform.plugins.module_utils.quantities import (
     QuantityError,
     format_resource,
@@ -24,6 +24,7 @@ Bounds = Mapping[str, Mapping[str, int]]  # min, max, default, default_request -
 # while a certificate is issued. The fit plan counts the rendered objects; this is for a quota that could never work.
 BACKUP_JOB = "backup_"
 JOBS = (BACKUP_JOB, "cert_manager_solver_")
+NOTHING: Mapping[str, Mapping[str, str]] = {"requests": {}, "limits": {}}
 # No container or volume is smaller than this: a smaller number lacks its unit.
 LEAST_BYTES = 1 << 20
 QUOTAS = (
@@ -61,11 +62,16 @@ def amounts(values: Mapping[str, Any], path: str, problems: Problems, zero: bool
 
 
 def check_storage(storage: str, path: str, problems: Problems) -> None:
-    """The size of a volume."""
+    """The size of the volume of Postgres or Redis."""
+    check_amount(storage, f"{path}.storage", problems)
+
+
+def check_amount(storage: str, path: str, problems: Problems) -> None:
+    """The size of a volume or a folder."""
     try:
-        problems.check(f"{path}.storage", size_flaw("requests.storage", parse_memory(storage)), storage)
+        problems.check(path, size_flaw("requests.storage", parse_memory(storage)), storage)
     except QuantityError as error:
-        problems.add(f"{path}.storage", str(error), storage)
+        problems.add(path, str(error), storage)
 
 
 def scratch(storage: str) -> str:
@@ -171,14 +177,21 @@ def _demand(item: Mapping[str, Any], pods: int, storage: str = "0") -> Amounts:
     )
 
 
+def most_pods(app: App) -> int:
+    """Pods of an application at the peak: the autoscaler's most, and the extra one of a rolling update."""
+    if app["schedule"]:
+        return 1
+    return (app["autoscale"]["max"] or app["replicas"]) + (1 if app["strategy"] == "rolling" else 0)
+
+
 def _peak(env: Environment, jobs: Iterable[Mapping[str, Any]]) -> Amounts:
-    """What an environment needs at most: Postgres, the API with the extra pod of a rolling update, and the jobs (a backup, an ACME solver)."""
+    """What an environment needs at most: Postgres, its applications as they roll, and the jobs (a backup, an ACME solver)."""
     point_in_time = env["backup"]["point_in_time"]
-    surge = 1 if env["api"]["strategy"] == "rolling" else 0
     return Amounts.total(
         [
             _demand(env["postgres"], 1, env["postgres"]["storage"]),
-            _demand(env["api"], env["api"]["replicas"] + surge),
+            *(_demand(app, most_pods(app)) for app in env["apps"].values()),
+            *(_demand(NOTHING, 0, volume["size"]) for app in env["apps"].values() for volume in app["volumes"].values()),
             _demand(env["redis"], 1, env["redis"]["storage"]) if env["redis"]["dedicated"] else Amounts(),
             _demand(env["postgres"]["pgbouncer"], 2) if env["postgres"]["pgbouncer"]["enabled"] else Amounts(),
             _demand(point_in_time, 2) if point_in_time["enabled"] else Amounts(),
@@ -202,5 +215,5 @@ def check_quota(env: Environment, path: str, jobs: Iterable[Mapping[str, Any]], 
     """Checks that the quota covers the environment's peak."""
     for name, hard, needed in quota_shortfalls(amounts(env["quota"], path, Problems(), zero=True), _peak(env, jobs)):
         text = f"is less than the {format_resource(name, needed)} that the environment needs at its peak"
-        text += " (Postgres, the API with its update's extra pod, a backup, a certificate's solver); raise it"
+        text += " (Postgres, the applications with their updates' extra pods, a backup, a certificate's solver); raise it"
         problems.add(f"{path}.quota.{name}", text, format_resource(name, hard))

@@ -285,6 +285,12 @@ def _sized_by(path: str, key: str) -> str:
     return f"{path}.{key}" if path.startswith("platform_") else f"{path}_{key}"
 
 
+def _scaled(rendered: Rendered) -> dict[tuple[str, str], int]:
+    """The most pods of each workload that an autoscaler of the set owns, by kind and name."""
+    scalers = [item["spec"] for item in rendered.objects if item.get("kind") == "HorizontalPodAutoscaler"]
+    return {(spec["scaleTargetRef"]["kind"], spec["scaleTargetRef"]["name"]): int(spec["maxReplicas"]) for spec in scalers}
+
+
 def _row(item: Object, rendered: Rendered, defaults: Mapping[str, Mapping[str, int]], namespace: str) -> Row | None:
     kind, name = item.get("kind"), (item.get("metadata") or {}).get("name", "?")
     spec: Object = item.get("spec") or {}
@@ -304,6 +310,7 @@ def _row(item: Object, rendered: Rendered, defaults: Mapping[str, Mapping[str, i
         parallel = one * int(spec.get("parallelism") or ((spec.get("jobTemplate") or {}).get("spec") or {}).get("parallelism") or 1)
         return row(f"job {name}", by_hand=parallel) if spec.get("suspend") else row(f"job {name}", job=parallel)
     replicas = 1 if kind in ("Pod", "DaemonSet") or spec.get("replicas") is None else int(spec["replicas"])
+    replicas = _scaled(rendered).get((str(kind), str(name)), replicas)
     claims = Amounts.total(_claim(claim) for claim in spec.get("volumeClaimTemplates") or []) * replicas
     surge = _surge(spec, replicas) if kind == "Deployment" else 0
     return row(str(name), rest=one * replicas + claims, rollout=one * surge)

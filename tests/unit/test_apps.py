@@ -1,0 +1,241 @@
+"""An environment's applications: none, one or many; what each is given, and what is made of it."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+import yaml
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar
+from ansible_collections.shaka.platform.plugins.plugin_utils.collection import ROLES
+from ansible_collections.shaka.platform.plugins.plugin_utils.plan.fit import make_plan
+from ansible_collections.shaka.platform.plugins.plugin_utils.plan.rendering import RenderedSet, render_role, scope_of
+from test_model import INTERFACE, change, inventory, run, secret
+
+MANY = """
+api: {image: "r.test/api:1", host: acme.test, replicas: 2}
+web: {image: "r.test/web:2", host: web.test, port: 8080, readiness: /, secrets: [], config: [DB_HOST], reaches: [search]}
+worker: {image_of: api, args: [work], protocol: none, secrets: [DB_PASSWORD]}
+report: {image_of: api, args: [report], schedule: "0 6 * * 1", time_zone: America/Sao_Paulo, secrets: [REDIS_PASSWORD]}
+search: {image: "r.test/search:3", protocol: tcp, port: 7700, uid: 2000, secrets: [], volumes: {index: {mount: /data, size: 2Gi}}}
+calls: {image: "r.test/calls:4", protocol: h2c, internal: true, secrets: [], probes: {readiness: {type: grpc, service: calls}},
+        autoscale: {min: 2, max: 4, memory: 70}, writable: {/var/cache: 10Mi}}
+"""
+
+
+def many(**changes: Any) -> dict[str, Any]:
+    """The inventory with several applications in prod, some of their keys changed."""
+    apps = yaml.safe_load(MANY)
+    for key, values in changes.items():
+        apps[key].update(values)
+    data = change("platform_environments/prod/apps", apps)
+    del data["platform_environments"]["prod"]["api"]
+    data["platform_environments"]["prod"] |= {"quota": {}, "network": "zero_trust"}
+    return data
+
+
+def of_prod(data: dict[str, Any]) -> Any:
+    resolution = run(data)
+    assert resolution.problems == [], resolution.message()
+    return resolution.model["environments"]["prod"]
+
+
+def rendered(data: dict[str, Any], role: str = "apps") -> list[RenderedSet]:
+    resolution = run(data)
+    assert resolution.problems == [], resolution.message()
+    scope = {"platform_name": "acme", "platform_images": {name: f"lock/{name}:1" for name in INTERFACE.images}}
+    variables = scope_of(ROLES / role, DataLoader(), scope, resolution.model)
+    return render_role(ROLES / role, Templar(loader=DataLoader(), variables=variables), variables, resolution.model)
+
+
+def objects(data: dict[str, Any], role: str = "apps") -> dict[tuple[str, str], Any]:
+    """What a role makes in prod, by kind and name."""
+    return {(item["kind"], item["metadata"]["name"]): item for part in rendered(data, role) if part.environment == "prod" for item in part.objects}
+
+
+def pods_of(item: dict[str, Any]) -> dict[str, Any]:
+    spec = item["spec"]["jobTemplate"]["spec"] if item["kind"] == "CronJob" else item["spec"]
+    return dict(spec["template"])
+
+
+def environment_of(item: dict[str, Any]) -> dict[str, Any]:
+    """The variables of a pod's container: name -> where from."""
+    (container,) = pods_of(item)["spec"]["containers"]
+    return {each["name"]: each.get("value") or "/".join(each["valueFrom"]) for each in container.get("env", [])}
+
+
+# --- none, one, many ------------------------------------------------------------------------------------------------------------------------
+
+
+def test_api_beside_apps_is_the_application_of_that_name() -> None:
+    short, whole = of_prod(inventory())["apps"]["api"], inventory()
+    env = whole["platform_environments"]["prod"]
+    env["apps"] = {"api": env.pop("api")}
+    assert of_prod(whole)["apps"]["api"] == {**short, "path": "platform_environments.prod.apps.api"}
+    assert short["name"] == "acme-api" and short["path"] == "platform_environments.prod.api"
+
+
+def test_an_environment_waits_for_its_first_application() -> None:
+    data = change("platform_environments/prod/api", None)
+    data["platform_environments"]["prod"]["network"] = "zero_trust"
+    env = of_prod(data)
+    assert env["apps"] == {} and "PORT" not in env["config"]
+    assert objects(data) == {}
+    assert objects(data, "config").keys() == {("ConfigMap", "acme-api-config"), ("Secret", "acme-api-secrets")}
+
+
+def test_each_application_has_its_own_objects_and_no_others() -> None:
+    found = objects(many())
+    kinds = {name: {kind for kind, other in found if other == f"acme-{name}"} for name in yaml.safe_load(MANY)}
+    assert kinds == {
+        "api": {"ServiceAccount", "Deployment", "Service", "PodDisruptionBudget", "Ingress"},
+        "web": {"ServiceAccount", "Deployment", "Service", "Ingress", "NetworkPolicy"},
+        "worker": {"ServiceAccount", "Deployment", "NetworkPolicy"},
+        "report": {"ServiceAccount", "CronJob", "NetworkPolicy"},
+        "search": {"ServiceAccount", "Deployment", "Service", "NetworkPolicy"},
+        "calls": {"ServiceAccount", "Deployment", "Service", "NetworkPolicy", "HorizontalPodAutoscaler", "PodDisruptionBudget"},
+    }
+    assert {name for kind, name in found if kind == "PersistentVolumeClaim"} == {"acme-search-index"}
+    assert {name for kind, name in found if kind == "Certificate"} == {"acme-api-tls", "acme-web-tls"}
+
+
+@pytest.mark.parametrize("name", yaml.safe_load(MANY))
+def test_every_pod_is_restricted_and_has_an_account_of_its_own(name: str) -> None:
+    found = objects(many())
+    spec = pods_of(found.get(("CronJob", f"acme-{name}")) or found["Deployment", f"acme-{name}"])["spec"]
+    (container,) = spec["containers"]
+    user = 2000 if name == "search" else 1001
+    assert spec["securityContext"] == {
+        "runAsNonRoot": True, "runAsUser": user, "runAsGroup": user, "fsGroup": user, "seccompProfile": {"type": "RuntimeDefault"},
+    }  # fmt: skip
+    assert container["securityContext"] == {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}
+    assert spec["automountServiceAccountToken"] is False and spec["serviceAccountName"] == f"acme-{name}"
+
+
+# --- images ---------------------------------------------------------------------------------------------------------------------------------
+
+
+def test_an_application_with_another_s_image_follows_its_release() -> None:
+    new = "r.test/api@sha256:" + "1" * 64
+    data = many() | {"platform_releases": {"prod": {"image": new, "apps": {"web": {"image": "r.test/web:9"}}}}}
+    images = {key: app["image"] for key, app in of_prod(data)["apps"].items()}
+    assert images["api"] == images["worker"] == images["report"] == new
+    assert (images["web"], images["search"]) == ("r.test/web:9", "r.test/search:3")
+
+
+def test_a_release_of_api_may_stand_with_the_others() -> None:
+    data = many() | {"platform_releases": {"prod": {"apps": {"api": {"image": "r.test/api:7"}}}}}
+    assert of_prod(data)["apps"]["worker"]["image"] == "r.test/api:7"
+
+
+# --- configuration --------------------------------------------------------------------------------------------------------------------------
+
+
+def test_an_application_sees_what_it_names_and_one_that_names_nothing_sees_all() -> None:
+    found = objects(many())
+    (api,) = pods_of(found["Deployment", "acme-api"])["spec"]["containers"]
+    assert "env" not in api and len(api["envFrom"]) == 2
+    assert environment_of(found["Deployment", "acme-web"]) == {"DB_HOST": "configMapKeyRef", "PORT": "8080"}
+    worker = environment_of(found["Deployment", "acme-worker"])
+    assert worker["DB_PASSWORD"] == "secretKeyRef" and "REDIS_PASSWORD" not in worker and worker["PLANS"] == "configMapKeyRef"
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "rolled"),
+    [
+        ("platform_environments/prod/config/PLANS", {"pro": 2}, {"api", "worker", "report", "search", "calls"}),
+        ("platform_environments/prod/config/DB_HOST", "db.test", {"api", "web", "worker", "report", "search", "calls"}),
+        ("platform_secrets/prod/DB_PASSWORD", secret("other"), {"api", "worker"}),
+        ("platform_secrets/prod/REDIS_PASSWORD", secret("other"), {"api", "report"}),
+    ],
+)
+def test_pods_follow_what_they_see_and_nothing_else(path: str, value: Any, rolled: set[str]) -> None:
+    data = copy.deepcopy(many())
+    *parents, last = path.split("/")
+    place = data
+    for key in parents:
+        place = place[key]
+    place[last] = value
+    before, then = of_prod(many())["apps"], of_prod(data)["apps"]
+    assert {key for key in then if before[key]["config_hash"] != then[key]["config_hash"]} == rolled
+
+
+# --- who reaches whom -----------------------------------------------------------------------------------------------------------------------
+
+
+def peers(policy: dict[str, Any], way: str) -> set[str]:
+    """The values of the label `app` that a policy lets in or out to."""
+    rules = policy["spec"].get(way, [])
+    selectors = [peer.get("podSelector", {}) for rule in rules for peer in rule["from" if way == "ingress" else "to"]]
+    names = [expression["values"] for selector in selectors for expression in selector.get("matchExpressions", [])]
+    return {name for values in names for name in values} | {selector["matchLabels"]["app"] for selector in selectors if "matchLabels" in selector}
+
+
+def test_only_who_sees_the_password_reaches_the_server() -> None:
+    found = objects(many())
+    out = {name: peers(found["NetworkPolicy", name], "egress") for name in ("api", "acme-web", "acme-worker", "acme-report")}
+    assert out["api"] == {"postgres", "redis"} and out["acme-worker"] == {"postgres"} and out["acme-report"] == {"redis"}
+    assert out["acme-web"] == {"acme-search", "acme-search-next"}
+    assert peers(found["NetworkPolicy", "acme-search"], "ingress") == {"acme-web", "acme-web-next"}
+    assert "ingress" not in found["NetworkPolicy", "acme-worker"]["spec"]
+
+
+def test_what_a_release_tries_beside_an_application_is_in_its_policies() -> None:
+    (selector,) = objects(many())["NetworkPolicy", "api"]["spec"]["podSelector"]["matchExpressions"]
+    assert selector["values"] == ["acme-api", "acme-api-next"]
+
+
+# --- sizes ----------------------------------------------------------------------------------------------------------------------------------
+
+
+def test_the_fit_plan_counts_an_autoscaler_s_most_and_a_job_s_pods() -> None:
+    data = many()
+    plan = make_plan(rendered(data), run(data).model)
+    rows = {row.component: row for row in plan.rows if row.namespace == "acme-prod"}
+    assert (rows["acme-calls"].rest.pods, rows["acme-calls"].rollout.pods, rows["acme-api"].rest.pods) == (4, 1, 2)
+    assert rows["job acme-report"].job.pods == 1 and rows["acme-search"].rest.claims == 1
+    assert rows["acme-worker"].variable == "platform_environments.prod.apps.worker"
+    assert "replicas" not in objects(data)["Deployment", "acme-calls"]["spec"]
+
+
+# --- probes ---------------------------------------------------------------------------------------------------------------------------------
+
+COMMAND = {"probes": {"liveness": {"type": "exec", "command": ["alive"]}}}
+
+
+@pytest.mark.parametrize(
+    ("key", "changes", "field", "asked"),
+    [
+        ("api", {}, "readinessProbe", {"httpGet": {"path": "/readyz", "port": "http"}}),
+        ("api", {}, "startupProbe", {"httpGet": {"path": "/healthz", "port": "http"}}),
+        ("api", {"probes": {"readiness": {"path": "/ok", "port": 9000}}}, "readinessProbe", {"httpGet": {"path": "/ok", "port": 9000}}),
+        ("search", {}, "livenessProbe", {"tcpSocket": {"port": "tcp"}}),
+        ("calls", {}, "readinessProbe", {"grpc": {"port": 3000, "service": "calls"}}),
+        ("worker", {}, "livenessProbe", None),
+        ("worker", COMMAND, "livenessProbe", {"exec": {"command": ["alive"]}}),
+        ("worker", COMMAND, "startupProbe", {"exec": {"command": ["alive"]}}),
+        ("worker", COMMAND, "readinessProbe", None),
+        ("api", {"probes": {"startup": {"type": "none"}}}, "startupProbe", None),
+    ],
+)
+def test_health_is_asked_as_the_protocol_has_it(key: str, changes: dict[str, Any], field: str, asked: Any) -> None:
+    (container,) = pods_of(objects(many(**{key: changes}))["Deployment", f"acme-{key}"])["spec"]["containers"]
+    found = container.get(field)
+    assert (found and {name: value for name, value in found.items() if isinstance(value, dict)}) == asked
+
+
+@pytest.mark.parametrize(
+    ("changes", "asked"),
+    [
+        ({}, (True, "/readyz")),
+        ({"paths": ["/v1"]}, (False, "/v1")),
+        ({"paths": ["/ready"]}, (False, "/ready")),
+        ({"paths": ["/v1", "/readyz"]}, (True, "/readyz")),
+        ({"protocol": "h2c"}, (False, "/")),
+    ],
+)
+def test_verify_asks_where_the_edge_leads(changes: dict[str, Any], asked: tuple[bool, str]) -> None:
+    api = of_prod(many(api=changes))["apps"]["api"]
+    assert (api["asks_readiness"], api["asked"]) == asked
