@@ -26,7 +26,7 @@ def test_what_the_inventory_leaves_out_is_the_platforms_own_default() -> None:
     env = found.environments["my-env"]
     assert (env.namespace, env.database, env.owner) == ("shop-my-env", "shop_my_env", "shop_my_env")
     assert (env.redis_database, env.redis_prefix, env.redis_user, env.redis_namespace) == (0, "my-env:", "my-env", "shop-shared")
-    assert env.apps == ["api"]
+    assert env.apps == []
 
 
 def test_the_defaults_are_those_of_the_model() -> None:
@@ -45,7 +45,8 @@ def test_the_defaults_are_those_of_the_model() -> None:
 @pytest.mark.parametrize(
     ("env", "apps"),
     [
-        ({}, {"api": []}),
+        ({}, {}),
+        ({"api": None}, {"api": []}),
         ({"api": {"host": "a.test"}}, {"api": ["a.test"]}),
         ({"apps": {}}, {}),
         ({"apps": {"web": {"host": "w.test", "hosts": ["w.test", "www.w.test"]}, "worker": None}}, {"web": ["w.test", "www.w.test"], "worker": []}),

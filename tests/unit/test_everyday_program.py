@@ -34,7 +34,7 @@ LISTED = {
         "hostvars": {
             "one": {
                 "ansible_host": "192.0.2.7", "ansible_user": "root", "platform_name": "shaka",
-                "platform_environments": {"dev": {}, "prod": {"postgres": {"database": "shaka_production"}}},
+                "platform_environments": {"dev": {}, "prod": {"postgres": {"database": "shaka_production"}, "api": {}}},
             }
         }
     },

@@ -170,7 +170,7 @@ def extract(raw: Mapping[str, Any]) -> dict[str, Any]:
 def described(env: Mapping[str, Any]) -> dict[str, Any]:
     """What an environment of the inventory says of itself."""
     postgres, redis, apps = env.get("postgres") or {}, env.get("redis") or {}, dict(env.get("apps") or {})
-    if "api" in env or "apps" not in env:
+    if "api" in env:
         apps.setdefault("api", env.get("api"))
     return {
         "namespace": env.get("namespace") or "",
