@@ -108,18 +108,18 @@ def test_the_operators_account_reads_with_its_own_rights(server: Server) -> None
     ],
 )
 def test_a_tunnel_leads_to_the_data(server: Server, what: str, start: str, question: bytes, said: tuple[bytes, ...]) -> None:
-    before = server.run("ss -Hltn | sort")
+    listening = "ss -Hltn | awk '{print $4}'"
+    before = set(server.run(listening).split())
     with tunnel(server, what) as line:
         assert line.startswith(start)
         assert answer(line, question).startswith(said) and answer(line, question).startswith(said)
-        assert server.run("ss -Hltn | sort") == before, "nothing listens on the server for it"
+        assert set(server.run(listening).split()) <= before, "nothing listens on the server for it"
 
 
 def test_what_pods_wrote_outlives_them(server: Server) -> None:
     """As deploy keeps it: the module, and then the pod's end."""
     pod = server.run(POD)
-    host = f"dev.{server.lab['domain']}"
-    assert server.curl("dev", "--fail").returncode == 0, host
+    assert server.curl("dev", "--fail").returncode == 0
     wrote = server.run(f"kubectl logs -n shaka-dev {pod}").splitlines()
     assert wrote
     module = ["ansible", "k3s_servers", "-i", "inventories/sandbox", "-e", f"lab_name={server.name}", "-m", "shaka.platform.kept_logs"]
