@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,6 +61,11 @@ class Server:
         return subprocess.run(
             ["ansible-playbook", name, *inventory, *arguments], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
         )
+
+
+def settled(output: str) -> bool:
+    """Whether a run changed nothing."""
+    return re.search(r"ok=\d+ +changed=0 +unreachable=0 +failed=0", output) is not None
 
 
 def lab_server(name: str, tmp_path_factory: pytest.TempPathFactory) -> Server:

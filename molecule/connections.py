@@ -115,7 +115,7 @@ class Rules:
         if client.space == target.space and target.app == "postgres":
             return (self._sees(caller, "DB_PASSWORD") or client.app == "postgres-backup") and target.port == 5432
         if client.space == target.space:
-            return bool(caller and app and app["key"] in caller["reaches"]) and target.port == app["port"]
+            return caller is not None and app is not None and app["key"] in caller["reaches"] and target.port == app["port"]
         if target.app == "redis":
             return self._sees(caller, "REDIS_PASSWORD")
         return client.app == "traefik" and (bool(app and app["hosts"]) or target.port == SOLVER)

@@ -22,7 +22,7 @@ options:
     description:
       - V(read) lists them.
       - V(target) finds the release that a rollback brings back, and fails when there is none.
-      - V(begin) adds a record that is under way, and says of one that was under way that it was interrupted.
+      - V(begin) adds a record that is under way, and gives one an end that was under way, as its run was killed.
       - V(update) changes the newest record.
     type: str
     choices: [read, target, begin, update]
@@ -125,9 +125,7 @@ def main() -> None:
     elif step != "read":
         values = {str(key): str(value) for key, value in given["record"].items()}
         if step == "begin":
-            if records.underway(known):
-                known = records.changed(known, state=records.INTERRUPTED, finished=now)
-            known = records.begun(known, now=now, previous=running, **values)
+            known = records.begun(records.settled(known, running, now), now=now, previous=running, **values)
         elif records.underway(known):
             ends = {"finished": now} if "state" in values else {}
             known = records.changed(known, **values, **ends)

@@ -9,7 +9,7 @@ import pytest
 import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
-from ansible_collections.shaka.platform.plugins.plugin_utils.collection import ROLES
+from ansible_collections.shaka.platform.plugins.plugin_utils.collection import ROLES, role_variables
 from ansible_collections.shaka.platform.plugins.plugin_utils.plan.fit import make_plan
 from ansible_collections.shaka.platform.plugins.plugin_utils.plan.rendering import RenderedSet, render_role, scope_of
 from test_model import INTERFACE, change, inventory, run, secret
@@ -45,7 +45,8 @@ def of_prod(data: dict[str, Any]) -> Any:
 def rendered(data: dict[str, Any], role: str = "apps") -> list[RenderedSet]:
     resolution = run(data)
     assert resolution.problems == [], resolution.message()
-    scope = {"platform_name": "acme", "platform_images": {name: f"lock/{name}:1" for name in INTERFACE.images}}
+    scope = {**role_variables(DataLoader(), ROLES / "platform", "defaults"), "platform_name": "acme", "platform_postgres_uid": 999}
+    scope["platform_images"] = {name: f"lock/{name}:1" for name in INTERFACE.images}
     variables = scope_of(ROLES / role, DataLoader(), scope, resolution.model)
     return render_role(ROLES / role, Templar(loader=DataLoader(), variables=variables), variables, resolution.model)
 
@@ -180,6 +181,34 @@ def test_only_who_sees_the_password_reaches_the_server() -> None:
     assert out["acme-web"] == {"acme-search", "acme-search-next"}
     assert peers(found["NetworkPolicy", "acme-search"], "ingress") == {"acme-web", "acme-web-next"}
     assert "ingress" not in found["NetworkPolicy", "acme-worker"]["spec"]
+
+
+def of_server(data: dict[str, Any], role: str, name: str) -> Any:
+    """Who may connect to a server of the platform, as its NetworkPolicy says; None: nobody."""
+    found = [item for part in rendered(data, role) for item in part.objects if (item["kind"], item["metadata"]["name"]) == ("NetworkPolicy", name)]
+    here = [item["spec"].get("ingress") for item in found if item["metadata"]["namespace"] in ("acme-prod", "acme-shared")]
+    (rules,) = here
+    return rules
+
+
+def test_where_no_application_is_nobody_connects_to_the_servers() -> None:
+    """An empty list of peers would let everybody in."""
+    data = many()
+    data["platform_environments"]["prod"]["apps"] = {}
+    del data["platform_environments"]["dev"]["api"]
+    (rule,) = of_server(data, "postgres", "postgres")
+    (peer,) = rule["from"]
+    assert peer["podSelector"]["matchExpressions"][0]["values"] == ["postgres-backup", "postgres-restore"]
+    assert of_server(data, "redis", "redis") is None
+
+
+def test_a_server_s_policy_names_each_environment_s_own_applications() -> None:
+    (rule,) = of_server(many(), "redis", "redis")
+    found = {
+        peer["namespaceSelector"]["matchLabels"]["kubernetes.io/metadata.name"]: peer["podSelector"]["matchExpressions"][0]["values"]
+        for peer in rule["from"]
+    }
+    assert found == {"acme-dev": ["acme-api", "acme-api-next"], "acme-prod": ["acme-api", "acme-api-next", "acme-report"]}
 
 
 def test_what_a_release_tries_beside_an_application_is_in_its_policies() -> None:

@@ -71,6 +71,13 @@ def test_the_newest_record_without_an_end_is_under_way() -> None:
     assert found and found["number"] == 3
 
 
+@pytest.mark.parametrize(("running", "state"), [(C, records.SUCCEEDED), (B, records.INTERRUPTED)])
+def test_a_killed_release_ends_as_what_runs_says(running: str, state: str) -> None:
+    begun = records.begun(TWO, "deploy", C, B, "", "rolling", "ana", "2026-11-27T00:00:00Z")
+    assert records.settled(begun, running, "2026-11-27T00:05:00Z")[-1]["state"] == state
+    assert records.settled(TWO, running, "2026-11-27T00:05:00Z") == TWO
+
+
 def test_records_survive_writing_and_the_oldest_go() -> None:
     many = [record for _number in range(40) for record in TWO]
     kept = records.load(records.dump(many))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import copy
 import json
 from collections.abc import Iterable
 from pathlib import Path
@@ -133,7 +134,7 @@ class Server(Kubectl):
     def run(self, *arguments: str, text: str | None = None) -> tuple[bool, str]:
         if arguments[0] == "patch":  # the pods follow at once
             spec = json.loads(text or "")[0]["value"]
-            self.objects["deployments/api"]["spec"]["template"]["spec"] = spec
+            self.objects[arguments[1].replace("deployment/", "deployments/")]["spec"]["template"]["spec"] = spec
             self.objects["pods"]["items"] = [{**template("old"), "spec": spec}]
         if arguments[0] != "exec":
             self.sent.append(" ".join(arguments[:2]))
@@ -166,8 +167,8 @@ class Server(Kubectl):
         return any(words in line for line in self.sent)
 
 
-def postgres(server: Server, passwords: Passwords, check: bool = False) -> Any:
-    return PostgresInstance(server, ENV, desired_postgres(ENV, NEW), passwords, check).ensure(0, 0)
+def postgres(server: Server, passwords: Passwords, check: bool = False, env: Any = ENV) -> Any:
+    return PostgresInstance(server, env, desired_postgres(env, NEW), passwords, check).ensure(0, 0)
 
 
 OLD_API = {"DB_PASSWORD": "db-old", "REDIS_PASSWORD": "redis-old"}
@@ -203,6 +204,19 @@ def test_the_rotation_changes_the_password_once_the_pods_use_the_stand_in_and_le
     assert [line for line in server.sent if line.startswith(("apply", "patch", "delete"))] == ["apply --server-side", "patch deployment/api"]
     changed = next(number for number, line in enumerate(server.sent) if line.startswith('alter role "own" password'))
     assert server.sent.index("patch deployment/api") < changed
+
+
+def test_every_application_that_uses_the_database_moves_before_the_password_changes() -> None:
+    """Also one that shares nothing with the first but the Secret; one that runs by the clock, or has no use for Postgres, does not."""
+    api = ENV["apps"]["api"]
+    more = {"worker": {}, "report": {"schedule": "@daily"}, "web": {"uses": []}}
+    env = {**ENV, "apps": {"api": api, **{name: {**api, "name": name, **keys} for name, keys in more.items()}}}
+    server = Server(OLD_API, own="db-old", pgbouncer="pool-new")
+    server.objects |= {f"deployments/{name}": copy.deepcopy(server.objects["deployments/api"]) for name in ("worker", "web")}
+    assert postgres(server, Passwords.APPLICATION, env=env).stand_in
+    patched = [number for number, line in enumerate(server.sent) if line.startswith("patch")]
+    changed = next(number for number, line in enumerate(server.sent) if line.startswith('alter role "own" password'))
+    assert [server.sent[number] for number in patched] == ["patch deployment/api", "patch deployment/worker"] and max(patched) < changed
 
 
 def test_check_mode_says_what_would_be_changed_and_changes_nothing() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from ansible_collections.shaka.platform.plugins.module_utils.verify.checks import Check, Limits, drill_check, evaluate, no_cluster, quantity
@@ -184,7 +184,11 @@ def test_each_host_of_each_application_is_asked(apps: list[dict[str, Any]], stat
     answers = {ASKED: Https(200, True, "HTTP 200"), f"{SECOND['path']} w.example.org": Https(status, True, f"HTTP {status}")}
     second = {**certificate(), "metadata": {"name": "shaka-web-tls", "namespace": "shaka-prod"}}
     seen = facts(https=answers, certificates=[certificate(), second])
-    checks = {check.name: check for check in evaluate({**MODEL, "environments": {"prod": prod}}, seen, Limits(7), {}).checks if check.scope == "prod"}
+    checks = {
+        check.name: check
+        for check in evaluate(cast(Any, {**MODEL, "environments": {"prod": prod}}), seen, Limits(7), {}).checks
+        if check.scope == "prod"
+    }
     assert (checks["https"].ok, checks["https"].detail) == (ok, told) and checks["certificate"].ok
 
 

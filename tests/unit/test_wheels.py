@@ -119,7 +119,7 @@ def test_a_controller_without_pip_is_told_what_to_do(monkeypatch: pytest.MonkeyP
 def pack(tmp_path: Path, requirements: Path, check: bool = False) -> dict[str, Any]:
     lock: dict[str, Any] = {"files": {}, "images": {}}
     place = str(tmp_path / "bundle")
-    given = {"path": place, "architecture": "amd64", "lock": lock, "requirements": str(requirements), "images": {}, "environments": {}}
+    given = {"path": place, "architecture": "amd64", "lock": lock, "requirements": str(requirements), "images": {}, "applications": {}}
     return action.pack({**given, "mirrors": {}, "timeout": 1}, {}, check)
 
 

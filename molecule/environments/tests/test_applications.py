@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import ROOT, Server
-from test_environments import CONVERGE, DATA, TAGS, settled
+from conftest import ROOT, Server, settled
+
+CONVERGE = "molecule/environments/converge.yml"
+DATA = ("-e", "@molecule/environments/vars/data.yml")
 
 APPS = """
 worker:
@@ -59,7 +61,7 @@ def jobs(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
     assert done.returncode == 0, done.stdout
     yield server
     gone = ["namespaces/shaka-jobs", *(f"persistentvolumeclaims/shaka-jobs/{name}" for name in CLAIMS)]
-    done = server.playbook(CONVERGE, *TAGS, *DATA, "-e", json.dumps({"platform_delete": gone}))
+    done = server.playbook(CONVERGE, "--tags", "tenancy,config,postgres,redis", *DATA, "-e", json.dumps({"platform_delete": gone}))
     assert done.returncode == 0 and "shaka-jobs" not in server.run("kubectl get namespaces -o name"), done.stdout
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
 import yaml
-from conftest import ROOT, Server
+from conftest import ROOT, Server, settled
 
 CONVERGE = "molecule/environments/converge.yml"
 DATA = ("-e", "@molecule/environments/vars/data.yml")
@@ -25,11 +24,6 @@ def without_staging(folder: Path) -> str:
     path = folder / "without-staging.yml"
     path.write_text(yaml.safe_dump({"platform_environments": environments, "platform_secrets": WITHOUT_SECRETS}, sort_keys=False))
     return f"@{path}"
-
-
-def settled(output: str) -> bool:
-    """Whether a run changed nothing."""
-    return re.search(r"ok=\d+ +changed=0 +unreachable=0 +failed=0", output) is not None
 
 
 def varied(folder: Path, **over: Any) -> tuple[str, str]:

@@ -11,7 +11,13 @@ from typing import TypedDict, cast
 CONFIG_MAP = "releases"  # of each environment's namespace; a key for each application
 KEPT = 50
 UNDERWAY, SUCCEEDED, UNDONE, BROKEN, INTERRUPTED = "underway", "succeeded", "undone", "broken", "interrupted"
-STATES = (UNDERWAY, SUCCEEDED, UNDONE, BROKEN, INTERRUPTED)
+STATES = {
+    UNDERWAY: "under way, or killed",
+    SUCCEEDED: "succeeded",
+    UNDONE: "undone",
+    BROKEN: "could not be undone",
+    INTERRUPTED: "killed, and undone",
+}  # state -> in the table
 DEPLOY, ROLLBACK = "deploy", "rollback"
 COLUMNS = ["release", "when", "what", "image", "strategy", "migration", "config", "by", "result"]
 
@@ -57,6 +63,14 @@ def begun(records: Sequence[Record], kind: str, image: str, previous: str, confi
         "by": by, "started": now, "finished": "", "state": UNDERWAY, "reason": "",
     }  # fmt: skip
     return [*records, new]
+
+
+def settled(records: Sequence[Record], running: str, now: str) -> list[Record]:
+    """With an end for a release that was killed: it succeeded if what it brought runs, now that the pods are as the inventory has them."""
+    last = underway(records)
+    if last is None:
+        return list(records)
+    return changed(records, state=SUCCEEDED if last["image"] == running else INTERRUPTED, finished=now)
 
 
 def changed(records: Sequence[Record], **values: str) -> list[Record]:
@@ -124,7 +138,7 @@ def rows(records: Sequence[Record], running: str) -> list[list[str]]:
             record["migration"],
             record["config_hash"][:8],
             record["by"],
-            f"{record['state']}{', runs' if index == own else ''}{': ' + record['reason'].splitlines()[0][:80] if record['reason'] else ''}",
+            f"{STATES[record['state']]}{', runs' if index == own else ''}{': ' + record['reason'].splitlines()[0][:80] if record['reason'] else ''}",
         ]
         for index, record in reversed(list(enumerate(records)))
     ]

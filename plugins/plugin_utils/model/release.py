@@ -102,24 +102,29 @@ def refusal(model: Model, environment: str, key: str, image: str, playbook: str)
     return f"deploy_image: {rules.shown(image)} {flaw}" if flaw else ""
 
 
+def through_edge(app: App) -> bool:
+    """Whether users reach it by the edge's routes."""
+    return bool(app["hosts"]) and app["protocol"] in ("http", "h2c")
+
+
 def judged(app: App) -> bool:
-    """Whether the edge leads to it and a request can tell how it is: gRPC has no paths unless the inventory names one."""
-    return app["edge"] and (app["protocol"] == "http" or bool(app["gate"]["path"]))
+    """Whether a request through the edge can tell how it is: gRPC has no paths unless the inventory names one."""
+    return through_edge(app) and (app["protocol"] == "http" or bool(app["gate"]["path"]))
 
 
 def steps(app: App) -> list[CanaryStep]:
     """The users' shares on the way; none where they meet the new release pod by pod, or do not come through the edge."""
     seconds = max(1, app["gate"]["seconds"])
-    if app["edge"] and app["strategy"] == "blue_green":
+    if through_edge(app) and app["strategy"] == "blue_green":
         return [{"weight": 100, "seconds": seconds}]
-    if app["edge"] and app["strategy"] == "canary":
+    if through_edge(app) and app["strategy"] == "canary":
         return app["canary"]["steps"] or [{"weight": weight, "seconds": seconds} for weight in WEIGHTS]
     return []
 
 
 def trial(app: App) -> int:
     """Pods of the candidate: enough for the largest share of the users that it gets. What nobody asks through the edge has none."""
-    if app["strategy"] == "recreate" or not app["edge"]:
+    if app["strategy"] == "recreate" or not through_edge(app):
         return 0
     most = max((step["weight"] for step in steps(app)), default=0)
     return max(1, math.ceil((app["autoscale"]["max"] or app["replicas"]) * most / 100))
