@@ -18,8 +18,8 @@ from tests.built import ROOT, Home
 BIN = Path(sys.executable).parent
 # What a user of the collection gets, at the top.
 SHIPPED = {
-    "CHANGELOG.md", "COPYING", "FILES.json", "MANIFEST.json", "README.md", "SECURITY.md", "bindep.txt", "changelogs", "docs", "inventories", "meta",
-    "playbooks", "plugins", "roles",
+    "CHANGELOG.md", "COPYING", "FILES.json", "MANIFEST.json", "README.md", "SECURITY.md", "bin", "bindep.txt", "changelogs", "docs", "inventories",
+    "meta", "playbooks", "plugins", "roles",
 }  # fmt: skip
 # Of a new project's inventory, what only its owner knows.
 TO_FILL_IN = re.compile(
@@ -152,3 +152,10 @@ def test_an_inventory_without_a_server_is_an_error_without_an_ansible_cfg_too(ho
 def test_keeping_files_on_the_server_is_refused_before_it_is_contacted(home: Home, project: Path) -> None:
     done = home.play("site", cwd=project, ANSIBLE_KEEP_REMOTE_FILES="1")
     assert done.returncode == 2 and "ANSIBLE_KEEP_REMOTE_FILES" in done.stdout and "Check the inventory, before" not in done.stdout
+
+
+def test_the_console_script_runs_from_the_installed_collection_and_through_a_link(home: Home, project: Path, tmp_path: Path) -> None:
+    (tmp_path / "shaka").symlink_to(home.path / ".ansible/collections/ansible_collections/shaka/platform/bin/shaka")
+    done = home.run(str(tmp_path / "shaka"), "psql", "prdo", cwd=project)
+    assert done.returncode == 2 and done.stdout == "shaka: 'prdo' is not an environment; did you mean prod? known: dev, prod, staging\n"
+    assert not list(home.path.rglob("everyday/__pycache__")), "which may lie where only root writes"

@@ -17,6 +17,7 @@ MAY_IMPORT = {
     "module_utils/restore": {"module_utils/backup", "module_utils/data", "module_utils/engine"},
     "module_utils/release": {"module_utils/engine"},
     "module_utils/move": {"module_utils/backup", "module_utils/data", "module_utils/restore"},
+    "plugin_utils/everyday": set(),
     "plugin_utils/report": {"module_utils/engine"},
     "plugin_utils/artifacts": {"module_utils/server", "plugin_utils/report"},
     "plugin_utils/model": {"module_utils/engine"},

@@ -1,0 +1,59 @@
+# Copyright: (c) 2026, The shaka.platform founders
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What runs, as a table."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: pod_status
+short_description: A table of what runs in the platform's environments
+version_added: "0.1.0"
+author: The shaka.platform founders (@shaka-platform)
+description:
+  - A line for each Deployment and StatefulSet, with its pods that are ready, their restarts, the image, the hosts and what is wrong.
+  - C(shaka status) makes the same table.
+positional: model
+options:
+  _input:
+    description: Pods, Deployments and StatefulSets of all namespaces.
+    type: list
+    elements: dict
+    required: true
+  model:
+    description: The fact C(platform_model).
+    type: dict
+    required: true
+"""
+
+EXAMPLES = r"""
+- name: Show what runs
+  ansible.builtin.debug:
+    msg: "{{ found.resources | shaka.platform.pod_status(platform_model) }}"
+"""
+
+RETURN = r"""
+_value:
+  description: The table.
+  type: str
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from ansible_collections.shaka.platform.plugins.plugin_utils.everyday.inventory import described
+from ansible_collections.shaka.platform.plugins.plugin_utils.everyday.status import status
+from ansible_collections.shaka.platform.plugins.plugin_utils.plain import plain
+
+
+def pod_status(items: Any, model: Any) -> str:
+    """The filter."""
+    raw = plain(model, typed=True)
+    environments = {name: {"namespace": env["namespace"], "hosts": described(env)["apps"]} for name, env in raw["environments"].items()}
+    return status(plain(items, typed=True), str(raw["name"]), environments)
+
+
+class FilterModule:
+    """The filter of playbooks/status.yml."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        return {"pod_status": pod_status}
