@@ -8,8 +8,10 @@ import random
 from collections.abc import Iterator
 
 import pytest
+import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
+from ansible_collections.shaka.platform.plugins.module_utils.engine.client import as_yaml
 from ansible_collections.shaka.platform.plugins.module_utils.engine.compose import compose
 from ansible_collections.shaka.platform.plugins.plugin_utils.collection import ROLES
 from ansible_collections.shaka.platform.plugins.plugin_utils.plan.rendering import render_role
@@ -74,3 +76,10 @@ def test_what_cannot_arrive_is_refused_by_name(text: str) -> None:
     data["given"] = ["TOKEN"]
     paths = {problem.path for problem in run(data).problems}
     assert {"platform_environments.prod.config.TITLE", "platform_secrets.prod.TOKEN"} <= paths
+
+
+def test_the_api_servers_reader_of_yaml_reads_what_was_meant() -> None:
+    """It reads every applied object as YAML, which knows no surrogate pairs."""
+    body = {str(number): text for number, text in enumerate(texts())}
+    assert yaml.safe_load(as_yaml(body)) == body
+    assert json.loads(as_yaml(body)) == body

@@ -81,7 +81,7 @@ def test_the_settings_that_refusals_name_are_in_force(server: Server, witness: N
     assert "Address: 10.51.0.1\n" in server.run(f"for i in $(seq 30); do {ask} && break; sleep 1; done")
     assert server.run("stat -c %a /var/lib/rancher/k3s/server").strip() == "700"
     limit = server.run("tr '\\0' '\\n' < /proc/$(systemctl show k3s -P MainPID)/environ | grep ^GOMEMLIMIT=").strip()
-    assert limit == "GOMEMLIMIT=392MiB"  # seven tenths of the reserve
+    assert limit == "GOMEMLIMIT=595MiB"  # seven tenths of the reserve
 
 
 def test_a_cluster_keeps_its_networks_and_an_address_is_the_server_s(server: Server) -> None:

@@ -8,6 +8,7 @@ The official client is on the server too, but its import reads 800 files and tak
 from __future__ import annotations
 
 import json
+import re
 import sys
 import time
 from collections.abc import Mapping
@@ -20,6 +21,13 @@ from ansible_collections.shaka.platform.plugins.module_utils.kubeconfig import t
 
 APPLY = "application/apply-patch+yaml"  # JSON is YAML; a YAML 1.1 writer would turn a key `y` into a boolean
 RETRIED = (429, 502, 503, 504)
+# What a reader of YAML refuses or takes for a line's end, though JSON allows it (https://yaml.org/spec/1.2.2/, 5.1 and 5.4).
+ESCAPED = re.compile("[\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]")
+
+
+def as_yaml(body: Any) -> bytes:
+    """JSON that a reader of YAML reads as the same. The two halves by which JSON escapes an emoji are a mistake there, so it is written as it is."""
+    return ESCAPED.sub(lambda found: f"\\u{ord(found[0]):04x}", json.dumps(body, ensure_ascii=False)).encode()
 
 
 class Unreachable(Exception):
@@ -66,7 +74,7 @@ class Api:
         from urllib3.exceptions import HTTPError
 
         url = self.host + path + ("?" + urlencode(query) if query else "")
-        data = None if body is None else json.dumps(body).encode()
+        data = None if body is None else as_yaml(body)
         deadline, delay = time.monotonic() + self.retry_for, 0.2
         while True:
             try:
