@@ -5,13 +5,16 @@
 from __future__ import annotations
 
 import copy
+import time
 from typing import Any
 
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
+from ansible_collections.shaka.platform.plugins.module_utils.conventions import PAUSE
 
 # In front of the user's ssh_args, which share one connection among all tasks and may name a bastion: of an option ssh takes the first value.
 NOT_SHARED = "-o ControlMaster=no -o ControlPath=none"
+STARTING = 10.0  # seconds for which a server may refuse the second connection, as sshd does while it reads its files anew
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core has no type information
@@ -35,19 +38,30 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core has no typ
         result.update(applied)
         if applied.get("failed") or not applied.get("unconfirmed"):
             return result
-        first = self._connection
-        try:
-            self._connection = self._second(first)
-            confirmed = self._phase("confirm", variables)
-            why = confirmed.get("msg") if confirmed.get("failed") or confirmed.get("unreachable") else None
-        except AnsibleError as error:
-            why = str(error)
-        finally:
-            self._connection = first
+        why = self._confirmation(variables)
         result["unconfirmed"] = why is not None
         if why is not None:
             result.update(failed=True, msg=self._undone(why, variables))
         return result
+
+    def _confirmation(self, variables: dict[str, Any]) -> str | None:
+        """Confirm, as soon as the server takes connections again; why it did not, or None."""
+        deadline = time.monotonic() + STARTING
+        while (why := self._refusal(variables)) is not None and time.monotonic() < deadline:
+            time.sleep(PAUSE)
+        return why
+
+    def _refusal(self, variables: dict[str, Any]) -> str | None:
+        """Confirm over a connection of its own; why that failed, or None."""
+        first = self._connection
+        try:
+            self._connection = self._second(first)
+            confirmed = self._phase("confirm", variables)
+            return str(confirmed.get("msg")) if confirmed.get("failed") or confirmed.get("unreachable") else None
+        except AnsibleError as error:
+            return str(error)
+        finally:
+            self._connection = first
 
     def _phase(self, phase: str, variables: dict[str, Any]) -> dict[str, Any]:
         arguments = {**self._task.args, "phase": phase}

@@ -44,10 +44,14 @@ from collections.abc import Callable, Iterable
 
 def nft_networks(networks: Iterable[str], family: str) -> str:
     """The filter."""
-    version = 6 if family == "ip6" else 4
-    found = [network for network in (ipaddress.ip_network(str(text), strict=False) for text in networks) if network.version == version]
-    merged = [str(network) if network.num_addresses > 1 else str(network.network_address) for network in ipaddress.collapse_addresses(found)]
-    return f"{{ {', '.join(merged)} }}" if len(merged) > 1 else "".join(merged)
+    found = [ipaddress.ip_network(str(text), strict=False) for text in networks]
+    merged: Iterable[ipaddress.IPv4Network | ipaddress.IPv6Network]
+    if family == "ip6":
+        merged = ipaddress.collapse_addresses(network for network in found if isinstance(network, ipaddress.IPv6Network))
+    else:
+        merged = ipaddress.collapse_addresses(network for network in found if isinstance(network, ipaddress.IPv4Network))
+    listed = [str(network) if network.num_addresses > 1 else str(network.network_address) for network in merged]
+    return f"{{ {', '.join(listed)} }}" if len(listed) > 1 else "".join(listed)
 
 
 class FilterModule:

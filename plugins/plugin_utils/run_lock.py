@@ -14,6 +14,8 @@ from collections.abc import Mapping
 
 PLACE = "/run/shaka"
 HELD = 75  # flock's exit code when another holds it (EX_TEMPFAIL)
+GONE = (66, 76)  # the directory went with its holder: before flock opened it (EX_NOINPUT), or while it waited
+TRIES = 5  # of runs that begin just as others end
 PATIENCE = 3  # seconds for a run that has just ended to let go
 
 
@@ -23,14 +25,16 @@ def reading() -> str:
 
 
 def holding(info: Mapping[str, str], until: str) -> str:
-    """A shell command that has the lock until the command `until` ends.
+    """A shell command that has the lock until the command `until` ends. Nothing is left of it, so that a reset leaves nothing either.
 
     :arg info: who it is; what `refusal` needs.
     """
     place, holder = shlex.quote(PLACE), shlex.quote(f"{PLACE}/run.json")
-    inner = f'printf %s "$1" > {holder}; {until}; rm -f {holder}'
-    flock = f"flock --wait {PATIENCE} --conflict-exit-code {HELD} {place}"
-    return f"install -d -m 0700 {place} && {flock} sh -c {shlex.quote(inner)} - {shlex.quote(json.dumps(info))}"
+    inner = f'printf %s "$1" 2>/dev/null > {holder} || exit {GONE[1]}; {until}; rm -f {holder}; rmdir {place} || true'
+    flock = f"flock --wait {PATIENCE} --conflict-exit-code {HELD} {place} sh -c {shlex.quote(inner)} - {shlex.quote(json.dumps(info))}"
+    again = " | ".join(map(str, GONE))
+    tries = " ".join(map(str, range(TRIES)))
+    return f"for try in {tries}; do install -d -m 0700 {place} && {flock}; ended=$?; case $ended in {again}) ;; *) break ;; esac; done; exit $ended"
 
 
 def holder_of(text: str) -> dict[str, str]:

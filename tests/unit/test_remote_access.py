@@ -5,8 +5,11 @@ from __future__ import annotations
 import re
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
+from ansible.errors import AnsibleConnectionFailure
+from ansible_collections.shaka.platform.plugins.action import remote_access
 from ansible_collections.shaka.platform.plugins.module_utils.conventions import Execute
 from ansible_collections.shaka.platform.plugins.module_utils.server.access import AccessError, File, Sshd, may_log_in
 from ansible_collections.shaka.platform.plugins.module_utils.server.commit_confirm import AT_BOOT, Commit
@@ -169,3 +172,26 @@ def test_a_user_without_a_key_is_seen(tmp_path: Path, sshd: str, keys: str, expe
     (tmp_path / ".ssh").mkdir()
     (tmp_path / ".ssh/authorized_keys").write_text(keys)
     assert may_log_in("ops", tmp_path, sshd_says(sshd)) is expected
+
+
+@pytest.mark.parametrize(("refused", "starting", "why"), [(0, 9, None), (2, 9, None), (1, 0, "Connection refused")])
+def test_a_server_that_refuses_connections_for_a_moment_is_asked_again(
+    refused: int, starting: float, why: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """sshd does so while it reads its files anew; whoever is excluded waits for the connection's own timeout, and is not asked again."""
+    answers = [AnsibleConnectionFailure("Connection refused")] * refused
+    plugin = object.__new__(remote_access.ActionModule)
+    plugin._connection = first = object()
+
+    def phase(name: str, variables: dict[str, Any]) -> dict[str, Any]:
+        assert name == "confirm" and plugin._connection == "another"
+        if answers:
+            raise answers.pop()
+        return {"changed": False}
+
+    monkeypatch.setattr(plugin, "_phase", phase)
+    monkeypatch.setattr(plugin, "_second", lambda connection: "another")
+    monkeypatch.setattr(remote_access, "STARTING", starting)
+    monkeypatch.setattr(remote_access, "PAUSE", 0)
+    assert plugin._confirmation({}) == why
+    assert plugin._connection is first

@@ -45,9 +45,23 @@ def test_it_ends_with_its_connection_and_leaves_nothing(place: Path) -> None:
     assert hold().wait(10) == run_lock.HELD
     assert first.stdin is not None
     first.stdin.close()
-    assert first.wait(10) == 0 and list(place.iterdir()) == []
+    assert first.wait(10) == 0 and not place.exists()
     second = hold("true")
     assert second.wait(10) == 0
+
+
+def test_who_waits_gets_it_when_its_directory_goes_with_its_holder(place: Path) -> None:
+    first = hold()
+    until_told(place / "run.json")
+    second = subprocess.Popen(["sh", "-c", run_lock.holding({**INFO, "token": "t2"}, "cat > /dev/null")], stdin=subprocess.PIPE)
+    time.sleep(0.3)  # it waits
+    assert first.stdin is not None and second.stdin is not None
+    first.stdin.close()
+    assert first.wait(10) == 0
+    until_told(place / "run.json")
+    assert run_lock.holder_of((place / "run.json").read_text())["token"] == "t2"
+    second.stdin.close()
+    assert second.wait(10) == 0 and not place.exists()
 
 
 def test_who_holds_it_is_named_with_the_way_out() -> None:

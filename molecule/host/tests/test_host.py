@@ -245,17 +245,21 @@ def test_the_port_of_the_tunnel_by_which_the_run_connects_is_not_closed_unasked(
         bookworm.run("systemctl stop vpn; ip link delete vpn0")
 
 
+def reload_sshd(server: Server, change: str) -> None:
+    """Make a change, and have sshd read it. While it starts anew it refuses connections, for a moment that a busy machine makes longer."""
+    server.run(f"{change}; systemctl reload ssh")
+    until(lambda: server.ssh("true").returncode == 0, 20)
+
+
 def test_passwords_are_refused_whatever_another_file_says(server: Server) -> None:
     other = "/etc/ssh/sshd_config.d/60-cloud.conf"
-    server.run(
-        f"printf 'PasswordAuthentication yes\\nMatch User ana\\n PasswordAuthentication yes\\n' > {other}; systemctl reload ssh; usermod -p x ana"
-    )
+    reload_sshd(server, f"printf 'PasswordAuthentication yes\\nMatch User ana\\n PasswordAuthentication yes\\n' > {other}; usermod -p x ana")
     try:
         for user in ("root", "ana"):
             refused = server.ssh("true", "-o", "PubkeyAuthentication=no", "-o", "BatchMode=yes", user=user)
             assert refused.returncode == 255 and "Permission denied (publickey)" in refused.stderr
     finally:
-        server.run(f"rm {other}; systemctl reload ssh; usermod -p '*' ana")
+        reload_sshd(server, f"rm {other}; usermod -p '*' ana")
 
 
 def test_the_operator_logs_in_by_key_and_is_no_administrator(server: Server) -> None:
