@@ -102,9 +102,7 @@ def _patch(application: Application, spec: dict[str, Any]) -> None:
 
 
 def _kubectl(application: Application, *arguments: str, text: str | None = None) -> None:
-    ok, output = application.kubectl.run(*arguments, f"--namespace={application.namespace}", text=text)
-    if not ok:
-        raise Unanswered(output)
+    application.kubectl.must(*arguments, f"--namespace={application.namespace}", text=text)
 
 
 def _wait(application: Application, deadline: float) -> str:
