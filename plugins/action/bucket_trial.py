@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ansible_collections.shaka.platform.plugins.module_utils.backup.bucket_trial import DONE, BucketTrial, KeyPair
-from ansible_collections.shaka.platform.plugins.module_utils.backup.store import Credentials
+from ansible_collections.shaka.platform.plugins.module_utils.backup.store import named_credentials
 from ansible_collections.shaka.platform.plugins.plugin_utils.controller_action import ControllerAction
 
 ARGUMENT_SPEC: dict[str, Any] = {
@@ -59,12 +59,8 @@ def planned(server: str, environments: Mapping[str, Any], secrets: Mapping[str, 
 
 def pair_of(named: Mapping[str, str], secrets: Mapping[str, Any]) -> KeyPair | None:
     """The keys that `backup.writer` or the like names; None where they are not filled in."""
-    group, _slash, access = named["access_key"].partition("/")
-    _group, _slash, secret = named["secret_key"].partition("/")
-    own = secrets.get(group) or {}
-    if not own.get(access) or not own.get(secret):
-        return None
-    return KeyPair(f"platform_secrets.{group}", Credentials(str(own[access]), str(own[secret])))
+    found = named_credentials(named, secrets)
+    return KeyPair(f"platform_secrets.{named['access_key'].partition('/')[0]}", found) if found else None
 
 
 def run(trials: list[tuple[BucketTrial, list[str]]], only_look: bool) -> None:

@@ -4,13 +4,13 @@
 
 from __future__ import annotations
 
-import copy
 import time
 from typing import Any
 
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible_collections.shaka.platform.plugins.module_utils.conventions import PAUSE
+from ansible_collections.shaka.platform.plugins.plugin_utils.second_connection import beside
 
 # In front of the user's ssh_args, which share one connection among all tasks and may name a bastion: of an option ssh takes the first value.
 NOT_SHARED = "-o ControlMaster=no -o ControlPath=none"
@@ -78,8 +78,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core has no typ
     @staticmethod
     def _second(first: Any) -> Any:
         """A connection with the same options, not made yet and not shared."""
-        second = copy.copy(first)
-        second._options = dict(first._options)
+        second = beside(first)
         second._connected = False
         if "ssh_args" in second._options:
             second.set_option("ssh_args", f"{NOT_SHARED} {first.get_option('ssh_args') or ''}".rstrip())

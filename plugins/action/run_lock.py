@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import getpass
 import json
 import os
@@ -22,6 +21,7 @@ from ansible import context
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 from ansible_collections.shaka.platform.plugins.plugin_utils import run_lock
+from ansible_collections.shaka.platform.plugins.plugin_utils.second_connection import beside
 
 display = Display()
 LOOK = 0.2  # seconds between two looks at who has the lock
@@ -122,8 +122,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core has no typ
 
 def _without_terminal(first: Any) -> Any:
     """A copy of the connection without a terminal on the server: there, the end of this process is the end of the command's input."""
-    second = copy.copy(first)
-    second._options = dict(first._options)
+    second = beside(first)
     if "use_tty" in second._options:
         second.set_option("use_tty", False)
     return second

@@ -15,6 +15,8 @@ Object = Mapping[str, Any]
 Execute = Callable[..., tuple[int, str, str]]
 # Requests to one server at a time
 WORKERS = 8
+# Networks of a cluster whose configuration names none (https://docs.k3s.io/cli/server, Networking)
+K3S_NETWORKS = {"cluster-cidr": "10.42.0.0/16", "service-cidr": "10.43.0.0/16"}
 # Seconds between two looks at something that is not ready yet
 PAUSE = 1.0
 # What commands print must be as their manuals have it, whatever language the server has or the ssh client sends along (Debian's sends LANG and LC_*).

@@ -9,7 +9,7 @@ import os
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from ansible_collections.shaka.platform.plugins.module_utils.api_reader import ApiReader
@@ -62,6 +62,18 @@ class Kubectl:
         lines = (done.stderr or done.stdout).strip().splitlines()
         own = [line for line in lines if not line.startswith("command terminated with exit code")] or lines  # the command's lines, without kubectl's
         return False, own[-1] if own else f"exit code {done.returncode}"
+
+    def must(self, *arguments: str, text: str | None = None) -> str:
+        """Its output; raises Unanswered with the last line of the error."""
+        ok, output = self.run(*arguments, text=text)
+        if not ok:
+            raise Unanswered(output)
+        return output
+
+    def keep(self, obj: Mapping[str, Any], manager: str) -> None:
+        """Have an object as it is given, whatever was there. Raises Unanswered."""
+        options = ("--server-side", "--force-conflicts", f"--field-manager={manager}", "--filename=-")
+        self.must("apply", *options, text=json.dumps(obj))
 
     def read(self, path: str) -> tuple[bool, str]:
         """(True, what the API server answers to a GET) or (False, why not)."""

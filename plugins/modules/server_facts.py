@@ -153,7 +153,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.facts.system.distribution import DistributionFactCollector
-from ansible_collections.shaka.platform.plugins.module_utils.conventions import Execute, commands_of
+from ansible_collections.shaka.platform.plugins.module_utils.conventions import K3S_NETWORKS, Execute, commands_of
 from ansible_collections.shaka.platform.plugins.module_utils.data.claims import certified, claims
 
 RESOLVE = 5  # seconds for each name
@@ -239,11 +239,11 @@ def node_name(configuration: Path = CONFIGURATION) -> str:
 
 
 def cluster_networks(configuration: Path = CONFIGURATION, datastore: Path = Path(DATA, "k3s/server/db/state.db")) -> dict[str, list[str]]:
-    """The networks in K3s's configuration, once there is a cluster; where it has none, K3s's own (https://docs.k3s.io/cli/server, Networking)."""
+    """The networks in K3s's configuration, once there is a cluster; where it has none, K3s's own."""
     if not (datastore.exists() and configuration.exists()):
         return {}
     text, found = configuration.read_text(encoding="utf-8"), {}
-    for key, default in (("cluster-cidr", "10.42.0.0/16"), ("service-cidr", "10.43.0.0/16")):
+    for key, default in K3S_NETWORKS.items():
         value = re.search(rf"^{key}:(.*\n(?:[ -].*\n?)*)", text, re.MULTILINE)
         found[key] = re.findall(r"[0-9a-fA-F:.]+/\d+", value[1]) if value else [default]
     return found

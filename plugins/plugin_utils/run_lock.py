@@ -30,7 +30,7 @@ def holding(info: Mapping[str, str], until: str) -> str:
     :arg info: who it is; what `refusal` needs.
     """
     place, holder = shlex.quote(PLACE), shlex.quote(f"{PLACE}/run.json")
-    inner = f'printf %s "$1" 2>/dev/null > {holder} || exit {GONE[1]}; {until}; rm -f {holder}; rmdir {place} || true'
+    inner = f'printf %s "$1" 2>/dev/null > {holder} || exit {GONE[1]}; {until}; rm -f {holder}; rmdir {place}'
     flock = f"flock --wait {PATIENCE} --conflict-exit-code {HELD} {place} sh -c {shlex.quote(inner)} - {shlex.quote(json.dumps(info))}"
     again = " | ".join(map(str, GONE))
     tries = " ".join(map(str, range(TRIES)))

@@ -8,29 +8,31 @@ from typing import Any
 import pytest
 from ansible_collections.shaka.platform.plugins.module_utils.backup import environment_dumps
 from ansible_collections.shaka.platform.plugins.module_utils.backup.layout import Origin
+from ansible_collections.shaka.platform.plugins.module_utils.kubectl import Kubectl
 from ansible_collections.shaka.platform.plugins.module_utils.restore import choice, overview, steps
 
 GOOD = {"stamp": "20270114T020000Z", "finished": "20270114T030000Z", "seconds": "64"}
 
 
-class Cluster:
+class Cluster(Kubectl):
     """Keeps the one ConfigMap."""
 
     def __init__(self, data: dict[str, str] | None) -> None:
+        super().__init__([], 0)
         self.data = data
 
-    def find(self, _path: str) -> dict[str, Any] | None:
+    def find(self, path: str) -> dict[str, Any] | None:
         return {"data": self.data} if self.data is not None else None
 
-    def run(self, *_arguments: str, text: str) -> tuple[bool, str]:
-        self.data = json.loads(text)["data"]
+    def run(self, *arguments: str, text: str | None = None) -> tuple[bool, str]:
+        self.data = json.loads(text or "")["data"]
         return True, ""
 
 
 def given(cluster: Cluster, **params: Any) -> steps.StepInput:
     s3 = {"endpoint": "https://s3.test", "prefix": "shaka"}
     env: Any = {"name": "prod", "namespace": "shaka-prod", "backup": {"s3": s3}, "postgres": {"database": "app", "databases": []}}
-    return steps.StepInput(cluster, env, env, params, False)  # type: ignore[arg-type]
+    return steps.StepInput(cluster, env, env, params, False)
 
 
 def test_why_a_drill_failed_is_kept_beside_what_the_last_good_one_found() -> None:

@@ -83,11 +83,11 @@ class BucketTrial:
         self.findings: list[str] = []
         self.notes: list[str] = []
 
-        def keys(pair: KeyPair | None) -> TriedKeys | None:
-            return TriedKeys(pair, S3Client(s3, pair.credentials, str(s3.get("ca_bundle") or ""), ANSWER, WITHIN)) if pair else None
+        def keys(pair: KeyPair) -> TriedKeys:
+            return TriedKeys(pair, S3Client(s3, pair.credentials, str(s3.get("ca_bundle") or ""), ANSWER, WITHIN))
 
-        self.server = TriedKeys(server, S3Client(s3, server.credentials, str(s3.get("ca_bundle") or ""), ANSWER, WITHIN))
-        self.reader, self.keeper = keys(reader), keys(keeper)
+        self.server = keys(server)
+        self.reader, self.keeper = (keys(pair) if pair else None for pair in (reader, keeper))
         self._version = ""  # of the object, where the bucket has versions
 
     @property

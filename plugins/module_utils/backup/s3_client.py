@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 from urllib.parse import quote, urlsplit
 from xml.etree import ElementTree
 
-from ansible_collections.shaka.platform.plugins.module_utils.backup.layout import UTC
+from ansible_collections.shaka.platform.plugins.module_utils.backup.layout import UTC, stamp
 from ansible_collections.shaka.platform.plugins.module_utils.backup.store import REASONS, Credentials, StoreError
 
 PAGE_BYTES = 16 * 2**20  # of an answer that is a list, at most
@@ -142,16 +142,16 @@ def signed(
 
     :arg path: as it is sent, escaped. :arg query: the same, sorted by name. :arg headers: in lower case, `host` among them.
     """
-    stamp = moment.strftime("%Y%m%dT%H%M%SZ")
+    at = stamp(moment)
     digest = hashlib.sha256(body).hexdigest()
-    sent = {"x-amz-date": stamp, "x-amz-content-sha256": digest, **headers}
+    sent = {"x-amz-date": at, "x-amz-content-sha256": digest, **headers}
     names = ";".join(sorted(sent))
     lines = [method, path, query, *(f"{name}:{sent[name]}" for name in sorted(sent)), "", names, digest]
-    scope = f"{stamp[:8]}/{region}/s3/aws4_request"
+    scope = f"{at[:8]}/{region}/s3/aws4_request"
     key = f"AWS4{credentials.secret_key}".encode()
     for part in scope.split("/"):
         key = hmac.digest(key, part.encode(), "sha256")
-    text = "\n".join(["AWS4-HMAC-SHA256", stamp, scope, hashlib.sha256("\n".join(lines).encode()).hexdigest()])
+    text = "\n".join(["AWS4-HMAC-SHA256", at, scope, hashlib.sha256("\n".join(lines).encode()).hexdigest()])
     signature = hmac.digest(key, text.encode(), "sha256").hex()
     who = f"AWS4-HMAC-SHA256 Credential={credentials.access_key}/{scope}"
     return {**sent, "authorization": f"{who}, SignedHeaders={names}, Signature={signature}"}

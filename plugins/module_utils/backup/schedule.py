@@ -9,29 +9,12 @@ of the inventory lets it through. A moment that the time zone leaps over never c
 from __future__ import annotations
 
 import datetime
-import re
 import zoneinfo
 from collections.abc import Iterator
 
 from ansible_collections.shaka.platform.plugins.module_utils.backup.layout import UTC
+from ansible_collections.shaka.platform.plugins.module_utils.cron_syntax import EVERY, FIELDS, MACROS
 
-MACROS = {
-    "@yearly": "0 0 1 1 *",
-    "@annually": "0 0 1 1 *",
-    "@monthly": "0 0 1 * *",
-    "@weekly": "0 0 * * 0",
-    "@daily": "0 0 * * *",
-    "@midnight": "0 0 * * *",
-    "@hourly": "0 * * * *",
-}
-# minute, hour, day of month, month, day of week: lowest, highest, names
-FIELDS = (
-    (0, 59, ()),
-    (0, 23, ()),
-    (1, 31, ()),
-    (1, 12, ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")),
-    (0, 6, ("sun", "mon", "tue", "wed", "thu", "fri", "sat")),
-)
 LONGEST = 366 * 9  # days from one 29 February to the next, at most
 
 
@@ -43,7 +26,7 @@ class CronSchedule:
         fields = MACROS.get(text, "* * * * *" if self._every else text).split()
         if len(fields) != len(FIELDS):
             raise ValueError(f"'{text}' is not a cron schedule")
-        values = [_values(field, *limits) for field, limits in zip(fields, FIELDS, strict=True)]
+        values = [_values(field, *limits) for field, limits in zip(fields, FIELDS.values(), strict=True)]
         self._minutes, self._hours, self._days, self._months, self._weekdays = values
         # Where both name days, either is enough; a star without a step names none (github.com/robfig/cron, which Kubernetes reads them with).
         self._either = not any(part in ("*", "?", "*/1", "?/1") for field in (fields[2], fields[4]) for part in field.split(","))
@@ -84,8 +67,11 @@ class CronSchedule:
 
 
 def _interval(text: str) -> datetime.timedelta | None:
-    found = re.fullmatch(r"@every (?:(\d+)h)?(?:(\d+)m)?", text)
-    return datetime.timedelta(hours=int(found[1] or 0), minutes=int(found[2] or 0)) if found else None
+    found = EVERY.fullmatch(text)
+    if found is None:
+        return None
+    hours, minutes, seconds = (int(count or 0) for count in found.groups())
+    return datetime.timedelta(hours=hours, minutes=minutes, seconds=seconds)
 
 
 def _values(field: str, low: int, high: int, names: tuple[str, ...]) -> list[int]:

@@ -48,6 +48,17 @@ class Credentials:
     secret_key: str
 
 
+def named_credentials(named: Mapping[str, Any], secrets: Mapping[str, Any]) -> Credentials | None:
+    """The pair that `backup.writer` or the like names; None where it is not filled in.
+
+    :arg named: `access_key` and `secret_key`, each as GROUP/NAME.
+    :arg secrets: groups of the inventory's secrets.
+    """
+    places = (named[key].partition("/") for key in ("access_key", "secret_key"))
+    access, secret = ((secrets.get(group) or {}).get(name, "") for group, _slash, name in places)
+    return Credentials(str(access), str(secret)) if access and secret else None
+
+
 @dataclass(frozen=True)
 class Listed:
     """An object; `path` is that below the bucket, `modified` in UTC as the service says it (ISO 8601)."""

@@ -102,9 +102,7 @@ def _patch(application: Application, spec: dict[str, Any]) -> None:
 
 
 def _kubectl(whose: Application | Applications, *arguments: str, text: str | None = None) -> None:
-    ok, output = whose.kubectl.run(*arguments, f"--namespace={whose.namespace}", text=text)
-    if not ok:
-        raise Unanswered(output)
+    whose.kubectl.must(*arguments, f"--namespace={whose.namespace}", text=text)
 
 
 def _wait(application: Application, deadline: float) -> str:

@@ -69,7 +69,7 @@ def write(kubectl: Kubectl, secrets: Iterable[Secret], spaces: Iterable[Mapping[
     changed = []
     for space in spaces:
         if not check and kubectl.find(f"/api/v1/namespaces/{space['metadata']['name']}") is None:
-            _apply(kubectl, space)
+            _create(kubectl, space)
     for secret in secrets:
         namespace, name = secret["metadata"]["namespace"], secret["metadata"]["name"]
         there = kubectl.find(f"/api/v1/namespaces/{namespace}/secrets/{name}")
@@ -80,11 +80,11 @@ def write(kubectl: Kubectl, secrets: Iterable[Secret], spaces: Iterable[Mapping[
             continue
         if there:  # cert-manager owns its fields, and a Secret's type cannot be changed
             kubectl.run("delete", "secret", name, f"--namespace={namespace}", "--ignore-not-found")
-        _apply(kubectl, secret)
+        _create(kubectl, secret)
     return changed
 
 
-def _apply(kubectl: Kubectl, obj: Mapping[str, Any]) -> None:
+def _create(kubectl: Kubectl, obj: Mapping[str, Any]) -> None:
     ok, output = kubectl.run("create", "--filename=-", text=json.dumps(obj))
     if not ok:
         raise Unanswered(f"{obj['metadata']['name']}: {output}")

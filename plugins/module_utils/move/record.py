@@ -4,10 +4,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 
-from ansible_collections.shaka.platform.plugins.module_utils.kubectl import Kubectl, Unanswered
+from ansible_collections.shaka.platform.plugins.module_utils.kubectl import Kubectl
 
 NAMESPACE, NAME = "kube-system", "platform-move"  # ConfigMap
 PATH = f"/api/v1/namespaces/{NAMESPACE}/configmaps/{NAME}"
@@ -27,13 +26,7 @@ def read(kubectl: Kubectl) -> dict[str, str]:
 def write(kubectl: Kubectl, data: Mapping[str, str]) -> None:
     """In place of what is there; away with it where there is nothing to remember. Raises Unanswered."""
     if not data:
-        _must(kubectl, "delete", "configmap", NAME, f"--namespace={NAMESPACE}", "--ignore-not-found")
+        kubectl.must("delete", "configmap", NAME, f"--namespace={NAMESPACE}", "--ignore-not-found")
         return
     content = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": NAME, "namespace": NAMESPACE}, "data": dict(data)}
-    _must(kubectl, "apply", "--server-side", "--force-conflicts", "--field-manager=shaka.platform-move", "--filename=-", text=json.dumps(content))
-
-
-def _must(kubectl: Kubectl, *arguments: str, text: str = "") -> None:
-    ok, output = kubectl.run(*arguments, text=text)
-    if not ok:
-        raise Unanswered(output)
+    kubectl.keep(content, "shaka.platform-move")

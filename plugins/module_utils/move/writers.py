@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from ansible_collections.shaka.platform.plugins.module_utils.conventions import PAUSE
@@ -77,22 +77,27 @@ def scale(kubectl: Kubectl, place: str, replicas: int) -> None:
 
 def _await_end(kubectl: Kubectl, place: str, deadline: float) -> None:
     namespace, name = place.split("/")
-    while True:
+
+    def lacking() -> str:
         pods = (kubectl.find(f"/api/v1/namespaces/{namespace}/pods?labelSelector=app%3D{name}") or {}).get("items") or []
-        if not pods:
-            return
-        if time.monotonic() > deadline:
-            raise StillWritten(f"{place} was stopped {END_SECONDS} s ago, and this pod has not ended: {pods[0]['metadata']['name']}")
-        time.sleep(PAUSE)
+        return f"{place} was stopped {END_SECONDS} s ago, and this pod has not ended: {pods[0]['metadata']['name']}" if pods else ""
+
+    _await(lacking, deadline)
 
 
 def _await_quiet(kubectl: Kubectl, environments: Mapping[str, Environment], deadline: float) -> None:
-    while True:
+    def lacking() -> str:
         found = [f"{env['name']}: {who}" for env in environments.values() for who in sessions(kubectl, env)]
-        if not found:
-            return
+        return f"the applications are stopped, and somebody is still connected to Postgres: {'; '.join(found)}. End that first" if found else ""
+
+    _await(lacking, deadline)
+
+
+def _await(lacking: Callable[[], str], deadline: float) -> None:
+    """Until nothing is lacking; raises StillWritten with what is, at the deadline."""
+    while text := lacking():
         if time.monotonic() > deadline:
-            raise StillWritten(f"the applications are stopped, and somebody is still connected to Postgres: {'; '.join(found)}. End that first")
+            raise StillWritten(text)
         time.sleep(PAUSE)
 
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from ansible_collections.shaka.platform.plugins.module_utils.conventions import PAUSE
 from ansible_collections.shaka.platform.plugins.module_utils.engine.readiness import pod_problems
-from ansible_collections.shaka.platform.plugins.module_utils.kubectl import Kubectl, Unanswered
+from ansible_collections.shaka.platform.plugins.module_utils.kubectl import Kubectl
 
 NAME = "postgres-restore"  # of the PodTemplate; the Jobs' names begin with it, and it is their label `app`
 ABOUT = "shaka.platform/restore"  # annotation of a Job: what it restores
@@ -102,9 +102,7 @@ def _about(job: Mapping[str, Any]) -> Mapping[str, Any]:
 def delete(kubectl: Kubectl, namespace: str, names: list[str]) -> None:
     """Jobs away, with their pods, and wait until these are gone. Raises Unanswered."""
     if names:
-        ok, output = kubectl.run("delete", "job", f"--namespace={namespace}", "--ignore-not-found", "--cascade=foreground", "--timeout=60s", *names)
-        if not ok:
-            raise Unanswered(output)
+        kubectl.must("delete", "job", f"--namespace={namespace}", "--ignore-not-found", "--cascade=foreground", "--timeout=60s", *names)
 
 
 class RestorePod:

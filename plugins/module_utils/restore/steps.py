@@ -261,11 +261,7 @@ def record(given: StepInput) -> Result:
     else:
         data = {"stamp": given.plan.backup, "finished": stamp_now(), **found}
     content = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": layout.DRILL, "namespace": given.source["namespace"]}, "data": data}
-    ok, output = given.kubectl.run(
-        "apply", "--server-side", "--force-conflicts", "--field-manager=shaka.platform-restore", "--filename=-", text=json.dumps(content)
-    )
-    if not ok:
-        raise Unanswered(output)
+    given.kubectl.keep(content, "shaka.platform-restore")
     return {"changed": True}
 
 

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from ansible_collections.shaka.platform.plugins.module_utils.backup import layout, manifest
 from ansible_collections.shaka.platform.plugins.module_utils.backup.s3_client import S3Client, StoreRefused
-from ansible_collections.shaka.platform.plugins.module_utils.backup.store import Credentials, StoreError, authorities
+from ansible_collections.shaka.platform.plugins.module_utils.backup.store import StoreError, authorities, named_credentials
 from ansible_collections.shaka.platform.plugins.module_utils.model_types import Environment
 
 SECONDS = 8.0  # that one bucket may take
@@ -39,28 +39,32 @@ def look_into(env: Environment, server: str, secrets: Secrets) -> StoredDumps:
     s3, reader = env["backup"]["s3"], env["backup"]["reader"]
     if not s3["endpoint"]:
         return StoredDumps()
-    pair = [(secrets.get(group) or {}).get(name, "") for group, _slash, name in (reader[key].partition("/") for key in ("access_key", "secret_key"))]
-    if not all(pair):
+    credentials = named_credentials(reader, secrets)
+    if credentials is None:
         return StoredDumps(unseen=f"the bucket was not looked at: {READER}")
     own = reader == env["backup"]["writer"]  # the server's, which should only write and list
     try:
-        client = S3Client(s3, Credentials(*pair), authorities(s3), ANSWER, SECONDS)
+        client = S3Client(s3, credentials, authorities(s3), ANSWER, SECONDS)
         base = "/".join(part for part in (s3["prefix"].strip("/"), server, env["name"]) if part)
         objects: dict[str, int] = {}
         for folder in client.folders(f"{base}/"):
             objects |= client.sizes(f"{folder}{layout.DUMPS}/")
     except StoreRefused as error:
-        expected = own and error.code == "AccessDenied"
-        return StoredDumps(unseen=f"the bucket was not looked at: {error}{f'; {READER}' if expected else ''}", wrong=not expected)
+        return StoredDumps(None, {}, *_refused("the bucket was not looked at", error, own))
     except (StoreError, OSError) as error:
         return StoredDumps(unseen=f"the bucket was not looked at: {error}", wrong=not _of_the_cluster(s3["endpoint"]))
     try:
         return StoredDumps(objects, {path: client.read(path, 2 * manifest.LARGEST) for path in newest_manifests(objects, s3["prefix"])})
     except StoreRefused as error:
-        expected = own and error.code == "AccessDenied"
-        return StoredDumps(objects, unseen=f"its manifest was not read: {error}{f'; {READER}' if expected else ''}", wrong=not expected)
+        return StoredDumps(objects, {}, *_refused("its manifest was not read", error, own))
     except StoreError as error:
         return StoredDumps(objects, unseen=f"its manifest was not read: {error}", wrong=True)
+
+
+def _refused(what: str, error: StoreRefused, own: bool) -> tuple[str, bool]:
+    """What is to be said of it, and whether it is wrong: keys of the server that may only write are as they should be."""
+    expected = own and error.code == "AccessDenied"
+    return f"{what}: {error}{f'; {READER}' if expected else ''}", not expected
 
 
 def newest_manifests(objects: Mapping[str, int], prefix: str) -> list[str]:

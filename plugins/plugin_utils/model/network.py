@@ -8,6 +8,7 @@ import ipaddress
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from ansible_collections.shaka.platform.plugins.module_utils.conventions import K3S_NETWORKS
 from ansible_collections.shaka.platform.plugins.module_utils.model_types import EgressRule, IngressRule, Space
 from ansible_collections.shaka.platform.plugins.plugin_utils.model import rules
 from ansible_collections.shaka.platform.plugins.plugin_utils.model.problems import Problems
@@ -15,8 +16,6 @@ from ansible_collections.shaka.platform.plugins.plugin_utils.model.problems impo
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 ClusterNetworks = Mapping[str, list[Network]]  # by their key of `k3s_config`
 
-# K3s's own (https://docs.k3s.io/cli/server, Networking)
-DEFAULTS = {"cluster-cidr": "10.42.0.0/16", "service-cidr": "10.43.0.0/16"}
 USES = {"cluster-cidr": "pods", "service-cidr": "Services"}
 # The node's address and the API server's, which is the node's where it is not set (https://docs.k3s.io/cli/server, Networking).
 ADDRESSES = ("advertise-address", "node-ip")
@@ -40,7 +39,7 @@ def parts(value: Any) -> list[str]:
 def cluster_networks(k3s_config: Mapping[str, Any], problems: Problems) -> dict[str, list[Network]]:
     """The networks of pods and Services, by their key in `k3s_config`. A value may name two, one per IP version."""
     result: dict[str, list[Network]] = {}
-    for key, default in DEFAULTS.items():
+    for key, default in K3S_NETWORKS.items():
         text = ", ".join(parts(k3s_config.get(key, default)))
         try:
             result[key] = [ipaddress.ip_network(part) for part in parts(text)]
@@ -50,7 +49,7 @@ def cluster_networks(k3s_config: Mapping[str, Any], problems: Problems) -> dict[
     for net in result["cluster-cidr"]:
         if net.version == 4 and net.prefixlen > 24:
             problems.add(
-                "k3s_config.cluster-cidr", f"is too small: a node takes a /24 of it for its pods; write it like {DEFAULTS['cluster-cidr']}", net
+                "k3s_config.cluster-cidr", f"is too small: a node takes a /24 of it for its pods; write it like {K3S_NETWORKS['cluster-cidr']}", net
             )
     pods, services = result["cluster-cidr"], result["service-cidr"]
     if any(_overlap(a, b) for a in pods for b in services):

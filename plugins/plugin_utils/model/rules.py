@@ -11,6 +11,7 @@ import ssl
 import zoneinfo
 from collections.abc import Mapping
 
+from ansible_collections.shaka.platform.plugins.module_utils.cron_syntax import EVERY, FIELDS, MACROS
 from ansible_collections.shaka.platform.plugins.module_utils.engine.references import REFERENCE
 
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
@@ -289,29 +290,20 @@ def time_zone(value: str) -> str | None:
     return None
 
 
-_CRON = [
-    ("minute", 0, 59, ""),
-    ("hour", 0, 23, ""),
-    ("day of month", 1, 31, ""),
-    ("month", 1, 12, "jan feb mar apr may jun jul aug sep oct nov dec"),
-    ("day of week", 0, 6, "sun mon tue wed thu fri sat"),  # not 7: the API server refuses it
-]
-
-
 _DAYS = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 
 
 def cron(value: str) -> str | None:
     """A schedule of CronJob: five fields, or a macro (https://kubernetes.io/docs/concepts/workloads/controllers/cron-jobs/#schedule-syntax)."""
-    if value in ("@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly"):
+    if value in MACROS:
         return None
-    if re.fullmatch(r"@every ([0-9]+h)?([0-9]+m)?([0-9]+s)?(?<! )", value):
+    if EVERY.fullmatch(value):
         return None if re.search(r"[1-9]", value) else "never comes; write it like @every 6h"
     fields = value.split()
-    if len(fields) != 5:
+    if len(fields) != len(FIELDS):
         return "is not a cron schedule; it has five fields: minute hour day-of-month month day-of-week"
-    for text, (name, low, high, names) in zip(fields, _CRON, strict=True):
-        number = {word: str(index + low) for index, word in enumerate(names.split())}
+    for text, (name, (low, high, names)) in zip(fields, FIELDS.items(), strict=True):
+        number = {word: str(index + low) for index, word in enumerate(names)}
         for part in text.split(","):
             match = re.fullmatch(r"(?:\*|\?|(\w+)(?:-(\w+))?)(?:/(\d{1,9}))?", part, re.ASCII)
             if match is None:
