@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
+import socket
 import ssl
 import subprocess
 
@@ -93,3 +94,16 @@ def test_grpc_is_answered_with_its_trailers(server: Server) -> None:
     headers = ("--header", "content-type: application/grpc", "--header", "te: trailers")
     done = post(server, "/grpc.health.v1.Health/Check", question, "--http2", "--verbose", "--data-binary", "@-", *headers)
     assert done.stdout == b"\0\0\0\0\2\x08\x01" and b"grpc-status: 0" in done.stderr, done.stderr
+
+
+def test_http3_is_offered_and_spoken(prod: Visitor, server: Server) -> None:
+    """A QUIC server answers a version that nobody has with those that it has (RFC 9000, sections 6 and 17.2.1)."""
+    assert 'h3=":443"' in prod.ask("/hello").headers["alt-svc"]
+    packet = b"\xc0\x1a\x2a\x3a\x4a" + b"\x08" + b"d" * 8 + b"\x08" + b"s" * 8
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.settimeout(5)
+        client.sendto(packet.ljust(1200, b"\0"), (server.lab["address"], 443))
+        answer = client.recv(2048)
+    assert answer[1:5] == b"\0\0\0\0" and answer[6:14] == b"s" * 8, answer
+    versions = answer[23:]
+    assert b"\0\0\0\1" in [versions[at : at + 4] for at in range(0, len(versions), 4)]
