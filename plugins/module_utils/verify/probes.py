@@ -225,8 +225,8 @@ def _answer(ok: bool, output: str, question: str, started: float) -> ProbeAnswer
 
 
 def hosts_of(app: App) -> list[str]:
-    """The host names that an application answers to over HTTPS."""
-    return app["hosts"] if app["served"] else []
+    """The host names that an application answers to over HTTPS; of a wildcard nobody knows one."""
+    return [host for host in app["hosts"] if not host.startswith("*.")] if app["served"] else []
 
 
 def question(app: App, host: str) -> str:

@@ -51,6 +51,13 @@ def settle(acme: Acme, problems: Problems) -> None:
     acme["issuer"] = f"{acme['kind'].replace('_', '-')}{digest}"
 
 
+def check_hosts(acme: Acme, hosts: Iterable[str], problems: Problems) -> None:
+    """A wildcard is proven by DNS alone (https://letsencrypt.org/docs/challenge-types/)."""
+    for host in hosts if asks_by_http(acme) else ():
+        if host.startswith("*."):
+            problems.add("platform_acme.challenge", f"is http01, which proves no wildcard such as {host}; use dns01, or write its names", "http01")
+
+
 def _check_dns(acme: Acme, problems: Problems) -> None:
     dns = acme["dns"]
     if not dns["provider"]:

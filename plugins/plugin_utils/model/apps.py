@@ -245,7 +245,8 @@ def _check_port(app: App, apps: Mapping[str, App], problems: Problems) -> None:
         why = "a schedule" if app["schedule"] else f"protocol {app['protocol']}"
         problems.add(f"{path}.host", f"is for HTTP alone, and this application has {why}; leave one out", app["host"])
     for host in app["hosts"]:
-        problems.check(f"{path}.host" if host == app["host"] else f"{path}.hosts", rules.host(host), host)
+        first = host == app["host"]
+        problems.check(f"{path}.host" if first else f"{path}.hosts", rules.host(host if first else host.removeprefix("*.")), host)
     if not app["paths"]:
         problems.add(f"{path}.paths", "is empty; name at least /")
     for each in app["paths"]:

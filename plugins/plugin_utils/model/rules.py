@@ -146,7 +146,7 @@ def host(value: str) -> str | None:
     if _RESERVED_NAMES.search(value.lower()):
         return "is reserved for documentation (RFC 2606); set your own DNS name, one that points to the server"
     if value.startswith("*."):
-        return "is a wildcard, for which ACME HTTP-01 gives no certificate; write the one name that it serves"
+        return "is a wildcard, at which nobody can ask; write one name here, and the wildcard among the application's further hosts"
     if re.fullmatch(r"[0-9.]+|.*:.*:.*", value):
         return "is an IP address, for which no certificate is issued; set a DNS name that points to it"
     if len(value) > 253 or "." not in value or not all(_LABEL.fullmatch(part) for part in value.split(".")):
