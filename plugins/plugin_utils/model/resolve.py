@@ -370,7 +370,8 @@ def resolve(variables: Mapping[str, Any], interface: Interface, images: Collecti
         backup.settle(env, f"platform_environments.{name}", s3, raw[backup.PLATFORM_RECIPIENT], own_namespaces, problems)
         point_in_time.check(env, f"platform_environments.{name}", problems)
     credentials.check(raw, environments, acme.own_secrets(authority), problems)
-    acme.check_hosts(authority, edge.hosts(environments), problems)
+    further = [host for env in environments.values() for app in env["apps"].values() for host in app["hosts"][1:]]
+    acme.check_hosts(authority, further, problems)
     edge.check_all(environments, credentials.flat(raw["platform_secrets"]), edge.buffer(of_roles, problems), problems)
     plain = [PLAIN.format(path) for path in raw.get("plain_secrets") or []]
     for text in plain if raw["platform_preflight_only"] else ():
