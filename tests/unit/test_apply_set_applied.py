@@ -11,7 +11,7 @@ from ansible_collections.shaka.platform.plugins.module_utils.engine.applied impo
 from ansible_collections.shaka.platform.plugins.module_utils.engine.discovery import Discovery, Resource
 
 LABELS = {"app": "api"}
-WANTED = {
+WANTED: dict[str, Any] = {
     "apiVersion": "apps/v1",
     "kind": "Deployment",
     "metadata": {"name": "api", "namespace": "prod", "labels": LABELS},
@@ -64,7 +64,7 @@ ENTRY = {"manager": "shaka.platform", "operation": "Apply", "apiVersion": "apps/
 
 def present() -> dict[str, Any]:
     """WANTED as the server has it: with its defaults and bookkeeping."""
-    obj = copy.deepcopy(WANTED)
+    obj: dict[str, Any] = copy.deepcopy(WANTED)
     status = {"manager": "k3s", "operation": "Update", "apiVersion": "apps/v1", "subresource": "status", "fieldsV1": {"f:status": {}}}
     obj["metadata"].update(uid="u", resourceVersion="7", generation=1, managedFields=[copy.deepcopy(ENTRY), status])
     obj["spec"].update(progressDeadlineSeconds=600)

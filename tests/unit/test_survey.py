@@ -67,7 +67,12 @@ def test_the_server_is_asked_for_a_dry_run_where_what_was_read_does_not_tell(
     path = next(path for path in server.objects if path.endswith("/configmaps/a"))
     tried: list[str] = []
     apply = server.apply
-    monkeypatch.setattr(server, "apply", lambda path, *rest: tried.append(path) or apply(path, *rest))
+
+    def noted(path: str, *rest: Any) -> Any:
+        tried.append(path)
+        return apply(path, *rest)
+
+    monkeypatch.setattr(server, "apply", noted)
     monkeypatch.setattr(server, "request", _removes(server.request))
     monkeypatch.setattr(Admission, "concerns", lambda _self, _resource: judged)
     server.objects[path].update(by_hand)
