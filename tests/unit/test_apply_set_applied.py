@@ -171,5 +171,6 @@ def test_what_a_webhook_or_policy_looks_at_is_left_to_the_dry_run(rule: dict[str
             return {"items": [spec]}
 
     served = {"version": "v1", "resources": [{"resource": plural, "responseKind": {"kind": kind}, "scope": "Cluster"}]}
-    admission = Admission(Server(), Discovery([{"items": [{"metadata": {"name": "admissionregistration.k8s.io"}, "versions": [served]}]}]))  # type: ignore[arg-type]
+    group = {"metadata": {"name": "admissionregistration.k8s.io"}, "versions": [served]}
+    admission = Admission(Server(), Discovery([{"items": [group]}]))  # type: ignore[arg-type]
     assert admission.concerns(Resource("apps/v1", "Deployment", "deployments", True)) is concerned
