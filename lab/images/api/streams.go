@@ -1,16 +1,13 @@
 package main
 
 import (
-	"bufio"
-	"crypto/sha1"
-	"encoding/base64"
 	"encoding/binary"
 	"fmt"
 	"io"
-	"log"
 	"net/http"
-	"strings"
 	"time"
+
+	"github.com/coder/websocket"
 )
 
 // What is no question with an answer: an upload, a stream of events, a WebSocket, and gRPC.
@@ -23,12 +20,7 @@ func streams(mux *http.ServeMux) {
 
 // upload counts the bytes of a body, and keeps none.
 func upload(w http.ResponseWriter, r *http.Request) {
-	count, err := io.Copy(io.Discard, r.Body)
-	if err != nil {
-		log.Print("upload: ", err)
-		http.Error(w, err.Error(), http.StatusBadRequest)
-		return
-	}
+	count, _ := io.Copy(io.Discard, r.Body) // who breaks off waits for no answer
 	_, _ = fmt.Fprintln(w, count)
 }
 
@@ -48,50 +40,19 @@ func events(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// echo is a WebSocket that sends back each short text frame until the client closes it (RFC 6455).
+// echo is a WebSocket that sends back each message until the client closes it.
 func echo(w http.ResponseWriter, r *http.Request) {
-	if !strings.EqualFold(r.Header.Get("Upgrade"), "websocket") {
-		http.Error(w, "a WebSocket is here", http.StatusUpgradeRequired)
-		return
-	}
-	connection, buffered, err := http.NewResponseController(w).Hijack()
+	connection, err := websocket.Accept(w, r, nil)
 	if err != nil {
-		http.Error(w, err.Error(), http.StatusInternalServerError)
-		return
+		return // it has been answered
 	}
-	defer connection.Close()
-	sum := sha1.Sum([]byte(r.Header.Get("Sec-WebSocket-Key") + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
-	_, _ = fmt.Fprintf(buffered, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: %s\r\n\r\n",
-		base64.StdEncoding.EncodeToString(sum[:]))
-	for buffered.Flush() == nil {
-		kind, text, err := frame(buffered.Reader)
-		if err != nil {
-			return
-		}
-		_, _ = buffered.Write(append([]byte{0x80 | kind, byte(len(text))}, text...))
-		if kind == 8 { // it closes
-			_ = buffered.Flush()
+	defer connection.CloseNow()
+	for {
+		kind, text, err := connection.Read(r.Context())
+		if err != nil || connection.Write(r.Context(), kind, text) != nil {
 			return
 		}
 	}
-}
-
-// frame reads a client's frame of at most 125 bytes: its kind and its text without the mask.
-func frame(from *bufio.Reader) (byte, []byte, error) {
-	var head [6]byte
-	if _, err := io.ReadFull(from, head[:]); err != nil {
-		return 0, nil, err
-	}
-	size := head[1] & 0x7f
-	if head[1]&0x80 == 0 || size > 125 {
-		return 0, nil, fmt.Errorf("a frame of %d bytes, or without a mask", size)
-	}
-	text := make([]byte, size)
-	_, err := io.ReadFull(from, text)
-	for i := range text {
-		text[i] ^= head[2+i%4]
-	}
-	return head[0] & 0xf, text, err
 }
 
 // health answers gRPC's question for health with SERVING, one message of two bytes (grpc.health.v1).
