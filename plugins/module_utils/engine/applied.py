@@ -51,11 +51,11 @@ def _fields_agree(owned: Mapping[str, Any], present: Mapping[str, Any], wanted: 
 
 def _items_agree(owned: Mapping[str, Any], present: list[Any], wanted: list[Any]) -> bool:
     """Each item has the same place in both lists, as applying may move one that has not."""
-    places = {}
+    places = set()
     for key, below in owned.items():
         if key != ".":
             place = step_of(key, wanted)
             if not isinstance(place, int) or step_of(key, present) != place or not _agrees(below, present[place], wanted[place]):
                 return False
-            places[place] = key
+            places.add(place)
     return len(places) == len(wanted)
