@@ -48,6 +48,7 @@ def settle(acme: Acme, problems: Problems) -> None:
         problems.check("platform_acme.addresses", rules.network(address), address)
     identity = {"acme": acme["server"], "ca": acme["certificate"].strip()}.get(acme["kind"])
     digest = "" if identity is None else f"-{hashlib.sha256(identity.encode()).hexdigest()[:8]}"
+    acme["secrets"] = own_secrets(acme)
     acme["issuer"] = f"{acme['kind'].replace('_', '-')}{digest}"
 
 

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from ansible_collections.shaka.platform.plugins.module_utils.cron_syntax import EVERY, FIELDS, MACROS
 from ansible_collections.shaka.platform.plugins.module_utils.engine.references import REFERENCE
 
+TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")  # a header's name (RFC 9110, 5.6.2) and a cookie's (RFC 6265)
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _RESERVED_NAMES = re.compile(r"(^|\.)example(\.(com|net|org))?$|\.(invalid|localhost)$")
 _DOCUMENTATION = [ipaddress.ip_network(net) for net in ("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24", "2001:db8::/32", "3fff::/20")]
