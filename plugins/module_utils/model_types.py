@@ -501,6 +501,7 @@ class Acme(TypedDict):
     certificate: str
     addresses: list[str]
     check_hosts: bool
+    check_limits: bool
     issuer: str
     secrets: list[str]
 
@@ -534,6 +535,54 @@ class Model(TypedDict):
     s3: S3
     notify: Notify
     names: list[str]
+
+
+# --- what module_utils/data/issuance.py finds in the cluster; moments are seconds since 1970, hosts are sorted and in small letters -------------
+
+
+class HeldCertificate(TypedDict):
+    """A Certificate of the cluster."""
+
+    namespace: str
+    name: str
+    hosts: list[str]
+    issuer: str
+    ready: bool
+
+
+class IssuedOrder(TypedDict):
+    """A certificate that an authority issued."""
+
+    hosts: list[str]
+    issuer: str
+    at: int
+
+
+class RefusedOrder(TypedDict):
+    """An order that the authority's own limits refused, with the moment from which it takes the next."""
+
+    hosts: list[str]
+    issuer: str
+    until: int
+    reason: str
+
+
+class FailedProof(TypedDict):
+    """A host that the authority could not prove; the events of the last hour have them."""
+
+    host: str
+    at: int
+
+
+class Issuance(TypedDict):
+    """What a cluster knows of its certificates. `issuers`: ClusterIssuer -> the moment since when it is there."""
+
+    now: int
+    issuers: dict[str, int]
+    certificates: list[HeldCertificate]
+    issued: list[IssuedOrder]
+    refused: list[RefusedOrder]
+    failed: list[FailedProof]
 
 
 # --- what the filter redis_servers makes of the model, for modules --------------------------------------------------------------------------

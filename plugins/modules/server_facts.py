@@ -122,6 +122,12 @@ ansible_facts:
     hosts:
       description: Name -> its addresses, sorted, for those of O(hosts) that have no certificate yet.
       type: dict
+    issuance:
+      description:
+        - For O(hosts), what the cluster knows of its certificates; null without a cluster, before cert-manager, and where K3s does not answer.
+        - C(certificates) are those there are, C(issued) and C(refused) the orders that are kept, C(failed) the hosts that could not be proven in the
+          last hour. C(issuers) says since when each issuer is there, and C(now) when that was.
+      type: dict
     search_wildcards:
       description: Search domains of the server's resolv.conf in which every name has an address.
       type: list
@@ -154,7 +160,8 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.sys_info import get_distribution, get_distribution_codename, get_distribution_version
 from ansible_collections.shaka.platform.plugins.module_utils.conventions import K3S_NETWORKS, Execute, commands_of
-from ansible_collections.shaka.platform.plugins.module_utils.data.claims import certified, claims
+from ansible_collections.shaka.platform.plugins.module_utils.data import issuance
+from ansible_collections.shaka.platform.plugins.module_utils.data.claims import claims
 
 RESOLVE = 5  # seconds for each name
 RESOLVERS_AT_ONCE = 16
@@ -327,7 +334,8 @@ def main() -> None:
     module = AnsibleModule(argument_spec={"names": names, "hosts": names}, supports_check_mode=True)
     facts = gather(commands_of(module), distribution_facts)
     facts["resolved"] = {name: addresses(name) for name in module.params["names"]}
-    waiting = sorted({*module.params["hosts"]} - certified()) if module.params["hosts"] else []
+    facts["issuance"] = issuance.gather() if module.params["hosts"] else None
+    waiting = sorted({*module.params["hosts"]} - issuance.certified(facts["issuance"]))
     with ThreadPoolExecutor(RESOLVERS_AT_ONCE) as pool:
         facts["hosts"] = dict(zip(waiting, pool.map(addresses, waiting), strict=True))
     for name in (name for name, found in facts["resolved"].items() if not found):

@@ -9,7 +9,7 @@ import pytest
 import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
-from ansible_collections.shaka.platform.plugins.module_utils.data import claims
+from ansible_collections.shaka.platform.plugins.module_utils.data import issuance
 from ansible_collections.shaka.platform.plugins.module_utils.engine.diagnosis import Diagnosis
 from ansible_collections.shaka.platform.plugins.module_utils.engine.references import Scrubber
 from ansible_collections.shaka.platform.plugins.plugin_utils.model import acme, edge
@@ -21,7 +21,7 @@ SERVER = ["10.0.0.10", "203.0.113.7"]
 def authority(**values: Any) -> Any:
     empty = {"provider": "", "region": "", "hosted_zone": "", "nameserver": "", "key_name": "", "key_algorithm": "HMACSHA512"}
     usual = {"kind": "acme", "email": "ops@shaka-api.net", "server": "letsencrypt", "ca_bundle": "", "challenge": "http01", "dns": empty}
-    return {**usual, "certificate": "", "addresses": [], "check_hosts": True, **values}
+    return {**usual, "certificate": "", "addresses": [], "check_hosts": True, "check_limits": True, **values}
 
 
 def settled(**values: Any) -> Any:
@@ -131,16 +131,18 @@ def test_a_certificate_that_does_not_come_says_what_its_authority_waits_for(reas
 
 
 def test_hosts_with_a_certificate_are_not_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
-    def certificate(host: str, ready: str) -> dict[str, Any]:
-        return {"spec": {"dnsNames": [host]}, "status": {"conditions": [{"type": "Ready", "status": ready}]}}
+    def certificate(host: str, ready: str | None) -> dict[str, Any]:
+        conditions = [{"type": "Ready", "status": ready}] if ready else []
+        meta = {"namespace": "prod", "name": host, "creationTimestamp": "2026-03-09T12:00:00Z"}
+        return {"metadata": meta, "spec": {"dnsNames": [host], "issuerRef": {"name": "acme"}}, "status": {"conditions": conditions}}
 
-    lists: list[Any] = [[certificate("a.net", "True"), certificate("b.net", "False"), {"spec": {"dnsNames": ["c.net"]}}]]
-    monkeypatch.setattr(claims, "read", lambda *_arguments: lists)
-    assert claims.certified() == {"a.net"}
+    lists: list[Any] = [[], [certificate("a.net", "True"), certificate("b.net", "False"), certificate("c.net", None)], [], [], []]
+    monkeypatch.setattr(issuance, "read", lambda *_arguments: lists)
+    assert issuance.certified(issuance.gather()) == {"a.net"}
     unanswered: list[Any] = [[], None]
     for nothing in unanswered:
-        monkeypatch.setattr(claims, "read", lambda *_arguments, answer=nothing: answer)
-        assert claims.certified() == set()
+        monkeypatch.setattr(issuance, "read", lambda *_arguments, answer=nothing: answer)
+        assert issuance.gather() is None and issuance.certified(None) == set()
 
 
 def trusted(value: Any) -> Any:

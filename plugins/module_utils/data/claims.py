@@ -44,17 +44,6 @@ def read(kubeconfig: Path, *paths: str) -> list[list[dict[str, Any]]] | None:
         return None
 
 
-def certified(kubeconfig: Path = KUBECONFIG) -> set[str]:
-    """The hosts that have a certificate: their authority need not look at them now."""
-    lists = read(kubeconfig, "/apis/cert-manager.io/v1/certificates")
-    return {
-        str(host)
-        for certificate in (lists or [[]])[0]
-        if any(each["type"] == "Ready" and each["status"] == "True" for each in certificate.get("status", {}).get("conditions", ()))
-        for host in certificate["spec"].get("dnsNames", ())
-    }
-
-
 def found(bound: list[dict[str, Any]], workloads: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """What is known of each claim that has a volume. `used`: whether a workload of ours runs on it."""
     used = {
