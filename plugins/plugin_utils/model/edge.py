@@ -5,8 +5,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
-from typing import Any, cast
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple, cast
 
 from ansible_collections.shaka.platform.plugins.module_utils.model_types import App, AppEdge, EdgeRate, Environment
 from ansible_collections.shaka.platform.plugins.module_utils.quantities import QuantityError, format_memory, parse_memory
@@ -178,7 +178,24 @@ def own_secrets(env: Environment) -> list[str]:
     return sorted({app["edge"]["basic_auth"] for app in env["apps"].values() if app["edge"]["basic_auth"]})
 
 
+class AskedCertificate(NamedTuple):
+    """A Certificate that is made for an application, and where the inventory has its hosts."""
+
+    namespace: str
+    name: str
+    path: str
+    hosts: list[str]
+
+
+def certificates(environments: Mapping[str, Environment]) -> Iterator[AskedCertificate]:
+    """As roles/apps/templates/environment/edge.yaml.j2 names them."""
+    for env in environments.values():
+        for app in (app for app in env["apps"].values() if app["served"]):
+            yield AskedCertificate(env["namespace"], f"{app['name']}-tls", f"{app['path']}.hosts", app["hosts"])
+            for number, host in enumerate(app["edge"]["redirects"], 1):
+                yield AskedCertificate(env["namespace"], f"{app['name']}-redirect-{number}-tls", f"{app['path']}.edge.redirects", [host])
+
+
 def hosts(environments: Mapping[str, Environment]) -> list[str]:
     """All that certificates are asked for."""
-    served = [app for env in environments.values() for app in env["apps"].values() if app["served"]]
-    return sorted({host for app in served for host in [*app["hosts"], *app["edge"]["redirects"]]})
+    return sorted({host for certificate in certificates(environments) for host in certificate.hosts})
