@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 import http.client
 import json
 import ssl
 import subprocess
 import time
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from conftest import Server
 from visitor import Visitor
 
 PORT, MANAGEMENT = 14001, 15001
+LETSENCRYPT = "https://acme-v02.api.letsencrypt.org/directory"
+STATE = json.dumps({"status": {"state": "valid"}})
 
 
 def serial(visitor: Visitor) -> str:
@@ -40,6 +45,41 @@ def test_a_forced_renewal_drops_no_request(server: Server) -> None:
         after = serial(prod)
     assert after != before
     kept.close()
+
+
+@pytest.fixture
+def kept(server: Server) -> dict[str, Any]:
+    """An order of prod's certificate; the renewal above has left the one before it."""
+    orders = [each for each in server.json("orders -n shaka-prod")["items"] if each["metadata"]["name"].startswith("shaka-api-tls-")]
+    assert sum(each["status"]["state"] == "valid" for each in orders) >= 2
+    return dict(orders[0])
+
+
+@pytest.fixture
+def five(server: Server, kept: dict[str, Any]) -> Iterator[None]:
+    """Orders that say Let's Encrypt had done them. Its issuer is not there, so that cert-manager asks nobody."""
+    issuer = f"acme-{hashlib.sha256(LETSENCRYPT.encode()).hexdigest()[:8]}"
+    spec = {**kept["spec"], "issuerRef": {**kept["spec"]["issuerRef"], "name": issuer}}
+    for number in range(5):
+        place = {"name": f"counted-{number}", "namespace": "shaka-prod"}
+        made = json.dumps({"apiVersion": "acme.cert-manager.io/v1", "kind": "Order", "metadata": place, "spec": spec})
+        server.run(f"kubectl apply -f - <<'END'\n{made}\nEND")
+        server.run(f"kubectl patch order {place['name']} -n shaka-prod --subresource=status --type=merge -p '{STATE}'")
+    yield
+    server.run("kubectl delete -n shaka-prod order " + " ".join(f"counted-{number}" for number in range(5)) + " --ignore-not-found")
+
+
+@pytest.mark.usefixtures("five")
+def test_a_certificate_beyond_the_limit_is_refused_before_it_is_ordered(server: Server) -> None:
+    """The preflight alone, which changes nothing: first beyond the limit, then with the last one left."""
+    to_letsencrypt = json.dumps({"platform_acme": {**server.lab["acme"], "server": "letsencrypt"}})
+    done = server.playbook("site.yml", "--tags", "preflight", "-e", to_letsencrypt)
+    said = " ".join((done.stdout + done.stderr).split())
+    assert done.returncode != 0 and "Let's Encrypt issued 5 certificates for exactly these names" in said, said[-4000:]
+    server.run("kubectl delete -n shaka-prod order counted-0")
+    done = server.playbook("site.yml", "--tags", "preflight", "-e", to_letsencrypt)
+    said = " ".join((done.stdout + done.stderr).split())
+    assert done.returncode == 0 and "this run orders the last certificate that Let's Encrypt issues" in said, said[-4000:]
 
 
 @pytest.fixture(scope="module")
