@@ -42,9 +42,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from ansible_collections.shaka.platform.plugins.module_utils.verify.backups import age
 from ansible_collections.shaka.platform.plugins.plugin_utils.everyday.inventory import described
-from ansible_collections.shaka.platform.plugins.plugin_utils.everyday.status import status
+from ansible_collections.shaka.platform.plugins.plugin_utils.everyday.status import labelled, status
 from ansible_collections.shaka.platform.plugins.plugin_utils.plain import plain
 
 
@@ -53,8 +52,7 @@ def pod_status(items: Any, model: Any) -> str:
     raw = plain(model, typed=True)
     environments = {name: {"namespace": env["namespace"], "hosts": described(env)["apps"]} for name, env in raw["environments"].items()}
     for name, env in (raw.get("previews") or {}).items():
-        left = age(env["preview"]["expires"] - time.time())
-        environments[f"{name} ({left} left)"] = {"namespace": env["namespace"], "hosts": described(env)["apps"]}
+        environments[labelled(name, env["preview"]["expires"], time.time())] = {"namespace": env["namespace"], "hosts": described(env)["apps"]}
     return status(plain(items, typed=True), str(raw["name"]), environments)
 
 

@@ -17,10 +17,17 @@ from ansible_collections.shaka.platform.plugins.module_utils.data.redis_instance
 from ansible_collections.shaka.platform.plugins.module_utils.data.scram import verifier
 from ansible_collections.shaka.platform.plugins.module_utils.engine.identity import MANAGER, SET, key_of, of_preview
 from ansible_collections.shaka.platform.plugins.module_utils.engine.pruning import left_over
+from ansible_collections.shaka.platform.plugins.module_utils.verify.checks import Limits, evaluate
+from ansible_collections.shaka.platform.plugins.module_utils.verify.probes import Https, PostgresAnswer, ProbeAnswer
 from ansible_collections.shaka.platform.plugins.plugin_utils.collection import ROLES, role_variables
+from ansible_collections.shaka.platform.plugins.plugin_utils.everyday import inventory as known
+from ansible_collections.shaka.platform.plugins.plugin_utils.everyday import tunnel
+from ansible_collections.shaka.platform.plugins.plugin_utils.everyday.status import labelled
 from ansible_collections.shaka.platform.plugins.plugin_utils.model.resolve import Resolution
 from ansible_collections.shaka.platform.plugins.plugin_utils.plan.rendering import RenderedSet, render_role, scope_of
 from test_model import INTERFACE, inventory, run, secret
+from test_verify_checks import APP, MODEL, facts, pod
+from test_verify_checks import NOW as VERIFIED
 
 NOW = "2026-11-27T12:00:00+00:00"
 LIVES, OVER = "2026-11-30T12:00:00Z", "2026-11-27T11:59:59Z"
@@ -229,6 +236,48 @@ def test_its_namespace_is_deleted_unlike_that_of_an_environment() -> None:
     wanted = {key_of(listed[1])}
     assert {key.name: action for key, action in left_over(listed, wanted, whole).items()} == {"acme-pr-1": "pruned", "acme-preview": "kept"}
     assert left_over(listed[:1], set(), whole, {"acme-pr-1"}) == {key_of(listed[0]): "kept"}, "somebody has a volume in it"
+
+
+# --- what people see -----------------------------------------------------------------------------------------------------------------------
+
+
+def test_verify_shows_the_time_left_and_a_broken_preview_fails_no_run_of_the_site() -> None:
+    app = {**APP, "path": "platform_previews.pr-1.apps.api", "hosts": ["pr-1.example.org"]}
+    env: Any = {"namespace": "shaka-pr-1", "apps": {"api": app}, "preview": {"of": "prod", "expires": int(VERIFIED) + 3 * 86400}}
+    model: Any = {**MODEL, "previews": {"pr-1": env}, "ended_previews": ["pr-2"]}
+    base = facts()
+    asked = {**base.https, "platform_previews.pr-1.apps.api pr-1.example.org": Https(502, True, "HTTP")}
+    pods = [*(base.lists["pods"] or []), pod("api-1", "shaka-pr-2")]
+    seen = base._replace(
+        postgres={**base.postgres, "pr-1": PostgresAnswer(ProbeAnswer(True, "login"))}, redis={**base.redis, "pr-1": ProbeAnswer(True, "PING")},
+        https=asked, lists={**base.lists, "pods": pods},
+    )  # fmt: skip
+    verdict = evaluate(model, seen, Limits(14), {})
+    assert verdict.failures == [] and "pr-2: left: is over and still runs: ansible-playbook shaka.platform.preview_end" in verdict.findings
+    assert [check.detail for check in verdict.checks if check.scope == "pr-1" and check.name == "left"] == ["3 d"]
+    (table,) = [table for table in verdict.tables if table.title == "previews"]
+    assert table.rows[0][:5] == ["pr-1", "prod", "login", "PING", "NONE"] and table.rows[0][-1] == "3 d" and list(table.failed) == [0]
+
+
+def test_the_everyday_commands_know_a_preview_as_the_model_does() -> None:
+    data = with_previews({"api": {"host": "acme.test"}}, pr_1={}, pr_2={"host": "{preview}.x.test"})
+    model = resolved(data).model
+    found = known.server("one", known.extract(data)).environments
+    for name, env in model["previews"].items():
+        mine, redis = found[name], env["redis"]
+        assert (mine.namespace, mine.database, mine.owner) == (env["namespace"], env["postgres"]["database"], env["postgres"]["user"])
+        assert tunnel.service(mine, "postgres") == (env["postgres"]["namespace"], env["postgres"]["service"])
+        assert (mine.redis_database, mine.redis_prefix, mine.redis_user, mine.redis_namespace) == (
+            redis["database"], redis["prefix"], redis["user"], redis["namespace"],
+        )  # fmt: skip
+        assert mine.hosts == {"api": env["apps"]["api"]["hosts"]}
+
+
+@pytest.mark.parametrize(
+    ("hours", "said"), [(None, "pr-1"), (72, "pr-1 (3 d left)"), (5, "pr-1 (5 h left)"), (0.5, "pr-1 (30 min left)"), (-1, "pr-1 (is over)")]
+)
+def test_the_status_has_the_time_left(hours: float | None, said: str) -> None:
+    assert labelled("pr-1", None if hours is None else hours * 3600, 0) == said
 
 
 # --- Postgres -------------------------------------------------------------------------------------------------------------------------------
