@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from conftest import Server, settled
@@ -13,12 +15,24 @@ from test_data import redis
 NAME, SPACE = "pr-12", "shaka-pr-12"
 DATABASE = "shaka_preview_pr_12"
 HOST = f"{NAME}.staging"
-UNLIKE = "select datname from pg_database union select rolname from pg_roles"
+PROBE = (Path(__file__).parents[2] / "probe.py").read_text()
+THERE = "select datname from pg_database union select rolname from pg_roles"
 
 
 def psql(server: Server, statement: str, user: str = "postgres", database: str = "postgres") -> str:
     """In the Postgres of staging, where the preview's database is."""
     return server.run(f'kubectl exec -n shaka-staging postgres-0 -- psql -XAtU {user} -d {database} -c "{statement}" 2>&1', check=False)
+
+
+def opened(server: Server) -> dict[str, bool]:
+    """Whose Postgres a pod of the preview reaches, by namespaces: tried from inside its network."""
+    pods = {(pod["metadata"]["namespace"], pod["metadata"]["labels"].get("app")): pod["status"] for pod in server.json("pods -A")["items"]}
+    container = pods[SPACE, "shaka-api"]["containerStatuses"][0]["containerID"].removeprefix("containerd://")
+    process = next(int(line.split()[1]) for line in server.run("k3s ctr task ls").splitlines() if line.startswith(container))
+    targets = {space: [status["podIP"], 5432, "TCP"] for (space, app), status in pods.items() if app == "postgres"}
+    asked = {"clients": {NAME: process}, "targets": targets, "seconds": 2}
+    found: dict[str, bool] = json.loads(server.run(f"python3 -c {shlex.quote(PROBE)} {shlex.quote(json.dumps(asked))}"))[NAME]
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -48,8 +62,7 @@ def test_it_reaches_no_data_but_its_own(server: Server, preview: dict[str, str])
     assert "permission denied for database" in psql(server, "select 1", "shaka_staging", DATABASE)
     said = redis(server, ["SET staging:x 1", "GET staging:x", f"SET preview.{NAME}:x 1", "KEYS *"], user=NAME, database=1)
     assert ["NOPERM" in line for line in said] == [True, True, False, True], said
-    (into,) = server.json(f"networkpolicies -n shaka-staging preview-{NAME}")["spec"]["ingress"]
-    assert into["ports"] == [{"protocol": "TCP", "port": 5432}]
+    assert opened(server) == {"shaka-staging": True, "shaka-prod": False, "shaka-dev": False}
 
 
 def test_a_run_of_the_site_leaves_it_and_verify_shows_it(server: Server, preview: dict[str, str]) -> None:
@@ -71,7 +84,7 @@ def test_one_that_is_over_is_named_and_goes_with_all_that_it_had(server: Server,
     ended = server.playbook("playbooks/preview_end.yml", "-e", f"preview={NAME}")
     assert ended.returncode == 0 and f"removed: {NAME}" in ended.stdout, ended.stdout
     assert SPACE not in server.run("kubectl get namespaces -o name")
-    assert DATABASE not in psql(server, UNLIKE) and "shaka_staging" in psql(server, UNLIKE)
+    assert DATABASE not in psql(server, THERE) and "shaka_staging" in psql(server, THERE)
     assert redis(server, ["KEYS preview.*", "ACL USERS"], database=1)[0] == "[]"
     assert NAME not in "".join(redis(server, ["ACL USERS"]))
     assert f"preview-{NAME}" not in server.run("kubectl get networkpolicies -n shaka-staging -o name")
