@@ -53,7 +53,7 @@ def resolved(data: dict[str, Any]) -> Resolution:
 def sets_of(resolution: Resolution, *roles: str) -> dict[str, RenderedSet]:
     scope = {**role_variables(DataLoader(), ROLES / "platform", "defaults"), "platform_name": "acme", "platform_postgres_uid": 999}
     scope["platform_images"] = {name: f"lock/{name}:1" for name in INTERFACE.images}
-    found = {}
+    found: dict[str, RenderedSet] = {}
     for role in roles:
         variables = scope_of(ROLES / role, DataLoader(), scope, resolution.model)
         found |= {
@@ -201,8 +201,7 @@ def test_all_that_a_preview_is_made_of_and_nothing_that_holds_data() -> None:
 
 
 def test_the_shared_redis_and_the_router_know_it_and_its_parent_does_not_change() -> None:
-    without, with_one = (resolved(with_previews(**each)) for each in ({}, {"pr_1": {}}))
-    before, after = (sets_of(each, *DATA) for each in (without, with_one))
+    before, after = (sets_of(resolved(data), *DATA) for data in (with_previews(), with_previews(pr_1={})))
     changed = {name for name in before if before[name].objects != after[name].objects}
     assert changed == {"redis"}
     pairs = zip(before["redis"].objects, after["redis"].objects, strict=True)

@@ -6,11 +6,12 @@ import json
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import Server, settled
 from digests import tag
-from test_data import redis
+from redis_cli import redis
 
 NAME, SPACE = "pr-12", "shaka-pr-12"
 DATABASE = "shaka_preview_pr_12"
@@ -36,7 +37,7 @@ def opened(server: Server) -> dict[str, bool]:
 
 
 @pytest.fixture(scope="module")
-def preview(server: Server) -> Iterator[dict[str, str]]:
+def preview(server: Server) -> Iterator[dict[str, Any]]:
     """The answer of a preview of staging with another version than staging's."""
     image = tag(server.run)["2"]
     made = server.playbook("playbooks/preview.yml", "-e", f"preview={NAME}", "-e", "preview_of=staging", "-e", f"preview_image={image}")
@@ -47,7 +48,7 @@ def preview(server: Server) -> Iterator[dict[str, str]]:
     server.playbook("playbooks/preview_end.yml", "-e", f"preview={NAME}")
 
 
-def test_it_answers_with_its_own_version_and_data(server: Server, preview: dict[str, str]) -> None:
+def test_it_answers_with_its_own_version_and_data(server: Server, preview: dict[str, Any]) -> None:
     assert (preview["version"], preview["postgres"]["database"]) == ("2", DATABASE), preview
     staging = json.loads(server.curl("staging", "--fail").stdout)
     assert (staging["version"], staging["postgres"]["database"]) == ("1", "shaka_staging"), staging
@@ -56,7 +57,7 @@ def test_it_answers_with_its_own_version_and_data(server: Server, preview: dict[
     assert redis(server, ["KEYS preview.*"], database=1) == [f'["preview.{NAME}:last-visit"]']
 
 
-def test_it_reaches_no_data_but_its_own(server: Server, preview: dict[str, str]) -> None:
+def test_it_reaches_no_data_but_its_own(server: Server, preview: dict[str, Any]) -> None:
     assert preview
     assert "permission denied for database" in psql(server, "select * from visits", DATABASE, "shaka_staging")
     assert "permission denied for database" in psql(server, "select 1", "shaka_staging", DATABASE)
@@ -65,7 +66,7 @@ def test_it_reaches_no_data_but_its_own(server: Server, preview: dict[str, str])
     assert opened(server) == {"shaka-staging": True, "shaka-prod": False, "shaka-dev": False}
 
 
-def test_a_run_of_the_site_leaves_it_and_verify_shows_it(server: Server, preview: dict[str, str]) -> None:
+def test_a_run_of_the_site_leaves_it_and_verify_shows_it(server: Server, preview: dict[str, Any]) -> None:
     assert preview
     done = server.playbook("site.yml")
     assert done.returncode == 0 and settled(done.stdout), done.stdout
@@ -75,7 +76,7 @@ def test_a_run_of_the_site_leaves_it_and_verify_shows_it(server: Server, preview
     assert verified.returncode == 0 and NAME in verified.stdout, verified.stdout
 
 
-def test_one_that_is_over_is_named_and_goes_with_all_that_it_had(server: Server, preview: dict[str, str]) -> None:
+def test_one_that_is_over_is_named_and_goes_with_all_that_it_had(server: Server, preview: dict[str, Any]) -> None:
     assert preview
     before = json.loads(server.curl("staging", "--fail").stdout)["postgres"]
     over = ["-e", json.dumps({"platform_previews": {NAME: {"of": "staging", "expires": "2026-01-01T00:00:00Z"}}})]
