@@ -52,7 +52,7 @@ class Visitor:
         """A TLS connection. :arg name: what it asks for; None for nothing, '' for the environment's host."""
         if context is None:
             context = ssl.create_default_context(cafile=self.server.lab["acme_root"])
-        plain = socket.create_connection((self.server.lab["address"], 443), timeout=20)
+        plain = socket.create_connection((self.server.lab["address"], 443), timeout=45)
         return context.wrap_socket(plain, server_hostname=self.host if name == "" else name)
 
     def send(self, request: bytes) -> Answer:

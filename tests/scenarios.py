@@ -20,6 +20,7 @@ from pathlib import Path
 from lab import paths
 
 REASON_LINES = 25  # of a failed test: what it asserted, and what it got
+SLOWEST, SLOW = 12, 20.0  # tests of a scenario that are named for their seconds, and from how many
 OUTPUT_LINES = 40  # of a scenario that failed before its tests
 COLOUR = r"\x1b\[[0-9;]*m"
 DRAWN = re.compile(rf"^(?:\s|{COLOUR})*│(?:{COLOUR})* ?|{COLOUR}")  # molecule's frame around a program's lines
@@ -34,6 +35,7 @@ class Outcome:
     seconds: float
     tests: int
     reasons: tuple[str, ...]
+    slowest: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         state = "passed" if self.code == 0 else f"FAILED ({self.code})"
@@ -46,6 +48,12 @@ def failed_tests(report: ET.Element) -> Iterator[str]:
         for fault in (*case.findall("failure"), *case.findall("error")):
             said = (fault.text or fault.get("message") or "").splitlines()
             yield "\n".join([f"{case.get('classname')}::{case.get('name')}", *(f"    {line}" for line in said[-REASON_LINES:])])
+
+
+def slowest_tests(report: ET.Element) -> list[str]:
+    """Of pytest's report: where a scenario's time goes."""
+    taken = sorted(((float(case.get("time") or 0), f"{case.get('classname')}::{case.get('name')}") for case in report.iter("testcase")), reverse=True)
+    return [f"{seconds:6.0f} s  {name}" for seconds, name in taken[:SLOWEST] if seconds >= SLOW]
 
 
 def run(scenario: str, place: Path) -> Outcome:
@@ -63,7 +71,9 @@ def run(scenario: str, place: Path) -> Outcome:
     if molecule.returncode and not reasons:
         fatal = max((number for number, line in enumerate(printed) if "fatal:" in line or "[ERROR]" in line), default=len(printed))
         reasons = ["\n".join(printed[max(0, fatal - OUTPUT_LINES // 2) : fatal + OUTPUT_LINES // 2])]
-    return Outcome(scenario, molecule.returncode, time.monotonic() - began, len(list(tested.iter("testcase"))), tuple(reasons))
+    return Outcome(
+        scenario, molecule.returncode, time.monotonic() - began, len(list(tested.iter("testcase"))), tuple(reasons), tuple(slowest_tests(tested))
+    )
 
 
 def main(words: Sequence[str]) -> int:
@@ -71,6 +81,8 @@ def main(words: Sequence[str]) -> int:
     parser.add_argument("scenarios", nargs="+", metavar="SCENARIO")
     with tempfile.TemporaryDirectory() as place:
         outcomes = [run(scenario, Path(place)) for scenario in parser.parse_args(words).scenarios]
+    for outcome in outcomes:
+        print("", *(f"{outcome.scenario}: {line}" for line in outcome.slowest), sep="\n")
     for outcome in outcomes:
         for reason in outcome.reasons:
             print(f"\n{outcome.scenario}: {reason}")

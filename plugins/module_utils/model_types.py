@@ -522,7 +522,7 @@ class Dns01(TypedDict):
 
 
 class Acme(TypedDict):
-    """The certificate authority. `issuer`: the name of its ClusterIssuer, which another authority does not have."""
+    """The certificate authority. `issuer`: the name of its ClusterIssuer, which another one does not have; `secrets`: the names of those it takes."""
 
     kind: str
     email: str
@@ -534,6 +534,7 @@ class Acme(TypedDict):
     addresses: list[str]
     check_hosts: bool
     issuer: str
+    secrets: list[str]
 
 
 class Notify(TypedDict):

@@ -93,7 +93,6 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.urls import open_url
 from ansible_collections.shaka.platform.plugins.module_utils.server.files import move, parse_mode, place, sha256_of, write_whole
 
 FILE_SPEC: dict[str, Any] = {
@@ -130,6 +129,13 @@ WRONG_CONTENT = (
 
 class ArtifactError(Exception):
     """A file that cannot be put in place; the text names it, what was expected and what was there."""
+
+
+def open_url(url: str, **options: Any) -> Any:
+    """Ansible's, which is imported where something is fetched: a run that fetches nothing does without the libraries behind it."""
+    from ansible.module_utils import urls
+
+    return urls.open_url(url, **options)
 
 
 class Memory:

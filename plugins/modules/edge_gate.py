@@ -58,15 +58,9 @@ msg: {description: All of it in one line., returned: always, type: str}
 """
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.shaka.platform.plugins.module_utils.by_host import node_address
 from ansible_collections.shaka.platform.plugins.module_utils.kubectl import ARGUMENTS, Kubectl
 from ansible_collections.shaka.platform.plugins.module_utils.release import explain, gate
-
-
-def node_address(kubectl: Kubectl) -> str:
-    """The first node's internal address."""
-    nodes, _problem = kubectl.get("/api/v1/nodes")
-    found = [entry for node in (nodes or {}).get("items") or [] for entry in (node.get("status") or {}).get("addresses") or []]
-    return next((str(entry["address"]) for entry in found if entry["type"] == "InternalIP"), "127.0.0.1")
 
 
 def main() -> None:
@@ -92,7 +86,8 @@ def main() -> None:
     kubectl = Kubectl(given["kubectl"], 10)
     if not given["seconds"]:
         module.exit_json(changed=False, requests=0, failed_requests=0, p95_ms=0.0, reference_ms=0.0, msg="left out, as gate.seconds is 0")
-    edge = gate.Edge(given["address"] or node_address(kubectl), given["port"], given["host"], given["path"])
+    nodes = (kubectl.get("/api/v1/nodes")[0] or {}).get("items") or []
+    edge = gate.Edge(given["address"] or node_address(nodes), given["port"], given["host"], given["path"])
     judged, running = f"{given['token']}-{given['release']}", f"{given['token']}-running"
     asked = [judged, *([running] if given["release"] == "next" and not given["reference_ms"] else [])]
     problem = next((found for release in asked if (found := gate.route_problem(edge.ask, release))), "")

@@ -58,7 +58,6 @@ free_percent: {description: Percent of the disk of K3s that is free., returned: 
 platform_table: {description: A table for a person., returned: success, type: list, elements: dict}
 """
 
-import json
 import shutil
 from datetime import datetime, timezone
 from pathlib import Path
@@ -78,14 +77,6 @@ def image_of(spec: dict[str, Any]) -> str:
     inner = (spec.get("jobTemplate") or {}).get("spec") or spec
     containers = ((inner.get("template") or {}).get("spec") or {}).get("containers") or [{}]
     return str(containers[0].get("image") or "")
-
-
-def write(kubectl: Kubectl, namespace: str, data: dict[str, str]) -> str:
-    """Why the ConfigMap could not be written; empty when it was."""
-    meta = {"name": records.CONFIG_MAP, "namespace": namespace}
-    text = json.dumps({"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": data})
-    ok, output = kubectl.run("apply", "--server-side", "--force-conflicts", f"--field-manager={MANAGER}", "--filename=-", text=text)
-    return "" if ok else output
 
 
 def main() -> None:
@@ -130,8 +121,13 @@ def main() -> None:
             ends = {"finished": now} if "state" in values else {}
             known = records.changed(known, **values, **ends)
         changed = True
-        if not module.check_mode and (problem := write(kubectl, space, {**data, app: records.dump(known)})):
-            module.fail_json(msg=f"the release could not be recorded: {problem}")
+        if not module.check_mode:
+            meta = {"name": records.CONFIG_MAP, "namespace": space}
+            kept = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": {**data, app: records.dump(known)}}
+            try:
+                kubectl.keep(kept, MANAGER)
+            except Unanswered as error:
+                module.fail_json(msg=f"the release could not be recorded: {error}")
     usage = shutil.disk_usage(DATA if DATA.exists() else "/")
     table = {"title": given["title"], "columns": records.COLUMNS, "rows": records.rows(known, running)}
     module.exit_json(

@@ -145,14 +145,14 @@ import platform
 import re
 import secrets
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.facts.system.distribution import DistributionFactCollector
+from ansible.module_utils.common.sys_info import get_distribution, get_distribution_codename, get_distribution_version
 from ansible_collections.shaka.platform.plugins.module_utils.conventions import K3S_NETWORKS, Execute, commands_of
 from ansible_collections.shaka.platform.plugins.module_utils.data.claims import certified, claims
 
@@ -280,7 +280,15 @@ def search_wildcards(resolv_conf: Path = Path("/etc/resolv.conf")) -> list[str]:
     return [domain for domain in domains if addresses(f"shaka-{secrets.token_hex(8)}.{domain.rstrip('.')}.")]
 
 
-def gather(execute: Execute, distribution: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+def distribution_facts() -> dict[str, str]:
+    """As setup names them, without its collectors: these would be 70 more files to pack, send and compile at each run."""
+    version = get_distribution_version() or "NA"
+    major = version.partition(".")[0]
+    name, release = get_distribution(), get_distribution_codename() or "NA"
+    return {"distribution": name, "distribution_version": version, "distribution_major_version": major, "distribution_release": release}
+
+
+def gather(execute: Execute, distribution: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
     """All of them."""
 
     def output(*command: str) -> str:
@@ -317,7 +325,7 @@ def gather(execute: Execute, distribution: Callable[[], dict[str, Any]]) -> dict
 def main() -> None:
     names = {"type": "list", "elements": "str", "default": []}
     module = AnsibleModule(argument_spec={"names": names, "hosts": names}, supports_check_mode=True)
-    facts = gather(commands_of(module), lambda: dict(DistributionFactCollector().collect(module=module)))
+    facts = gather(commands_of(module), distribution_facts)
     facts["resolved"] = {name: addresses(name) for name in module.params["names"]}
     waiting = sorted({*module.params["hosts"]} - certified()) if module.params["hosts"] else []
     with ThreadPoolExecutor(RESOLVERS_AT_ONCE) as pool:

@@ -9,6 +9,7 @@ import pytest
 import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
+from ansible_collections.shaka.platform.plugins.module_utils.verify.probes import hosts_of
 from ansible_collections.shaka.platform.plugins.plugin_utils.collection import ROLES, role_variables
 from ansible_collections.shaka.platform.plugins.plugin_utils.plan.fit import make_plan
 from ansible_collections.shaka.platform.plugins.plugin_utils.plan.rendering import RenderedSet, render_role, scope_of
@@ -268,3 +269,26 @@ def test_health_is_asked_as_the_protocol_has_it(key: str, changes: dict[str, Any
 def test_verify_asks_where_the_edge_leads(changes: dict[str, Any], asked: tuple[bool, str]) -> None:
     api = of_prod(many(api=changes))["apps"]["api"]
     assert (api["asks_readiness"], api["asked"]) == asked
+
+
+def test_a_wildcard_is_a_further_host_that_nobody_can_ask() -> None:
+    """Its certificate and its route have it; verify asks at the first host alone. An authority that proves hosts by HTTP is refused for it."""
+    data = many(api={"hosts": ["*.acme.test"]})
+    data["platform_acme"] |= {"kind": "self_signed"}
+    assert hosts_of(of_prod(data)["apps"]["api"]) == ["acme.test"]
+    made = objects(data)
+    assert made["Certificate", "acme-api-tls"]["spec"]["dnsNames"] == ["acme.test", "*.acme.test"]
+    assert [rule["host"] for rule in made["Ingress", "acme-api"]["spec"]["rules"]] == ["acme.test", "*.acme.test"]
+
+
+@pytest.mark.parametrize(
+    ("api", "path", "says"),
+    [
+        ({"hosts": ["*.acme.test"]}, "platform_acme.challenge", "proves no wildcard such as *.acme.test"),
+        ({"host": "*.acme.test"}, "platform_environments.prod.apps.api.host", "at which nobody can ask"),
+        ({"hosts": ["a.*.acme.test"]}, "platform_environments.prod.apps.api.hosts", "is not a host name"),
+    ],
+)
+def test_a_wildcard_that_cannot_be_served_is_refused(api: dict[str, Any], path: str, says: str) -> None:
+    (problem,) = [str(each) for each in run(many(api=api)).problems if path in str(each)]
+    assert says in problem

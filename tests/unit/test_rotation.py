@@ -167,7 +167,8 @@ class Server(Kubectl):
         return any(words in line for line in self.sent)
 
 
-def postgres(server: Server, passwords: Passwords, check: bool = False, env: Any = ENV) -> Any:
+def postgres(server: Server, passwords: Passwords, check: bool = False, env: Any = None) -> Any:
+    env = env or ENV
     return PostgresInstance(server, env, desired_postgres(env, NEW), passwords, check).ensure(0, 0)
 
 

@@ -7,9 +7,11 @@ import os
 import platform
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import yaml
+from ansible.module_utils.facts.system.distribution import DistributionFactCollector
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
 from ansible_collections.shaka.platform.plugins.modules import server_facts
@@ -150,3 +152,9 @@ def test_a_search_domain_that_knows_every_name(tmp_path: Path, monkeypatch: pyte
     (tmp_path / "resolv.conf").write_text(text)
     assert server_facts.search_wildcards(tmp_path / "resolv.conf") == wildcards
     assert server_facts.search_wildcards(tmp_path / "none") == []
+
+
+def test_the_distribution_is_what_ansibles_setup_says() -> None:
+    setup = DistributionFactCollector().collect(module=Mock())
+    facts = server_facts.distribution_facts()
+    assert facts == {name: setup[name] for name in facts} and len(facts) == 4

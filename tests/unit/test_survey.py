@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 from ansible_collections.shaka.platform.plugins.action.survey_sets import trusted
 from ansible_collections.shaka.platform.plugins.module_utils.engine import applier, survey
+from ansible_collections.shaka.platform.plugins.module_utils.engine.admission import Admission
 from ansible_collections.shaka.platform.plugins.module_utils.engine.client import Unreachable
+from ansible_collections.shaka.platform.plugins.module_utils.engine.identity import MANAGED_BY, MANAGER, PART_OF, ROLE, SET
 from ansible_collections.shaka.platform.plugins.plugin_utils.plan.request import digest_of
 from test_apply_set_run import DEV, PLURALS, PROD, Server, named, params, server
 
@@ -41,6 +43,54 @@ def test_a_role_with_anything_to_do_is_left_to_itself(server: Server, objects: l
     for request in (A, B):
         applier.run(request, False, False)
     assert set(look(A, params({"b.prod": objects}, role="b"))) == {"a"}
+
+
+FIELDS = {"f:metadata": {"f:labels": {f"f:{name}": {} for name in (MANAGED_BY, PART_OF, ROLE, SET)}}, "f:data": {"f:k": {}}}
+OURS = {"manager": MANAGER, "operation": "Apply", "apiVersion": "v1", "fieldsV1": FIELDS}
+KEY = {"manager": "kubectl-edit", "operation": "Update", "apiVersion": "v1", "fieldsV1": {"f:data": {"f:by_hand": {}}}}
+
+
+@pytest.mark.parametrize(
+    ("by_hand", "judged", "asked"),
+    [
+        ({}, False, False),
+        ({}, True, True),
+        ({"data": {"k": "2"}}, False, True),  # changed
+        ({"data": {"k": "1", "by_hand": "x"}}, False, True),  # added to
+    ],
+)
+def test_the_server_is_asked_for_a_dry_run_where_what_was_read_does_not_tell(
+    server: Server, monkeypatch: pytest.MonkeyPatch, by_hand: dict[str, Any], judged: bool, asked: bool
+) -> None:
+    """The server in memory keeps no fields, so these are given; a request other than the expected ones is an error of it."""
+    applier.run(B, False, False)
+    path = next(path for path in server.objects if path.endswith("/configmaps/a"))
+    tried: list[str] = []
+    apply = server.apply
+
+    def noted(path: str, *rest: Any) -> Any:
+        tried.append(path)
+        return apply(path, *rest)
+
+    monkeypatch.setattr(server, "apply", noted)
+    monkeypatch.setattr(server, "request", _removes(server.request))
+    monkeypatch.setattr(Admission, "concerns", lambda _self, _resource: judged)
+    server.objects[path].update(by_hand)
+    server.objects[path]["metadata"]["managedFields"] = [OURS, *([KEY] if "by_hand" in server.objects[path]["data"] else [])]
+    assert ("b" in look(B)) is (not by_hand)
+    assert (path in tried) is asked
+
+
+def _removes(request: Any) -> Any:
+    """Answers the dry run of taking `data.by_hand` out."""
+
+    def answer(method: str, path: str, query: Any = None, body: Any = None, headers: Any = None) -> Any:
+        if method != "PATCH":
+            return request(method, path, query, body, headers)
+        assert query["dryRun"] == "All" and body[1:] == [{"op": "remove", "path": "/data/by_hand"}]
+        return named("ConfigMap", "a", "prod", data={"k": "1"})
+
+    return answer
 
 
 def test_a_role_that_is_not_ready_is_left_to_itself_so_that_applying_it_waits(server: Server) -> None:

@@ -81,7 +81,11 @@ func main() {
 	mux.HandleFunc("GET /readyz", f.unready(a.ready))
 	mux.HandleFunc("GET /{$}", f.failing(a.visit))
 	mux.HandleFunc("GET /hello", f.failing(a.hello))
-	server := &http.Server{Addr: ":" + cmp.Or(setting("PORT"), "3000"), Handler: mux, ReadHeaderTimeout: 10 * time.Second}
+	streams(mux)
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(true)
+	protocols.SetUnencryptedHTTP2(true) // gRPC, where the inventory's protocol is h2c
+	server := &http.Server{Addr: ":" + cmp.Or(setting("PORT"), "3000"), Handler: mux, Protocols: protocols, ReadHeaderTimeout: 10 * time.Second}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
 	go func() {

@@ -75,7 +75,7 @@ def test_a_request_that_does_not_come_to_its_end_is_ended(prod: Visitor, start: 
         connection.sendall(start.replace(b"%b", prod.host.encode()))
         while connection.recv(4096):
             pass
-    assert time.monotonic() - began < 15
+    assert time.monotonic() - began < 40
 
 
 SHAPES = {

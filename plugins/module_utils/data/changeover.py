@@ -32,13 +32,30 @@ class Held(enum.Enum):
     NEW = "new"
 
 
-class Application:
+class Readers:
+    """Whoever reads an environment's configuration and secrets."""
+
+    def __init__(self, kubectl: Kubectl, env: Mapping[str, Any]) -> None:
+        self.kubectl, self.namespace = kubectl, str(env["namespace"])
+        self.reads: Mapping[str, str] = env["reads"]
+
+    def object(self, kind: str, suffix: str = "") -> dict[str, Any] | None:
+        """The ConfigMap or Secret that their pods read, or their copy for a stand-in."""
+        obj: dict[str, Any] | None = self.kubectl.find(f"/api/v1/namespaces/{self.namespace}/{kind}/{self.reads[kind]}{suffix}")
+        return obj
+
+    def given(self, name: str) -> str | None:
+        """The secret's present value, which a pod that starts now reads; None when there is none yet."""
+        return secret_value(self.object("secrets") or {}, name)
+
+
+class Application(Readers):
     """An application of an environment: its Deployment or CronJob, its pods (also those that are ending), and the objects that they read."""
 
     def __init__(self, kubectl: Kubectl, env: Mapping[str, Any], app: Mapping[str, Any]) -> None:
-        self.kubectl, self.namespace, self.name, self.hash = kubectl, env["namespace"], app["name"], app["config_hash"]
+        super().__init__(kubectl, env)
+        self.name, self.hash = app["name"], app["config_hash"]
         self.path, self.scheduled = str(app["path"]), bool(app["schedule"])
-        self.reads: Mapping[str, str] = env["reads"]
 
     def workload(self) -> dict[str, Any] | None:
         """Its Deployment or CronJob."""
@@ -54,15 +71,6 @@ class Application:
         listing = self.kubectl.find(f"/api/v1/namespaces/{self.namespace}/pods?labelSelector=app%3D{self.name}") or {}
         return [pod for pod in listing.get("items") or [] if (pod.get("status") or {}).get("phase") not in ("Succeeded", "Failed")]
 
-    def object(self, kind: str, suffix: str = "") -> dict[str, Any] | None:
-        """The ConfigMap or Secret that its pods read, or their copy for a stand-in."""
-        obj: dict[str, Any] | None = self.kubectl.find(f"/api/v1/namespaces/{self.namespace}/{kind}/{self.reads[kind]}{suffix}")
-        return obj
-
-    def given(self, name: str) -> str | None:
-        """The secret's present value, which a pod that starts now reads; None when there is none yet."""
-        return secret_value(self.object("secrets") or {}, name)
-
     def held(self, name: str, password: str) -> Held:
         """Whether its pods hold this password of this name; raises Unanswered."""
         workload = self.workload()
@@ -74,23 +82,19 @@ class Application:
         return held(spec["template"], self.pods(), self.hash)
 
 
-class Applications:
+class Applications(Readers):
     """Those of an environment that hold the password of one of its servers.
 
     :arg server: whose password it is, `postgres` or `redis`.
     """
 
     def __init__(self, kubectl: Kubectl, env: Mapping[str, Any], server: str) -> None:
-        self.kubectl, self.namespace, self.reads = kubectl, str(env["namespace"]), env["reads"]
+        super().__init__(kubectl, env)
         self.members = [Application(kubectl, env, app) for app in env["apps"].values() if server in app["uses"]]
 
     def there(self) -> bool:
         """Whether any is in the cluster, so that pods of it may hold a password."""
         return any(member.workload() is not None for member in self.members)
-
-    def given(self, name: str) -> str | None:
-        """The secret's present value, which a pod that starts now reads; None when there is none yet."""
-        return secret_value(self.kubectl.find(f"/api/v1/namespaces/{self.namespace}/secrets/{self.reads['secrets']}") or {}, name)
 
     def held(self, name: str, password: str) -> Held:
         """Whether all their pods hold this password of this name; raises Unanswered."""

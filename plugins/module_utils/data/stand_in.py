@@ -19,7 +19,7 @@ from ansible_collections.shaka.platform.plugins.module_utils.conventions import 
 
 from ..engine.readiness import Hopeless, deployment
 from ..kubectl import Unanswered
-from .changeover import STAND_IN, Application, Applications, Held, encoded, redirected, secret_value, stands_in
+from .changeover import STAND_IN, Application, Applications, Held, Readers, encoded, redirected, secret_value, stands_in
 from .postgres import LOGIN
 
 MANAGER = "shaka.platform-rotation"  # of fields; the prefix is known to apply_set
@@ -101,7 +101,7 @@ def _patch(application: Application, spec: dict[str, Any]) -> None:
     _kubectl(application, "patch", f"deployment/{application.name}", *options, text=patch)
 
 
-def _kubectl(whose: Application | Applications, *arguments: str, text: str | None = None) -> None:
+def _kubectl(whose: Readers, *arguments: str, text: str | None = None) -> None:
     whose.kubectl.must(*arguments, f"--namespace={whose.namespace}", text=text)
 
 

@@ -70,7 +70,7 @@ def _beyond(fields: dict[str, Any], others: dict[str, Any], value: Any, desired:
     `value` and `desired` are the object's present and desired content at this path.
     """
     for key, below in fields.items():
-        step, own = _step(key, value), _step(key, desired)
+        step, own = step_of(key, value), step_of(key, desired)
         if key == "." or _maintained(key, above) or step is None:
             continue
         name = key if key.startswith("f:") else above  # an item of a list counts as the list
@@ -80,7 +80,7 @@ def _beyond(fields: dict[str, Any], others: dict[str, Any], value: Any, desired:
             yield from _beyond(below, others.get(key, {}), value[step], None if own is None else desired[own], (*path, step), name)
 
 
-def _step(key: str, value: Any) -> str | int | None:
+def step_of(key: str, value: Any) -> str | int | None:
     """The key or index in `value` that a FieldsV1 key means; None when `value` has no such part."""
     form, _colon, text = key.partition(":")
     if form == "f" and isinstance(value, dict) and text in value:

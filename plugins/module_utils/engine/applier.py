@@ -11,6 +11,7 @@ from typing import Any
 
 from ansible_collections.shaka.platform.plugins.module_utils.conventions import WORKERS
 
+from .admission import Admission
 from .autoscaling import leave_to_autoscalers
 from .change import Change
 from .client import RETRIED, Api, ApiError, Unreachable, segment
@@ -85,8 +86,10 @@ class Applier:
         extra: list[Item],
         scrubber: Scrubber,
         read: Reader | None = None,
+        admission: Admission | None = None,
     ) -> None:
-        self.read = read
+        """`read` and `admission` are what a call that looks at several roles has read once for all of them."""
+        self.read, self.admission = read, admission
         self.params, self.plan, self.check, self.api, self.pool, self.extra = params, plan, check, api, pool, extra
         self.deadline = time.monotonic() + params["wait_timeout"]
         self.waiter = Waiter(api, pool, params["wait_timeout"], scrubber)
@@ -120,7 +123,8 @@ class Applier:
         return problems
 
     def _change(self, item: Item, dry: bool) -> None:
-        Change(self.api, item, dry, self.params["controllers"], self.deadline, self.plan.notes).make()
+        judged = self.admission is None or item.resource is None or self.admission.concerns(item.resource)
+        Change(self.api, item, dry, self.params["controllers"], self.deadline, self.plan.notes, judged).make()
         if dry and not self.check:
             item.action = ""  # it was tried for its error only
 

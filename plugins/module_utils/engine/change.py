@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from .additions import Pointer, added, removal, without
+from .applied import as_applied
 from .client import Api, ApiError, Unreachable
 from .content import content, differing
 from .errors import explain
@@ -23,10 +24,13 @@ JSON_PATCH = {"Content-Type": "application/json-patch+json"}
 
 
 class Change:
-    """The change of one item. `deadline` bounds every wait; whatever makes the answer less certain is added to `notes`."""
+    """The change of one item. `deadline` bounds every wait; whatever makes the answer less certain is added to `notes`.
 
-    def __init__(self, api: Api, item: Item, dry: bool, controllers: Iterable[str], deadline: float, notes: list[str]) -> None:
-        self.api, self.item, self.dry, self.controllers = api, item, dry, controllers
+    :arg judged: whether a webhook or policy looks at the object when it is written, so that only the server can say what a write would do.
+    """
+
+    def __init__(self, api: Api, item: Item, dry: bool, controllers: Iterable[str], deadline: float, notes: list[str], judged: bool = True) -> None:
+        self.api, self.item, self.dry, self.controllers, self.judged = api, item, dry, controllers, judged
         self.deadline, self.notes = deadline, notes
         self.fields: set[str] = set()  # paths that differed already before the patch
         self.without_additions = item.before  # the state without the fields that others added
@@ -37,6 +41,9 @@ class Change:
         item, first = self.item, self.item.before
         if item.resource is None:  # a dry run, and only the real run brings its kind
             item.action, item.after = "created", item.desired
+            return
+        if self.dry and first and not self.judged and as_applied(first, item.desired) and not added(first, item.desired, self.controllers):
+            item.action, item.after = "unchanged", first
             return
         try:
             after = self._write()

@@ -4,13 +4,12 @@
 
 from __future__ import annotations
 
-import base64
 from typing import Any
 
 from .client import Api, ApiError, segment
 from .identity import describe, group_of, inventory_of
 from .readiness import PULLS, TRIED_PULL, WORKLOADS, PodProblem, condition, pod_problems
-from .references import Scrubber
+from .references import Scrubber, values_of
 
 LOG_LINES = 8
 # cert-manager looks itself for its answer at the host before it asks the authority, whose limits count failures.
@@ -121,7 +120,7 @@ class Diagnosis:
         if not namespace:
             return []
         found = (self.api.get(f"/api/v1/namespaces/{segment(namespace)}/secrets") or {}).get("items") or []
-        return [base64.b64decode(value).decode(errors="ignore") for secret in found for value in (secret.get("data") or {}).values()]
+        return values_of(found)
 
 
 def old_revision(obj: dict[str, Any], pod: dict[str, Any]) -> bool:

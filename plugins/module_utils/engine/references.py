@@ -60,6 +60,11 @@ def fill_in(obj: dict[str, Any], secrets: Mapping[str, str]) -> tuple[dict[str, 
     return {**{key: value for key, value in obj.items() if key != "stringData"}, "data": data}, errors
 
 
+def values_of(secrets: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Every value of Secrets as the cluster has them, each of which a pod could print."""
+    return [base64.b64decode(value).decode(errors="ignore") for secret in secrets for value in (secret.get("data") or {}).values()]
+
+
 class Scrubber:
     """Removes secret values, also in base64, from every text and result that leaves the module."""
 

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from ..conventions import WORKERS
+from .admission import Admission
 from .applier import Applier, reach
 from .client import Api, ApiError, Unreachable
 from .compose import compose
@@ -32,9 +33,9 @@ def survey(requests: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     try:
         api, discovery = reach(requests[0]["kubeconfig"], check=True)
         with ThreadPoolExecutor(WORKERS) as pool:
-            everything = Everything(api, requests[0]["part_of"])
+            everything, admission = Everything(api, requests[0]["part_of"]), Admission(api, discovery)
             for request in requests:
-                if (answer := _look(request, api, discovery, pool, everything.of(request["role"]))) is not None:
+                if (answer := _look(request, api, discovery, pool, everything.of(request["role"]), admission)) is not None:
                     unchanged[request["role"]] = answer
     except (ApiError, Unreachable):  # there is no cluster yet, or it is starting: the roles say so
         return {}
@@ -59,13 +60,15 @@ class Everything:
         return read
 
 
-def _look(request: Mapping[str, Any], api: Api, discovery: Discovery, pool: ThreadPoolExecutor, read: Reader) -> dict[str, Any] | None:
+def _look(
+    request: Mapping[str, Any], api: Api, discovery: Discovery, pool: ThreadPoolExecutor, read: Reader, admission: Admission
+) -> dict[str, Any] | None:
     """The result of applying one role's sets, or None where that would do or wait for something."""
     scrubber = Scrubber(request["secrets"].values())
     extra: list[Item] = []
     try:
         plan = compose(request, check=True)
-        Applier(request, plan, True, api, pool, extra, scrubber, read).run(discovery)
+        Applier(request, plan, True, api, pool, extra, scrubber, read, admission).run(discovery)
     except (ApiError, Refused):
         return None
     if not plan.complete or _busy([*plan.items, *extra]):

@@ -5,6 +5,8 @@
 Ansible's respawn_module writes the module's arguments into a pipe before the new process reads it, and so hangs for ever once they
 exceed the pipe's 64 KiB (seen with ansible-core 2.19); a set of objects does. So the arguments go through subprocess, which reads and
 writes at once, and the new process imports nothing of Ansible.
+
+The engine is imported by the process that runs it alone: the other one would compile its files for nothing.
 """
 
 from __future__ import annotations
@@ -18,31 +20,40 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .applier import run
-from .survey import survey
-
 PROGRAM = "import sys; sys.path[:0] = sys.argv[1:]; from ansible_collections.shaka.platform.plugins.module_utils.engine.worker import main; main()"
 
 
 def main() -> None:
     """The other end of run_in: a request on stdin, the result on stdout."""
     request = json.load(sys.stdin)
-    answer = survey(request["survey"]) if "survey" in request else run(request["params"], request["check"], request["diff"])
+    answer = _survey(request["survey"]) if "survey" in request else _run(request["params"], request["check"], request["diff"])
     json.dump(answer, sys.stdout)
 
 
 def apply_sets(python: str, params: Mapping[str, Any], check: bool, show_diff: bool) -> dict[str, Any]:
     """applier.run, in this interpreter or in the one that has what it needs; raises OSError or RuntimeError when it does not get that far."""
     if fits() or not os.access(python, os.X_OK):
-        return run(params, check, show_diff)
+        return _run(params, check, show_diff)
     return run_in(python, {"params": dict(params), "check": check, "diff": show_diff})
 
 
 def survey_sets(python: str, requests: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """survey.survey, likewise."""
     if fits() or not os.access(python, os.X_OK):
-        return survey(requests)
+        return _survey(requests)
     return run_in(python, {"survey": [dict(request) for request in requests]})
+
+
+def _run(params: Mapping[str, Any], check: bool, show_diff: bool) -> dict[str, Any]:
+    from .applier import run
+
+    return run(params, check, show_diff)
+
+
+def _survey(requests: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    from .survey import survey
+
+    return survey(requests)
 
 
 def fits() -> bool:

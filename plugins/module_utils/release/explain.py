@@ -4,13 +4,12 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import urlencode
 
 from ansible_collections.shaka.platform.plugins.module_utils.engine.readiness import pod_problems
-from ansible_collections.shaka.platform.plugins.module_utils.engine.references import Scrubber
+from ansible_collections.shaka.platform.plugins.module_utils.engine.references import Scrubber, values_of
 from ansible_collections.shaka.platform.plugins.module_utils.kubectl import Kubectl
 
 LINES = 8
@@ -20,7 +19,7 @@ PODS = 2  # of those that have something to say
 def of_pods(kubectl: Kubectl, namespace: str, app: str) -> list[str]:
     """Lines for a person; none when nothing is found. A question that fails must not hide why it was asked."""
     pods = _items(kubectl, f"/api/v1/namespaces/{namespace}/pods", labelSelector=f"app={app}")
-    scrubber = Scrubber(_secrets(kubectl, namespace))
+    scrubber = Scrubber(values_of(_items(kubectl, f"/api/v1/namespaces/{namespace}/secrets")))
     return [line for pod in sorted(pods, key=restarts, reverse=True)[:PODS] for line in _of_pod(kubectl, pod, scrubber)]
 
 
@@ -47,9 +46,3 @@ def _of_pod(kubectl: Kubectl, pod: Mapping[str, Any], scrubber: Scrubber) -> Ite
 def _items(kubectl: Kubectl, path: str, **query: str) -> list[dict[str, Any]]:
     answer, _problem = kubectl.get(f"{path}?{urlencode(query)}" if query else path)
     return list((answer or {}).get("items") or [])
-
-
-def _secrets(kubectl: Kubectl, namespace: str) -> list[str]:
-    """Every secret value that a pod of the namespace could print."""
-    found = _items(kubectl, f"/api/v1/namespaces/{namespace}/secrets")
-    return [base64.b64decode(value).decode(errors="ignore") for secret in found for value in (secret.get("data") or {}).values()]

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import http.client
 import math
-import socket
-import ssl
 import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import NamedTuple
+
+from ansible_collections.shaka.platform.plugins.module_utils import by_host
 
 HEADER = "X-Shaka-Release"
 RATE = 10  # requests per second for each release
@@ -44,21 +44,12 @@ class Edge(NamedTuple):
 
     def ask(self, release: str) -> Reply:
         """One request on a connection of its own. The certificate is not looked at: it is not what is tried, and may be a staging authority's."""
-        context = ssl.create_default_context()
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        asked, context = {"User-Agent": "shaka.platform-gate", HEADER: release}, by_host.untrusting()
         began = time.monotonic()
         try:
-            with (
-                socket.create_connection((self.address, self.port), timeout=TIMEOUT) as plain,
-                context.wrap_socket(plain, server_hostname=self.host) as secured,
-            ):
-                lines = [f"GET {self.path} HTTP/1.1", f"Host: {self.host}", "User-Agent: shaka.platform-gate", f"{HEADER}: {release}"]
-                secured.sendall("\r\n".join([*lines, "Connection: close", "", ""]).encode())
-                response = http.client.HTTPResponse(secured)
-                response.begin()
-                said = response.read().decode(errors="replace").strip()[:100]
-                problem = f"{response.status} {said}".strip() if response.status >= 400 else ""
-                return Reply(time.monotonic() - began, problem, response.headers.get(HEADER) == release)
+            answer = by_host.get(self.address, self.port, self.host, self.path, context, TIMEOUT, asked, whole=True)
+            problem = f"{answer.status} {answer.text.strip()[:100]}".strip() if answer.status >= 400 else ""
+            return Reply(time.monotonic() - began, problem, answer.headers.get(HEADER) == release)
         except (OSError, http.client.HTTPException) as error:
             late = isinstance(error, TimeoutError)
             return Reply(time.monotonic() - began, f"no answer in {TIMEOUT:.0f} s" if late else f"{type(error).__name__}: {error}", False)

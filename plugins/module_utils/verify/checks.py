@@ -15,7 +15,7 @@ from ansible_collections.shaka.platform.plugins.module_utils.backup.overview imp
 from ansible_collections.shaka.platform.plugins.module_utils.model_types import App, Environment, Model
 from ansible_collections.shaka.platform.plugins.module_utils.verify import backups, wal_archive
 from ansible_collections.shaka.platform.plugins.module_utils.verify.backups import age, seconds
-from ansible_collections.shaka.platform.plugins.module_utils.verify.probes import Facts, HostState, is_backup, question
+from ansible_collections.shaka.platform.plugins.module_utils.verify.probes import Facts, HostState, hosts_of, is_backup, question
 
 DAY = 86400
 CHECKS = ("postgres", "redis", "https", "certificate", "pods", "backup", "drill", "point in time")  # of an environment
@@ -146,7 +146,7 @@ def environment_checks(name: str, env: Environment, facts: Facts, limits: Limits
     return [
         Check("postgres", name, facts.postgres[name].answer.ok, facts.postgres[name].answer.detail),
         Check("redis", name, facts.redis[name].ok, facts.redis[name].detail),
-        joined("https", name, [https_check(name, app, host, facts) for app in served for host in app["hosts"]]),
+        joined("https", name, [https_check(name, app, host, facts) for app in served for host in hosts_of(app)]),
         joined("certificate", name, [certificate_check(name, namespace, app, facts, limits.certificate_days) for app in served]),
         pods_check(name, namespace, facts),
         backup_check(name, env, facts, limits.backup_smaller_percent, key),
@@ -176,7 +176,7 @@ def https_check(scope: str, app: App, host: str, facts: Facts) -> Check:
 
 def certificate_check(scope: str, namespace: str, app: App, facts: Facts, least: int) -> Check:
     """The served certificate is trusted, and cert-manager's Certificate is Ready and valid for long enough."""
-    name, answers = f"{app['name']}-tls", [facts.https[question(app, host)] for host in app["hosts"]]
+    name, answers = f"{app['name']}-tls", [facts.https[question(app, host)] for host in hosts_of(app)]
     answer = next((each for each in answers if not each.trusted), answers[0])
     stored = next(iter(_named(facts.lists.get("certificates"), namespace, name)), None)
     if stored is None:

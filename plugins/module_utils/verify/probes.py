@@ -21,7 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ansible_collections.shaka.platform.plugins.module_utils import k3s_certificates
+from ansible_collections.shaka.platform.plugins.module_utils import by_host, k3s_certificates
 from ansible_collections.shaka.platform.plugins.module_utils.backup.layout import DRILL
 from ansible_collections.shaka.platform.plugins.module_utils.conventions import LOCALE, WORKERS
 from ansible_collections.shaka.platform.plugins.module_utils.kubectl import Kubectl
@@ -85,7 +85,7 @@ class Facts(NamedTuple):
     lists: Mapping[str, list[dict[str, Any]] | None]
     postgres: Mapping[str, PostgresAnswer]
     redis: Mapping[str, ProbeAnswer]
-    https: Mapping[str, Https]  # by an application's path in the inventory and one of its hosts, see asked_of
+    https: Mapping[str, Https]  # by an application's path in the inventory and one of its hosts, see question
     stored: Mapping[str, StoredDumps]
     host: HostState
     service_memory: int | None
@@ -113,7 +113,7 @@ def gather(
         if not nodes:
             return None, problem
         ca_bundle = "\n".join(filter(None, [ca_bundle, own_root(kubectl, model)]))
-        target = address or _address(nodes["items"])
+        target = address or by_host.node_address(nodes["items"])
         served = [(app, host) for env in both.values() for app in env["apps"].values() for host in hosts_of(app)]
         https = {question(app, host): pool.submit(ask_https, app, host, target, port, ca_bundle, kubectl.timeout) for app, host in served}
         host = pool.submit(look_at_host)
@@ -226,8 +226,8 @@ def _answer(ok: bool, output: str, question: str, started: float) -> ProbeAnswer
 
 
 def hosts_of(app: App) -> list[str]:
-    """The host names that an application answers to over HTTPS."""
-    return app["hosts"] if app["served"] else []
+    """The host names that an application answers to over HTTPS; of a wildcard nobody knows one."""
+    return [host for host in app["hosts"] if not host.startswith("*.")] if app["served"] else []
 
 
 def question(app: App, host: str) -> str:
@@ -237,46 +237,28 @@ def question(app: App, host: str) -> str:
 
 def ask_https(app: App, host: str, address: str, port: int, ca_bundle: str, timeout: float) -> Https:
     """GET an application's path by host name at the server's address. Trusts the system's authorities and those in `ca_bundle`."""
-    context = ssl.create_default_context()
+    asked = {"User-Agent": "shaka.platform-verify"}
     try:
+        context = ssl.create_default_context()
         if ca_bundle:
             context.load_verify_locations(cadata=ca_bundle)
-        status, issuer = _get(host, app["asked"], address, port, context, timeout)
-        return Https(status, True, f"HTTP {status}", issuer)
+        answer = by_host.get(address, port, host, app["asked"], context, timeout, asked)
+        return Https(answer.status, True, f"HTTP {answer.status}", answer.issuer)
     except ssl.SSLCertVerificationError as error:
         untrusted = str(error.verify_message)
     except (OSError, http.client.HTTPException) as error:
         return Https(0, False, _why(error))
-    context = ssl.create_default_context()
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
     try:
-        status, issuer = _get(host, app["asked"], address, port, context, timeout)
-        return Https(status, False, untrusted, issuer)
+        answer = by_host.get(address, port, host, app["asked"], by_host.untrusting(), timeout, asked)
+        return Https(answer.status, False, untrusted, answer.issuer)
     except (OSError, http.client.HTTPException) as error:
         return Https(0, False, _why(error))
-
-
-def _get(host: str, path: str, address: str, port: int, context: ssl.SSLContext, timeout: float) -> tuple[int, str]:
-    with socket.create_connection((address, port), timeout=timeout) as plain, context.wrap_socket(plain, server_hostname=host) as secured:
-        issuer: Any = (secured.getpeercert() or {}).get("issuer", ())
-        names = {key: value for part in issuer for key, value in part}
-        lines = [f"GET {path} HTTP/1.1", f"Host: {host}", "User-Agent: shaka.platform-verify", "Connection: close", "", ""]
-        secured.sendall("\r\n".join(lines).encode())
-        response = http.client.HTTPResponse(secured)
-        response.begin()
-        return response.status, names.get("commonName") or names.get("organizationName") or ""
 
 
 def _why(error: Exception) -> str:
     if isinstance(error, (socket.timeout, TimeoutError)):
         return "no answer in time"
     return getattr(error, "strerror", None) or type(error).__name__
-
-
-def _address(nodes: list[dict[str, Any]]) -> str:
-    addresses = [entry for node in nodes for entry in node.get("status", {}).get("addresses", ())]
-    return next((entry["address"] for entry in addresses if entry["type"] == "InternalIP"), "127.0.0.1")
 
 
 def look_at_host(patterns: tuple[str, ...] = k3s_certificates.PATTERNS, reboot: str = REBOOT) -> HostState:

@@ -48,7 +48,15 @@ def settle(acme: Acme, problems: Problems) -> None:
         problems.check("platform_acme.addresses", rules.network(address), address)
     identity = {"acme": acme["server"], "ca": acme["certificate"].strip()}.get(acme["kind"])
     digest = "" if identity is None else f"-{hashlib.sha256(identity.encode()).hexdigest()[:8]}"
+    acme["secrets"] = own_secrets(acme)
     acme["issuer"] = f"{acme['kind'].replace('_', '-')}{digest}"
+
+
+def check_hosts(acme: Acme, hosts: Iterable[str], problems: Problems) -> None:
+    """A wildcard is proven by DNS alone (https://letsencrypt.org/docs/challenge-types/)."""
+    for host in hosts if asks_by_http(acme) else ():
+        if host.startswith("*."):
+            problems.add("platform_acme.challenge", f"is http01, which proves no wildcard such as {host}; use dns01, or write its names", "http01")
 
 
 def _check_dns(acme: Acme, problems: Problems) -> None:

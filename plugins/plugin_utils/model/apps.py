@@ -12,11 +12,11 @@ from ansible_collections.shaka.platform.plugins.plugin_utils.collection import O
 from ansible_collections.shaka.platform.plugins.plugin_utils.model import edge, rules, schema
 from ansible_collections.shaka.platform.plugins.plugin_utils.model import release as releases
 from ansible_collections.shaka.platform.plugins.plugin_utils.model.problems import Problems, check_unique, nearest
+from ansible_collections.shaka.platform.plugins.plugin_utils.model.release import NEXT
 from ansible_collections.shaka.platform.plugins.plugin_utils.model.sizes import Bounds, check_amount, check_sizes, sized
 
 SHORT = "api"  # the application that an environment may have beside `apps`, and whose image is the lock's
-CANDIDATE = "-next"  # ends the name of what a release tries beside the application
-MOST = 63 - len(CANDIDATE)  # characters of a name, which is a label and a Service's
+MOST = 63 - len(NEXT)  # characters of a name, which is a label and a Service's
 MOST_SCHEDULED = 52  # of a CronJob (https://kubernetes.io/docs/concepts/workloads/controllers/cron-jobs/)
 MOST_OF_VOLUME = 58  # of its name, which a pod has with `data-` before it
 SCRATCH = {"/tmp": "64Mi"}
@@ -56,7 +56,7 @@ def fill_in(env: Environment, platform: str, release: object) -> None:
         app["name"] = f"{platform}-{key}"
         if app["schedule"]:
             app["protocol"] = "none"
-        app["labels"] = [app["name"]] if app["schedule"] else [app["name"], app["name"] + CANDIDATE]
+        app["labels"] = [app["name"]] if app["schedule"] else [app["name"], app["name"] + NEXT]
         app["image"] = released(release, key)[0] or app["image"]
         app["hosts"] = list(dict.fromkeys([*([app["host"]] if app["host"] else []), *app["hosts"]]))
         app["host"] = next(iter(app["hosts"]), "")
@@ -181,8 +181,8 @@ def _check_name(key: str, app: App, problems: Problems) -> None:
     """A part of the names of a Deployment, a Service and a label."""
     most = MOST_SCHEDULED if app["schedule"] else MOST
     flaw = rules.label(key)
-    if flaw is None and key.endswith(CANDIDATE):
-        flaw = f"ends like a release that is being tried ({key.removesuffix(CANDIDATE)}{CANDIDATE}); rename it"
+    if flaw is None and key.endswith(NEXT):
+        flaw = f"ends like a release that is being tried ({key.removesuffix(NEXT)}{NEXT}); rename it"
     if flaw is None and len(app["name"]) > most:
         flaw = f"makes the name {app['name']} longer than {most} characters; use a shorter one"
     problems.check(app["path"], flaw, key)
@@ -245,7 +245,8 @@ def _check_port(app: App, apps: Mapping[str, App], problems: Problems) -> None:
         why = "a schedule" if app["schedule"] else f"protocol {app['protocol']}"
         problems.add(f"{path}.host", f"is for HTTP alone, and this application has {why}; leave one out", app["host"])
     for host in app["hosts"]:
-        problems.check(f"{path}.host" if host == app["host"] else f"{path}.hosts", rules.host(host), host)
+        first = host == app["host"]
+        problems.check(f"{path}.host" if first else f"{path}.hosts", rules.host(host if first else host.removeprefix("*.")), host)
     if not app["paths"]:
         problems.add(f"{path}.paths", "is empty; name at least /")
     for each in app["paths"]:
@@ -298,15 +299,11 @@ def _check_folders(app: App, reads: str, problems: Problems) -> None:
 
 def check_places(environments: Mapping[str, Environment], problems: Problems) -> None:
     """No two applications of the platform answer at the same place."""
-    places = [
-        (f"{app['path']}.host" if host == app["host"] else f"{app['path']}.hosts", (host, each.rstrip("/")))
+    places = (
+        (f"{app['path']}.host" if host == app["host"] else f"{app['path']}.hosts", f"{host}{each.rstrip('/')}")
         for env in environments.values()
         for app in env["apps"].values()
         for host in app["hosts"]
         for each in app["paths"]
-    ]
-    first: dict[tuple[str, str], str] = {}
-    for path, (host, each) in places:
-        if (host, each) in first:
-            problems.add(path, f"is also {first[host, each]}; each has a name of its own, or paths of its own", f"{host}{each}")
-        first.setdefault((host, each), path)
+    )
+    check_unique(places, "each has a name of its own, or paths of its own", problems)

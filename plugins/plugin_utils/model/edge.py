@@ -16,7 +16,6 @@ from ansible_collections.shaka.platform.plugins.plugin_utils.model.problems impo
 BUFFER, DEFAULT_BUFFER = "traefik_buffer", "64Mi"
 _YEAR = 31536000  # least seconds of a header that browsers ship (https://hstspreload.org)
 _RATE = {"average": 50, "burst": 100, "period": "1s"}  # of a path's guard, as of `edge_rate`
-_TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")  # RFC 9110, 5.6.2
 _ORIGIN = re.compile(r"\*|https?://[a-z0-9.-]+(:\d{1,5})?")
 _USER = re.compile(r"[^:\s]+:\$2[aby]?\$\d\d\$[./A-Za-z0-9]{53}")
 
@@ -36,7 +35,7 @@ def origin(value: str) -> str | None:
 
 def header(name: str, value: str) -> str | None:
     """A header that Traefik may set."""
-    if not _TOKEN.fullmatch(name):
+    if not rules.TOKEN.fullmatch(name):
         return "is not the name of a header; use letters, digits and '-'"
     if re.search(r"[\x00-\x1f\x7f]", value):
         return "has a control character or a line break; write the header in one line"

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import copy
 import math
-import re
 from typing import Any, TypedDict, cast
 
 from ansible_collections.shaka.platform.plugins.module_utils.model_types import (
@@ -21,7 +20,6 @@ from ansible_collections.shaka.platform.plugins.plugin_utils.model import rules
 from ansible_collections.shaka.platform.plugins.plugin_utils.model.problems import Problems, nearest
 
 NEXT = "-next"  # ends the name of a candidate
-TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110: a header's name, and (RFC 6265) a cookie's
 LONGEST = 3600  # seconds of a step or a gate
 WEIGHTS = (10, 50, 100)  # percent, the steps of a canary unless the inventory has its own
 
@@ -61,7 +59,7 @@ def check(app: App, problems: Problems) -> None:
         problems.check(f"{where}.seconds", _seconds(step["seconds"], 1), step["seconds"])
     for kind in ("header", "cookie"):
         name = str(canary[kind])
-        if name and not TOKEN.fullmatch(name):
+        if name and not rules.TOKEN.fullmatch(name):
             problems.add(f"{path}.canary.{kind}", f"is not the name of a {kind}; use letters, digits and hyphens, such as X-Canary", name)
     problems.check(f"{path}.gate.path", rules.url_path(gate["path"]) if gate["path"] else None, gate["path"])
     problems.check(f"{path}.gate.seconds", _seconds(gate["seconds"], 0), gate["seconds"])
@@ -102,29 +100,24 @@ def refusal(model: Model, environment: str, key: str, image: str, playbook: str)
     return f"deploy_image: {rules.shown(image)} {flaw}" if flaw else ""
 
 
-def through_edge(app: App) -> bool:
-    """Whether users reach it by the edge's routes."""
-    return bool(app["hosts"]) and app["protocol"] in ("http", "h2c")
-
-
 def judged(app: App) -> bool:
     """Whether a request through the edge can tell how it is: gRPC has no paths unless the inventory names one."""
-    return through_edge(app) and (app["protocol"] == "http" or bool(app["gate"]["path"]))
+    return app["served"] and (app["protocol"] == "http" or bool(app["gate"]["path"]))
 
 
 def steps(app: App) -> list[CanaryStep]:
     """The users' shares on the way; none where they meet the new release pod by pod, or do not come through the edge."""
     seconds = max(1, app["gate"]["seconds"])
-    if through_edge(app) and app["strategy"] == "blue_green":
+    if app["served"] and app["strategy"] == "blue_green":
         return [{"weight": 100, "seconds": seconds}]
-    if through_edge(app) and app["strategy"] == "canary":
+    if app["served"] and app["strategy"] == "canary":
         return app["canary"]["steps"] or [{"weight": weight, "seconds": seconds} for weight in WEIGHTS]
     return []
 
 
 def trial(app: App) -> int:
     """Pods of the candidate: enough for the largest share of the users that it gets. What nobody asks through the edge has none."""
-    if app["strategy"] == "recreate" or not through_edge(app):
+    if app["strategy"] == "recreate" or not app["served"]:
         return 0
     most = max((step["weight"] for step in steps(app)), default=0)
     return max(1, math.ceil((app["autoscale"]["max"] or app["replicas"]) * most / 100))

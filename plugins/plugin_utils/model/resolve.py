@@ -398,7 +398,9 @@ def resolve(variables: Mapping[str, Any], interface: Interface, images: Collecti
     for name, env in environments.items():
         backup.settle(env, f"platform_environments.{name}", s3, raw[backup.PLATFORM_RECIPIENT], own_namespaces, problems)
         point_in_time.check(env, f"platform_environments.{name}", problems)
-    credentials.check(raw, environments, acme.own_secrets(authority), problems)
+    credentials.check(raw, environments, authority["secrets"], problems)
+    further = [host for env in everything.values() for app in env["apps"].values() for host in app["hosts"][1:]]
+    acme.check_hosts(authority, further, problems)
     secrets = with_previews(credentials.flat(raw["platform_secrets"]), previewed)
     edge.check_all(everything, secrets, edge.buffer(of_roles, problems), problems)
     plain = [PLAIN.format(path) for path in raw.get("plain_secrets") or []]

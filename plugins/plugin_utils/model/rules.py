@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from ansible_collections.shaka.platform.plugins.module_utils.cron_syntax import EVERY, FIELDS, MACROS
 from ansible_collections.shaka.platform.plugins.module_utils.engine.references import REFERENCE
 
+TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")  # a header's name (RFC 9110, 5.6.2) and a cookie's (RFC 6265)
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _RESERVED_NAMES = re.compile(r"(^|\.)example(\.(com|net|org))?$|\.(invalid|localhost)$")
 _DOCUMENTATION = [ipaddress.ip_network(net) for net in ("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24", "2001:db8::/32", "3fff::/20")]
@@ -146,7 +147,7 @@ def host(value: str) -> str | None:
     if _RESERVED_NAMES.search(value.lower()):
         return "is reserved for documentation (RFC 2606); set your own DNS name, one that points to the server"
     if value.startswith("*."):
-        return "is a wildcard, for which ACME HTTP-01 gives no certificate; write the one name that it serves"
+        return "is a wildcard, at which nobody can ask; write one name here, and the wildcard among the application's further hosts"
     if re.fullmatch(r"[0-9.]+|.*:.*:.*", value):
         return "is an IP address, for which no certificate is issued; set a DNS name that points to it"
     if len(value) > 253 or "." not in value or not all(_LABEL.fullmatch(part) for part in value.split(".")):
