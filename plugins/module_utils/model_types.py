@@ -204,6 +204,7 @@ class AppEdge(TypedDict):
     compress: bool
     body_limit: str
     body_bytes: int
+    streams: list[str]
     rates: dict[str, EdgeRate]
     allow: list[str]
     basic_auth: str

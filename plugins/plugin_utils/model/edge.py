@@ -78,10 +78,14 @@ def check(edge: AppEdge, app: App, path: str, secrets: Mapping[str, str], buffer
     for key, networks in (("allow", edge["allow"]), ("maintenance.allow", edge["maintenance"]["allow"])):
         for cidr in networks:
             problems.check(f"{path}.{key}", rules.network(cidr), cidr)
-    _check_body(edge, path, buffer, problems)
+    _check_body(edge, app, path, buffer, problems)
     edge["rates"] = {str(place): _rate(place, rate, path, problems) for place, rate in cast(Mapping[str, Any], edge["rates"]).items()}
     for place in edge["rates"]:
-        problems.check(f"{path}.rates.{place}", rules.url_path(place) or _below(place, app["paths"]), place)
+        problems.check(
+            f"{path}.rates.{place}",
+            rules.url_path(place) or _below(place, app["paths"], "set its edge_rate") or _apart(place, edge["streams"]),
+            place,
+        )
     if edge["redirects"] and not app["served"]:
         problems.add(f"{path}.redirects", "leads to an application without a host; give it one, or take it out")
     for host in edge["redirects"]:
@@ -114,10 +118,14 @@ def check_all(environments: Mapping[str, Environment], secrets: Mapping[str, Map
             taken.setdefault(host, f"{path}.redirects")
 
 
-def _check_body(edge: AppEdge, path: str, buffer: int, problems: Problems) -> None:
+def _check_body(edge: AppEdge, app: App, path: str, buffer: int, problems: Problems) -> None:
     edge["body_bytes"] = 0
+    for place in edge["streams"]:
+        problems.check(f"{path}.streams", rules.url_path(place) or _below(place, app["paths"], "take its body_limit out"), place)
     if not edge["body_limit"]:
         return
+    if app["protocol"] == "h2c":
+        problems.add(f"{path}.body_limit", "would hold back what gRPC streams both ways; take it out, and limit messages in the application")
     try:
         edge["body_bytes"] = parse_memory(edge["body_limit"])
     except QuantityError as error:
@@ -130,10 +138,19 @@ def _check_body(edge: AppEdge, path: str, buffer: int, problems: Problems) -> No
         problems.add(f"{path}.body_limit", text, edge["body_limit"])
 
 
-def _below(place: str, paths: Iterable[str]) -> str | None:
+def _apart(place: str, streams: Iterable[str]) -> str | None:
+    """Of overlapping parts, the longer path would lead past what the shorter one asks for."""
+    for other in streams:
+        longer, shorter = sorted((place, other), key=len, reverse=True)
+        if longer != shorter and longer.startswith(f"{shorter.rstrip('/')}/"):
+            return f"overlaps {other} in streams; name the same path in both, or paths apart from each other"
+    return None
+
+
+def _below(place: str, paths: Iterable[str], otherwise: str) -> str | None:
     """A part of what the application answers: Traefik leads there what has a guard of its own."""
     if place in paths:
-        return "is all that the application answers there; set its edge_rate"
+        return f"is all that the application answers there; {otherwise}"
     if not any(place.startswith(f"{path.rstrip('/')}/") for path in paths):
         return f"is not below a path that the application answers ({', '.join(paths)}); add it to its paths, or take it out"
     return None
