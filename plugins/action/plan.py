@@ -57,6 +57,7 @@ class ActionModule(ControllerAction):
     def answer(self, arguments: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
         model: Model = dict(arguments["model"] or self._templar.template(variables["platform_model"]))  # type: ignore[assignment]  # what resolve_model made
         model["environments"], model["complete"] = model["all_environments"], True
+        model["previews"] = model.get("all_previews") or {}
         model["server"] = counted_size(model["server"], variables.get("ansible_facts") or {})
         rendered = render_site(self._loader, self._templar, variables, model)
         sets = [part for role in rendered for part in role.sets]

@@ -7,6 +7,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ansible_collections.shaka.platform.plugins.plugin_utils.preview_secrets import with_previews
+
 DOCUMENTATION = r"""
 name: pick_secrets
 short_description: Pick some secrets by name, per environment
@@ -16,7 +18,12 @@ description: Picks from C(platform_secrets) what a module needs. Use the result 
 positional: environments, names
 options:
   _input: {description: C(platform_secrets)., type: dict, required: true}
-  environments: {description: Names of environments., type: list, elements: str, required: true}
+  environments:
+    description:
+      - Names of environments, as a list or as the keys of a dictionary.
+      - A dictionary may have previews among its environments, whose secrets follow from the platform's.
+    type: raw
+    required: true
   names:
     description: Names of secrets; one that an environment does not have is left out.
     type: list
@@ -39,7 +46,8 @@ _value: {description: Environment to secret name to value., type: dict}
 
 def pick_secrets(secrets: Mapping[str, Any], environments: Iterable[str], names: Iterable[str]) -> dict[str, dict[str, str]]:
     picked = list(names)
-    groups = {name: secrets.get(name) or {} for name in environments}
+    known = with_previews(secrets, environments) if isinstance(environments, Mapping) else secrets
+    groups = {name: known.get(name) or {} for name in environments}
     return {name: {key: str(own[key]) for key in picked if own.get(key)} for name, own in groups.items()}
 
 

@@ -11,6 +11,7 @@ version_added: "0.1.0"
 author: The shaka.platform founders (@shaka-platform)
 description:
   - A line for each Deployment and StatefulSet, with its pods that are ready, their restarts, the image, the hosts and what is wrong.
+  - A preview is a line as well, with the time that it has left.
   - C(shaka status) makes the same table.
 positional: model
 options:
@@ -37,11 +38,12 @@ _value:
   type: str
 """
 
+import time
 from collections.abc import Callable
 from typing import Any
 
 from ansible_collections.shaka.platform.plugins.plugin_utils.everyday.inventory import described
-from ansible_collections.shaka.platform.plugins.plugin_utils.everyday.status import status
+from ansible_collections.shaka.platform.plugins.plugin_utils.everyday.status import labelled, status
 from ansible_collections.shaka.platform.plugins.plugin_utils.plain import plain
 
 
@@ -49,6 +51,8 @@ def pod_status(items: Any, model: Any) -> str:
     """The filter."""
     raw = plain(model, typed=True)
     environments = {name: {"namespace": env["namespace"], "hosts": described(env)["apps"]} for name, env in raw["environments"].items()}
+    for name, env in (raw.get("previews") or {}).items():
+        environments[labelled(name, env["preview"]["expires"], time.time())] = {"namespace": env["namespace"], "hosts": described(env)["apps"]}
     return status(plain(items, typed=True), str(raw["name"]), environments)
 
 

@@ -16,8 +16,8 @@ version_added: "0.1.0"
 author: The shaka.platform founders (@shaka-platform)
 description:
   - For the modules M(shaka.platform.redis_users) and M(shaka.platform.application_logins).
-  - The shared Redis has the users of all environments, also in a run of some; an environment's own Redis is in it when the environment is part of
-    the run.
+  - The shared Redis has the users of all environments and previews, also in a run of some; an environment's own Redis is in it when the environment
+    is part of the run.
 options:
   _input: {description: The fact C(platform_model)., type: dict, required: true}
 """
@@ -30,7 +30,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 _value:
-  description: One dictionary per server, C(namespace) and C(users).
+  description: One dictionary per server, C(namespace), C(users), and which previews are over (C(ended), C(complete)).
   type: list
   elements: dict
 """
@@ -39,16 +39,17 @@ _value:
 def redis_servers(model: Model) -> list[RedisServerGiven]:
     """The servers in the order of the environments."""
     servers: dict[str, list[RedisUserGiven]] = {}
-    for name, env in model["all_environments"].items():
+    for name, env in {**model["all_environments"], **(model.get("all_previews") or {})}.items():
         redis = env["redis"]
-        if not redis["dedicated"] or name in model["environments"]:
+        in_run = name in model["environments"] or name in (model.get("previews") or {})
+        if not redis["dedicated"] or in_run:
             kept = ("name", "path", "schedule", "config_hash", "uses")
             apps = {key: {part: value for part, value in app.items() if part in kept} for key, app in env["apps"].items()}
             applications = {"namespace": env["namespace"], "reads": env["reads"], "apps": apps}
-            in_run = name in model["environments"]
             given: RedisUserGiven = {"environment": name, "in_run": in_run, "applications": applications, "name": redis["user"], **user(redis)}
             servers.setdefault(redis["namespace"], []).append(given)
-    return [{"namespace": namespace, "users": users} for namespace, users in servers.items()]
+    ended, complete = model.get("ended_previews") or [], bool(model.get("complete"))
+    return [{"namespace": namespace, "users": users, "ended": ended, "complete": complete} for namespace, users in servers.items()]
 
 
 class FilterModule:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
@@ -50,7 +51,8 @@ def resolve_model(variables: Any, lock: Any) -> dict[str, Any]:
     """The filter: plain data to the pure function, its result as a dictionary."""
     if not isinstance(variables, Mapping) or not isinstance(lock, Mapping):
         raise AnsibleFilterError("resolve_model takes the variables and what is known of the lock, both dictionaries")
-    known = {"bundle_lacks": lock["lacks"], "image_pending": lock["pending"], "lock_flaws": lock["flaws"]}
+    now = datetime.now(UTC).isoformat()
+    known = {"now": now, "bundle_lacks": lock["lacks"], "image_pending": lock["pending"], "lock_flaws": lock["flaws"]}
     result = resolve({**plain(variables), **plain(known)}, interface(), plain(lock["images"]))
     return {
         "model": result.model,

@@ -115,7 +115,7 @@ class RenamedFrom(TypedDict):
 
 
 class Postgres(Sized):
-    """An environment's Postgres. `owner_secret`: where a job finds the password of the databases' owner."""
+    """An environment's Postgres, and where it runs. `owner_secret`: where a job finds the password of the databases' owner."""
 
     database: str
     user: str
@@ -127,6 +127,7 @@ class Postgres(Sized):
     storage: str
     pgbouncer: PgBouncer
     service: str
+    namespace: str
     owner_secret: SecretKey
 
 
@@ -435,8 +436,40 @@ class Releasing(TypedDict, total=False):
     release: ReleaseState
 
 
-class Environment(Space, Releasing):
-    """An environment."""
+class PreviewGiven(TypedDict):
+    """A preview as the inventory has it."""
+
+    of: str
+    app: str
+    image: str
+    expires: str
+    host: str
+    config: dict[str, Any]
+
+
+class Preview(TypedDict):
+    """What a preview is to the environment that it is made from, its parent.
+
+    - expires: seconds since the epoch.
+    - namespace, network: the parent's, where its Postgres is.
+    - parents: the names of secrets whose values are the parent's; all others are its own.
+    """
+
+    of: str
+    expires: int
+    namespace: str
+    network: str
+    parents: list[str]
+
+
+class Previewing(TypedDict, total=False):
+    """What only a preview has."""
+
+    preview: Preview
+
+
+class Environment(Space, Releasing, Previewing):
+    """An environment, or a preview of one."""
 
     postgres: Postgres
     redis: Redis
@@ -515,6 +548,8 @@ class Notify(TypedDict):
 class Model(TypedDict):
     """The platform. `environments` are those of this run, and `complete` says whether these are all.
 
+    `previews` are those of this run, too, `ended_previews` the names of those that it removes, and `waited_preview` the one that it is about;
+    `preview_hosts`: environments that are not of this run, and whose Postgres has, or may have, a database of one of these.
     `names`: whose addresses the server looks up; `hosts`: those that certificates are for; `application_images`: of all that have their own.
     """
 
@@ -524,6 +559,11 @@ class Model(TypedDict):
     server: Server
     environments: dict[str, Environment]
     all_environments: dict[str, Environment]
+    previews: dict[str, Environment]
+    all_previews: dict[str, Environment]
+    ended_previews: list[str]
+    waited_preview: str
+    preview_hosts: dict[str, Environment]
     namespaces: dict[str, Space]
     registries: dict[str, PrivateRegistry]
     images: list[str]
@@ -606,7 +646,9 @@ class RedisUserGiven(RedisRights):
 
 
 class RedisServerGiven(TypedDict):
-    """One Redis and its users."""
+    """One Redis and its users. `ended`: previews that are over; with `complete`, a preview without a user is over as well."""
 
     namespace: str
     users: list[RedisUserGiven]
+    ended: list[str]
+    complete: bool

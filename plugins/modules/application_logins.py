@@ -37,12 +37,18 @@ options:
     suboptions:
       namespace: {description: Namespace of its pod C(redis-0)., type: str, required: true}
       users: {description: Its users; see M(shaka.platform.redis_users)., type: list, elements: dict, required: true}
+      ended: {description: Names of previews that are over. Their user goes with all keys of its prefix., type: list, elements: str, default: []}
+      complete: {description: Whether any preview that is not among the users is over., type: bool, default: false}
   passwords:
     description:
       - Environment name to C(REDIS_PASSWORD), for every environment that has a user in one of the servers; for those of C(environments) with what
         M(shaka.platform.postgres_databases) needs besides.
     type: dict
     required: true
+  previews:
+    description: The same as in M(shaka.platform.postgres_databases).
+    type: dict
+    default: {}
   image:
     description: The reference of the Postgres image that is to run.
     type: str
@@ -104,8 +110,10 @@ from ansible_collections.shaka.platform.plugins.module_utils.data.postgres impor
 from ansible_collections.shaka.platform.plugins.module_utils.data.postgres_instance import (
     Failed,
     PostgresInstance,
+    PostgresOfPreviews,
     PostgresState,
     desired_postgres,
+    hosted_previews,
     refuse_volumes,
 )
 from ansible_collections.shaka.platform.plugins.module_utils.data.redis_instance import RedisInstance, RedisState
@@ -117,9 +125,15 @@ ARGUMENT_SPEC: dict[str, Any] = {
         "type": "list",
         "elements": "dict",
         "required": True,
-        "options": {"namespace": {"type": "str", "required": True}, "users": {"type": "list", "elements": "dict", "required": True}},
+        "options": {
+            "namespace": {"type": "str", "required": True},
+            "users": {"type": "list", "elements": "dict", "required": True},
+            "ended": {"type": "list", "elements": "str", "default": []},
+            "complete": {"type": "bool", "default": False},
+        },
     },
     "passwords": {"type": "dict", "required": True, "no_log": True},
+    "previews": {"type": "dict", "default": {}},
     "image": {"type": "str", "required": True},
     "wait_timeout": {"type": "int", "default": 0},
     "rollout_timeout": {"type": "int", "default": 300},
@@ -149,12 +163,18 @@ def ask_all(params: Mapping[str, Any], check: bool) -> States:
     kubectl, passwords = Kubectl(params["kubectl"], 30), params["passwords"]
     deadline = time.monotonic() + params["wait_timeout"]
     environments, finish = params["environments"], bool(params["wait_timeout"])
+    given = params.get("previews") or {}
+    hosts = given.get("hosts") or {}
     desired = {name: desired_postgres(env, passwords[name]) for name, env in environments.items()}
     servers = {entry["namespace"]: RedisInstance(kubectl, entry, passwords, True, check) for entry in params["servers"]}
     with ThreadPoolExecutor(WORKERS) as pool:
         refuse_volumes(kubectl, environments, params["image"], pool)
         users = {namespace: pool.submit(server.in_time, deadline) for namespace, server in servers.items()}
-        instances = {name: PostgresInstance(kubectl, env, desired[name], Passwords.APPLICATION, check, finish) for name, env in environments.items()}
+        hosted = {name: hosted_previews(name, given, passwords) for name in {**environments, **hosts}}
+        instances = {
+            name: PostgresInstance(kubectl, env, desired[name], Passwords.APPLICATION, check, finish, hosted[name])
+            for name, env in environments.items()
+        } | {name: PostgresOfPreviews(kubectl, env, hosted[name], check) for name, env in hosts.items()}
         databases = {name: pool.submit(instance.in_time, deadline, params["rollout_timeout"]) for name, instance in instances.items()}
         return {name: answer.result() for name, answer in databases.items()}, {name: answer.result() for name, answer in users.items()}
 

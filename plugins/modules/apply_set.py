@@ -61,6 +61,10 @@ options:
         type: list
         elements: dict
         default: []
+      wait:
+        description: Whether its objects are waited for.
+        type: bool
+        default: true
   manifests:
     description: Upstream's YAML manifests, paths below C(/var/lib/shaka) on the server, whose objects belong to the set C(<role>).
     type: list
@@ -212,6 +216,7 @@ SET = {
     "objects": {"type": "list", "elements": "dict", "default": []},
     "sources": {"type": "list", "elements": "str", "default": []},
     "patches": {"type": "list", "elements": "dict", "default": []},
+    "wait": {"type": "bool", "default": True},
 }
 ARGUMENTS = {
     "sets": {"type": "list", "elements": "dict", "default": [], "options": SET},

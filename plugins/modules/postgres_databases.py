@@ -14,7 +14,8 @@ description:
   - Asks each Postgres inside its pod, as the superuser C(postgres), and makes what is missing, in all environments at once.
   - The owner of the databases is not a superuser. The superuser has no password, so nobody can log in as it over the network.
   - Passwords go to Postgres as SCRAM verifiers (RFC 5803); no statement and no command line contains one.
-  - Nothing is dropped. A role that the inventory no longer has can no longer log in once no pod uses it; a database or extension stays.
+  - Nothing is dropped but what a preview had. A role that the inventory no longer has can no longer log in once no pod uses it; a database or
+    extension stays.
   - A database or owner with an earlier name (C(postgres.renamed_from)) is renamed, or hands over what it owns.
   - First it refuses changes that a volume cannot follow, a smaller size or another major version, and names the commands to make them.
 attributes:
@@ -35,6 +36,14 @@ options:
     description: The reference of the Postgres image that is to run.
     type: str
     required: true
+  previews:
+    description:
+      - Previews whose databases are in these Postgres servers. C(wanted) (name to preview), C(hosts) (environments that are not in
+        O(environments) and whose Postgres has one, of which nothing else changes), C(ended) (names of previews that are over), and C(complete),
+        whether any other preview is over, too.
+      - The database and the role of one that is over are dropped. They are known by their comments; nothing else is dropped.
+    type: dict
+    default: {}
   rotate:
     description:
       - Whether a changed C(DB_PASSWORD) is put in force, because the application's pods get it in the same run; see
@@ -84,13 +93,21 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.shaka.platform.plugins.module_utils.conventions import WORKERS
 from ansible_collections.shaka.platform.plugins.module_utils.data.changeover import NOT_IN_FORCE
 from ansible_collections.shaka.platform.plugins.module_utils.data.postgres import Passwords
-from ansible_collections.shaka.platform.plugins.module_utils.data.postgres_instance import Failed, PostgresInstance, desired_postgres, refuse_volumes
+from ansible_collections.shaka.platform.plugins.module_utils.data.postgres_instance import (
+    Failed,
+    PostgresInstance,
+    PostgresOfPreviews,
+    desired_postgres,
+    hosted_previews,
+    refuse_volumes,
+)
 from ansible_collections.shaka.platform.plugins.module_utils.kubectl import ARGUMENTS, Kubectl
 
 ARGUMENT_SPEC: dict[str, Any] = {
     "environments": {"type": "dict", "required": True},
     "passwords": {"type": "dict", "required": True, "no_log": True},
     "image": {"type": "str", "required": True},
+    "previews": {"type": "dict", "default": {}},
     "rotate": {"type": "bool", "default": False},
     "wait_timeout": {"type": "int", "default": 0},
     "rollout_timeout": {"type": "int", "default": 300},
@@ -103,10 +120,15 @@ def run(params: Mapping[str, Any], check: bool) -> dict[str, Any]:
     kubectl = Kubectl(params["kubectl"], 30)
     deadline = time.monotonic() + params["wait_timeout"]
     environments, passwords = params["environments"], Passwords.ALL if params["rotate"] else Passwords.OTHERS
+    given = params.get("previews") or {}
+    hosts = given.get("hosts") or {}
     desired = {name: desired_postgres(env, params["passwords"][name]) for name, env in environments.items()}
     with ThreadPoolExecutor(WORKERS) as pool:
         refuse_volumes(kubectl, environments, params["image"], pool)
-        instances = {name: PostgresInstance(kubectl, env, desired[name], passwords, check) for name, env in environments.items()}
+        hosted = {name: hosted_previews(name, given, params["passwords"]) for name in {**environments, **hosts}}
+        instances = {
+            name: PostgresInstance(kubectl, env, desired[name], passwords, check, previews=hosted[name]) for name, env in environments.items()
+        } | {name: PostgresOfPreviews(kubectl, env, hosted[name], check) for name, env in hosts.items()}
         asked = {name: pool.submit(instance.in_time, deadline, params["rollout_timeout"]) for name, instance in instances.items()}
         states = {name: answer.result() for name, answer in asked.items()}
     changes = [line for state in states.values() for line in state.made]

@@ -12,6 +12,7 @@ version_added: "0.1.0"
 author: The shaka.platform founders (@shaka-platform)
 description:
   - Makes the ACL users of each Redis exactly the desired ones, while it runs; any other user is removed, except C(default).
+  - The user of a preview goes with all keys of its prefix, and stays as long as the preview is not over.
   - Rights are compared by the commands that they allow, not by the words in which Redis lists them.
   - Redis saves its users on its volume, so they are there after a restart.
   - No command line contains a password, and none is sent in clear text - Redis gets the SHA-256.
@@ -33,6 +34,8 @@ options:
         type: list
         elements: dict
         required: true
+      ended: {description: Names of previews that are over. Their user goes with all keys of its prefix., type: list, elements: str, default: []}
+      complete: {description: Whether any preview that is not among the users is over., type: bool, default: false}
   passwords:
     description: Environment name to C(REDIS_PASSWORD).
     type: dict
@@ -87,7 +90,12 @@ ARGUMENT_SPEC: dict[str, Any] = {
         "type": "list",
         "elements": "dict",
         "required": True,
-        "options": {"namespace": {"type": "str", "required": True}, "users": {"type": "list", "elements": "dict", "required": True}},
+        "options": {
+            "namespace": {"type": "str", "required": True},
+            "users": {"type": "list", "elements": "dict", "required": True},
+            "ended": {"type": "list", "elements": "str", "default": []},
+            "complete": {"type": "bool", "default": False},
+        },
     },
     "passwords": {"type": "dict", "required": True, "no_log": True},
     "rotate": {"type": "bool", "default": False},

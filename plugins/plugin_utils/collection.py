@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 ROLES = ROOT / "roles"
 SHARED = "platform"  # the role whose templates those of the others may import
 PACKED = "backup_tools"  # the image that the collection packs itself, from files of the artifacts lock
-KINDS = ("cluster", "environment", "namespace")  # folders of templates: rendered once, per environment, per namespace
+KINDS = ("cluster", "environment", "namespace", "preview")  # folders of templates: rendered once, per environment, per namespace, per preview
 
 # Entry points that describe what each item of a dictionary with free names holds; one called platform_* describes the variable of its name.
 ITEMS = {
@@ -27,6 +27,7 @@ ITEMS = {
     "volume": "platform_environments.NAME.apps.NAME.volumes",
     "namespace": "platform_namespaces",
     "registry": "platform_registries",
+    "preview": "platform_previews",
 }
 
 # Variables of earlier versions, whose values would act on nothing, and the key of an application that each is now.

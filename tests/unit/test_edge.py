@@ -160,6 +160,9 @@ def trusted(value: Any) -> Any:
         ({"platform_claims": [{"namespace": "gone"}]}, ["prod"], ["acme-prod"]),
         ({"platform_claims": None}, ["prod"], ["acme-dev", "acme-prod"]),  # nothing is known: nothing that is served may be left out
         ({}, ["prod"], ["acme-dev", "acme-prod"]),
+        ({"platform_claims": []}, ["dev"], ["acme-dev", "acme-of-dev"]),  # a preview is there with its parent
+        ({"platform_claims": [{"namespace": "acme-dev"}]}, ["prod"], ["acme-dev", "acme-of-dev", "acme-prod"]),
+        ({"platform_claims": [{"namespace": "acme-prod"}]}, ["of-dev"], ["acme-of-dev", "acme-prod"]),
     ],
 )
 def test_traefik_watches_the_namespaces_that_are_there_and_let_it_in(facts: dict[str, Any], chosen: list[str], watched: list[str]) -> None:
@@ -170,7 +173,11 @@ def test_traefik_watches_the_namespaces_that_are_there_and_let_it_in(facts: dict
         "shared": {"namespace": "acme-shared", "ingress": [{"namespace": "acme-prod"}]},
         "bare": {"namespace": "b", "ingress": []},
     }
-    model = {"environments": {name: every[name] for name in chosen}, "all_environments": every, "namespaces": spaces}
+    previews = {"of-dev": {"namespace": "acme-of-dev", "preview": {"namespace": "acme-dev"}}} if "of-dev" in str(watched) else {}
+    model = {
+        "environments": {name: every[name] for name in chosen if name in every}, "all_environments": every, "namespaces": spaces,
+        "previews": {name: env for name, env in previews.items() if name in chosen}, "all_previews": previews,
+    }  # fmt: skip
     variables = trusted(yaml.safe_load((Path(__file__).parents[2] / "roles/traefik/vars/main.yml").read_text()))
     given = {"platform_model": model, "traefik_namespaces": ["own"], "ansible_facts": facts}
     found = Templar(loader=DataLoader(), variables={**variables, **given}).template(trust_as_template("{{ __traefik_watched }}"))

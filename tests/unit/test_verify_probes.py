@@ -47,6 +47,7 @@ ENV: Any = {
         "app_user": "",
         "database": "shaka_production",
         "service": "postgres-prod",
+        "namespace": "shaka-prod",
         "pgbouncer": {"enabled": False, "service": "pgbouncer-prod"},
     },
     "redis": {"user": "prod", "namespace": "shaka-shared"},

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 from conftest import Server
+from redis_cli import redis
 
 ATTACKS: dict[str, list[str]] = yaml.safe_load((Path(__file__).parent / "redis_attacks.yml").read_text())
 COMMANDS = [command for commands in ATTACKS.values() for command in commands]
@@ -26,23 +27,6 @@ ALLOWED = [
     "CLIENT SETNAME api", "PING", "ECHO x", "TIME", "COMMAND COUNT", 'EVAL "return redis.call(\'INCR\', KEYS[1])" 1 prod:own',
     'SCRIPT LOAD "return 1"', "RENAME prod:own prod:was", "UNLINK prod:was",
 ]  # fmt: skip
-
-
-def redis(server: Server, commands: list[str] | str, user: str = "", database: int = 0) -> list[str]:
-    """The answers to commands (or to what a command of the server's shell prints), a line of JSON each.
-
-    As an environment's user with the password that its API has, or as the administrator.
-    """
-    if isinstance(commands, list):
-        text = base64.b64encode(("\n".join(commands) + "\n").encode()).decode()
-        commands = f"echo {text} | base64 -d"
-    run = f"exec redis-cli -3 --json --no-auth-warning -n {database}"
-    password = ":"
-    if user:
-        password = f"kubectl get secret shaka-api-secrets -n shaka-{user} -o jsonpath='{{.data.REDIS_PASSWORD}}' | base64 -d; echo"
-        run = f"read -r REDISCLI_AUTH; export REDISCLI_AUTH; {run} --user {user}"
-    said = server.run(f"({password}; {commands}) | kubectl exec -i -n shaka-shared redis-0 -- sh -c '{run}'")
-    return [line for line in said.splitlines() if line.strip()]
 
 
 def psql(server: Server, statement: str, user: str = "shaka_production", database: str = "shaka_production", check: bool = True) -> str:

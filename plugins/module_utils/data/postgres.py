@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from . import wal_archive
+from . import previews, wal_archive
 from .scram import matches, verifier
 
 ADMIN = "postgres"
@@ -93,6 +93,7 @@ select json_build_object(
       'plain', rolcanlogin and rolreplication = (rolname = '{wal_archive.ROLE}') and not (rolsuper or rolcreatedb or rolcreaterole or rolbypassrls))),
       '{{}}') from pg_authid a),
   'archive', {wal_archive.QUESTION},
+  {previews.QUESTION},
   'databases', (select json_object_agg(datname, pg_get_userbyid(datdba)) from pg_database),
   'lookup', (select p.prosecdef and p.prosrc = :'lookup' and has_schema_privilege(r.oid, n.oid, 'USAGE')
       and has_function_privilege(r.oid, p.oid, 'EXECUTE') and not has_function_privilege('public', p.oid, 'EXECUTE')
@@ -116,12 +117,12 @@ from (select to_regrole(:'owner')::oid as oid) own;
 """
 
 
-def question(desired: DesiredPostgres) -> str:
-    """A psql script that prints one line of JSON per answer."""
+def question(desired: DesiredPostgres, others: Iterable[str] = ()) -> str:
+    """A psql script that prints one line of JSON per answer. `others`: further databases whose extensions are asked for."""
     lines = ["\\set QUIET on", "\\pset format unaligned", "\\pset tuples_only on", f"\\set owner {literal(desired.owner)}"]
     lines += [f"\\set databases {literal(','.join(desired.databases))}", f"\\set lookup {literal(LOOKUP)}", " ".join(_CLUSTER.split())]
     app = f"with app as (select oid from pg_roles where rolname = {literal(desired.app_user)}) "
-    for database in (ADMIN, *desired.databases):
+    for database in (ADMIN, *desired.databases, *others):
         lines += [
             f"select exists(select from pg_database where datname = {literal(database)}) as found \\gset",
             "\\if :found",
@@ -154,20 +155,20 @@ def role_changes(
         inside = databases.get(name, {})
         for extension in extensions:
             present = extension in (inside.get("extensions") or [])
-            changes += [] if present else [SqlChange(name, f"extension {extension} in {name}", [_create_extension(extension, desired, name)])]
+            changes += [] if present else [SqlChange(name, f"extension {extension} in {name}", [create_extension(extension, desired.owner, name)])]
         if desired.app_user and name != ADMIN and inside.get("missing", True):
-            changes.append(SqlChange(name, f"privileges of {desired.app_user} in {name}", list(_grants(desired))))
+            changes.append(SqlChange(name, f"privileges of {desired.app_user} in {name}", list(_grants(desired, name))))
     return changes
 
 
-def _create_extension(extension: str, desired: DesiredPostgres, database: str) -> str:
+def create_extension(extension: str, owner: str, database: str) -> str:
     """Make a trusted extension as the database's owner, so that a restore by the owner can replace it; any other as the superuser."""
     create = f"create extension if not exists {identifier(extension)}"
     if database == ADMIN:
         return create
     return (
         f"do $do$ begin if exists(select from pg_available_extension_versions where name = {literal(extension)} and trusted) then "
-        f"execute {literal('set local role ' + identifier(desired.owner))}; end if; execute {literal(create)}; end $do$"
+        f"execute {literal('set local role ' + identifier(owner))}; end if; execute {literal(create)}; end $do$"
     )
 
 
@@ -303,8 +304,9 @@ def no_login(user: str, databases: Iterable[str]) -> list[SqlChange]:
     return [*handover, SqlChange(ADMIN, summary, [f"drop role {name}"])]
 
 
-def _grants(desired: DesiredPostgres) -> Iterable[str]:
+def _grants(desired: DesiredPostgres, database: str) -> Iterable[str]:
     app, owner = identifier(desired.app_user), identifier(desired.owner)
+    yield f"grant connect, temporary on database {identifier(database)} to {app}"  # beside previews, not everybody has it
     yield f"grant usage on schema public to {app}"
     yield f"grant select, insert, update, delete on all tables in schema public to {app}"
     yield f"grant usage, select on all sequences in schema public to {app}"

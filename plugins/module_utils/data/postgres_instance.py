@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from ansible_collections.shaka.platform.plugins.module_utils.model_types import Environment
 
 from ..kubectl import Kubectl, Unanswered, until_answered
+from . import previews as databases_of_previews
 from . import stand_in, wal_archive
 from .changeover import Applications
 from .postgres import (
@@ -23,6 +24,7 @@ from .postgres import (
     DesiredPostgres,
     Passwords,
     SqlChange,
+    create_extension,
     former_roles,
     left_alone,
     login,
@@ -34,6 +36,7 @@ from .postgres import (
     role_changes,
     script,
 )
+from .previews import NO_PREVIEWS, HostedPreview, HostedPreviews, NotThePreviews
 from .volumes import refusals, volumes
 
 POD = "postgres-0"
@@ -90,6 +93,16 @@ def _as_renamed(desired: DesiredPostgres, cluster: Mapping[str, Any]) -> tuple[d
     return {**cluster, "databases": names}, inside
 
 
+def hosted_previews(of: str, given: Mapping[str, Any], passwords: Mapping[str, Mapping[str, str]]) -> HostedPreviews:
+    """The previews whose databases are in an environment's Postgres.
+
+    :arg given: `wanted` (name -> preview), `ended` (names) and `complete`, whether any other preview is over.
+    """
+    wanted = [(name, env["postgres"]) for name, env in (given.get("wanted") or {}).items() if env["preview"]["of"] == of]
+    hosted = (HostedPreview(name, spec["database"], passwords[name]["DB_PASSWORD"], tuple(spec["extensions"])) for name, spec in wanted)
+    return HostedPreviews(tuple(hosted), frozenset(given.get("ended") or ()), bool(given.get("complete")))
+
+
 class PostgresInstance:
     """One environment's Postgres.
 
@@ -97,10 +110,21 @@ class PostgresInstance:
         Otherwise its role keeps its password, and a new role gets that of the Secret that the application reads.
     :arg check: change nothing.
     :arg finish: the application has changed over in this run, so that what waited for that is done.
+    :arg previews: whose databases are in it, besides the environment's.
     """
 
-    def __init__(self, kubectl: Kubectl, env: Environment, desired: DesiredPostgres, passwords: Passwords, check: bool, finish: bool = False) -> None:
+    def __init__(
+        self,
+        kubectl: Kubectl,
+        env: Environment,
+        desired: DesiredPostgres,
+        passwords: Passwords,
+        check: bool,
+        finish: bool = False,
+        previews: HostedPreviews = NO_PREVIEWS,
+    ) -> None:
         self.kubectl, self.env, self.desired, self.passwords, self.check, self.finish = kubectl, env, desired, passwords, check, finish
+        self.previews = previews
         self.applications = Applications(kubectl, env, "postgres")
 
     def in_time(self, deadline: float, rollout: float) -> PostgresState:
@@ -129,7 +153,7 @@ class PostgresInstance:
         waiting = [] if self.check or not (former or owner) or self._settled(deadline) else [*former, *owner]
         left = self._left_alone(cluster["roles"])
         left = left | owner if waiting else left - owner if self.finish else left
-        changes = role_changes(self._desired(cluster["roles"]), cluster, databases, left)
+        changes = [*role_changes(self._desired(cluster["roles"]), cluster, databases, left), *self.of_previews(cluster, databases)]
         changes += [change for name in former if name not in waiting for change in no_more_login(name, self.desired, cluster)]
         has_stand_in = LOGIN in cluster["roles"]
         if not self.check:
@@ -146,9 +170,24 @@ class PostgresInstance:
         behind = sorted(name for name in left - {*waiting} if outdated(self.desired, cluster["roles"], name))
         return PostgresState(made, behind, has_stand_in, waiting)
 
+    def of_previews(self, cluster: Mapping[str, Any], databases: Mapping[str, Mapping[str, Any]]) -> list[SqlChange]:
+        """The changes in what previews have here; raises Failed."""
+        coming = [name for name in self.desired.databases if name not in cluster["databases"]]
+        try:
+            changes = [SqlChange(ADMIN, summary, text) for summary, text in databases_of_previews.changes(self.previews, cluster, coming)]
+        except NotThePreviews as error:
+            raise Failed(f"{self.env['namespace']}: {error}") from None
+        for preview in self.previews.wanted:
+            for extension in preview.extensions:
+                if extension not in (databases.get(preview.database, {}).get("extensions") or []):
+                    create = create_extension(extension, preview.database, preview.database)
+                    changes.append(SqlChange(preview.database, f"extension {extension} in {preview.database}", [create]))
+        return changes
+
     def look(self) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
         """The content of the server, and of each database; raises Unanswered or Failed."""
-        ok, output = self.kubectl.execute(self.env["namespace"], POD, *PSQL, text=question(self.desired))
+        others = [preview.database for preview in self.previews.wanted if preview.extensions]
+        ok, output = self.kubectl.execute(self.env["namespace"], POD, *PSQL, text=question(self.desired, others))
         if not ok and f'role "{ADMIN}"  does not exist' in output:
             raise Failed(
                 f"{self.env['namespace']}: the Postgres was set up with another superuser than '{ADMIN}'. Make that role once, and run again:\n"
@@ -204,3 +243,20 @@ class PostgresInstance:
                     f"Let it connect as DB_USER with DB_PASSWORD, or set {application.path}.strategy to recreate for this run"
                 ) from None
         return moved
+
+
+class PostgresOfPreviews(PostgresInstance):
+    """A Postgres whose environment is not part of the run: nothing in it changes but what previews have there."""
+
+    def __init__(self, kubectl: Kubectl, env: Environment, previews: HostedPreviews, check: bool) -> None:
+        spec = env["postgres"]
+        desired = DesiredPostgres(spec["user"], {}, ())
+        super().__init__(kubectl, env, desired, Passwords.OTHERS, check, previews=previews)
+
+    def ensure(self, deadline: float, rollout: float) -> PostgresState:
+        """See PostgresInstance."""
+        cluster, databases = self.look()
+        changes = self.of_previews(cluster, databases)
+        if not self.check:
+            self.make(changes)
+        return PostgresState([f"{self.env['name']}: {change.summary}" for change in changes])

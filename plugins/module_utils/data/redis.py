@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Container, Iterable, Mapping, Sequence
+import re
+from collections.abc import Collection, Container, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 ADMIN = "default"
@@ -42,6 +43,24 @@ def question() -> str:
 
 def question_users(names: Iterable[str]) -> str:
     return "".join(f"ACL GETUSER {name}\n" for name in names)
+
+
+def preview_of(user: Mapping[str, Any]) -> str:
+    """The preview whose user it is, by the only keys that it may have; the empty text for any other user."""
+    found = re.fullmatch(r"~preview\.([a-z0-9-]+):\*", str(user["keys"]))
+    return found[1] if found else ""
+
+
+# Part of the keys of a prefix in one database, so that nobody waits for long; the answer is where to go on, 0 at the end.
+_FORGET = (
+    "redis.call('SELECT', ARGV[1]) local at = ARGV[2] for turn = 1, 20 do local found = redis.call('SCAN', at, 'MATCH', ARGV[3], 'COUNT', 500) "
+    "at = found[1] for each, key in ipairs(found[2]) do redis.call('UNLINK', key) end if at == '0' then break end end return at"
+)
+
+
+def forget(cursors: Mapping[int, str], preview: str) -> str:
+    """Commands that remove keys of a preview; each answers with the next cursor. :arg cursors: database -> where to go on."""
+    return "".join(f'EVAL "{_FORGET}" 0 {database} {cursor} preview.{preview}:*\n' for database, cursor in cursors.items())
 
 
 def answers(output: str) -> list[Any]:
@@ -76,11 +95,13 @@ def differences(
     categories: Categories,
     kept: Container[str] = (),
     left: Container[str] = (),
+    spared: Collection[str] = (),
 ) -> list[tuple[str, str]]:
     """(summary, command for redis-cli) of each change.
 
     :arg kept: the users whose other passwords stay valid besides the desired one.
     :arg left: the users whose passwords stay as they are.
+    :arg spared: users that are not desired and stay.
     """
     changes: list[tuple[str, str]] = []
     for user in desired:
@@ -98,6 +119,6 @@ def differences(
         if parts:
             rules = [*(f"#{password}" for password in sorted(passwords)), user.keys, user.channels, *user.commands]
             changes.append((f"user {user.name}: {', '.join(parts)}", " ".join(["ACL SETUSER", user.name, "reset", "on", *rules])))
-    known = {ADMIN, *(user.name for user in desired)}
+    known = {ADMIN, *spared, *(user.name for user in desired)}
     changes += [(f"user {name}: removed", f"ACL DELUSER {name}") for name in sorted(present) if name not in known]
     return changes

@@ -11,10 +11,11 @@ from ansible_collections.shaka.platform.plugins.module_utils.model_types import 
 
 from ..kubectl import Kubectl, Unanswered, until_answered
 from .changeover import Applications
-from .redis import CATEGORIES, User, answers, differences, digest, others, question, question_users
+from .redis import CATEGORIES, User, answers, differences, digest, forget, others, preview_of, question, question_users
 
 POD = "redis-0"
 CLI = ["redis-cli", "-3", "--json"]
+DATABASES = 16  # Redis's own number
 PresentUsers = Mapping[str, Mapping[str, Any]]  # name -> what ACL GETUSER says
 
 
@@ -50,6 +51,7 @@ class RedisInstance:
 
     def __init__(self, kubectl: Kubectl, server: RedisServerGiven, passwords: Mapping[str, Mapping[str, str]], rotate: bool, check: bool) -> None:
         self.kubectl, self.namespace, self.check = kubectl, str(server["namespace"]), check
+        self.ended, self.complete = {*(server.get("ended") or [])}, bool(server.get("complete"))
         self.users = [self._user(user, passwords[user["environment"]]["REDIS_PASSWORD"], rotate) for user in server["users"]]
 
     def _user(self, entry: RedisUserGiven, password: str, rotate: bool) -> RedisUser:
@@ -75,14 +77,28 @@ class RedisInstance:
         present = dict(zip(names, self.ask(question_users(names)), strict=True))
         left = {one.user.name for one in self.users if self._left_alone(one, present)}
         kept = {one.user.name for one in self.users if one.user.name not in left and self._keeps(one, present, deadline)}
-        changes = differences([self._desired(one, present) for one in self.users], present, categories, kept, left)
+        wanted = {one.user.name for one in self.users}
+        previews = {name: preview for name, user in present.items() if name not in wanted and (preview := preview_of(user))}
+        over = {name: preview for name, preview in previews.items() if self.complete or preview in self.ended}
+        spared = {*previews} - {*over}
+        changes = differences([self._desired(one, present) for one in self.users], present, categories, kept, left, spared)
         if changes and not self.check:
+            for name, preview in over.items():
+                self.forget(name, preview)
             self.ask("".join(f"{command}\n" for _summary, command in [*changes, ("", "ACL SAVE")]))
         return RedisState(
             [f"{self.namespace}: {summary}" for summary, _command in changes],
             [one.environment for one in self.users if one.user.name in kept],
             [one.environment for one in self.users if one.in_run and one.user.name in left and not self._has_desired(one, present)],
         )
+
+    def forget(self, user: str, preview: str) -> None:
+        """Remove a preview's keys, once its user writes no more; the user itself goes last, so that a killed run is continued. Raises Unanswered."""
+        self.ask(f"ACL SETUSER {user} off\nCLIENT KILL USER {user}\n")
+        cursors = dict.fromkeys(range(DATABASES), "0")
+        while cursors:
+            answered = zip(cursors, self.ask(forget(cursors, preview)), strict=True)
+            cursors = {database: str(cursor) for database, cursor in answered if str(cursor) != "0"}
 
     @staticmethod
     def _has_desired(one: RedisUser, present: PresentUsers) -> bool:

@@ -21,7 +21,7 @@ from .identity import SET, Key, describe
 from .item import Item, Plan, Refused
 from .ordering import CUSTOM
 from .present import Listed, Reader, locate, read_present, refusals, unserved
-from .pruning import WORKLOADS, account_of, left_over, reference, unnamed, why_kept
+from .pruning import WORKLOADS, account_of, goes, left_over, unnamed, why_kept
 from .readiness import lack
 from .references import Scrubber
 from .results import result
@@ -97,6 +97,7 @@ class Applier:
     def run(self, discovery: Discovery) -> None:
         """Raises Refused, Unreachable or ApiError."""
         items = self.plan.items
+        unwaited = {part["name"] for part in self.params["sets"] if not part.get("wait", True)}
         stop_on(locate(items, discovery))
         listed = read_present(self.api, self.pool, self.plan, discovery, self.params, self.read)
         stop_on(refusals(items, self.params["part_of"]))
@@ -105,7 +106,7 @@ class Applier:
         if self.params["prune"] and self.plan.complete:
             stop_on(self._prune(listed))
         if self.params["wait"] and not self.check:
-            self._wait(items)
+            self._wait(item for item in items if item.set not in unwaited)
 
     def _apply(self) -> list[str]:
         """Rank by rank. After an error the rest is only tried, so that all errors come at once and nothing more changes."""
@@ -152,7 +153,8 @@ class Applier:
     def _prune(self, listed: Listed) -> list[str]:
         """Deletes what we applied and the render no longer has; what holds data only when it is named."""
         delete, wanted = self.params["delete"], {item.key for item in self.plan.items}
-        going = [key for key in listed if key.kind == "Namespace" and key not in wanted and reference(key) in delete]
+        labels = {key: obj["metadata"].get("labels") or {} for key, (obj, _resource) in listed.items()}
+        going = [key for key in listed if key.kind == "Namespace" and key not in wanted and goes(key, labels[key].get(SET), delete)]
         held = {key.name: names for key in going if (names := unnamed(self._claims(key.name), delete))}
         found = left_over((obj for obj, _resource in listed.values()), wanted, self.params, held)
         for key, action in (found | dict.fromkeys(self._in_use(found), "kept")).items():

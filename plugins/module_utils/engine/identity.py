@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 MANAGER = "shaka.platform"
+PREVIEW = "preview"  # stands between the role and the name in a preview's set
 MANAGED_BY = "app.kubernetes.io/managed-by"
 PART_OF = "app.kubernetes.io/part-of"
 ROLE = "shaka.platform/role"
@@ -56,6 +57,13 @@ def stamp(obj: dict[str, Any], part_of: str, role: str, set_name: str, inventory
     if inventory:
         meta["annotations"] = {INVENTORY: inventory, **(meta.get("annotations") or {})}
     return {**obj, "metadata": meta}
+
+
+def of_preview(set_name: str) -> str:
+    """The preview whose set it is; the empty text for a set of anything else. No other set has two dots: the names of environments have none."""
+    _role, _dot, rest = set_name.partition(".")
+    mark, dot, name = rest.partition(".")
+    return name if mark == PREVIEW and dot else ""
 
 
 def selector(part_of: str, role: str | None) -> str:

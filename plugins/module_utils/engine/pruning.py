@@ -8,7 +8,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
-from .identity import SET, Key, applied_by_us, key_of
+from .identity import SET, Key, applied_by_us, key_of, of_preview
 
 # Deleting one of these deletes data: a claim its volume, a namespace and a CustomResourceDefinition all objects in them.
 GUARDED = {
@@ -53,10 +53,18 @@ def left_over(listed: Iterable[dict[str, Any]], wanted: Collection[Key], params:
         key, of = key_of(obj), (obj["metadata"].get("labels") or {}).get(SET)
         if key in wanted or not applied_by_us(obj) or obj["metadata"].get("deletionTimestamp") or not (params["complete"] or of in rendered):
             continue
-        guarded = reference(key) and reference(key) not in params["delete"]
+        guarded = reference(key) and not goes(key, of, params["delete"])
         result[key] = "kept" if guarded or (key.kind == "Namespace" and key.name in held) else "pruned"
     namespaces = {key.name for key, action in result.items() if key.kind == "Namespace" and action == "kept"}
     return {key: "kept" if _shields(key) and key.namespace in namespaces else action for key, action in result.items()}
+
+
+def goes(key: Key, of: str | None, delete: Collection[str]) -> bool:
+    """Whether an object with data may be deleted: it is named, or is the namespace of a preview, which has no volume of the platform's.
+
+    :arg of: its set.
+    """
+    return reference(key) in delete or (key.kind == "Namespace" and bool(of_preview(of or "")))
 
 
 def account_of(workload: Mapping[str, Any]) -> str:

@@ -19,6 +19,7 @@ from ansible_collections.shaka.platform.plugins.module_utils.verify.probes impor
 
 DAY = 86400
 CHECKS = ("postgres", "redis", "https", "certificate", "pods", "backup", "drill", "point in time")  # of an environment
+OF_PREVIEW = ("postgres", "redis", "https", "certificate", "pods", "left")
 SYSTEM_NAMESPACES = ("kube-system", "cert-manager", "traefik")
 UNITS = {"": 1, "m": 1e-3, "u": 1e-6, "n": 1e-9, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
 
@@ -88,6 +89,9 @@ def evaluate(model: Model, facts: Facts, limits: Limits, keys: Mapping[str, str]
         rows.append([name, env["namespace"], *(cells[key] for key in CHECKS)])
         failed += [] if all(check.ok for check in own) else [position]
     tables = [Table("environments", ["environment", "namespace", *CHECKS], rows, failed)]
+    seen = {name: preview_checks(name, env, facts, limits) for name, env in (model.get("previews") or {}).items()}
+    tables += [previews_table(model, seen)] if seen else []
+    checks += [*(check for own in seen.values() for check in own), *over_checks(model, facts)]
 
     others = {name: spec["namespace"] for name, spec in model["namespaces"].items()}
     others.update({name: name for name in SYSTEM_NAMESPACES})
@@ -102,6 +106,38 @@ def evaluate(model: Model, facts: Facts, limits: Limits, keys: Mapping[str, str]
     tables.append(Table("server", ["scope", "check", "result"], rows, [position for position, check in enumerate(shared) if not check.ok]))
     tables.append(Table("memory by component", ["component", "pods", "used"], memory_rows(facts)))
     return Verdict(checks, tables)
+
+
+def preview_checks(name: str, env: Environment, facts: Facts, limits: Limits) -> list[Check]:
+    """What people see of a preview, and how long it lasts. What is wrong with one stops no run of the site."""
+    served = [app for app in env["apps"].values() if app["served"]]
+    left = env["preview"]["expires"] - facts.now
+    checks = [
+        Check("postgres", name, facts.postgres[name].answer.ok, facts.postgres[name].answer.detail),
+        Check("redis", name, facts.redis[name].ok, facts.redis[name].detail),
+        joined("https", name, [https_check(name, app, host, facts) for app in served for host in app["hosts"]]),
+        joined("certificate", name, [certificate_check(name, env["namespace"], app, facts, limits.certificate_days) for app in served]),
+        pods_check(name, env["namespace"], facts),
+        Check("left", name, left > 0, age(left) if left > 0 else "is over"),
+    ]
+    return [check._replace(blocks=False) for check in checks]
+
+
+def previews_table(model: Model, seen: Mapping[str, Sequence[Check]]) -> Table:
+    """A row for each preview."""
+    rows = [
+        [name, model["previews"][name]["preview"]["of"], *(check.detail if check.ok else "NONE" for check in own)]  # the findings say why
+        for name, own in seen.items()
+    ]
+    failed = [position for position, own in enumerate(seen.values()) if not all(check.ok for check in own)]
+    return Table("previews", ["preview", "of", *OF_PREVIEW], rows, failed)
+
+
+def over_checks(model: Model, facts: Facts) -> list[Check]:
+    """Previews that are over and still run."""
+    running = {pod["metadata"]["namespace"] for pod in facts.lists.get("pods") or () if not _is_temporary(pod)}
+    over = [name for name in model.get("ended_previews") or () if f"{model['name']}-{name}" in running]
+    return [Check("left", name, False, "is over and still runs: ansible-playbook shaka.platform.preview_end", blocks=False) for name in over]
 
 
 def environment_checks(name: str, env: Environment, facts: Facts, limits: Limits, key: str) -> list[Check]:

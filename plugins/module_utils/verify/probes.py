@@ -102,10 +102,11 @@ def gather(
     """
     with ThreadPoolExecutor(WORKERS) as pool:
         listed = {name: pool.submit(kubectl.get, path) for name, path in LISTS.items()}
-        environments = dict(model["environments"])
+        environments, previews = dict(model["environments"]), model.get("previews") or {}
+        both = {**environments, **previews}
         secret = f"{model['name']}-api-secrets"
-        postgres = {name: pool.submit(ask_postgres, kubectl, env, secret) for name, env in environments.items()}
-        redis = {name: pool.submit(ask_redis, kubectl, env, secret) for name, env in environments.items()}
+        postgres = {name: pool.submit(ask_postgres, kubectl, env, secret) for name, env in both.items()}
+        redis = {name: pool.submit(ask_redis, kubectl, env, secret) for name, env in both.items()}
         archives = {name: pool.submit(ask, kubectl, env) for name, env in environments.items()}
         strangers = pool.submit(ask_policies, kubectl, list(environments.values()))
         nodes, problem = listed["nodes"].result()
@@ -113,7 +114,7 @@ def gather(
             return None, problem
         ca_bundle = "\n".join(filter(None, [ca_bundle, own_root(kubectl, model)]))
         target = address or by_host.node_address(nodes["items"])
-        served = [(app, host) for env in environments.values() for app in env["apps"].values() for host in hosts_of(app)]
+        served = [(app, host) for env in both.values() for app in env["apps"].values() for host in hosts_of(app)]
         https = {question(app, host): pool.submit(ask_https, app, host, target, port, ca_bundle, kubectl.timeout) for app, host in served}
         host = pool.submit(look_at_host)
         stored = {name: pool.submit(stored_of, name) for name in environments}
@@ -145,7 +146,7 @@ def ask_postgres(kubectl: Kubectl, env: Environment, secret: str) -> PostgresAns
     spec = env["postgres"]
     service = (spec["pgbouncer"] if spec["pgbouncer"]["enabled"] else spec)["service"]
     password, problem = _secret(kubectl, env["namespace"], secret, "DB_PASSWORD")
-    found, missing = kubectl.get(f"/api/v1/namespaces/{env['namespace']}/services/{service}")
+    found, missing = kubectl.get(f"/api/v1/namespaces/{spec['namespace']}/services/{service}")
     if not password or not found:
         return PostgresAnswer(ProbeAnswer(False, problem if not password else missing))
     why = ""

@@ -38,7 +38,10 @@ CONNECTION = {
 
 @dataclass(frozen=True)
 class KnownEnvironment:
-    """An environment: where its objects are, and who its data belongs to. `hosts`: the names that its applications answer to."""
+    """An environment, or a preview of one: where its objects are, and who its data belongs to. `hosts`: the names that its applications answer to.
+
+    `of`: the environment whose Postgres a preview is in, `postgres_namespace`: where that runs, `expires`: when the preview is over.
+    """
 
     name: str
     namespace: str
@@ -49,6 +52,9 @@ class KnownEnvironment:
     redis_user: str
     redis_namespace: str
     hosts: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    of: str = ""
+    postgres_namespace: str = ""
+    expires: str = ""
 
     @property
     def apps(self) -> list[str]:
@@ -164,6 +170,13 @@ def extract(raw: Mapping[str, Any]) -> dict[str, Any]:
     wanted["environments"] = {
         name: described(env if isinstance(env, dict) else {}) for name, env in (environments.items() if isinstance(environments, dict) else ())
     }
+    previews = raw.get("platform_previews")
+    wanted["previews"] = {
+        name: {key: str(entry.get(key) or "") for key in ("of", "expires", "host")}
+        for name, entry in (previews.items() if isinstance(previews, dict) else ())
+        if isinstance(entry, dict)
+    }
+    wanted["preview_host"] = raw.get("platform_preview_host") or "{preview}.{host}"
     return wanted
 
 
@@ -206,7 +219,12 @@ def server(name: str, found: Mapping[str, Any]) -> KnownServer:
             redis_user=str(redis["user"] or key),
             redis_namespace=namespace if str(redis["dedicated"]).lower() in ("true", "yes", "1") else shared_namespace,
             hosts={str(app): [str(host) for host in hosts if host] for app, hosts in env["apps"].items()},
+            postgres_namespace=namespace,
         )
+    for key, preview in found["previews"].items():
+        if parent := environments.get(preview["of"]):
+            template = preview["host"] or str(found["preview_host"])
+            environments.setdefault(str(key), _preview(str(key), platform, parent, preview["expires"], template, shared_namespace))
     return KnownServer(
         name=name,
         address=str(found["address"] or name),
@@ -218,6 +236,26 @@ def server(name: str, found: Mapping[str, Any]) -> KnownServer:
         options=[*shlex.split(str(found["common"])), *shlex.split(str(found["extra"]))],
         operator=str(found["operator"]),
         admin=found["access"] == "admin",
+    )
+
+
+def _preview(name: str, platform: str, parent: KnownEnvironment, expires: str, template: str, redis_namespace: str) -> KnownEnvironment:
+    """A preview, by the names that the platform gives to what it has."""
+    database = f"{platform}_preview_{name}".replace("-", "_")
+    hosts = {app: [template.replace("{preview}", name).replace("{host}", host) for host in hosts[:1]] for app, hosts in parent.hosts.items()}
+    return KnownEnvironment(
+        name=name,
+        namespace=f"{platform}-{name}",
+        database=database,
+        owner=database,
+        redis_database=0 if parent.redis_namespace == parent.namespace else parent.redis_database,
+        redis_prefix=f"preview.{name}:",
+        redis_user=name,
+        redis_namespace=redis_namespace,
+        hosts=hosts,
+        of=parent.name,
+        postgres_namespace=parent.namespace,
+        expires=expires,
     )
 
 

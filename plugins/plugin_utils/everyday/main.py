@@ -11,8 +11,10 @@ import shlex
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from typing import NoReturn
 
 from . import remote, status, tunnel
@@ -127,7 +129,10 @@ def show_status(servers: Mapping[str, KnownServer], options: argparse.Namespace)
         if len(servers) > 1:
             print(f"{server.name}:")
         names = [options.environment] if options.environment else list(server.environments)
-        described = {name: {"namespace": server.environments[name].namespace, "hosts": server.environments[name].hosts} for name in names}
+        described = {}
+        for env in (server.environments[name] for name in names):
+            ends = datetime.fromisoformat(env.expires).timestamp() if env.expires else None
+            described[status.labelled(env.name, ends, time.time())] = {"namespace": env.namespace, "hosts": env.hosts}
         print(status.status(json.loads(text)["items"], server.platform, described))
     return 0
 

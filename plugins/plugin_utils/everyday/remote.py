@@ -24,7 +24,7 @@ SHELL = "command -v bash >/dev/null 2>&1 && exec bash || exec sh"
 def workload(server: KnownServer, env: KnownEnvironment, app: str) -> tuple[str, str]:
     """Namespace, and kind with name, of an application, or of `postgres` or `redis`."""
     if app in DATA and app not in env.apps:
-        return (env.redis_namespace if app == "redis" else env.namespace), f"statefulset/{app}"
+        return (env.redis_namespace if app == "redis" else env.postgres_namespace), f"statefulset/{app}"
     return env.namespace, f"deployment/{server.platform}-{chosen(f'an application of {env.name}', app, [*env.apps, *DATA])}"
 
 

@@ -35,6 +35,15 @@ def restarts(pods: Iterable[Mapping[str, Any]]) -> int:
     return sum(int(container.get("restartCount", 0)) for pod in pods for container in pod.get("status", {}).get("containerStatuses", []))
 
 
+def labelled(name: str, expires: float | None, now: float) -> str:
+    """An environment's name; a preview's with the time that it has left. `expires` and `now` in seconds since the epoch."""
+    if expires is None:
+        return name
+    hours = (expires - now) / 3600
+    left = f"{hours / 24:.0f} d left" if hours >= 48 else f"{hours:.0f} h left" if hours >= 2 else f"{hours * 60:.0f} min left"
+    return f"{name} ({left if hours > 0 else 'is over'})"
+
+
 def rows(items: Sequence[Mapping[str, Any]], platform: str, environments: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, ...]]:
     """A row for each Deployment and StatefulSet of the environments.
 

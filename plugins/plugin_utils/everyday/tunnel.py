@@ -55,7 +55,7 @@ def address(listed: Mapping[str, Any], name: str) -> str:
 def service(env: KnownEnvironment, what: str) -> tuple[str, str]:
     """Namespace and name of the Service that a tunnel leads to."""
     if what == "postgres":
-        return env.namespace, f"postgres-{env.name}"
+        return env.postgres_namespace, f"postgres-{env.of or env.name}"
     return env.redis_namespace, "redis" if env.redis_namespace != env.namespace else f"redis-{env.name}"
 
 

@@ -73,9 +73,10 @@ def configure(env: Environment, path: str, problems: Problems) -> None:
     """Turn every value into text, check JSON, and add the addresses of Postgres and Redis where the inventory does not set them."""
     postgres, redis = env["postgres"], env["redis"]
     api = env["apps"].get(SHORT)
+    reached = postgres["pgbouncer"] if postgres["pgbouncer"]["enabled"] else postgres
     derived = {
         **({"PORT": str(api["port"])} if api and api["protocol"] != "none" else {}),  # another's pods have their own
-        "DB_HOST": f"{(postgres['pgbouncer'] if postgres['pgbouncer']['enabled'] else postgres)['service']}.{env['namespace']}.svc.cluster.local",
+        "DB_HOST": f"{reached['service']}.{postgres['namespace']}.svc.cluster.local",
         "DB_PORT": "5432",
         "DB_NAME": postgres["database"],
         "DB_USER": postgres["app_user"] or postgres["user"],

@@ -11,11 +11,13 @@ from datetime import date
 from typing import Any
 
 from ansible_collections.shaka.platform.plugins.module_utils.model_types import Environment
+from ansible_collections.shaka.platform.plugins.plugin_utils import preview_secrets
 from ansible_collections.shaka.platform.plugins.plugin_utils.model import acme, backup, edge, point_in_time, redis, rules, sops
 from ansible_collections.shaka.platform.plugins.plugin_utils.model.postgres import POOLER_SECRET, own_secrets
 from ansible_collections.shaka.platform.plugins.plugin_utils.model.problems import Problems, nearest
 
-HASH_KEY = "HASH_KEY"  # of the hashes by which pods follow a changed value, and which more people may see than the value
+# Of the hashes by which pods follow a changed value, and which more people may see than the value; and of the secrets of previews
+HASH_KEY = preview_secrets.HASH_KEY
 SHARED = {"shared": [redis.ADMINISTRATOR, HASH_KEY]}
 # What the server writes backups with; what reads them and what deletes them, both of which may be left out.
 S3_GROUPS = ("s3", "s3_reader", "s3_keeper")
@@ -82,6 +84,12 @@ class _Expected:
         return [*self.needed.get(group, []), *self.optional.get(group, [])]
 
 
+def issued_elsewhere(raw: Mapping[str, Any]) -> set[str]:
+    """Names of applications' secrets whose values come from elsewhere."""
+    given = raw.get("given")
+    return {*(given if isinstance(given, list) else []), *raw["platform_secrets_shared"]}
+
+
 def _expected(
     raw: Mapping[str, Any], environments: Mapping[str, Environment], of_acme: list[str], secrets: Mapping[str, Mapping[str, str]]
 ) -> _Expected:
@@ -100,8 +108,7 @@ def _expected(
     if raw["platform_registries"]:
         passwords = [entry.get("password") for entry in raw["platform_registries"].values() if isinstance(entry, Mapping)]
         needed["registries"] = [str(name) for name in passwords if name]
-    given_names = raw.get("given")
-    elsewhere = {*(given_names if isinstance(given_names, list) else []), *raw["platform_secrets_shared"]}
+    elsewhere = issued_elsewhere(raw)
     given = {name: [secret for secret in env["secrets"] if secret in elsewhere and secret not in _OWN] for name, env in environments.items()}
     return _Expected(needed, optional, given, users)
 

@@ -27,8 +27,9 @@ def own_secrets(postgres: Mapping[str, Any]) -> list[str]:
     return owner + ([POOLER_SECRET] if isinstance(pooler, Mapping) and pooler.get("enabled") is True else [])
 
 
-def fill_in(postgres: Postgres, platform: str, environment: str) -> None:
+def fill_in(postgres: Postgres, platform: str, environment: str, namespace: str) -> None:
     """What follows from names: database, roles, Services, and where a job finds the owner's password."""
+    postgres["namespace"] = namespace
     postgres["database"] = postgres["database"] or f"{platform}_{environment}".replace("-", "_")
     postgres["user"] = postgres["user"] or postgres["database"]
     postgres["service"] = f"postgres-{environment}"

@@ -14,6 +14,7 @@ from ansible_collections.shaka.platform.plugins.plugin_utils.model import rules
 from ansible_collections.shaka.platform.plugins.plugin_utils.model.problems import Problems, check_unique
 from ansible_collections.shaka.platform.plugins.plugin_utils.model.sizes import check_storage
 
+PREVIEW = "preview."  # begins the prefix of each preview, by which its keys are known, and of no environment
 ADMINISTRATOR = "REDIS_ADMIN_PASSWORD"  # each server has its own, in the group `shared` or the environment's
 # What no environment gets: Redis's categories admin and dangerous, as far as they concern the server and not keys
 WHOLE_SERVER = (
@@ -61,12 +62,17 @@ def check_server(redis: RedisServer, path: str, problems: Problems) -> None:
 
 
 def check_together(environments: Mapping[str, Environment], problems: Problems) -> None:
-    """Each environment has a database, a user and a prefix of its own.
+    """Each environment has a database, a user and a prefix of its own; a preview has its parent's database.
 
     No prefix is the beginning of another: the user of the shorter one would see the keys of the longer one.
     """
-    found = {f"platform_environments.{name}.redis": env["redis"] for name, env in environments.items()}
-    databases = ((f"{path}.database", redis["database"]) for path, redis in found.items() if not redis["dedicated"])
+    previews = {f"platform_previews.{name}.redis": env["redis"] for name, env in environments.items() if "preview" in env}
+    own = {f"platform_environments.{name}.redis": env["redis"] for name, env in environments.items() if "preview" not in env}
+    for path, redis in own.items():
+        if redis["prefix"].startswith(PREVIEW):
+            problems.add(f"{path}.prefix", f"starts with {PREVIEW}, and keys of that name go with a preview; choose another", redis["prefix"])
+    found = {**own, **previews}
+    databases = ((f"{path}.database", redis["database"]) for path, redis in own.items() if not redis["dedicated"])
     check_unique(databases, "each environment has its own (0-15)", problems)
     check_unique(((f"{path}.user", redis["user"]) for path, redis in found.items()), "each environment has its own", problems)
     check_unique(((f"{path}.prefix", redis["prefix"]) for path, redis in found.items()), "each environment has its own", problems)

@@ -157,7 +157,7 @@ def with_image(model: Model, environment: str, key: str, image: str) -> Model:
             app["image"] = image
     result["environments"] = {environment: env}
     result["all_environments"] = {**model["all_environments"], environment: env}
-    result["complete"] = False
+    result["complete"], result["previews"], result["ended_previews"] = False, {}, []
     return result
 
 

@@ -14,6 +14,7 @@ import json
 from collections.abc import Collection, Iterable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any, cast
 
@@ -33,6 +34,7 @@ from ansible_collections.shaka.platform.plugins.plugin_utils.model import (
     network,
     point_in_time,
     postgres,
+    previews,
     redis,
     rules,
     schema,
@@ -51,11 +53,13 @@ from ansible_collections.shaka.platform.plugins.plugin_utils.model.sizes import 
     sized,
     sized_by_roles,
 )
+from ansible_collections.shaka.platform.plugins.plugin_utils.preview_secrets import with_previews
 
 Raw = schema.Raw
 PLAIN = (
     "is in plain text in {0}, for everybody who has the file or its history; encrypt it with ansible-vault encrypt, or with SOPS (docs/secrets.md)"
 )
+OVER = "is over; a run of the whole site removes it, as shaka.platform.preview_end does, which takes it out of the inventory, too"
 
 
 @dataclass
@@ -95,7 +99,7 @@ def _fill_in(env: Environment, name: str, raw: Raw, s3: S3) -> None:
     platform = raw["platform_name"]
     env["name"] = name
     env["namespace"] = env["namespace"] or f"{platform}-{name}"
-    postgres.fill_in(env["postgres"], platform, name)
+    postgres.fill_in(env["postgres"], platform, name, env["namespace"])
     redis.fill_in(env["redis"], name)
     own = env["backup"]["s3"]["endpoint"]
     env["backup"]["point_in_time"]["enabled"] = point_in_time.is_on(name, env["backup"], s3["endpoint"] if own is None else own)
@@ -326,18 +330,29 @@ def resolve(variables: Mapping[str, Any], interface: Interface, images: Collecti
         bounds[name] = _check_space(space, path, cluster, problems)
 
     jobs = {start: item for start, item in sized_by_roles(interface.roles, of_roles).items() if start in JOBS}
+    now = datetime.fromisoformat(raw["now"]) if raw.get("now") else datetime.now(UTC)
+    found = previews.read(raw["platform_previews"], raw["platform_preview_run"], dictionaries["preview"], now, problems)
+    parents = {preview["of"] for preview in found.live.values()}
+    as_completed: dict[str, Raw] = {}  # what previews are made from
+
+    def checked(filled: Raw, name: str, path: str, release: object) -> Bounds:
+        """What follows from the name of an environment or a preview, checked; returns its LimitRange in numbers."""
+        env = cast(Environment, filled)
+        _fill_in(env, name, raw, s3)
+        limits = _check_space(env, path, cluster, problems)
+        for where, part in sized(dictionaries["environment"], filled, path):
+            check_sizes(part, f"{where}.", problems, limits)
+        apps.check(env, dictionaries["app"], limits, f"platform_releases.{name}", release, has_image, problems)
+        return limits
+
     environments: dict[str, Environment] = {}
     for name, entry in raw["platform_environments"].items():
         path = f"platform_environments.{name}"
         filled = schema.complete(entry, dictionaries["environment"], path, problems)
         filled["apps"] = apps.complete(filled, entry, dictionaries["app"], dictionaries["volume"], path, problems)
+        as_completed |= {name: deepcopy(filled)} if name in parents else {}
         env = environments[name] = cast(Environment, filled)
-        _fill_in(env, name, raw, s3)
-        limits = _check_space(env, path, cluster, problems)
-        for where, part in sized(dictionaries["environment"], filled, path):
-            check_sizes(part, f"{where}.", problems, limits)
-        release = raw["platform_releases"].get(name)
-        apps.check(env, dictionaries["app"], limits, f"platform_releases.{name}", release, has_image, problems)
+        limits = checked(filled, name, path, raw["platform_releases"].get(name))
         for start, job in jobs.items():
             check_sizes(job, start, problems, limits, f"{path}.")
         others = [job for start, job in jobs.items() if start != BACKUP_JOB]
@@ -349,8 +364,22 @@ def resolve(variables: Mapping[str, Any], interface: Interface, images: Collecti
     if not environments:
         problems.add("platform_environments", "is empty; describe at least one environment")
 
+    taken = {*environments, *namespaces, *credentials.GROUPS}
+    right = previews.check(found.live, list(environments), taken, raw["platform_previews_most"], problems)
+    for name in {*found.ended} & {*environments}:
+        problems.add("preview", "is an environment of the inventory and no preview; take it out of platform_environments to remove it", name)
+    previewed: dict[str, Environment] = {}
+    for name, given in right.items():
+        filled = previews.made_from(as_completed[given["of"]], name, given, raw, problems)
+        env = previewed[name] = cast(Environment, filled)
+        checked(filled, name, f"{previews.VARIABLE}.{name}", None)
+        previews.settle(env, given, environments[given["of"]], credentials.issued_elsewhere(raw))
+        _check_environment(env, f"{previews.VARIABLE}.{name}", problems)
+    everything = {**environments, **previewed}
+
     spaces: dict[str, Space] = {f"platform_namespaces.{name}": space for name, space in namespaces.items()}
     spaces = {**{f"platform_environments.{name}": env for name, env in environments.items()}, **spaces}
+    spaces |= {f"{previews.VARIABLE}.{name}": env for name, env in previewed.items()}
     check_unique(((f"{path}.namespace", space["namespace"]) for path, space in spaces.items()), "each has a namespace of its own", problems)
     both = [name for name in [*environments, *namespaces] if name in environments and name in namespaces]
     check_unique(((f"platform_namespaces.{name}", name) for name in both), "rename one", problems)
@@ -358,11 +387,11 @@ def resolve(variables: Mapping[str, Any], interface: Interface, images: Collecti
     network.connect(spaces.values())
     application.check_schemas(raw["platform_config_schemas"], environments, problems)
     registries = application.registries(raw, dictionaries["registry"], problems)
-    redis.check_together(environments, problems)
+    redis.check_together(everything, problems)
     for name in raw["platform_releases"]:
         if name not in environments:
             problems.add(f"platform_releases.{name}", f"belongs to no environment; remove it; {nearest(name, environments)}")
-    apps.check_places(environments, problems)
+    apps.check_places(everything, problems)
     _check_redis(shared, namespaces, bounds, problems)
     proxies = _check_edges(raw, authority, of_roles, problems)
     own_namespaces = [space["namespace"] for space in spaces.values()]
@@ -370,23 +399,25 @@ def resolve(variables: Mapping[str, Any], interface: Interface, images: Collecti
         backup.settle(env, f"platform_environments.{name}", s3, raw[backup.PLATFORM_RECIPIENT], own_namespaces, problems)
         point_in_time.check(env, f"platform_environments.{name}", problems)
     credentials.check(raw, environments, authority["secrets"], problems)
-    further = [host for env in environments.values() for app in env["apps"].values() for host in app["hosts"][1:]]
+    further = [host for env in everything.values() for app in env["apps"].values() for host in app["hosts"][1:]]
     acme.check_hosts(authority, further, problems)
-    edge.check_all(environments, credentials.flat(raw["platform_secrets"]), edge.buffer(of_roles, problems), problems)
+    secrets = with_previews(credentials.flat(raw["platform_secrets"]), previewed)
+    edge.check_all(everything, secrets, edge.buffer(of_roles, problems), problems)
     plain = [PLAIN.format(path) for path in raw.get("plain_secrets") or []]
     for text in plain if raw["platform_preflight_only"] else ():
         problems.add("platform_secrets", text)
 
-    secrets = credentials.flat(raw["platform_secrets"])
     key = secrets.get("shared", {}).get(credentials.HASH_KEY, "")
     shared["hash"] = _hash(key, secrets.get("shared", {}).get(redis.ADMINISTRATOR, ""))
-    for name, env in environments.items():
+    for name, env in everything.items():
         redis_space = env if env["redis"]["dedicated"] else namespaces.get(shared["namespace"])
         env["redis"]["namespace"] = redis_space["namespace"] if redis_space else ""
         own = secrets.get(name, {})
         env["redis"]["hash"] = _hash(key, own.get(redis.ADMINISTRATOR, ""))
         meanings = {option: application.meaning(text) for option, text in env["config"].items()}
         apps.select(env, partial(_hash_of_seen, key, meanings, own), problems)
+    for name, env in environments.items():
+        own = secrets.get(name, {})
         backup.name_credentials(env["backup"], name, secrets)
         env["postgres"]["pgbouncer"]["hash"] = _hash(key, own.get(postgres.POOLER_SECRET, ""))
         read = [
@@ -398,14 +429,25 @@ def resolve(variables: Mapping[str, Any], interface: Interface, images: Collecti
         env["backup"]["point_in_time"]["hash"] = _hash(
             key, [secrets.get(group, {}).get(secret, "") for group, secret in (path.split("/") for path in read)]
         )
-    selected = _selection(raw["platform_only"], list(environments), problems)
+    selected = _selection(raw["platform_only"], [*environments, *previewed], problems)
+    alone = bool(raw["platform_preview_run"])  # a run that is about previews alone has none of the environments
+    complete = not alone and {*environments} <= {*selected}
+    chosen = {name: env for name, env in environments.items() if name in selected and not alone}
+    shown = {name: env for name, env in previewed.items() if alone or name in selected or env["preview"]["of"] in selected}
+    ended = found.ended if alone or complete else []
+    hosts = environments if ended and not complete else {env["preview"]["of"] for env in shown.values()}
     model: Model = {
         "name": raw["platform_name"],
-        "complete": len(selected) == len(environments),
+        "complete": complete,
         "awaits_facts": sorted(raw.get("awaits_facts") or []),
         "server": server,
-        "environments": {name: environments[name] for name in selected},
+        "environments": chosen,
         "all_environments": environments,
+        "previews": shown,
+        "all_previews": previewed,
+        "ended_previews": ended,
+        "waited_preview": next(iter(raw["platform_preview_run"].get("made") or {}), ""),
+        "preview_hosts": {name: env for name, env in environments.items() if name in hosts and name not in chosen},
         "namespaces": namespaces,
         "registries": registries,
         "images": used,
@@ -413,7 +455,7 @@ def resolve(variables: Mapping[str, Any], interface: Interface, images: Collecti
         "redis": shared,
         "acme": authority,
         "trusted_proxies": proxies,
-        "hosts": edge.hosts({name: environments[name] for name in selected}),
+        "hosts": edge.hosts({**chosen, **shown}),
         "s3": s3,
         "notify": notify,
         "names": sorted(
@@ -424,4 +466,5 @@ def resolve(variables: Mapping[str, Any], interface: Interface, images: Collecti
         ),
     }
     warnings = [] if raw["platform_preflight_only"] else [f"platform_secrets: {text}" for text in plain]
+    warnings += [f"{previews.VARIABLE}.{name}: {OVER}" for name in found.ended if name in raw["platform_previews"] and not alone]
     return Resolution(model, list(dict.fromkeys(problems)), [*backup.warnings(model["environments"]), *warnings])

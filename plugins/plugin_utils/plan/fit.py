@@ -257,6 +257,7 @@ def _spaces(model: Model) -> dict[str, _Space]:
     result: dict[str, _Space] = {}
     environments = model.get("all_environments") or model["environments"]
     spaces: list[tuple[str, Space]] = [(f"platform_environments.{name}", env) for name, env in environments.items()]
+    spaces += [(f"platform_previews.{name}", env) for name, env in (model.get("all_previews") or {}).items()]
     spaces += [(f"platform_namespaces.{name}", space) for name, space in model["namespaces"].items()]
     for path, space in spaces:
         bounds = space["limits"]

@@ -12,7 +12,7 @@ from typing import Any
 from ansible.errors import AnsibleError
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
-from ansible_collections.shaka.platform.plugins.module_utils.engine.identity import stamp
+from ansible_collections.shaka.platform.plugins.module_utils.engine.identity import PREVIEW, stamp
 from ansible_collections.shaka.platform.plugins.module_utils.engine.yamlio import YamlError, read_objects
 from ansible_collections.shaka.platform.plugins.module_utils.model_types import Model
 from ansible_collections.shaka.platform.plugins.plugin_utils.collection import KINDS, ROLES, role_variables, search_path, site_roles, templates
@@ -25,7 +25,10 @@ HIDDEN = ("platform_secrets",)  # a template refers to a secret as @{scope/NAME}
 
 @dataclass(frozen=True)
 class RenderedSet:
-    """The objects of one role for one environment (or namespace, or the whole cluster), labelled; `sources` are their templates."""
+    """The objects of one role for one environment (or namespace, or preview, or the whole cluster), labelled; `sources` are their templates.
+
+    `wait`: whether a run waits until they are ready. A preview that does not work stops only the run that is about it.
+    """
 
     name: str
     role: str
@@ -33,6 +36,7 @@ class RenderedSet:
     objects: list[dict[str, Any]]
     patches: list[dict[str, Any]]
     sources: list[str] = field(default_factory=list)
+    wait: bool = True
 
 
 def _render(path: str, templar: Templar, what: str) -> list[dict[str, Any]]:
@@ -57,10 +61,19 @@ def _subjects(kind: str, model: Model) -> Iterator[tuple[str | None, dict[str, A
     environments, namespaces = model.get("environments") or {}, model.get("namespaces") or {}
     if kind == "cluster":
         yield None, {}, ""
+    if kind == "preview":
+        yield from _previews(model)
+        return
     for name, env in environments.items() if kind != "cluster" else ():
         yield name, {"env" if kind == "environment" else "ns": env}, f"platform_environments.{name}"
     for name, space in namespaces.items() if kind == "namespace" else ():
         yield name, {"ns": space}, f"platform_namespaces.{name}"
+
+
+def _previews(model: Model) -> Iterator[tuple[str, dict[str, Any], str]]:
+    """The same of the previews, whose templates are those of their folder alone."""
+    for name, env in (model.get("previews") or {}).items():
+        yield f"{PREVIEW}.{name}", {"env": env, "ns": env}, f"platform_previews.{name}"
 
 
 @dataclass(frozen=True)
@@ -94,9 +107,13 @@ def render_role(role: Path, templar: Templar, variables: Mapping[str, Any], mode
     sets: dict[str, RenderedSet] = {}
     for kind in KINDS:
         files = templates(role, kind)
+        for name in (model.get("ended_previews") or []) if files and kind == "preview" else ():
+            ended = f"{role.name}.{PREVIEW}.{name}"
+            sets[ended] = RenderedSet(ended, role.name, None, [], [])
         for subject, extra, inventory in _subjects(kind, model) if files else ():
             name = f"{role.name}.{subject}" if subject else role.name
-            rendered = sets.setdefault(name, RenderedSet(name, role.name, subject, [], []))
+            waited = kind != "preview" or subject == f"{PREVIEW}.{model.get('waited_preview')}"
+            rendered = sets.setdefault(name, RenderedSet(name, role.name, subject, [], [], wait=waited))
             scoped = templar.copy_with_new_env(searchpath=search_path(role, kind), available_variables={**visible, **extra})
             for path in files:
                 objects = [bound(item) for item in _render(str(path), scoped, f" (for {subject})" if subject else "")]

@@ -17,6 +17,7 @@ from ansible_collections.shaka.platform.plugins.module_utils.engine.identity imp
 from ansible_collections.shaka.platform.plugins.module_utils.engine.references import references_in
 from ansible_collections.shaka.platform.plugins.module_utils.model_types import Model
 from ansible_collections.shaka.platform.plugins.plugin_utils.plan.rendering import RenderedSet
+from ansible_collections.shaka.platform.plugins.plugin_utils.preview_secrets import with_previews
 
 FILLED_IN = ("sets", "role", "part_of", "complete", "states")
 # What a surveyed role and its own task must agree on: everything that decides what is compared and pruned.
@@ -51,11 +52,11 @@ def request_of(role: str, sets: Sequence[RenderedSet], variables: Variables, mod
         if not any(part.name == role for part in sets):
             sets = [RenderedSet(role, role, None, [], []), *sets]
     request.update(
-        sets=[{part: getattr(rendered, part) for part in ("name", "objects", "sources", "patches")} for rendered in sets],
+        sets=[{part: getattr(rendered, part) for part in ("name", "objects", "sources", "patches", "wait")} for rendered in sets],
         role=role,
         part_of=str(model["name"]),
         complete=bool(model.get("complete")),
-        secrets=_secrets(sets, variables, request.get("secrets") or {}),
+        secrets=_secrets(sets, variables, request.get("secrets") or {}, model.get("previews") or {}),
     )
     for option, variable in (("delete", "platform_delete"), ("controllers", "platform_controllers")):
         if option not in request:
@@ -68,15 +69,15 @@ def digest_of(request: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps([request.get(name) for name in COMPARED], sort_keys=True, default=str).encode()).hexdigest()
 
 
-def _secrets(sets: Sequence[RenderedSet], variables: Variables, given: Mapping[str, Any]) -> dict[str, str]:
-    """The values of the references in the sets' Secrets, and no others; `given` are some that no inventory has."""
+def _secrets(sets: Sequence[RenderedSet], variables: Variables, given: Mapping[str, Any], previews: Mapping[str, Any]) -> dict[str, str]:
+    """The values of the references in the sets' Secrets, and no others; `given` are some that no inventory has, those of `previews` follow."""
     wanted = {
         reference: f"{describe(obj)} (template: {source})"
         for part in sets
         for obj, source in zip(part.objects, part.sources, strict=True)
         for reference in references_in(obj)
     }
-    known = variables.value("platform_secrets") if wanted else {}
+    known = with_previews(variables.value("platform_secrets") or {}, previews) if wanted else {}
     found, problems = {}, []
     for reference, where in wanted.items():
         scope, _slash, name = reference.partition("/")

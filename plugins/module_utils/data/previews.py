@@ -1,0 +1,123 @@
+# Copyright: (c) 2026, The shaka.platform founders
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The databases of previews in the Postgres of their parents: a part of the question, and the statements that make and drop them. Pure.
+
+A preview's database and role say by their comment whose they are. Nothing without that comment is ever dropped, or taken over. A database between its
+making and its comment is known by its owner, whose comment is made with it in one transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any, NamedTuple
+
+from .scram import matches, verifier
+
+ADMIN = "postgres"
+MARK = "shaka.platform preview "  # begins the comment; the preview's name follows
+CONNECTIONS = 20  # of one preview at most: the parent's own are not used up
+ROLE = "login nosuperuser nocreatedb nocreaterole noreplication nobypassrls"
+
+_NAMED = f"substr({{}}, {len(MARK) + 1})"
+_DATABASE_COMMENT = "coalesce(shobj_description(d.oid, 'pg_database'), shobj_description(d.datdba, 'pg_authid'))"
+_ROLE_COMMENT = "shobj_description(r.oid, 'pg_authid')"
+QUESTION = f"""
+  'previews', json_build_object(
+    'databases', (select coalesce(json_object_agg(d.datname, {_NAMED.format(_DATABASE_COMMENT)}), '{{}}')
+      from pg_database d where {_DATABASE_COMMENT} like '{MARK}%'),
+    'named', (select coalesce(json_agg(d.datname), '[]') from pg_database d where shobj_description(d.oid, 'pg_database') like '{MARK}%'),
+    'roles', (select coalesce(json_object_agg(r.rolname, {_NAMED.format(_ROLE_COMMENT)}), '{{}}')
+      from pg_roles r where {_ROLE_COMMENT} like '{MARK}%'),
+    'open', (select coalesce(json_agg(d.datname), '[]') from pg_database d
+      where d.datname <> '{ADMIN}' and not d.datistemplate and has_database_privilege('public', d.oid, 'CONNECT')))
+"""
+# Whoever could connect because everybody could still can, but for previews
+_CLOSE = """do $do$ declare one name; begin
+  for one in select rolname from pg_roles r
+    where rolcanlogin and not rolsuper and coalesce(shobj_description(r.oid, 'pg_authid'), '') not like {mark}
+  loop
+    execute format('grant connect, temporary on database %I to %I', {database}, one);
+  end loop;
+  execute format('revoke connect, temporary on database %I from public', {database});
+end $do$"""
+
+
+class HostedPreview(NamedTuple):
+    """A preview whose database is in this Postgres. `database` is its role's name, too."""
+
+    name: str
+    database: str
+    password: str
+    extensions: tuple[str, ...] = ()
+
+
+class HostedPreviews(NamedTuple):
+    """Those of one Postgres. `ended`: names of those that are over; with `complete`, any other that is not wanted is over as well."""
+
+    wanted: tuple[HostedPreview, ...] = ()
+    ended: frozenset[str] = frozenset()
+    complete: bool = False
+
+    def over(self, name: str) -> bool:
+        return name in self.ended or (self.complete and name not in {preview.name for preview in self.wanted})
+
+
+NO_PREVIEWS = HostedPreviews()
+
+
+class NotThePreviews(Exception):
+    """A database or role of a preview's name is something else; the text is for a person."""
+
+
+def changes(previews: HostedPreviews, cluster: Mapping[str, Any], coming: Collection[str] = ()) -> Iterator[tuple[str, list[str]]]:
+    """(summary, statements in the database `postgres`) of each change; raises NotThePreviews.
+
+    :arg cluster: the answer to the question.
+    :arg coming: databases of the parent that the same run makes.
+    """
+    found = cluster.get("previews") or {"databases": {}, "named": [], "roles": {}, "open": []}
+    for database, name in found["databases"].items():
+        if previews.over(name):
+            yield f"preview {name} is over: database {database} is dropped", [f"drop database {_quoted(database)} with (force)"]
+    for role, name in found["roles"].items():
+        if previews.over(name):
+            yield f"preview {name} is over: role {role} is dropped", [f"drop owned by {_quoted(role)}", f"drop role {_quoted(role)}"]
+    for preview in previews.wanted:
+        yield from _made(preview, cluster, found)
+    own = {preview.database for preview in previews.wanted}
+    for database in sorted({*found["open"], *coming, *(own - {*cluster["databases"]})} if own else set()):
+        if database in own:
+            yield f"nobody else connects to {database}", [f"revoke connect, temporary on database {_quoted(database)} from public"]
+        elif database not in found["databases"]:
+            close = _CLOSE.format(mark=_text(f"{MARK}%"), database=_text(database))
+            yield f"previews cannot connect to {database}", [" ".join(close.split())]
+
+
+def _made(preview: HostedPreview, cluster: Mapping[str, Any], found: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:
+    """Its role with its comment at once, its database, and the comment of that."""
+    role = cluster["roles"].get(preview.database)
+    quoted, mark = _quoted(preview.database), _text(MARK + preview.name)
+    for kind, there, whose in (
+        ("role", preview.database in cluster["roles"], found["roles"].get(preview.database)),
+        ("database", preview.database in cluster["databases"], found["databases"].get(preview.database)),
+    ):
+        if there and whose != preview.name:
+            raise NotThePreviews(f"the {kind} {preview.database} is there and not the preview's ({preview.name}): give the preview another name")
+    if role is None:
+        create = f"create role {quoted} {ROLE} password {_text(verifier(preview.password))}"
+        yield f"role {preview.database} of preview {preview.name}", ["begin", create, f"comment on role {quoted} is {mark}", "commit"]
+    elif not matches(role["password"], preview.password):
+        yield f"password of {preview.database}", [f"alter role {quoted} password {_text(verifier(preview.password))}"]
+    if preview.database not in cluster["databases"]:
+        create = f"create database {quoted} owner {quoted} connection limit {CONNECTIONS}"
+        yield f"database {preview.database} of preview {preview.name}", [create, f"comment on database {quoted} is {mark}"]
+    elif preview.database not in found["named"]:
+        yield f"database {preview.database} says whose it is", [f"comment on database {quoted} is {mark}"]
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _text(value: str) -> str:
+    return "'" + value.replace("'", "''") + "'"
