@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import subprocess
@@ -27,7 +28,7 @@ answers = json.load(open(folder + "/answers.json"))
 answer = answers.get(name + " " + str(given.get("step") or given.get("image")), answers.get(name, {{}}))
 print(json.dumps({{"changed": False, **answer}}))
 """
-MODULES = ("release_records", "kept_logs", "edge_gate", "releases_file", "applied")
+MODULES = ("release_records", "kept_logs", "edge_gate", "releases_file", "image_pull", "applied")
 APPS = """
 - name: Apply
   shaka.platform.applied:
@@ -109,6 +110,15 @@ def test_what_was_gone_back_to_stays_when_it_does_not_pass(tmp_path: Path, model
     assert run.code == 2 and REFUSED in run.end and f"went back to {OLD} and stays there" in run.end
     assert run.applied == [(OLD, False), (OLD, True), (OLD, False)] and run.gates == [5] and OLD in run.inventory
     assert run.record == {"state": "succeeded", "reason": REFUSED}
+
+
+def test_an_image_that_cannot_be_pulled_changes_nothing_where_pods_end_first(tmp_path: Path, model: Any) -> None:
+    changed = copy.deepcopy(model)
+    changed["all_environments"]["prod"]["apps"]["api"]["strategy"] = "recreate"
+    run = roll_back(tmp_path, changed, {"image_pull": {"failed": True, "msg": "Nothing was changed. unauthorized"}})
+    assert run.code == 2 and "Nothing was changed. unauthorized" in run.end
+    assert [given for name, given in run.asked if name == "image_pull"] == [{"image": OLD}]
+    assert run.applied == [] and not [given for name, given in run.asked if given.get("step") == "begin"]
 
 
 def test_the_gate_can_be_left_out(tmp_path: Path, model: Any) -> None:
