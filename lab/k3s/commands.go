@@ -27,11 +27,12 @@ func ctr(args []string) {
 	must(syscall.Exec(filepath.Join(runtimeBin(), "ctr"), append(own, args...), os.Environ()))
 }
 
-// crictl answers `images`, `pods` and `ps`, always as -o json does. The module of the real one is not served.
+// crictl answers `images`, `pods`, `ps`, and of an image `inspecti` and `pull`, always as -o json does. The module of the real one is not served.
 func crictl(args []string) {
 	connection := dialContainerd()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
+	image := &cri.ImageSpec{Image: append(args, "")[max(len(args)-1, 0)]}
 	images, pods := cri.NewImageServiceClient(connection), cri.NewRuntimeServiceClient(connection)
 	var answer proto.Message
 	switch append(args, "")[0] {
@@ -41,8 +42,16 @@ func crictl(args []string) {
 		answer = get(pods.ListPodSandbox(ctx, &cri.ListPodSandboxRequest{}))
 	case "ps":
 		answer = get(pods.ListContainers(ctx, &cri.ListContainersRequest{}))
+	case "inspecti":
+		found := get(images.ImageStatus(ctx, &cri.ImageStatusRequest{Image: image}))
+		if found.Image == nil {
+			logrus.Fatalf("no such image %q present", image.Image)
+		}
+		answer = found
+	case "pull":
+		answer = get(images.PullImage(ctx, &cri.PullImageRequest{Image: image}))
 	default:
-		logrus.Fatal("crictl: the lab stand-in has images, pods and ps")
+		logrus.Fatal("crictl: the lab stand-in has images, pods, ps, inspecti and pull")
 	}
 	fmt.Println(protojson.MarshalOptions{Multiline: true, EmitUnpopulated: true}.Format(answer))
 }

@@ -12,8 +12,9 @@ author: The shaka.platform founders (@shaka-platform)
 description:
   - A line for each Deployment and StatefulSet, with its pods that are ready, their restarts, the image, the hosts and what is wrong.
   - A preview is a line as well, with the time that it has left.
-  - C(shaka status) makes the same table.
-positional: model
+  - With O(counters), a second table has what each container asked for of memory, what it takes now, took at most, and what to set instead.
+  - C(shaka status) makes the same tables.
+positional: model, counters
 options:
   _input:
     description: Pods, Deployments and StatefulSets of all namespaces.
@@ -24,6 +25,9 @@ options:
     description: The fact C(platform_model).
     type: dict
     required: true
+  counters:
+    description: The kernel's files C(memory.current), C(memory.peak) and C(memory.stat) of all containers, as C(grep -H) prints them.
+    type: str
 """
 
 EXAMPLES = r"""
@@ -47,13 +51,13 @@ from ansible_collections.shaka.platform.plugins.plugin_utils.everyday.status imp
 from ansible_collections.shaka.platform.plugins.plugin_utils.plain import plain
 
 
-def pod_status(items: Any, model: Any) -> str:
+def pod_status(items: Any, model: Any, counters: Any = None) -> str:
     """The filter."""
     raw = plain(model, typed=True)
     environments = {name: {"namespace": env["namespace"], "hosts": described(env)["apps"]} for name, env in raw["environments"].items()}
     for name, env in (raw.get("previews") or {}).items():
         environments[labelled(name, env["preview"]["expires"], time.time())] = {"namespace": env["namespace"], "hosts": described(env)["apps"]}
-    return status(plain(items, typed=True), str(raw["name"]), environments)
+    return status(plain(items, typed=True), str(raw["name"]), environments, None if counters is None else str(counters))
 
 
 class FilterModule:

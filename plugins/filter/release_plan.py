@@ -33,7 +33,8 @@ EXAMPLES = r"""
 RETURN = r"""
 _value:
   description: >-
-    C(app), C(name), C(candidate), C(kind), C(namespace), C(host), C(path), C(strategy), C(trial), C(steps), C(gate), C(migrate), C(config_hash).
+    C(app), C(name), C(candidate), C(kind), C(namespace), C(host), C(path), C(strategy), C(trial), C(pull), C(steps), C(gate), C(migrate),
+    C(config_hash).
   type: dict
 """
 

@@ -111,6 +111,11 @@ def test_templates_of_the_inventory_are_resolved_and_its_secrets_are_not_needed(
     assert done.stderr.startswith("+ ssh -l root -- 192.0.2.7 ")
 
 
+def test_memory_is_asked_for_when_it_is_wanted(place: Path) -> None:
+    asked = [shaka(place, "status", *words).stderr.splitlines() for words in ([], ["--memory"])]
+    assert [len(commands) for commands in asked] == [1, 2] and "memory.peak" in asked[1][1]
+
+
 def test_the_exit_code_is_that_of_the_program(place: Path) -> None:
     assert shaka(place, "exec", "prod", "--", "false").returncode == 7
 

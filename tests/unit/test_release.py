@@ -115,6 +115,28 @@ def test_a_migration_is_a_job_of_the_new_image_that_reads_what_the_application_r
     assert job["spec"]["activeDeadlineSeconds"] == 90 and container["envFrom"] == running["envFrom"]
 
 
+def test_no_application_may_have_the_name_of_another_s_part(site: Site) -> None:
+    """Each name that a part of the API has at its edge or in a release, and that another application's part of that kind would have as well."""
+    edge = {
+        "rates": {"/login": {"average": 5}}, "streams": ["/feed"], "body_limit": "1Mi", "redirects": ["www.shaka-api.net"],
+        "allow": ["198.18.0.0/15"], "maintenance": {"enabled": True}, "basic_auth": "EDGE_USERS",
+    }  # fmt: skip
+    given = {"platform_environments/prod/api/edge": edge, "platform_environments/prod/api/migrate": {"command": ["migrate"]}}
+    given["platform_secrets/prod/EDGE_USERS"] = "ana:$2y$05$" + "a" * 53
+    resolved = plain(site.resolve(given), typed=True)
+    assert resolved["problems"] == []
+    model = resolved["model"]
+    endings: dict[str, set[str]] = {}
+    for kind, name in rendered(site, state(model, replicas=1, gate=True, weight=20, migrate=True)):
+        if name.startswith("shaka-api"):
+            endings.setdefault(kind, set()).add(name.removeprefix("shaka-api"))
+    shared = {long.removesuffix(short) for names in endings.values() for long in names for short in names if long != short and long.endswith(short)}
+    assert shared == {"-next", "-rate-1", "-stream-1", "-redirect-1"}
+    for ending in shared:
+        (problem,) = site.resolve({"platform_environments/prod/apps": {f"api{ending}": {"image_of": "api", "protocol": "none"}}})["problems"]
+        assert f"platform_environments.prod.apps.api{ending}" in str(problem)
+
+
 @pytest.mark.parametrize(("strategy", "trial", "weights"), [("rolling", 1, []), ("recreate", 0, []), ("blue_green", 2, [100]), ("canary", 1, [20])])
 def test_the_way_of_each_strategy(models: Mapping[str, Any], strategy: str, trial: int, weights: list[int]) -> None:
     model = models[strategy]

@@ -68,7 +68,10 @@ def parser() -> argparse.ArgumentParser:
                 made.add_argument(argument)
         return made
 
-    command("status", "what runs: pods ready, restarts, image, hosts", "[environment]")
+    status = command("status", "what runs: pods ready, restarts, image, hosts", "[environment]")
+    status.add_argument(
+        "--memory", action="store_true", help="also what each container takes of memory, and which value of the inventory does not fit"
+    )
     logs = command("logs", "the logs of an environment's applications, or of one, or of postgres or redis", "environment", "[app]")
     logs.add_argument("-f", "--follow", action="store_true", help="go on with what is written from now on; pods that start later are not in it")
     logs.add_argument("--since", default="", metavar="SPAN", help="of the last 1h, 90m, 30s")

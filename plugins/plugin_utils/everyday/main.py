@@ -121,11 +121,13 @@ def show_status(servers: Mapping[str, KnownServer], options: argparse.Namespace)
         chosen("an environment", options.environment, known)
         asked = [server for server in asked if options.environment in server.environments]
     commands = [ssh(server, remote.pods(server)) for server in asked]
+    commands += [ssh(server, remote.counters()) for server in asked] if options.memory else []
     for command in commands:
         show(command, options.quiet)
     with ThreadPoolExecutor(len(commands)) as pool:
         said = list(pool.map(capture, commands))
-    for server, text in zip(asked, said, strict=True):
+    counters: list[str | None] = [*said[len(asked) :]] if options.memory else [None] * len(asked)
+    for server, text, counted in zip(asked, said[: len(asked)], counters, strict=True):
         if len(servers) > 1:
             print(f"{server.name}:")
         names = [options.environment] if options.environment else list(server.environments)
@@ -133,7 +135,7 @@ def show_status(servers: Mapping[str, KnownServer], options: argparse.Namespace)
         for env in (server.environments[name] for name in names):
             ends = datetime.fromisoformat(env.expires).timestamp() if env.expires else None
             described[status.labelled(env.name, ends, time.time())] = {"namespace": env.namespace, "hosts": env.hosts}
-        print(status.status(json.loads(text)["items"], server.platform, described))
+        print(status.status(json.loads(text)["items"], server.platform, described, counted))
     return 0
 
 

@@ -4,9 +4,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
 
+from . import memory
+
+INVENTORY = "shaka.platform/inventory"  # the annotation with the variable that an object comes from
+MEMORY = ("environment", "app", "memory requested", "limit", "now", "peak", "set instead")
+NO_PEAK = "the server's kernel counts no peak of a container's memory: it needs Linux 5.19 and cgroup v2"
 HEAD = ("environment", "app", "ready", "restarts", "image", "hosts", "what is wrong")
 
 
@@ -44,14 +50,23 @@ def labelled(name: str, expires: float | None, now: float) -> str:
     return f"{name} ({left if hours > 0 else 'is over'})"
 
 
-def rows(items: Sequence[Mapping[str, Any]], platform: str, environments: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, ...]]:
-    """A row for each Deployment and StatefulSet of the environments.
+class Workload(NamedTuple):
+    """A Deployment or StatefulSet, and its pods."""
+
+    environment: str
+    app: str
+    object: Mapping[str, Any]
+    pods: list[Mapping[str, Any]]
+
+
+def workloads(items: Sequence[Mapping[str, Any]], platform: str, environments: Mapping[str, Mapping[str, Any]]) -> Iterator[Workload]:
+    """Those of the environments.
+
 
     :arg items: pods, Deployments and StatefulSets of all namespaces.
     :arg environments: name -> namespace, and `hosts` by application.
     """
     pods = [item for item in items if item["kind"] == "Pod"]
-    found: list[tuple[str, ...]] = []
     for name, env in environments.items():
         for item in items:
             metadata = item["metadata"]
@@ -64,14 +79,37 @@ def rows(items: Sequence[Mapping[str, Any]], platform: str, environments: Mappin
                 if pod["metadata"]["namespace"] == metadata["namespace"] and labels.items() <= pod["metadata"].get("labels", {}).items()
             ]
             app = metadata["name"].removeprefix(f"{platform}-") if item["kind"] == "Deployment" else metadata["name"]
-            wanted = item["spec"].get("replicas", 1)
-            ready = item.get("status", {}).get("readyReplicas", 0)
-            wrong = sorted({reason for pod in own if (reason := trouble(pod))}) or (["no pods"] if ready < wanted else [])
-            found.append((
-                name, app, f"{ready}/{wanted}", str(restarts(own)), short(item["spec"]["template"]["spec"]["containers"][0]["image"]),
-                " ".join(env.get("hosts", {}).get(app, [])), ", ".join(wrong),
-            ))  # fmt: skip
-    return found
+            yield Workload(name, app, item, own)
+
+
+def row(found: Workload, hosts: Sequence[str]) -> tuple[str, ...]:
+    """How many of its pods are ready, and what is wrong with the others."""
+    wanted = found.object["spec"].get("replicas", 1)
+    ready = found.object.get("status", {}).get("readyReplicas", 0)
+    wrong = sorted({reason for pod in found.pods if (reason := trouble(pod))}) or (["no pods"] if ready < wanted else [])
+    image = short(container(found)["image"])
+    return found.environment, found.app, f"{ready}/{wanted}", str(restarts(found.pods)), image, " ".join(hosts), ", ".join(wrong)
+
+
+def container(found: Workload) -> Mapping[str, Any]:
+    """Its container: each pod of the platform has one."""
+    return dict(found.object["spec"]["template"]["spec"]["containers"][0])
+
+
+def memory_row(found: Workload, used: Mapping[str, memory.Used], now: datetime) -> tuple[str, ...]:
+    """What its container asked for, what the pod that takes most has now and had at most, and which value of the inventory to set instead."""
+    sizes = container(found).get("resources", {})
+    request, limit = (memory.size(sizes.get(kind, {}).get("memory")) for kind in ("requests", "limits"))
+    known = [(used[key], started, killed) for key, started, killed in map(memory.of_pod, found.pods) if key in used]
+    cells = (found.environment, found.app, memory.amount(request), memory.amount(limit))
+    if not known:
+        return (*cells, "", "", "")
+    most, started, _killed = max(known, key=lambda each: each[0].held)
+    hours = (now - datetime.fromisoformat(started)).total_seconds() / 3600 if started else 0.0
+    place = found.object["metadata"].get("annotations", {}).get(INVENTORY, "")
+    wanted = memory.advice(request, limit, most, any(killed for _used, _started, killed in known), hours)
+    text = ", ".join(f"{place}.{key}: {memory.amount(number)}" for key, number in wanted if place)
+    return (*cells, memory.amount(most.now), memory.amount(most.peak), text)
 
 
 def table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
@@ -81,7 +119,23 @@ def table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
     return "\n".join("  ".join(line[index].ljust(width) for index, width in zip(shown, widths, strict=True)).rstrip() for line in [head, *lines])
 
 
-def status(items: Sequence[Mapping[str, Any]], platform: str, environments: Mapping[str, Mapping[str, Any]]) -> str:
-    """The table of one server."""
-    lines = rows(items, platform, environments)
-    return table(HEAD, lines) if lines else "nothing runs in " + ", ".join(environments)
+def status(
+    items: Sequence[Mapping[str, Any]],
+    platform: str,
+    environments: Mapping[str, Mapping[str, Any]],
+    counters: str | None = None,
+    now: datetime | None = None,
+) -> str:
+    """The table of one server, and that of its memory.
+
+    :arg counters: what memory.COMMAND printed; None is not asked for.
+    """
+    found = list(workloads(items, platform, environments))
+    if not found:
+        return "nothing runs in " + ", ".join(environments)
+    shown = table(HEAD, [row(each, environments[each.environment].get("hosts", {}).get(each.app, [])) for each in found])
+    if counters is None:
+        return shown
+    used = memory.used(counters)
+    lines = [memory_row(each, used, now or datetime.now(UTC)) for each in found]
+    return f"{shown}\n\n{table(MEMORY, lines)}" + ("" if used else f"\n{NO_PEAK}")

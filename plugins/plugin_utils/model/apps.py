@@ -162,7 +162,7 @@ def check(env: Environment, options: Options, bounds: Bounds, release_path: str,
             problems.add(f"{release_path}.apps.{key}", f"belongs to no application of the environment; remove it; {nearest(str(key), apps)}")
     for key, app in apps.items():
         path = app["path"]
-        _check_name(key, app, problems)
+        _check_name(key, app, apps, problems)
         where = released(release, key)[1]
         _check_image(app, f"{release_path}.{where}" if where else f"{path}.image", apps, has_image, problems)
         check_sizes(app, f"{path}.", problems, bounds, mine)
@@ -177,12 +177,14 @@ def check(env: Environment, options: Options, bounds: Bounds, release_path: str,
     check_unique(claims, "rename one", problems)
 
 
-def _check_name(key: str, app: App, problems: Problems) -> None:
-    """A part of the names of a Deployment, a Service and a label."""
-    most = MOST_SCHEDULED if app["schedule"] else MOST
+def _check_name(key: str, app: App, apps: Mapping[str, App], problems: Problems) -> None:
+    """A part of the names of a Deployment, a Service and a label, none of which another application may have for itself."""
+    most, route = MOST_SCHEDULED if app["schedule"] else MOST, edge.ROUTE.fullmatch(key)
     flaw = rules.label(key)
     if flaw is None and key.endswith(NEXT):
         flaw = f"ends like a release that is being tried ({key.removesuffix(NEXT)}{NEXT}); rename it"
+    if flaw is None and route and route[1] in apps:
+        flaw = f"is named like a route of {route[1]}, which edge.{route[2]}s makes by their number; rename it"
     if flaw is None and len(app["name"]) > most:
         flaw = f"makes the name {app['name']} longer than {most} characters; use a shorter one"
     problems.check(app["path"], flaw, key)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Iterable
 from typing import Any, TypedDict, cast
 
 from ansible_collections.shaka.platform.plugins.module_utils.model_types import (
@@ -25,7 +26,10 @@ WEIGHTS = (10, 50, 100)  # percent, the steps of a canary unless the inventory h
 
 
 class ReleasePlan(TypedDict):
-    """The way of a release. `trial`: pods that are tried without users, at first; none means that the old ones end before the new ones start."""
+    """The way of a release.
+
+    `trial`: pods that are tried without users, at first; `pull`: whether the image comes before all else, as pods end before their successors start.
+    """
 
     app: str
     name: str
@@ -36,6 +40,7 @@ class ReleasePlan(TypedDict):
     path: str
     strategy: str
     trial: int
+    pull: bool
     steps: list[CanaryStep]
     gate: Gate
     migrate: Migrate
@@ -123,6 +128,11 @@ def trial(app: App) -> int:
     return max(1, math.ceil((app["autoscale"]["max"] or app["replicas"]) * most / 100))
 
 
+def pull(apps: Iterable[App], key: str) -> bool:
+    """Whether pods of an application, or of one with its image, end before there is one that pulls the new image."""
+    return any(app["strategy"] == "recreate" and not app["schedule"] for app in apps if key in (app["key"], app["image_of"]))
+
+
 def plan(model: Model, environment: str, key: str) -> ReleasePlan:
     """The way of a release of an application."""
     env = model["all_environments"][environment]
@@ -138,6 +148,7 @@ def plan(model: Model, environment: str, key: str) -> ReleasePlan:
         "path": app["gate"]["path"] or own or app["asked"],
         "strategy": app["strategy"],
         "trial": trial(app),
+        "pull": pull(env["apps"].values(), key),
         "steps": steps(app),
         "gate": cast(Gate, {**app["gate"], "seconds": app["gate"]["seconds"] if judged(app) else 0}),
         "migrate": app["migrate"],

@@ -1,0 +1,133 @@
+"""The tasks of a rollback from the first to the last, with modules that note what they are asked for: what is undone, and what stays."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from ansible_collections.shaka.platform.plugins.plugin_utils.plain import plain
+from test_inputs import ROOT, Site
+
+OLD, BAD = (f"registry.shaka-api.net/api@sha256:{digit * 64}" for digit in "12")
+REFUSED = "the health gate failed: 500 no such column"
+# A module of the server: it notes what it is asked for and answers as the test wants it to.
+MODULE = """#!/usr/bin/python
+# WANT_JSON
+import json, sys
+given = json.load(open(sys.argv[1]))
+folder, name = {folder!r}, {name!r}
+with open(folder + "/asked.jsonl", "a") as notes:
+    notes.write(json.dumps([name, {{key: value for key, value in given.items() if not key.startswith("_ansible")}}]) + "\\n")
+answers = json.load(open(folder + "/answers.json"))
+answer = answers.get(name + " " + str(given.get("step") or given.get("image")), answers.get(name, {{}}))
+print(json.dumps({{"changed": False, **answer}}))
+"""
+MODULES = ("release_records", "kept_logs", "edge_gate", "releases_file", "image_pull", "applied")
+APPS = """
+- name: Apply
+  shaka.platform.applied:
+    image: "{{ platform_model.environments.prod.apps.api.image }}"
+    gate: "{{ platform_model.environments.prod.release.gate | default(false) }}"
+  register: apps_result
+"""
+PLAYBOOK = """
+- hosts: localhost
+  connection: local
+  gather_facts: false
+  any_errors_fatal: true
+  tasks:
+    - ansible.builtin.set_fact:
+        platform_model: "{{ lookup('ansible.builtin.file', playbook_dir ~ '/model.json') | from_json }}"
+    - ansible.builtin.include_role: {name: shaka.platform.release, tasks_from: rollback}
+"""
+
+
+class Run(NamedTuple):
+    """What a rollback from BAD to OLD ended with, what its modules were asked for, and what the inventory has then."""
+
+    code: int
+    end: str
+    asked: list[tuple[str, dict[str, Any]]]
+    inventory: str
+
+    @property
+    def applied(self) -> list[tuple[str, bool]]:
+        """The images that the application was brought to, and whether the gate had its route."""
+        return [(given["image"], given["gate"]) for name, given in self.asked if name == "applied"]
+
+    @property
+    def gates(self) -> list[int]:
+        """For how many seconds it was asked."""
+        return [given["seconds"] for name, given in self.asked if name == "edge_gate"]
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What was recorded last."""
+        return [dict(given["record"]) for name, given in self.asked if given.get("step") == "update"][-1]
+
+
+@pytest.fixture(scope="module")
+def model() -> Any:
+    given = {"platform_releases": {"prod": {"apps": {"api": {"image": BAD}}}}}
+    return plain(Site().resolve(given), typed=True)["model"]
+
+
+def roll_back(folder: Path, model: Any, answers: dict[str, Any], *arguments: str) -> Run:
+    """Run the role's tasks in a collection whose modules, and whose role `apps`, are stand-ins."""
+    collection = folder / "ansible_collections/shaka/platform"
+    for part in ("plugins/filter", "plugins/module_utils", "plugins/plugin_utils", "plugins/action/releases_file.py", "roles/release"):
+        (collection / part).parent.mkdir(parents=True, exist_ok=True)
+        (collection / part).symlink_to(ROOT / part)
+    files = {f"plugins/modules/{name}.py": MODULE.format(folder=str(folder), name=name) for name in MODULES}
+    for path, text in {**files, "roles/apps/tasks/main.yml": APPS}.items():
+        (collection / path).parent.mkdir(parents=True, exist_ok=True)
+        (collection / path).write_text(text)
+    records = {"running": BAD, "underway": {}, "records": [], "target": {"number": 1, "image": OLD}, "migrations": [], "free_percent": 60}
+    (folder / "answers.json").write_text(json.dumps({"release_records": records, **answers}))
+    (folder / "model.json").write_text(json.dumps(model))
+    (folder / "play.yml").write_text(PLAYBOOK)
+    (folder / "ansible.cfg").write_text(f"[defaults]\ncollections_path = {folder}\n")
+    given = {"rollback_environment": "prod", "release_file": f"{folder}/releases.yml", "ansible_python_interpreter": sys.executable}
+    command = ["ansible-playbook", "play.yml", "-i", "localhost,", "-e", json.dumps(given)]
+    settings = {"ANSIBLE_CONFIG": str(folder / "ansible.cfg"), "PYTHONPATH": "", "ANSIBLE_NOCOLOR": "1"}
+    done = subprocess.run(
+        [*command, *arguments], cwd=folder, env={**os.environ, **settings}, capture_output=True, text=True, timeout=120, check=False
+    )
+    asked = [json.loads(line) for line in (folder / "asked.jsonl").read_text().splitlines()]
+    inventory = folder / "releases.yml"
+    end = done.stdout + done.stderr
+    return Run(done.returncode, " ".join(end[end.rindex("TASK [") :].split()), asked, inventory.read_text() if inventory.exists() else "")
+
+
+def test_what_was_gone_back_to_stays_when_it_does_not_pass(tmp_path: Path, model: Any) -> None:
+    run = roll_back(tmp_path, model, {"edge_gate": {"failed": True, "msg": REFUSED}})
+    assert run.code == 2 and REFUSED in run.end and f"went back to {OLD} and stays there" in run.end
+    assert run.applied == [(OLD, False), (OLD, True), (OLD, False)] and run.gates == [5] and OLD in run.inventory
+    assert run.record == {"state": "succeeded", "reason": REFUSED}
+
+
+def test_an_image_that_cannot_be_pulled_changes_nothing_where_pods_end_first(tmp_path: Path, model: Any) -> None:
+    changed = copy.deepcopy(model)
+    changed["all_environments"]["prod"]["apps"]["api"]["strategy"] = "recreate"
+    run = roll_back(tmp_path, changed, {"image_pull": {"failed": True, "msg": "Nothing was changed. unauthorized"}})
+    assert run.code == 2 and "Nothing was changed. unauthorized" in run.end
+    assert [given for name, given in run.asked if name == "image_pull"] == [{"image": OLD}]
+    assert run.applied == [] and not [given for name, given in run.asked if given.get("step") == "begin"]
+
+
+def test_the_gate_can_be_left_out(tmp_path: Path, model: Any) -> None:
+    run = roll_back(tmp_path, model, {"edge_gate": {"failed": True, "msg": REFUSED}}, "-e", "rollback_gate=false")
+    assert (run.code, run.applied, run.gates) == (0, [(OLD, False)], []), run.end
+    assert run.record == {"state": "succeeded", "reason": ""} and OLD in run.inventory
+
+
+def test_pods_that_do_not_become_ready_are_undone_as_users_have_the_others(tmp_path: Path, model: Any) -> None:
+    run = roll_back(tmp_path, model, {f"applied {OLD}": {"failed": True, "msg": "0 of 2 pods are available"}})
+    assert run.code == 2 and "The release was undone" in run.end and "0 of 2 pods are available" in run.end
+    assert run.applied == [(OLD, False), (BAD, False)] and run.record["state"] == "undone" and run.inventory == ""
