@@ -62,7 +62,6 @@ class Workload(NamedTuple):
 def workloads(items: Sequence[Mapping[str, Any]], platform: str, environments: Mapping[str, Mapping[str, Any]]) -> Iterator[Workload]:
     """Those of the environments.
 
-
     :arg items: pods, Deployments and StatefulSets of all namespaces.
     :arg environments: name -> namespace, and `hosts` by application.
     """

@@ -78,8 +78,9 @@ fetch() {
 fetch_one() {
   local encrypted=$work/$1.age dump=$work/$1.dump size
   note "$1" fetching
-  rclone copyto --config <(printf %s "$config") --ca-cert "$work/authorities" --inplace --multi-thread-streams 0 --contimeout 10s --timeout 60s \
-    --retries 3 --low-level-retries 3 "s3:$4" "$encrypted" 2> "$work/rclone" || problem unread "$1" "$(sed 's|^[0-9/]* [0-9:]* [A-Z]* *: *||' "$work/rclone" | tail -n 1 | cut -c 1-300)"
+  rclone copyto --config <(printf %s "$config") --ca-cert "$work/authorities" --inplace --ignore-checksum --multi-thread-streams 0 \
+    --contimeout 10s --timeout 60s --retries 3 --low-level-retries 3 "s3:$4" "$encrypted" 2> "$work/rclone" ||
+    problem unread "$1" "$(sed 's|^[0-9/]* [0-9:]* [A-Z]* *: *||' "$work/rclone" | tail -n 1 | cut -c 1-300)"
   note "$1" checking
   size=$(stat -c %s "$encrypted")
   if [ "$size" != "$2" ]; then problem size "$1" "$size"; fi
