@@ -452,6 +452,7 @@ class Preview(TypedDict):
 
     - expires: seconds since the epoch.
     - namespace, network: the parent's, where its Postgres is.
+    - connections: it may have to that Postgres at once.
     - parents: the names of secrets whose values are the parent's; all others are its own.
     """
 
@@ -459,6 +460,7 @@ class Preview(TypedDict):
     expires: int
     namespace: str
     network: str
+    connections: int
     parents: list[str]
 
 

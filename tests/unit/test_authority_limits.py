@@ -71,7 +71,7 @@ def cluster(
 def model(hosts: list[str] = HOSTS, redirects: Any = (), **acme: Any) -> Any:
     authority = {"kind": "acme", "server": DIRECTORIES["letsencrypt"], "issuer": ISSUER, "check_limits": True, **acme}
     app = {"name": "acme-api", "path": "platform_environments.prod.api", "served": True, "hosts": hosts, "edge": {"redirects": list(redirects)}}
-    return {"acme": authority, "environments": {"prod": {"namespace": "prod", "apps": {"api": app}}}}
+    return {"acme": authority, "previews": {}, "environments": {"prod": {"namespace": "prod", "apps": {"api": app}}}}
 
 
 def said(found: Any, wanted: Any) -> tuple[list[str], list[str]]:

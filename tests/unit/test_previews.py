@@ -281,19 +281,20 @@ def test_the_status_has_the_time_left(hours: float | None, said: str) -> None:
 
 # --- Postgres -------------------------------------------------------------------------------------------------------------------------------
 
-PREVIEW = HostedPreview("pr-1", "acme_preview_pr_1", "its-password")
+PREVIEW = HostedPreview("pr-1", "acme_preview_pr_1", "its-password", 5)
 ROLE = {"password": verifier("its-password")}
 MADE: dict[str, Any] = {
     "roles": {"postgres": {}, "shop": {}, "acme_preview_pr_1": ROLE},
     "databases": {"postgres": "postgres", "shop": "shop", "acme_preview_pr_1": "acme_preview_pr_1"},
     "previews": {
-        "databases": {"acme_preview_pr_1": "pr-1"}, "named": ["acme_preview_pr_1"], "roles": {"acme_preview_pr_1": "pr-1"}, "open": [],
+        "databases": {"acme_preview_pr_1": "pr-1"}, "named": ["acme_preview_pr_1"], "roles": {"acme_preview_pr_1": "pr-1"},
+        "connections": {"acme_preview_pr_1": 5}, "open": [],
     },
 }  # fmt: skip
 EMPTY: dict[str, Any] = {
     "roles": {"postgres": {}, "shop": {}},
     "databases": {"postgres": "postgres", "shop": "shop"},
-    "previews": {"databases": {}, "named": [], "roles": {}, "open": ["shop"]},
+    "previews": {"databases": {}, "named": [], "roles": {}, "connections": {}, "open": ["shop"]},
 }
 
 
@@ -304,12 +305,18 @@ def statements(previews: HostedPreviews, cluster: dict[str, Any]) -> list[str]:
 def test_its_database_says_whose_it_is_and_no_preview_reaches_another() -> None:
     done = statements(HostedPreviews((PREVIEW,)), EMPTY)
     assert done[0] == "begin" and done[2:4] == ["comment on role \"acme_preview_pr_1\" is 'shaka.platform preview pr-1'", "commit"]
-    assert done[4].startswith('create database "acme_preview_pr_1" owner "acme_preview_pr_1" connection limit ')
+    assert "nocreaterole" in done[1] and "connection limit 5 password" in done[1]
+    assert done[4] == 'create database "acme_preview_pr_1" owner "acme_preview_pr_1"'
     assert done[5] == "comment on database \"acme_preview_pr_1\" is 'shaka.platform preview pr-1'"
     assert done[6] == 'revoke connect, temporary on database "acme_preview_pr_1" from public'
     assert "'shop'" in done[7] and "from public" in done[7] and len(done) == 8
     assert "its-password" not in " ".join(done)
     assert statements(HostedPreviews((PREVIEW,), complete=True), MADE) == []
+
+
+def test_its_connections_follow() -> None:
+    more = {**MADE, "previews": {**MADE["previews"], "connections": {"acme_preview_pr_1": -1}}}
+    assert statements(HostedPreviews((PREVIEW,)), more) == ['alter role "acme_preview_pr_1" connection limit 5']
 
 
 def test_a_killed_run_is_continued() -> None:

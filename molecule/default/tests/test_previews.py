@@ -61,6 +61,7 @@ def test_it_reaches_no_data_but_its_own(server: Server, preview: dict[str, Any])
     assert preview
     assert "permission denied for database" in psql(server, "select * from visits", DATABASE, "shaka_staging")
     assert "permission denied for database" in psql(server, "select 1", "shaka_staging", DATABASE)
+    assert "permission denied for database" in psql(server, "select 1", DATABASE, "template1")
     said = redis(server, ["SET staging:x 1", "GET staging:x", f"SET preview.{NAME}:x 1", "KEYS *"], user=NAME, database=1)
     assert ["NOPERM" in line for line in said] == [True, True, False, True], said
     assert opened(server) == {"shaka-staging": True, "shaka-prod": False, "shaka-dev": False}
@@ -78,6 +79,7 @@ def test_a_run_of_the_site_leaves_it_and_verify_shows_it(server: Server, preview
 
 def test_one_that_is_over_is_named_and_goes_with_all_that_it_had(server: Server, preview: dict[str, Any]) -> None:
     assert preview
+    psql(server, f"comment on database {DATABASE} is 'of my own'", DATABASE, DATABASE)  # its owner may: it goes all the same
     before = json.loads(server.curl("staging", "--fail").stdout)["postgres"]
     over = ["-e", json.dumps({"platform_previews": {NAME: {"of": "staging", "expires": "2026-01-01T00:00:00Z"}}})]
     drift = server.playbook("playbooks/drift.yml", *over)

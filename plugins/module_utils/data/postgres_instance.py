@@ -98,8 +98,11 @@ def hosted_previews(of: str, given: Mapping[str, Any], passwords: Mapping[str, M
 
     :arg given: `wanted` (name -> preview), `ended` (names) and `complete`, whether any other preview is over.
     """
-    wanted = [(name, env["postgres"]) for name, env in (given.get("wanted") or {}).items() if env["preview"]["of"] == of]
-    hosted = (HostedPreview(name, spec["database"], passwords[name]["DB_PASSWORD"], tuple(spec["extensions"])) for name, spec in wanted)
+    wanted = [(name, env["postgres"], env["preview"]) for name, env in (given.get("wanted") or {}).items() if env["preview"]["of"] == of]
+    hosted = (
+        HostedPreview(name, spec["database"], passwords[name]["DB_PASSWORD"], preview["connections"], tuple(spec["extensions"]))
+        for name, spec, preview in wanted
+    )
     return HostedPreviews(tuple(hosted), frozenset(given.get("ended") or ()), bool(given.get("complete")))
 
 

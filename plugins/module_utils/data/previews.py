@@ -2,8 +2,8 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """The databases of previews in the Postgres of their parents: a part of the question, and the statements that make and drop them. Pure.
 
-A preview's database and role say by their comment whose they are. Nothing without that comment is ever dropped, or taken over. A database between its
-making and its comment is known by its owner, whose comment is made with it in one transaction.
+A preview's role says by its comment whose it is, which it cannot change itself; a database is its owner's, and one that has another owner says it by
+its own comment. Nothing else is ever dropped, or taken over.
 """
 
 from __future__ import annotations
@@ -15,21 +15,22 @@ from .scram import matches, verifier
 
 ADMIN = "postgres"
 MARK = "shaka.platform preview "  # begins the comment; the preview's name follows
-CONNECTIONS = 20  # of one preview at most: the parent's own are not used up
 ROLE = "login nosuperuser nocreatedb nocreaterole noreplication nobypassrls"
 
 _NAMED = f"substr({{}}, {len(MARK) + 1})"
-_DATABASE_COMMENT = "coalesce(shobj_description(d.oid, 'pg_database'), shobj_description(d.datdba, 'pg_authid'))"
+_OWNER_COMMENT = "shobj_description(d.datdba, 'pg_authid')"  # first: the comment of a database is its owner's to change
+_DATABASE_COMMENT = f"case when {_OWNER_COMMENT} like '{MARK}%' then {_OWNER_COMMENT} else shobj_description(d.oid, 'pg_database') end"
 _ROLE_COMMENT = "shobj_description(r.oid, 'pg_authid')"
 QUESTION = f"""
   'previews', json_build_object(
     'databases', (select coalesce(json_object_agg(d.datname, {_NAMED.format(_DATABASE_COMMENT)}), '{{}}')
       from pg_database d where {_DATABASE_COMMENT} like '{MARK}%'),
-    'named', (select coalesce(json_agg(d.datname), '[]') from pg_database d where shobj_description(d.oid, 'pg_database') like '{MARK}%'),
+    'named', (select coalesce(json_agg(d.datname), '[]') from pg_database d where shobj_description(d.oid, 'pg_database') is not null),
     'roles', (select coalesce(json_object_agg(r.rolname, {_NAMED.format(_ROLE_COMMENT)}), '{{}}')
       from pg_roles r where {_ROLE_COMMENT} like '{MARK}%'),
+    'connections', (select coalesce(json_object_agg(r.rolname, r.rolconnlimit), '{{}}') from pg_roles r where {_ROLE_COMMENT} like '{MARK}%'),
     'open', (select coalesce(json_agg(d.datname), '[]') from pg_database d
-      where d.datname <> '{ADMIN}' and not d.datistemplate and has_database_privilege('public', d.oid, 'CONNECT')))
+      where d.datname not in ('{ADMIN}', 'template0') and has_database_privilege('public', d.oid, 'CONNECT')))
 """
 # Whoever could connect because everybody could still can, but for previews
 _CLOSE = """do $do$ declare one name; begin
@@ -43,11 +44,12 @@ end $do$"""
 
 
 class HostedPreview(NamedTuple):
-    """A preview whose database is in this Postgres. `database` is its role's name, too."""
+    """A preview whose database is in this Postgres. `database` is its role's name, too, which may have so many `connections` at once."""
 
     name: str
     database: str
     password: str
+    connections: int
     extensions: tuple[str, ...] = ()
 
 
@@ -75,7 +77,7 @@ def changes(previews: HostedPreviews, cluster: Mapping[str, Any], coming: Collec
     :arg cluster: the answer to the question.
     :arg coming: databases of the parent that the same run makes.
     """
-    found = cluster.get("previews") or {"databases": {}, "named": [], "roles": {}, "open": []}
+    found = cluster.get("previews") or {"databases": {}, "named": [], "roles": {}, "connections": {}, "open": []}
     for database, name in found["databases"].items():
         if previews.over(name):
             yield f"preview {name} is over: database {database} is dropped", [f"drop database {_quoted(database)} with (force)"]
@@ -103,13 +105,16 @@ def _made(preview: HostedPreview, cluster: Mapping[str, Any], found: Mapping[str
     ):
         if there and whose != preview.name:
             raise NotThePreviews(f"the {kind} {preview.database} is there and not the preview's ({preview.name}): give the preview another name")
+    limit = f"connection limit {preview.connections}"
     if role is None:
-        create = f"create role {quoted} {ROLE} password {_text(verifier(preview.password))}"
+        create = f"create role {quoted} {ROLE} {limit} password {_text(verifier(preview.password))}"
         yield f"role {preview.database} of preview {preview.name}", ["begin", create, f"comment on role {quoted} is {mark}", "commit"]
     elif not matches(role["password"], preview.password):
         yield f"password of {preview.database}", [f"alter role {quoted} password {_text(verifier(preview.password))}"]
+    if role is not None and found["connections"].get(preview.database) != preview.connections:
+        yield f"connections of {preview.database}", [f"alter role {quoted} {limit}"]
     if preview.database not in cluster["databases"]:
-        create = f"create database {quoted} owner {quoted} connection limit {CONNECTIONS}"
+        create = f"create database {quoted} owner {quoted}"
         yield f"database {preview.database} of preview {preview.name}", [create, f"comment on database {quoted} is {mark}"]
     elif preview.database not in found["named"]:
         yield f"database {preview.database} says whose it is", [f"comment on database {quoted} is {mark}"]

@@ -14,7 +14,6 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
 from typing import NoReturn
 
 from . import remote, status, tunnel
@@ -133,8 +132,7 @@ def show_status(servers: Mapping[str, KnownServer], options: argparse.Namespace)
         names = [options.environment] if options.environment else list(server.environments)
         described = {}
         for env in (server.environments[name] for name in names):
-            ends = datetime.fromisoformat(env.expires).timestamp() if env.expires else None
-            described[status.labelled(env.name, ends, time.time())] = {"namespace": env.namespace, "hosts": env.hosts}
+            described[status.labelled(env.name, status.ends(env.expires), time.time())] = {"namespace": env.namespace, "hosts": env.hosts}
         print(status.status(json.loads(text)["items"], server.platform, described, counted))
     return 0
 

@@ -67,7 +67,7 @@ def advice(request: int, limit: int, taken: Used, killed: bool, hours: float) ->
     elif hours >= SETTLED and limit > max(FAR * taken.peak, 2 * request, 2 * STEP):
         yield "limits.memory", _rounded(max(request, taken.peak * 2))
     if request < taken.held / 2:
-        yield "requests.memory", _rounded(taken.held)
+        yield "requests.memory", min(_rounded(taken.held), limit or _rounded(taken.held))
 
 
 def _rounded(number: float) -> int:

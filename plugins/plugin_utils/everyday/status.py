@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from . import memory
 
+PREVIEWS = "platform_previews."  # whose sizes are their parents'
 INVENTORY = "shaka.platform/inventory"  # the annotation with the variable that an object comes from
 MEMORY = ("environment", "app", "memory requested", "limit", "now", "peak", "set instead")
 NO_PEAK = "the server's kernel counts no peak of a container's memory: it needs Linux 5.19 and cgroup v2"
@@ -39,6 +40,15 @@ def trouble(pod: Mapping[str, Any]) -> str:
 def restarts(pods: Iterable[Mapping[str, Any]]) -> int:
     """How often the containers of pods began anew."""
     return sum(int(container.get("restartCount", 0)) for pod in pods for container in pod.get("status", {}).get("containerStatuses", []))
+
+
+def ends(text: str) -> float | None:
+    """Seconds since the epoch of a moment, in UTC where it names no zone; none for what is not one, which a run of the site refuses."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
 def labelled(name: str, expires: float | None, now: float) -> str:
@@ -107,7 +117,7 @@ def memory_row(found: Workload, used: Mapping[str, memory.Used], now: datetime) 
     hours = (now - datetime.fromisoformat(started)).total_seconds() / 3600 if started else 0.0
     place = found.object["metadata"].get("annotations", {}).get(INVENTORY, "")
     wanted = memory.advice(request, limit, most, any(killed for _used, _started, killed in known), hours)
-    text = ", ".join(f"{place}.{key}: {memory.amount(number)}" for key, number in wanted if place)
+    text = ", ".join(f"{place}.{key}: {memory.amount(number)}" for key, number in wanted if place and not place.startswith(PREVIEWS))
     return (*cells, memory.amount(most.now), memory.amount(most.peak), text)
 
 

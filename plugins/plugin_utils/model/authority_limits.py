@@ -94,7 +94,7 @@ def find(issuance: Issuance | None, model: Model) -> LimitFindings:
 def _ordered(issuance: Issuance, model: Model) -> Iterator[AskedCertificate]:
     """The certificates that cert-manager would order: they are not there, not ready, or for other names or of another issuer."""
     fine = [(each["namespace"], each["name"], each["hosts"], each["issuer"]) for each in issuance["certificates"] if each["ready"]]
-    for certificate in certificates(model["environments"]):
+    for certificate in certificates({**model["environments"], **model["previews"]}):
         if (certificate.namespace, certificate.name, _names(certificate), model["acme"]["issuer"]) not in fine:
             yield certificate
 

@@ -22,6 +22,7 @@ from ansible_collections.shaka.platform.plugins.plugin_utils.model.problems impo
 
 VARIABLE = "platform_previews"
 MOST_OF_NAME = 30  # characters: with it a label of sets, a database and a host's part are not too long
+LEAST_CONNECTIONS = 3  # that a preview may have to its database at once
 SCRATCH = 1 << 30  # bytes that a parent's volume has at most in a preview, where it is an emptyDir
 # What the platform itself says of Postgres and Redis: a value that the parent sets by hand would lead its previews to the parent's data
 ADDRESSES = ("DB_HOST", "DB_PORT", "DB_NAME", "DB_USER", "REDIS_HOST", "REDIS_PORT", "REDIS_DB", "REDIS_USERNAME", "REDIS_KEY_PREFIX")
@@ -67,15 +68,22 @@ def moment(text: str) -> datetime | None:
     return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
+def parents(ended: Collection[str], given: Mapping[str, Any], environments: Collection[str]) -> set[str]:
+    """Whose Postgres has, or may have, databases of previews that are over: all of them for one that the inventory does not have."""
+    named = {str((given.get(name) or {}).get("of")) for name in ended}
+    return named if named <= {*environments} else {*environments}
+
+
 def check(
-    live: Mapping[str, PreviewGiven], environments: Collection[str], taken: Collection[str], most: int, problems: Problems
+    live: Mapping[str, PreviewGiven], environments: Collection[str], taken: Collection[str], most: int, ending: bool, problems: Problems
 ) -> dict[str, PreviewGiven]:
     """Those that can be made: each is of an environment, and has a name that nothing else has.
 
     :arg environments: names of environments.
     :arg taken: all names that a preview cannot have.
+    :arg ending: whether the run only ends previews, which puts right that there are too many, or that a parent is gone.
     """
-    if len(live) > most:
+    if len(live) > most and not ending:
         text = f"has {len(live)} previews that are not over, and platform_previews_most is {most}; end one, or raise it"
         problems.add(VARIABLE, f"{text} ({', '.join(sorted(live))})")
     right = {}
@@ -87,6 +95,8 @@ def check(
         if flaw is None and name in taken:
             flaw = "is the name of an environment or a group of secrets; give the preview another one"
         problems.check(path, flaw, name)
+        if preview["of"] not in environments and ending:
+            continue
         if preview["of"] not in environments:
             problems.add(f"{path}.of", f"is not an environment; {nearest(preview['of'], environments)}", preview["of"])
         elif flaw is None:
@@ -147,15 +157,21 @@ def _scratch(size: str) -> str:
         return size
 
 
-def settle(env: Environment, given: PreviewGiven, parent: Environment, issued: Collection[str]) -> None:
-    """What a preview has from its parent, once that has its names. `issued`: names of secrets whose values others have given out."""
+def settle(env: Environment, given: PreviewGiven, parent: Environment, issued: Collection[str], most: int) -> None:
+    """What a preview has from its parent, once that has its names.
+
+    :arg issued: names of secrets whose values others have given out.
+    :arg most: platform_previews_most; so many share half of the parent's connections.
+    """
     ends = moment(given["expires"])
+    connections = int(parent["postgres"]["settings"].get("max_connections") or LEAST_CONNECTIONS)
     kept = {name for name in env["secrets"] if name in issued and name not in OPENS}
     env["preview"] = {
         "of": given["of"],
         "expires": int(ends.timestamp()) if ends else 0,
         "namespace": parent["namespace"],
         "network": parent["network"],
+        "connections": max(LEAST_CONNECTIONS, connections // 2 // max(1, most)),
         "parents": sorted({*kept, *edge.own_secrets(env)}),
     }
     env["postgres"]["service"], env["postgres"]["namespace"] = parent["postgres"]["service"], parent["namespace"]

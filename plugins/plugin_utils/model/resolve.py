@@ -365,15 +365,18 @@ def resolve(variables: Mapping[str, Any], interface: Interface, images: Collecti
         problems.add("platform_environments", "is empty; describe at least one environment")
 
     taken = {*environments, *namespaces, *credentials.GROUPS}
-    right = previews.check(found.live, list(environments), taken, raw["platform_previews_most"], problems)
+    right = previews.check(found.live, list(environments), taken, raw["platform_previews_most"], "ended" in raw["platform_preview_run"], problems)
     for name in {*found.ended} & {*environments}:
-        problems.add("preview", "is an environment of the inventory and no preview; take it out of platform_environments to remove it", name)
+        if name in raw["platform_previews"]:
+            problems.add(f"{previews.VARIABLE}.{name}", "is the name of an environment, and over; take this entry out")
+        else:
+            problems.add("preview", "is an environment of the inventory and no preview; take it out of platform_environments to remove it", name)
     previewed: dict[str, Environment] = {}
     for name, given in right.items():
         filled = previews.made_from(as_completed[given["of"]], name, given, raw, problems)
         env = previewed[name] = cast(Environment, filled)
         checked(filled, name, f"{previews.VARIABLE}.{name}", None)
-        previews.settle(env, given, environments[given["of"]], credentials.issued_elsewhere(raw))
+        previews.settle(env, given, environments[given["of"]], credentials.issued_elsewhere(raw), raw["platform_previews_most"])
         _check_environment(env, f"{previews.VARIABLE}.{name}", problems)
     everything = {**environments, **previewed}
 
@@ -435,7 +438,8 @@ def resolve(variables: Mapping[str, Any], interface: Interface, images: Collecti
     chosen = {name: env for name, env in environments.items() if name in selected and not alone}
     shown = {name: env for name, env in previewed.items() if alone or name in selected or env["preview"]["of"] in selected}
     ended = found.ended if alone or complete else []
-    hosts = environments if ended and not complete else {env["preview"]["of"] for env in shown.values()}
+    parents = {env["preview"]["of"] for env in shown.values()}
+    hosts = parents | previews.parents(ended, raw["platform_previews"], environments) if ended and not complete else parents
     model: Model = {
         "name": raw["platform_name"],
         "complete": complete,

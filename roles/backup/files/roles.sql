@@ -1,7 +1,8 @@
 -- What a dump does not hold and a run of the site does not make: roles made by hand (never superusers, and without passwords, which only a superuser may
 -- read), who is a member of whom, and the settings of roles and databases. As statements, in an order in which they can be run.
 with platform(name) as (values ('postgres'), ('password_rotation'), ('pgbouncer'), ('wal_archive')),
-role as (select r.* from pg_roles r where r.rolname !~ '^pg_' and not r.rolsuper and r.rolname not in (select name from platform)),
+role as (select r.* from pg_roles r where r.rolname !~ '^pg_' and not r.rolsuper and r.rolname not in (select name from platform)
+  and coalesce(shobj_description(r.oid, 'pg_authid'), '') not like 'shaka.platform preview %'),
 statement(rank, name, text) as (
   select 1, rolname, format('do $do$ begin if to_regrole(%L) is null then create role %I %s %s; end if; end $do$', quote_ident(rolname), rolname,
     case when rolcanlogin then 'login' else 'nologin' end, case when rolinherit then 'inherit' else 'noinherit' end)
