@@ -83,7 +83,7 @@ def test_one_that_is_over_is_named_and_goes_with_all_that_it_had(server: Server,
     before = json.loads(server.curl("staging", "--fail").stdout)["postgres"]
     over = ["-e", json.dumps({"platform_previews": {NAME: {"of": "staging", "expires": "2026-01-01T00:00:00Z"}}})]
     drift = server.playbook("playbooks/drift.yml", *over)
-    assert drift.returncode == 3 and f"platform_previews.{NAME}: is over" in drift.stdout, drift.stdout
+    assert drift.returncode == 3 and f"{NAME}: left: is over" in drift.stdout, drift.stdout
     ended = server.playbook("playbooks/preview_end.yml", "-e", f"preview={NAME}")
     assert ended.returncode == 0 and f"removed: {NAME}" in ended.stdout, ended.stdout
     assert SPACE not in server.run("kubectl get namespaces -o name")
