@@ -20,7 +20,7 @@ from ansible_collections.shaka.platform.plugins.plugin_utils.model.authority_lim
 ROOT = Path(__file__).parents[2]
 NOW = calendar.timegm((2026, 3, 9, 12, 0, 0))
 WEEK = Rate(5, 7 * DAY)
-HOSTS = ["acme.net", "api.acme.net"]
+HOSTS = ("acme.net", "api.acme.net")
 ISSUER = "acme-production"
 
 
@@ -47,7 +47,7 @@ def ready(at: int, state: str = "True") -> dict[str, Any]:
 
 def order(at: int, **spec: Any) -> dict[str, Any]:
     status = spec.pop("status", {"state": "valid"})
-    return item(f"order-{at}", at, {"dnsNames": HOSTS, **spec}, status, owner=f"request-{at}")
+    return item(f"order-{at}", at, {"dnsNames": [*HOSTS], **spec}, status, owner=f"request-{at}")
 
 
 def event(at: int, host: str = "acme.net", text: str = "Accepting challenge authorization failed: acme: authorization error for {}: 403 no") -> Any:
@@ -63,14 +63,14 @@ def cluster(
     requests: Any = (),
     issuer: str = ISSUER,
 ) -> Any:
-    certificates = [item("acme-api-tls", NOW, {"dnsNames": hosts, "issuer": issuer}, ready(NOW, state))] if hosts else []
+    certificates = [item("acme-api-tls", NOW, {"dnsNames": [*hosts], "issuer": issuer}, ready(NOW, state))] if hosts else []
     issuers = [{"metadata": {"name": ISSUER, "creationTimestamp": stamp(since)}}]
     return issuance.found(NOW, issuers, certificates, list(requests), list(orders), list(events))
 
 
-def model(hosts: list[str] = HOSTS, redirects: Any = (), **acme: Any) -> Any:
+def model(hosts: Sequence[str] = HOSTS, redirects: Any = (), **acme: Any) -> Any:
     authority = {"kind": "acme", "server": DIRECTORIES["letsencrypt"], "issuer": ISSUER, "check_limits": True, **acme}
-    app = {"name": "acme-api", "path": "platform_environments.prod.api", "served": True, "hosts": hosts, "edge": {"redirects": list(redirects)}}
+    app = {"name": "acme-api", "path": "platform_environments.prod.api", "served": True, "hosts": [*hosts], "edge": {"redirects": list(redirects)}}
     return {"acme": authority, "previews": {}, "environments": {"prod": {"namespace": "prod", "apps": {"api": app}}}}
 
 

@@ -378,7 +378,8 @@ class Redis:
 @pytest.mark.parametrize(("given", "gone"), [({"ended": ["pr-1"]}, True), ({"complete": True}, True), ({}, False), ({"ended": ["pr-2"]}, False)])
 def test_its_keys_go_before_its_user_and_only_when_it_is_over(given: dict[str, Any], gone: bool) -> None:
     server = Redis(**{"pr-1": "~preview.pr-1:*"})
-    state = RedisInstance(server, {"namespace": "shared", "users": [], "ended": [], "complete": False, **given}, {}, False, False).ensure(0)  # type: ignore[arg-type, typeddict-item]
+    redis: Any = {"namespace": "shared", "users": [], "ended": [], "complete": False, **given}
+    state = RedisInstance(server, redis, {}, False, False).ensure(0)  # type: ignore[arg-type]
     assert list(state.made) == (["shared: user pr-1: removed"] if gone else [])
     commands = [line.split()[0:2] if not line.startswith("EVAL") else "EVAL" for line in server.sent]
     removal = [["ACL", "SETUSER"], ["CLIENT", "KILL"], *["EVAL"] * 17, ["ACL", "DELUSER"], ["ACL", "SAVE"]]
