@@ -80,14 +80,14 @@ newest:
 matrix:
 	python3 -m tests.matrix unit sanity
 
-# The scenarios backup (a quarter of an hour), awkward and edge take longer and belong to `make prove`.
+# The scenarios backup (a quarter of an hour), awkward, edge and release take longer and belong to `make prove`.
 molecule: $(VENV_READY)
 	python3 -m tests.scenarios default environments host k3s
 
 # --- figures, committed with their date ---------------------------------------------------------------------------------
 prove: $(VENV_READY)
 	export PYTHONPATH+=:$(CURDIR)/tests:$(CURDIR)/molecule:$(CURDIR)/.ansible/collections
-	python3 -m tests.scenarios backup awkward edge
+	python3 -m tests.scenarios backup awkward edge release
 	for proof in noops canaries resets rotations escalation kills disaster move faults point_in_time releases; do python3 -m prove.$$proof; done
 
 bench: $(VENV_READY)
