@@ -108,7 +108,7 @@ def roll_back(folder: Path, model: Any, answers: dict[str, Any], *arguments: str
 def test_what_was_gone_back_to_stays_when_it_does_not_pass(tmp_path: Path, model: Any) -> None:
     run = roll_back(tmp_path, model, {"edge_gate": {"failed": True, "msg": REFUSED}})
     assert run.code == 2 and REFUSED in run.end and f"went back to {OLD} and stays there" in run.end
-    assert run.applied == [(OLD, False), (OLD, True), (OLD, False)] and run.gates == [5] and OLD in run.inventory
+    assert run.applied == [(OLD, False), (OLD, True), (OLD, False)] and run.gates == [3] and OLD in run.inventory
     assert run.record == {"state": "succeeded", "reason": REFUSED}
 
 
