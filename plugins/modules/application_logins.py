@@ -107,15 +107,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.shaka.platform.plugins.module_utils.conventions import WORKERS
 from ansible_collections.shaka.platform.plugins.module_utils.data.postgres import Passwords
-from ansible_collections.shaka.platform.plugins.module_utils.data.postgres_instance import (
-    Failed,
-    PostgresInstance,
-    PostgresOfPreviews,
-    PostgresState,
-    desired_postgres,
-    hosted_previews,
-    refuse_volumes,
-)
+from ansible_collections.shaka.platform.plugins.module_utils.data.postgres_instance import Failed, PostgresState, instances_of, refuse_volumes
 from ansible_collections.shaka.platform.plugins.module_utils.data.redis_instance import RedisInstance, RedisState
 from ansible_collections.shaka.platform.plugins.module_utils.kubectl import ARGUMENTS, Kubectl
 
@@ -162,19 +154,11 @@ def ask_all(params: Mapping[str, Any], check: bool) -> States:
     """Bring every Postgres and Redis to the desired state; raises Failed."""
     kubectl, passwords = Kubectl(params["kubectl"], 30), params["passwords"]
     deadline = time.monotonic() + params["wait_timeout"]
-    environments, finish = params["environments"], bool(params["wait_timeout"])
-    given = params.get("previews") or {}
-    hosts = given.get("hosts") or {}
-    desired = {name: desired_postgres(env, passwords[name]) for name, env in environments.items()}
+    instances = instances_of(kubectl, params, Passwords.APPLICATION, check, finish=bool(params["wait_timeout"]))
     servers = {entry["namespace"]: RedisInstance(kubectl, entry, passwords, True, check) for entry in params["servers"]}
     with ThreadPoolExecutor(WORKERS) as pool:
-        refuse_volumes(kubectl, environments, params["image"], pool)
+        refuse_volumes(kubectl, params["environments"], params["image"], pool)
         users = {namespace: pool.submit(server.in_time, deadline) for namespace, server in servers.items()}
-        hosted = {name: hosted_previews(name, given, passwords) for name in {**environments, **hosts}}
-        instances = {
-            name: PostgresInstance(kubectl, env, desired[name], Passwords.APPLICATION, check, finish, hosted[name])
-            for name, env in environments.items()
-        } | {name: PostgresOfPreviews(kubectl, env, hosted[name], check) for name, env in hosts.items()}
         databases = {name: pool.submit(instance.in_time, deadline, params["rollout_timeout"]) for name, instance in instances.items()}
         return {name: answer.result() for name, answer in databases.items()}, {name: answer.result() for name, answer in users.items()}
 

@@ -93,14 +93,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.shaka.platform.plugins.module_utils.conventions import WORKERS
 from ansible_collections.shaka.platform.plugins.module_utils.data.changeover import NOT_IN_FORCE
 from ansible_collections.shaka.platform.plugins.module_utils.data.postgres import Passwords
-from ansible_collections.shaka.platform.plugins.module_utils.data.postgres_instance import (
-    Failed,
-    PostgresInstance,
-    PostgresOfPreviews,
-    desired_postgres,
-    hosted_previews,
-    refuse_volumes,
-)
+from ansible_collections.shaka.platform.plugins.module_utils.data.postgres_instance import Failed, instances_of, refuse_volumes
 from ansible_collections.shaka.platform.plugins.module_utils.kubectl import ARGUMENTS, Kubectl
 
 ARGUMENT_SPEC: dict[str, Any] = {
@@ -119,16 +112,9 @@ def run(params: Mapping[str, Any], check: bool) -> dict[str, Any]:
     """The module's result; raises Failed."""
     kubectl = Kubectl(params["kubectl"], 30)
     deadline = time.monotonic() + params["wait_timeout"]
-    environments, passwords = params["environments"], Passwords.ALL if params["rotate"] else Passwords.OTHERS
-    given = params.get("previews") or {}
-    hosts = given.get("hosts") or {}
-    desired = {name: desired_postgres(env, params["passwords"][name]) for name, env in environments.items()}
+    instances = instances_of(kubectl, params, Passwords.ALL if params["rotate"] else Passwords.OTHERS, check)
     with ThreadPoolExecutor(WORKERS) as pool:
-        refuse_volumes(kubectl, environments, params["image"], pool)
-        hosted = {name: hosted_previews(name, given, params["passwords"]) for name in {**environments, **hosts}}
-        instances = {
-            name: PostgresInstance(kubectl, env, desired[name], passwords, check, previews=hosted[name]) for name, env in environments.items()
-        } | {name: PostgresOfPreviews(kubectl, env, hosted[name], check) for name, env in hosts.items()}
+        refuse_volumes(kubectl, params["environments"], params["image"], pool)
         asked = {name: pool.submit(instance.in_time, deadline, params["rollout_timeout"]) for name, instance in instances.items()}
         states = {name: answer.result() for name, answer in asked.items()}
     changes = [line for state in states.values() for line in state.made]

@@ -16,6 +16,7 @@ from typing import Any
 
 from . import previews, wal_archive
 from .scram import matches, verifier
+from .sql import identifier, literal
 
 ADMIN = "postgres"
 LOGIN = "password_rotation"  # stands in for the application's role while that role's password changes
@@ -71,15 +72,6 @@ class SqlChange:
     database: str
     summary: str
     statements: list[str] = field(default_factory=list)
-
-
-def identifier(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
-
-
-def literal(text: str) -> str:
-    """A string constant; with standard_conforming_strings only quotes are special."""
-    return "'" + text.replace("'", "''") + "'"
 
 
 # --- the question ---------------------------------------------------------------------------------------------------------------------------

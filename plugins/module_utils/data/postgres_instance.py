@@ -93,7 +93,7 @@ def _as_renamed(desired: DesiredPostgres, cluster: Mapping[str, Any]) -> tuple[d
     return {**cluster, "databases": names}, inside
 
 
-def hosted_previews(of: str, given: Mapping[str, Any], passwords: Mapping[str, Mapping[str, str]]) -> HostedPreviews:
+def _hosted_previews(of: str, given: Mapping[str, Any], passwords: Mapping[str, Mapping[str, str]]) -> HostedPreviews:
     """The previews whose databases are in an environment's Postgres.
 
     :arg given: `wanted` (name -> preview), `ended` (names) and `complete`, whether any other preview is over.
@@ -263,3 +263,17 @@ class PostgresOfPreviews(PostgresInstance):
         if not self.check:
             self.make(changes)
         return PostgresState([f"{self.env['name']}: {change.summary}" for change in changes])
+
+
+def instances_of(kubectl: Kubectl, given: Mapping[str, Any], passwords: Passwords, check: bool, finish: bool = False) -> dict[str, PostgresInstance]:
+    """Each Postgres that a module is about, by its environment; those of other environments for what previews have there. Raises Failed.
+
+    :arg given: the module's `environments`, `passwords` and `previews`.
+    """
+    known, previews = given["passwords"], given.get("previews") or {}
+    own: dict[str, PostgresInstance] = {
+        name: PostgresInstance(kubectl, env, desired_postgres(env, known[name]), passwords, check, finish, _hosted_previews(name, previews, known))
+        for name, env in given["environments"].items()
+    }
+    hosts = previews.get("hosts") or {}
+    return own | {name: PostgresOfPreviews(kubectl, env, _hosted_previews(name, previews, known), check) for name, env in hosts.items()}

@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from .scram import matches, verifier
+from .sql import identifier, literal
 
 ADMIN = "postgres"
 MARK = "shaka.platform preview "  # begins the comment; the preview's name follows
@@ -80,25 +81,25 @@ def changes(previews: HostedPreviews, cluster: Mapping[str, Any], coming: Collec
     found = cluster.get("previews") or {"databases": {}, "named": [], "roles": {}, "connections": {}, "open": []}
     for database, name in found["databases"].items():
         if previews.over(name):
-            yield f"preview {name} is over: database {database} is dropped", [f"drop database {_quoted(database)} with (force)"]
+            yield f"preview {name} is over: database {database} is dropped", [f"drop database {identifier(database)} with (force)"]
     for role, name in found["roles"].items():
         if previews.over(name):
-            yield f"preview {name} is over: role {role} is dropped", [f"drop owned by {_quoted(role)}", f"drop role {_quoted(role)}"]
+            yield f"preview {name} is over: role {role} is dropped", [f"drop owned by {identifier(role)}", f"drop role {identifier(role)}"]
     for preview in previews.wanted:
         yield from _made(preview, cluster, found)
     own = {preview.database for preview in previews.wanted}
     for database in sorted({*found["open"], *coming, *(own - {*cluster["databases"]})} if own else set()):
         if database in own:
-            yield f"nobody else connects to {database}", [f"revoke connect, temporary on database {_quoted(database)} from public"]
+            yield f"nobody else connects to {database}", [f"revoke connect, temporary on database {identifier(database)} from public"]
         elif database not in found["databases"]:
-            close = _CLOSE.format(mark=_text(f"{MARK}%"), database=_text(database))
+            close = _CLOSE.format(mark=literal(f"{MARK}%"), database=literal(database))
             yield f"previews cannot connect to {database}", [" ".join(close.split())]
 
 
 def _made(preview: HostedPreview, cluster: Mapping[str, Any], found: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:
     """Its role with its comment at once, its database, and the comment of that."""
     role = cluster["roles"].get(preview.database)
-    quoted, mark = _quoted(preview.database), _text(MARK + preview.name)
+    quoted, mark = identifier(preview.database), literal(MARK + preview.name)
     for kind, there, whose in (
         ("role", preview.database in cluster["roles"], found["roles"].get(preview.database)),
         ("database", preview.database in cluster["databases"], found["databases"].get(preview.database)),
@@ -107,10 +108,10 @@ def _made(preview: HostedPreview, cluster: Mapping[str, Any], found: Mapping[str
             raise NotThePreviews(f"the {kind} {preview.database} is there and not the preview's ({preview.name}): give the preview another name")
     limit = f"connection limit {preview.connections}"
     if role is None:
-        create = f"create role {quoted} {ROLE} {limit} password {_text(verifier(preview.password))}"
+        create = f"create role {quoted} {ROLE} {limit} password {literal(verifier(preview.password))}"
         yield f"role {preview.database} of preview {preview.name}", ["begin", create, f"comment on role {quoted} is {mark}", "commit"]
     elif not matches(role["password"], preview.password):
-        yield f"password of {preview.database}", [f"alter role {quoted} password {_text(verifier(preview.password))}"]
+        yield f"password of {preview.database}", [f"alter role {quoted} password {literal(verifier(preview.password))}"]
     if role is not None and found["connections"].get(preview.database) != preview.connections:
         yield f"connections of {preview.database}", [f"alter role {quoted} {limit}"]
     if preview.database not in cluster["databases"]:
@@ -118,11 +119,3 @@ def _made(preview: HostedPreview, cluster: Mapping[str, Any], found: Mapping[str
         yield f"database {preview.database} of preview {preview.name}", [create, f"comment on database {quoted} is {mark}"]
     elif preview.database not in found["named"]:
         yield f"database {preview.database} says whose it is", [f"comment on database {quoted} is {mark}"]
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
-
-
-def _text(value: str) -> str:
-    return "'" + value.replace("'", "''") + "'"

@@ -14,6 +14,8 @@ import re
 from collections.abc import Collection, Container, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from ..conventions import PREVIEW_KEYS
+
 ADMIN = "default"
 CATEGORIES = [
     "keyspace", "read", "write", "set", "sortedset", "list", "hash", "string", "bitmap", "hyperloglog", "geo", "stream", "pubsub", "admin", "fast",
@@ -47,7 +49,7 @@ def question_users(names: Iterable[str]) -> str:
 
 def preview_of(user: Mapping[str, Any]) -> str:
     """The preview whose user it is, by the only keys that it may have; the empty text for any other user."""
-    found = re.fullmatch(r"~preview\.([a-z0-9-]+):\*", str(user["keys"]))
+    found = re.fullmatch(rf"~{re.escape(PREVIEW_KEYS)}([a-z0-9-]+):\*", str(user["keys"]))
     return found[1] if found else ""
 
 
@@ -60,7 +62,7 @@ _FORGET = (
 
 def forget(cursors: Mapping[int, str], preview: str) -> str:
     """Commands that remove keys of a preview; each answers with the next cursor. :arg cursors: database -> where to go on."""
-    return "".join(f'EVAL "{_FORGET}" 0 {database} {cursor} preview.{preview}:*\n' for database, cursor in cursors.items())
+    return "".join(f'EVAL "{_FORGET}" 0 {database} {cursor} {PREVIEW_KEYS}{preview}:*\n' for database, cursor in cursors.items())
 
 
 def answers(output: str) -> list[Any]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ansible_collections.shaka.platform.plugins.module_utils.data.postgres import identifier, literal
+from ansible_collections.shaka.platform.plugins.module_utils.data.sql import identifier, literal
 
 # What is in the server. Sizes are in bytes.
 SERVER = """

@@ -12,6 +12,8 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from ansible_collections.shaka.platform.plugins.module_utils.data.sql import identifier
+
 Tokens = tuple[str, ...]
 _TOKEN = re.compile(
     r"""
@@ -92,10 +94,6 @@ def statements(text: str) -> Iterator[Tokens]:
 def name_of(token: str) -> str:
     """The identifier that a token is; what is not quoted is in small letters already."""
     return token[1:-1].replace('""', '"') if token.startswith('"') else token
-
-
-def quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
 
 
 def _is(tokens: Sequence[str], words: str, at: int = 0) -> bool:
@@ -191,7 +189,7 @@ def database_settings(script: str, name: str) -> list[DatabaseSetting]:
     for tokens in statements(script):
         place, roles = _database_place(tokens)
         if place is not None:
-            found.append(DatabaseSetting((*tokens[:place], quoted(name), *tokens[place + 1 :]), roles))
+            found.append(DatabaseSetting((*tokens[:place], identifier(name), *tokens[place + 1 :]), roles))
     return found
 
 
@@ -268,5 +266,5 @@ def _with_names(tokens: Tokens, roles: Collection[str], names: Mapping[str, str]
     for position in range(len(tokens)):
         named = position > ends[-1] or _is(tokens, "FOR ROLE", position - 2)
         if named and (role := name_of(tokens[position])) in roles and role in names:
-            changed[position] = quoted(names[role])
+            changed[position] = identifier(names[role])
     return tuple(changed)

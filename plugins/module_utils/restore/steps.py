@@ -16,7 +16,7 @@ from typing import Any
 from ansible_collections.shaka.platform.plugins.module_utils.backup import environment_dumps, layout
 from ansible_collections.shaka.platform.plugins.module_utils.backup.store import Bucket, Credentials, StoreError, authorities, configuration
 from ansible_collections.shaka.platform.plugins.module_utils.conventions import WORKERS
-from ansible_collections.shaka.platform.plugins.module_utils.data.postgres import identifier
+from ansible_collections.shaka.platform.plugins.module_utils.data.sql import identifier
 from ansible_collections.shaka.platform.plugins.module_utils.kubectl import Kubectl, Unanswered, until_answered
 from ansible_collections.shaka.platform.plugins.module_utils.model_types import Environment
 from ansible_collections.shaka.platform.plugins.module_utils.restore import (
