@@ -13,6 +13,8 @@ STATE = "/var/lib/shaka"
 Object = Mapping[str, Any]
 # AnsibleModule.run_command: the words of a command (and `data` for its stdin) -> (exit code, stdout, stderr)
 Execute = Callable[..., tuple[int, str, str]]
+# Begins the names of the keys of each preview in Redis, and of no environment's
+PREVIEW_KEYS = "preview."
 # Requests to one server at a time
 WORKERS = 8
 # Networks of a cluster whose configuration names none (https://docs.k3s.io/cli/server, Networking)

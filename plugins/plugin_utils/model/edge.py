@@ -139,11 +139,14 @@ def _check_body(edge: AppEdge, app: App, path: str, buffer: int, problems: Probl
         problems.add(f"{path}.body_limit", text, edge["body_limit"])
 
 
+def _within(place: str, path: str) -> bool:
+    return place.startswith(f"{path.rstrip('/')}/")
+
+
 def _apart(place: str, streams: Iterable[str]) -> str | None:
     """Of overlapping parts, the longer path would lead past what the shorter one asks for."""
     for other in streams:
-        longer, shorter = sorted((place, other), key=len, reverse=True)
-        if longer != shorter and longer.startswith(f"{shorter.rstrip('/')}/"):
+        if place != other and (_within(place, other) or _within(other, place)):
             return f"overlaps {other} in streams; name the same path in both, or paths apart from each other"
     return None
 
@@ -152,7 +155,7 @@ def _below(place: str, paths: Iterable[str], otherwise: str) -> str | None:
     """A part of what the application answers: Traefik leads there what has a guard of its own."""
     if place in paths:
         return f"is all that the application answers there; {otherwise}"
-    if not any(place.startswith(f"{path.rstrip('/')}/") for path in paths):
+    if not any(_within(place, path) for path in paths):
         return f"is not below a path that the application answers ({', '.join(paths)}); add it to its paths, or take it out"
     return None
 

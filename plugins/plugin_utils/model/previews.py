@@ -13,10 +13,11 @@ from copy import deepcopy
 from datetime import UTC, datetime
 from typing import Any, NamedTuple, cast
 
+from ansible_collections.shaka.platform.plugins.module_utils.conventions import PREVIEW_KEYS
 from ansible_collections.shaka.platform.plugins.module_utils.model_types import App, Environment, PreviewGiven
 from ansible_collections.shaka.platform.plugins.module_utils.quantities import QuantityError, format_memory, parse_memory
 from ansible_collections.shaka.platform.plugins.plugin_utils.collection import Options
-from ansible_collections.shaka.platform.plugins.plugin_utils.model import apps, edge, redis, rules, schema
+from ansible_collections.shaka.platform.plugins.plugin_utils.model import apps, edge, rules, schema
 from ansible_collections.shaka.platform.plugins.plugin_utils.model.apps import OPENS
 from ansible_collections.shaka.platform.plugins.plugin_utils.model.problems import Problems, nearest
 
@@ -119,7 +120,7 @@ def made_from(parent: Mapping[str, Any], name: str, given: PreviewGiven, raw: Ma
     alone = env["redis"]["dedicated"]
     own: dict[str, dict[str, Any]] = {
         "postgres": {"database": database, "user": database, "databases": [], "app_user": "", "renamed_from": {"database": "", "user": ""}},
-        "redis": {"dedicated": False, "user": None, "prefix": f"{redis.PREVIEW}{name}:"} | ({"database": 0, "allow": []} if alone else {}),
+        "redis": {"dedicated": False, "user": None, "prefix": f"{PREVIEW_KEYS}{name}:"} | ({"database": 0, "allow": []} if alone else {}),
         "backup": {"schedule": ""},
     }
     for part, values in own.items():

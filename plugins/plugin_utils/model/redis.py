@@ -8,13 +8,13 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from ansible_collections.shaka.platform.plugins.module_utils.conventions import PREVIEW_KEYS
 from ansible_collections.shaka.platform.plugins.module_utils.model_types import Environment, Redis, RedisServer
 from ansible_collections.shaka.platform.plugins.module_utils.quantities import QuantityError, parse_memory
 from ansible_collections.shaka.platform.plugins.plugin_utils.model import rules
 from ansible_collections.shaka.platform.plugins.plugin_utils.model.problems import Problems, check_unique
 from ansible_collections.shaka.platform.plugins.plugin_utils.model.sizes import check_storage
 
-PREVIEW = "preview."  # begins the prefix of each preview, by which its keys are known, and of no environment
 ADMINISTRATOR = "REDIS_ADMIN_PASSWORD"  # each server has its own, in the group `shared` or the environment's
 # What no environment gets: Redis's categories admin and dangerous, as far as they concern the server and not keys
 WHOLE_SERVER = (
@@ -69,8 +69,8 @@ def check_together(environments: Mapping[str, Environment], problems: Problems) 
     previews = {f"platform_previews.{name}.redis": env["redis"] for name, env in environments.items() if "preview" in env}
     own = {f"platform_environments.{name}.redis": env["redis"] for name, env in environments.items() if "preview" not in env}
     for path, redis in own.items():
-        if redis["prefix"].startswith(PREVIEW):
-            problems.add(f"{path}.prefix", f"starts with {PREVIEW}, and keys of that name go with a preview; choose another", redis["prefix"])
+        if redis["prefix"].startswith(PREVIEW_KEYS):
+            problems.add(f"{path}.prefix", f"starts with {PREVIEW_KEYS}, and keys of that name go with a preview; choose another", redis["prefix"])
     found = {**own, **previews}
     databases = ((f"{path}.database", redis["database"]) for path, redis in own.items() if not redis["dedicated"])
     check_unique(databases, "each environment has its own (0-15)", problems)

@@ -438,8 +438,7 @@ def resolve(variables: Mapping[str, Any], interface: Interface, images: Collecti
     chosen = {name: env for name, env in environments.items() if name in selected and not alone}
     shown = {name: env for name, env in previewed.items() if alone or name in selected or env["preview"]["of"] in selected}
     ended = found.ended if alone or complete else []
-    parents = {env["preview"]["of"] for env in shown.values()}
-    hosts = parents | previews.parents(ended, raw["platform_previews"], environments) if ended and not complete else parents
+    hosts = {env["preview"]["of"] for env in shown.values()} | previews.parents([] if complete else ended, raw["platform_previews"], environments)
     model: Model = {
         "name": raw["platform_name"],
         "complete": complete,
