@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"log"
 	"net/http"
 	"os"
@@ -60,12 +61,8 @@ func (f *fault) failing(next http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		time.Sleep(f.slow)
 		if f.leak > 0 {
-			page := make([]byte, f.leak<<20)
-			for i := 0; i < len(page); i += 4096 {
-				page[i] = 1
-			}
 			f.lock.Lock()
-			f.kept = append(f.kept, page)
+			f.kept = append(f.kept, bytes.Repeat([]byte{1}, f.leak<<20))
 			f.lock.Unlock()
 		}
 		if f.failAfter >= 0 && time.Since(f.first) > f.failAfter {
