@@ -42,7 +42,7 @@ def preview(server: Server) -> Iterator[dict[str, Any]]:
     image = tag(server.run)["2"]
     made = server.playbook("playbooks/preview.yml", "-e", f"preview={NAME}", "-e", "preview_of=staging", "-e", f"preview_image={image}")
     assert made.returncode == 0 and f"https://{HOST}." in made.stdout, made.stdout
-    answer = server.curl(HOST, "--fail")
+    answer = server.curl(HOST, "--fail", "--retry", "10", "--retry-all-errors", "--retry-delay", "1")  # until Traefik has its certificate
     assert answer.returncode == 0, answer.stderr
     yield json.loads(answer.stdout)
     server.playbook("playbooks/preview_end.yml", "-e", f"preview={NAME}")
