@@ -18,8 +18,10 @@ import pytest
 from ansible_collections.shaka.platform.plugins.module_utils.data.postgres_instance import POD
 from ansible_collections.shaka.platform.plugins.module_utils.kubectl import Kubectl
 from ansible_collections.shaka.platform.plugins.module_utils.restore.judgement import RestoreVerdict
+from ansible_collections.shaka.platform.plugins.module_utils.restore.overview import look
 from ansible_collections.shaka.platform.plugins.module_utils.restore.plan import PlannedDatabase, RestorePlan
-from ansible_collections.shaka.platform.plugins.module_utils.restore.restoration import Restoration
+from ansible_collections.shaka.platform.plugins.module_utils.restore.restoration import Restoration, RestoreFailed
+from ansible_collections.shaka.platform.plugins.module_utils.restore.superuser import Superuser
 
 PROGRAMS = Path("/usr/lib/postgresql/15/bin")
 SCRIPT = Path(__file__).parents[2] / "roles/restore/files/restore.sh"
@@ -148,6 +150,25 @@ comment on table parent is E'a\nb\\connect postgres; --';
 create table one (id int primary key, other int); create table two (id int primary key, one int references one);
 alter table one add foreign key (other) references two deferrable;
 """
+# Functions whose bodies name something without its schema, where rows, an index and a view need them
+SEARCHED = """
+create table towns (name text primary key); insert into towns values ('A'), ('B'); grant select on towns to client;
+create function known(text) returns bool language plpgsql as 'begin return exists (select from towns where name = $1); end';
+create function low(text) returns text language sql immutable as 'select lower($1)';
+create function plain(text) returns text language sql immutable as 'select low($1)';
+create function number() returns bigint language plpgsql as 'begin return (select count(*) from towns); end';
+create table homes (id int primary key, town text check (known(town)), key text generated always as (plain(town)) stored);
+insert into homes select 1, name from towns where name = 'A'; create index by_town on homes (plain(town));
+create table rooms (home int references homes); insert into rooms values (1); create index on rooms (home);
+create materialized view counted as select number() as n; create unique index on counted (n); create materialized view again as select * from counted;
+"""
+OTHER_PATH = (
+    """
+reset role; create schema app authorization app; alter database shop set search_path to app, public; set role app; set search_path to app;
+"""
+    + SEARCHED
+    + "grant usage on schema app to client;"
+)
 
 
 @pytest.mark.parametrize(
@@ -157,9 +178,37 @@ alter table one add foreign key (other) references two deferrable;
         (ROW_SECURITY, ()),
         (ROW_SECURITY + "create table towns (id int); grant select on towns to client;", ()),
         (PARTITIONED, ("indexes that not every partition has, as in the backup: public.by_id",)),
+        (SEARCHED, ()),
+        (OTHER_PATH, ()),
     ],
-    ids=["of all kinds", "row security", "row security and another table", "an index that a partition lacks"],
+    ids=["of all kinds", "row security", "row security and another table", "an index that a partition lacks", "names to be searched", "another path"],
 )
 def test_a_database_comes_back_as_it_was(server: Server, made: str, notes: tuple[str, ...]) -> None:
     verdict, changes = server.restored(made)
     assert (verdict.wrong, verdict.notes, changes) == ((), notes, [])
+
+
+def test_the_superuser_runs_nothing_of_the_owners(server: Server) -> None:
+    told = "create table told (who text);"
+    tell = "create function tell() returns int language plpgsql as 'begin insert into public.told values (user); return 1; end';"
+    hidden = "create function hide() returns int language plpgsql immutable as 'begin perform public.tell(); return 1; end';"
+    used = "create function used(int) returns int language sql immutable as 'select public.hide() + $1'; create table t (id int, at timestamptz);"
+    server.restored(
+        f"{told} {tell} {hidden} {used} create index on t (used(id)); create index on t (at); create statistics s on used(id), at from t; delete from told"
+    )
+    look(Superuser(cast(Kubectl, server), "n"), ["shop", "shop_new"])
+    for database in ("shop", "shop_new"):
+        assert server.sql("select * from told where who = 'postgres'", database) == ""
+
+
+def test_what_is_there_is_seen_whatever_its_indexes_need(server: Server) -> None:
+    server.restored(SEARCHED + "alter table homes add at timestamptz default '2026-01-02'; create index on homes (at)")
+    seen = look(Superuser(cast(Kubectl, server), "n"), ["shop"])
+    assert (seen.problem, seen.empty) == ("", False)
+
+
+def test_what_its_owner_may_not_make_fails_with_its_name(server: Server) -> None:
+    with pytest.raises(RestoreFailed, match=r"FUNCTION hidden\(integer\).*only superuser can define a leakproof function"):
+        server.restored(
+            "reset role; create function hidden(int) returns int language sql leakproof as 'select 1'; alter function hidden owner to app"
+        )

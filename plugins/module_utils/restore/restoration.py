@@ -199,6 +199,7 @@ class Restoration:
         self._make_extensions(database, wanted, schemas, server)
         early, _late, _missing = self._privileges(database, server, listing, privileges)
         self._run(f"privileges in {database.scratch}", early, database.scratch)
+        self._settings(database, server, privileges, early=True)
         return [f"{database.live}: left out, as the owner cannot make it here: {title}" for title in share.left_out]
 
     def _make_extensions(
@@ -241,11 +242,12 @@ class Restoration:
             notes += self._settings(database, server, script)
         return notes
 
-    def _settings(self, database: PlannedDatabase, server: Mapping[str, Any], script: str) -> list[str]:
-        """The database's own properties; another environment has its own."""
+    def _settings(self, database: PlannedDatabase, server: Mapping[str, Any], script: str, *, early: bool = False) -> list[str]:
+        """The database's own properties; another environment has its own. The early ones are set again in the end."""
         if self.plan.elsewhere:
             return []
         given = self._read(database, lambda text: statements.database_settings(text, database.scratch), script)
+        given = [setting for setting in given if setting.early or not early]
         known = [setting for setting in given if all(role in server["roles"] for role in setting.roles)]
         self._run(f"the settings of {database.scratch}", [setting.text for setting in known])
         missing = sorted({role for setting in given for role in setting.roles if role not in server["roles"]})
