@@ -14,7 +14,8 @@ from ansible_collections.shaka.platform.plugins.plugin_utils.model import rules
 from ansible_collections.shaka.platform.plugins.plugin_utils.model.problems import Problems, nearest
 
 BUFFER, DEFAULT_BUFFER = "traefik_buffer", "64Mi"
-ROUTE = re.compile(r"(.+)-(rate|stream|redirect)-[1-9][0-9]*")  # Ingresses that an application may have beside the one of its own name
+# Ingresses that an application may have beside the one of its own name
+ROUTE = re.compile(r"(.+?)-(?:(?:rate|stream|redirect)-[1-9][0-9]*(?:-wildcard)?|wildcard)")
 _YEAR = 31536000  # least seconds of a header that browsers ship (https://hstspreload.org)
 _RATE = {"average": 50, "burst": 100, "period": "1s"}  # of a path's guard, as of `edge_rate`
 _ORIGIN = re.compile(r"\*|https?://[a-z0-9.-]+(:\d{1,5})?")
