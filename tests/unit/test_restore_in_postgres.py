@@ -193,9 +193,8 @@ def test_the_superuser_runs_nothing_of_the_owners(server: Server) -> None:
     tell = "create function tell() returns int language plpgsql as 'begin insert into public.told values (user); return 1; end';"
     hidden = "create function hide() returns int language plpgsql immutable as 'begin perform public.tell(); return 1; end';"
     used = "create function used(int) returns int language sql immutable as 'select public.hide() + $1'; create table t (id int, at timestamptz);"
-    server.restored(
-        f"{told} {tell} {hidden} {used} create index on t (used(id)); create index on t (at); create statistics s on used(id), at from t; delete from told"
-    )
+    indexed = "create index on t (used(id)); create index on t (at); create statistics s on used(id), at from t; delete from told"
+    server.restored(f"{told} {tell} {hidden} {used} {indexed}")
     look(Superuser(cast(Kubectl, server), "n"), ["shop", "shop_new"])
     for database in ("shop", "shop_new"):
         assert server.sql("select * from told where who = 'postgres'", database) == ""

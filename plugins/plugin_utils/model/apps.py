@@ -252,7 +252,7 @@ def _check_port(app: App, apps: Mapping[str, App], problems: Problems) -> None:
     if not app["paths"]:
         problems.add(f"{path}.paths", "is empty; name at least /")
     for each in app["paths"]:
-        problems.check(f"{path}.paths", rules.url_path(each), each)
+        problems.check(f"{path}.paths", rules.edge_path(each), each)
     for key in app["reaches"]:
         target = apps.get(key)
         if target is None or target is app:
