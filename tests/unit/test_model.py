@@ -521,7 +521,11 @@ def test_a_registry_s_token_is_a_secret_like_any_other() -> None:
     result = run(data)
     assert not result.problems, result.message()
     assert result.model["registries"] == {"ghcr.io": {"username": "robot", "password": "GHCR"}}
-    data["platform_secrets"]["registries"]["GHCR"] += '"'
+    data["platform_secrets"]["registries"]["GHCR"] = (
+        '{"type": "service_account",\n "private_key": "-----BEGIN\\n"}'  # Google's, for the user _json_key
+    )
+    assert not run(data).problems
+    data["platform_secrets"]["registries"]["GHCR"] += "\0"
     assert [problem.path for problem in run(data).problems] == ["platform_secrets.registries.GHCR"]
 
 

@@ -188,7 +188,7 @@ def _check_value(group: str, name: str, value: str, expected: _Expected, minimum
         problems.check(path, edge.users(value))
         return
     if issued:
-        flaw = rules.issued_secret(value, any_text=issued == GIVEN)
+        flaw = rules.issued_secret(value, any_text=issued in (GIVEN, REGISTRY_ISSUED))
         problems.check(path, None if flaw is None else f"{flaw}; is it {issued}?")
         return
     flaw = rules.secret(value, _least(name, minimum))
