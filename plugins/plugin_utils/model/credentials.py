@@ -38,9 +38,18 @@ _CONFIG = "a ConfigMap"
 PREVIOUS = "_PREVIOUS"  # ends the name of a key of before a rotation, which opens what is not encrypted anew yet
 
 
+_PLATFORM_S = {HASH_KEY, POOLER_SECRET, redis.ADMINISTRATOR, *_OF_BACKUPS}  # with which no application encrypts
+
+
 def encrypts(name: str) -> bool:
-    """Whether data is encrypted with a secret of that name, so that the only copy of its value must not go."""
-    return "ENCRYPT" in name and not name.endswith(PREVIOUS)
+    """Whether an application may encrypt data with a secret of that name, so that the only copy of its value must not go.
+
+    As frameworks call it: ENCRYPTION_KEY, APP_KEY (Laravel), SECRET_KEY_BASE and MASTER_KEY (Rails), SECRET_KEY (Django), FERNET_KEY, cipher_pepper.
+    """
+    upper = name.upper()
+    if name in _PLATFORM_S or upper.endswith(PREVIOUS):
+        return False
+    return bool({"KEY", "KEYS", "FERNET", "AES"} & {*upper.split("_")}) or any(word in upper for word in ("CRYPT", "CIPHER"))
 
 
 def flat(secrets: Any, problems: Problems | None = None) -> dict[str, dict[str, str]]:
