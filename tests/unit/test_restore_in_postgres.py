@@ -206,6 +206,11 @@ def test_what_is_there_is_seen_whatever_its_indexes_need(server: Server) -> None
     assert (seen.problem, seen.empty) == ("", False)
 
 
+def test_nothing_is_granted_on_what_is_left_out(server: Server) -> None:
+    verdict, _changes = server.restored("reset role; create foreign data wrapper own; grant usage on foreign data wrapper own to app, client")
+    assert verdict.wrong == ()
+
+
 def test_what_its_owner_may_not_make_fails_with_its_name(server: Server) -> None:
     with pytest.raises(RestoreFailed, match=r"FUNCTION hidden\(integer\).*only superuser can define a leakproof function"):
         server.restored(
