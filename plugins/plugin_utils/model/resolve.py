@@ -401,7 +401,8 @@ def resolve(variables: Mapping[str, Any], interface: Interface, images: Collecti
     for name, env in environments.items():
         backup.settle(env, f"platform_environments.{name}", s3, raw[backup.PLATFORM_RECIPIENT], own_namespaces, problems)
         point_in_time.check(env, f"platform_environments.{name}", problems)
-    credentials.check(raw, environments, authority["secrets"], problems)
+    own_config = {name: {str(key): previewed[name]["config"][str(key)] for key in given["config"]} for name, given in right.items()}
+    credentials.check(raw, environments, authority["secrets"], problems, own_config)
     further = [host for env in everything.values() for app in env["apps"].values() for host in app["hosts"][1:]]
     acme.check_hosts(authority, further, problems)
     secrets = with_previews(credentials.flat(raw["platform_secrets"]), previewed)
