@@ -46,7 +46,7 @@ PROMPTING = frozenset({"pause"})
 
 
 def load_filters() -> None:
-    """Import the collection's filters. A task runs in a fork of this process, and would compile those that it uses once more, and again the next one."""
+    """Import the collection's filters: a task runs in a fork of this process, and would compile those that it uses anew."""
     for module in pkgutil.iter_modules(filters.__path__):
         with contextlib.suppress(ImportError):  # the task that needs it says what is missing
             importlib.import_module(f"{filters.__name__}.{module.name}")
