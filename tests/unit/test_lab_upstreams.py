@@ -21,8 +21,9 @@ HOSTS = ("github.com", "raw.githubusercontent.com", "downloads.rclone.org", "doc
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A cache with the sandbox's lab in it, real K3s chosen."""
+    """A cache with the sandbox's lab in it, real K3s chosen; a sandbox that runs on this machine stays."""
     monkeypatch.setenv("SHAKA_CACHE", str(tmp_path))
+    monkeypatch.setattr(Lab, "down", lambda self: None)
     monkeypatch.setenv("K3S", "real")
     Lab("sandbox").prepare(upstreams.path(), memory="2g", cpus="2")
     return upstreams.path()
