@@ -675,9 +675,13 @@ class RedisUserGiven(RedisRights):
 
 
 class RedisServerGiven(TypedDict):
-    """One Redis and its users. `ended`: previews that are over; with `complete`, a preview without a user is over as well."""
+    """One Redis and its users. `ended`: previews that are over; with `complete`, a preview without a user is over as well.
+
+    `copied`: the group of secrets whose BACKUP_KEY the copies' user is known by; '' where there are none.
+    """
 
     namespace: str
     users: list[RedisUserGiven]
+    copied: str
     ended: list[str]
     complete: bool
