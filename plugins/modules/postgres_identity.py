@@ -43,10 +43,10 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.shaka.platform.plugins.module_utils.backup import cluster
 from ansible_collections.shaka.platform.plugins.module_utils.conventions import WORKERS
 from ansible_collections.shaka.platform.plugins.module_utils.data.postgres_instance import POD, PSQL
 from ansible_collections.shaka.platform.plugins.module_utils.kubectl import ARGUMENTS, Kubectl
-from ansible_collections.shaka.platform.plugins.module_utils.verify.probes import cluster_of
 
 QUESTION = "select system_identifier from pg_control_system()"
 
@@ -66,7 +66,7 @@ def main() -> None:
         answers = dict(zip(environments, pool.map(lambda env: ask(kubectl, env), environments.values()), strict=True))
     module.exit_json(
         changed=False,
-        cluster=cluster_of(kubectl),
+        cluster=cluster.ask(kubectl),
         identifiers={name: identifier for name, (identifier, _why) in answers.items() if identifier},
         unanswered={name: why for name, (_identifier, why) in answers.items() if why},
     )

@@ -14,7 +14,6 @@ never write into one folder.
 from __future__ import annotations
 
 import datetime
-import hashlib
 import re
 from dataclasses import dataclass
 
@@ -38,11 +37,6 @@ def moment(text: str) -> datetime.datetime:
     if not STAMP.fullmatch(text):
         raise ValueError(f"'{text}' is not a backup's name such as 20261126T100000Z")
     return datetime.datetime.strptime(text, STAMP_FORMAT).replace(tzinfo=UTC)
-
-
-def cluster_identifier(authority: str) -> str:
-    """What stands for a cluster in the paths of its Redis's copies. :arg authority: its CA's certificate, as pods see it."""
-    return hashlib.sha256(authority.encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True, order=True)

@@ -22,7 +22,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ansible_collections.shaka.platform.plugins.module_utils import by_host, k3s_certificates
-from ansible_collections.shaka.platform.plugins.module_utils.backup.layout import DRILL, cluster_identifier
+from ansible_collections.shaka.platform.plugins.module_utils.backup import cluster
+from ansible_collections.shaka.platform.plugins.module_utils.backup.layout import DRILL
 from ansible_collections.shaka.platform.plugins.module_utils.conventions import LOCALE, WORKERS
 from ansible_collections.shaka.platform.plugins.module_utils.kubectl import Kubectl
 from ansible_collections.shaka.platform.plugins.module_utils.model_types import App, Environment, Model
@@ -131,20 +132,13 @@ def gather(
             service_memory=service_memory(),
             archives={name: future.result() for name, future in archives.items()},
             strangers=strangers.result(),
-            cluster=cluster_of(kubectl) if copies else "",
+            cluster=cluster.ask(kubectl) if copies else "",
         ), ""
 
 
 def redis_scope(name: str) -> str:
     """What the copies of a Redis are called, beside the backups of the environment of that name."""
     return f"{name}/redis"
-
-
-def cluster_of(kubectl: Kubectl) -> str:
-    """The cluster's name in the paths of copies of Redis; '' where it cannot be told."""
-    found, _problem = kubectl.get("/api/v1/namespaces/kube-system/configmaps/kube-root-ca.crt")
-    authority = ((found or {}).get("data") or {}).get("ca.crt")
-    return cluster_identifier(authority) if authority else ""
 
 
 def own_root(kubectl: Kubectl, model: Model) -> str:

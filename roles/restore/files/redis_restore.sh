@@ -6,8 +6,12 @@ set -eu
 . "${0%/*}/pod.sh"
 data=${DATA:-/data}
 
-fresh() { # what restores left that did not end
-  rm -rf "$data"/restore-* "$data"/restored-*
+fresh() { # without what restores left that did not end. A start of Redis must not find half of one; what was put back (-undone) is nobody's to remove
+  local folder
+  for folder in "$data"/restored-*z; do
+    if [ -d "$folder" ]; then mv "$folder" "$data/restore-${folder#"$data"/restored-}" || :; fi
+  done
+  rm -rf "$data"/restore-*
 }
 
 contents() { # 0: the copy becomes what Redis 7 keeps an append-only file as: its beginning, what was written since, and the list of both
