@@ -71,10 +71,8 @@ def prune(rclone: Path, arguments: Mapping[str, Any], check_mode: bool, now: dat
             stored = [of(manifests, origin, stamp, found, key) for stamp, found in sorted(parts.items())]
             failed = name in arguments["failed"]
             running = arguments["current"].get(name) or None
-            if kind == layout.REDIS:  # how much one holds may well be much less than it was
-                why = hindrance(origin, (), running, failed, "cluster")
-            else:
-                why = hindrance(origin, stored, running, failed)
+            # how much a Redis holds may well be much less than it was
+            why = hindrance(origin, *(((), running, failed, "cluster") if kind == layout.REDIS else (stored, running, failed)))
             if why:
                 findings.append(f"{name}: no backup was deleted of {origin.folder('')}: {why}")
             for verdict in plan(stored, Spans(**backup["keep"], floor=arguments["floor"]), now, named):

@@ -30,7 +30,8 @@ EXAMPLES = r"""
 
 RETURN = r"""
 _value:
-  description: One dictionary per server, C(namespace), C(users), by which group of secrets it is C(copied), and which previews are over (C(ended), C(complete)).
+  description: >-
+    One dictionary per server, C(namespace), C(users), by which group of secrets it is C(copied), and which previews are over (C(ended), C(complete)).
   type: list
   elements: dict
 """

@@ -98,7 +98,8 @@ def main() -> None:
     name, backup = given["environment"], given["backup"]
     bucket = Bucket(backup["s3"], Credentials(*given["credentials"]), timeout=given["timeout"])
     try:
-        objects, manifests = (read(bucket, name, given["kind"]) for read in (environment_dumps.objects, environment_dumps.manifests))
+        objects = environment_dumps.objects(bucket, name, given["kind"])
+        manifests = environment_dumps.manifests(bucket, name, given["kind"])
     except StoreError as error:
         module.warn(str(error))
         module.exit_json(changed=False, backups=[], problem=str(error), platform_table=[])

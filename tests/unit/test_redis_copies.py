@@ -25,7 +25,9 @@ def copied(**environments: Any) -> dict[str, Any]:
 def objects(data: dict[str, Any], role: str) -> dict[tuple[str, str, str], Any]:
     """Of all namespaces, by namespace, kind and name."""
     return {
-        (item["metadata"].get("namespace", ""), item["kind"], item["metadata"]["name"]): item for part in rendered(data, role) for item in part.objects
+        (item["metadata"].get("namespace", ""), item["kind"], item["metadata"]["name"]): item
+        for part in rendered(data, role)
+        for item in part.objects
     }
 
 

@@ -7,8 +7,8 @@
     PREFIX/SERVER/NAME/CLUSTER/redis/STAMP/redis.rdb.age, manifest                   (NAME is `shared`, or an environment)
     PREFIX/SERVER/ENVIRONMENT/SYSTEM_IDENTIFIER/wal/SEGMENT.START-END.STAMP.age      (see wal.py)
 
-The server is the inventory's host, the system identifier Postgres's own; a Redis has none, and that of its cluster is in its place. So two servers of one inventory, a copy of an inventory and a rebuilt server
-never write into one folder.
+The server is the inventory's host, the system identifier Postgres's own; a Redis has none, and that of its cluster is in its place (cluster.py). So
+two servers of one inventory, a copy of an inventory and a rebuilt server never write into one folder.
 """
 
 from __future__ import annotations

@@ -41,7 +41,10 @@ class Dump:
 
 @dataclass(frozen=True)
 class Manifest:
-    """A backup. `kind`: scheduled, manual, before-restore or base. `postgres`: its version, '' of a Redis's. `roles`: settings of roles, as SQL, that a dump does not hold."""
+    """A backup. `kind`: scheduled, manual, before-restore or base. `postgres`: its version, '' for a Redis.
+
+    `roles`: settings of roles, as SQL, that a dump does not hold.
+    """
 
     origin: Origin
     kind: str

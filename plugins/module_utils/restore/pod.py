@@ -22,7 +22,8 @@ from ansible_collections.shaka.platform.plugins.module_utils.kubectl import Kube
 
 NAME, REDIS = "postgres-restore", "redis-restore"  # of the PodTemplate; the Jobs' names begin with it, and it is their label `app`
 ABOUT = "shaka.platform/restore"  # annotation of a Job: what it restores
-SCRIPTS = {NAME: ["bash", "/scripts/restore.sh"], REDIS: ["sh", "/scripts/redis_restore.sh"]}
+SCRIPT = ["bash", "/scripts/restore.sh"]
+SCRIPTS = {NAME: SCRIPT, REDIS: ["sh", "/scripts/redis_restore.sh"]}
 RUNNING = ("Pending", "Running")
 
 
@@ -125,7 +126,9 @@ class RestorePod:
         template = self.kubectl.find(f"/api/v1/namespaces/{self.namespace}/podtemplates/{of or self.name}")
         if template is None:
             need = "" if not of else "backup.point_in_time.enabled has to be true there; "
-            raise PodFailed(f"{self.namespace} has no PodTemplate {of or self.name}: {need}run the site once with this version (--tags backup,restore)")
+            raise PodFailed(
+                f"{self.namespace} has no PodTemplate {of or self.name}: {need}run the site once with this version (--tags backup,restore)"
+            )
         pod = copy.deepcopy(template["template"])
         for volume in pod["spec"]["volumes"]:
             if volume["name"] == "work":

@@ -68,7 +68,8 @@ def plan(given: RedisInput) -> Result:
     """What there is, and what is going to happen. Changes nothing."""
     s3 = given.copies["backup"]["s3"]
     bucket = Bucket(s3, given.credentials, timeout=PLAN_SECONDS)
-    objects, manifests = (read(bucket, given.name, layout.REDIS) for read in (environment_dumps.objects, environment_dumps.manifests))
+    objects = environment_dumps.objects(bucket, given.name, layout.REDIS)
+    manifests = environment_dumps.manifests(bucket, given.name, layout.REDIS)
     found = choice.stored(objects, manifests, s3["prefix"], given.name, given.params["backup_key"])
     now = redis_volume.look(given.kubectl, given.namespace)
     tables = [overview.backups_table(found, cluster.ask(given.kubectl), f"Redis {given.name}", "cluster")]
@@ -93,7 +94,9 @@ def make(backup: StoredBackup, copies: RedisCopies, stamp: str) -> RestorePlan:
     (dump,) = read.databases
     if dump.database_bytes > parse_memory(copies["memory"]):
         where = "platform_redis.limits.memory" if copies["name"] == "shared" else f"platform_environments.{copies['name']}.redis.limits.memory"
-        raise NoChoice(f"the copy {backup.stamp} had {amount(dump.database_bytes)} in memory, and Redis may use {copies['memory']}: raise {where} first")
+        raise NoChoice(
+            f"the copy {backup.stamp} had {amount(dump.database_bytes)} in memory, and Redis may use {copies['memory']}: raise {where} first"
+        )
     s3 = copies["backup"]["s3"]
     place = f"{s3['bucket']}/{backup.origin.folder(s3['prefix'])}/{layout.REDIS}/{backup.stamp}/{dump.object.rpartition('/')[2]}"
     filled = f"{FILLED}-{stamp.lower()}"
@@ -168,7 +171,14 @@ def put_in_place(given: RedisInput) -> Result:
     _end(given)
     read = dict(line.split() for line in counts.splitlines())
     kept = [name for name in traces.kept if planned.stamp.lower() in name]
-    result: Result = {"changed": True, "seconds": round(seconds, 1), "kept": kept, "found": str(now), "keys": int(read.get("keys", 0)), "warnings": []}
+    result: Result = {
+        "changed": True,
+        "seconds": round(seconds, 1),
+        "kept": kept,
+        "found": str(now),
+        "keys": int(read.get("keys", 0)),
+        "warnings": [],
+    }
     lasting = int(read.get("keys", 0)) - int(read.get("expires", 0))
     if not now.problem and sum(now.keys.values()) < lasting:
         result["warnings"].append(f"{lasting} keys of the copy do not expire, and Redis has {now}: is maxmemory too small for them?")

@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """One Redis and its volume, as a restore finds and leaves them.
 
-    restore-STAMP    is being filled; only an interrupted restore leaves one behind
-    restored-STAMP   takes the place of what is there when Redis starts within minutes; it is restoring-STAMP for that moment
-    before-STAMP     what was there until that restore, kept until somebody drops it by name
-    ...-undone       the same two when Redis did not start with the copy: what was there, put back; and the copy
+restore-STAMP    is being filled; only an interrupted restore leaves one behind
+restored-STAMP   takes the place of what is there when Redis starts within minutes; it is restoring-STAMP for that moment
+before-STAMP     what was there until that restore, kept until somebody drops it by name
+...-undone       the same two when Redis did not start with the copy: what was there, put back; and the copy
 """
 
 from __future__ import annotations

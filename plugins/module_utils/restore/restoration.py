@@ -65,7 +65,12 @@ class Restoration:
     def require_room(self) -> None:
         """Raises RestoreFailed when a disk could fill up."""
         size = sum(database.database_bytes for database in self.plan.databases)
-        needs = [DiskNeed(PODS, self.plan.pod_bytes), DiskNeed(data_folder(self.kubectl, self.plan.namespace, "redis-pvc" if self.plan.pod == pod.REDIS else "postgres-pvc"), int(size * GROWTH))]
+        needs = [
+            DiskNeed(PODS, self.plan.pod_bytes),
+            DiskNeed(
+                data_folder(self.kubectl, self.plan.namespace, "redis-pvc" if self.plan.pod == pod.REDIS else "postgres-pvc"), int(size * GROWTH)
+            ),
+        ]
         if problem := lacking(needs):
             raise RestoreFailed(f"{'; '.join(problem)}: make room (old databases: -e restore_drop_before=STAMP), or give the server a larger disk")
 

@@ -121,9 +121,7 @@ def _expected(
     return _Expected(needed, optional, given, users)
 
 
-def check(
-    raw: Mapping[str, Any], environments: Mapping[str, Environment], copied: Backup | None, of_acme: list[str], problems: Problems
-) -> None:
+def check(raw: Mapping[str, Any], environments: Mapping[str, Environment], copied: Backup | None, of_acme: list[str], problems: Problems) -> None:
     """Every secret that is used has a strong value, and every value is used.
 
     :arg copied: the backups of the shared Redis.

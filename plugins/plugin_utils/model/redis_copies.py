@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
-from ansible_collections.shaka.platform.plugins.module_utils.model_types import S3, Backup, Environment, RedisCopies, SharedRedis, Space
+from ansible_collections.shaka.platform.plugins.module_utils.model_types import S3, Backup, Environment, RedisCopies, SharedRedis, Sized, Space
 from ansible_collections.shaka.platform.plugins.plugin_utils.model import backup
 from ansible_collections.shaka.platform.plugins.plugin_utils.model.problems import Problems
 
@@ -49,14 +49,14 @@ def named(shared: SharedRedis, plan: Backup | None, space: Space | None, environ
     """Each Redis that is copied, by the name that its copies have in the bucket."""
     found: dict[str, RedisCopies] = {}
     if plan is not None and space is not None:
-        found[SHARED] = {
-            "name": SHARED, "namespace": space["namespace"], "service": "redis", "inventory": PATH,
-            "memory": shared["limits"]["memory"], "backup": plan,
-        }  # fmt: skip
+        found[SHARED] = _named(SHARED, space["namespace"], "redis", PATH, shared, plan)
     for name, env in environments.items():
         if env["redis"]["dedicated"] and env["redis"]["backup"]:
-            found[name] = {
-                "name": name, "namespace": env["namespace"], "service": env["redis"]["service"], "inventory": f"platform_environments.{name}.redis.backup",
-                "memory": env["redis"]["limits"]["memory"], "backup": env["backup"],
-            }  # fmt: skip
+            path = f"platform_environments.{name}.redis.backup"
+            found[name] = _named(name, env["namespace"], env["redis"]["service"], path, env["redis"], env["backup"])
     return found
+
+
+def _named(name: str, namespace: str, service: str, inventory: str, sizes: Sized, plan: Backup) -> RedisCopies:
+    memory = sizes["limits"]["memory"]
+    return {"name": name, "namespace": namespace, "service": service, "inventory": inventory, "memory": memory, "backup": plan}

@@ -10,9 +10,9 @@ info() { # NAME: what redis-check-rdb has told of the file
   sed -nE "s/^\[offset [0-9]+\] AUX FIELD $1 = '(.*)'$/\1/p" "$work/checked"
 }
 
-check() { # the file on stdin; redis-check-rdb tells what is wrong among all else
+check() { # the file on stdin; redis-check-rdb tells what is wrong among all else. It opens what it reads, and would wait for who has written a named pipe
   local ended
-  redis-check-rdb /dev/stdin && return
+  cat | redis-check-rdb /dev/stdin && return
   ended=$?
   grep '^\[offset' "$work/checked" | tail -n 1 >&2
   return "$ended"

@@ -38,7 +38,7 @@ trap 'fail "it was stopped: by its deadline, by a shutdown or by hand"' TERM INT
 
 said() { # PROGRAM: what it says of its failure, in one line without the time and other ornaments
   local line
-  line=$(grep -iE 'error|fatal|fail|denied' "$work/$1.error" | tail -n 1)
+  line=$(grep -iE 'error|fatal|fail|denied' "$work/$1.error" | grep -v age/report | tail -n 1)
   printf '%s\n' "${line:-$(tail -n 1 "$work/$1.error")}" | sed -E '
     s|^[0-9]{4}/[0-9/]+ [0-9:]+ [A-Z]+ *: *||; s/^[a-z_]+: (error|detail|fatal): //
     s/^Failed to [a-z]+( with [0-9]+ errors: last error was)?: //; s/, exceeded maximum number of attempts, [0-9]+//
