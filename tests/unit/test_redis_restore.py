@@ -15,10 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.shaka.platform.plugins.module_utils.backup import manifest
+from ansible_collections.shaka.platform.plugins.module_utils.backup import environment_dumps, manifest
 from ansible_collections.shaka.platform.plugins.module_utils.backup.layout import Origin
 from ansible_collections.shaka.platform.plugins.module_utils.kubectl import Kubectl
-from ansible_collections.shaka.platform.plugins.module_utils.restore import redis_steps
 from ansible_collections.shaka.platform.plugins.module_utils.restore.redis_steps import STEPS, RedisInput, clear
 from ansible_collections.shaka.platform.plugins.module_utils.restore.restoration import RestoreFailed
 from test_redis_copies import copied, objects
@@ -241,11 +240,15 @@ def _bucket(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     if "redis" not in request.fixturenames:
         return
     root = request.getfixturevalue("redis").bucket / "b"
-    files = lambda *_of: {str(path.relative_to(root)): path for path in root.rglob("*") if path.is_file()}  # noqa: E731
-    monkeypatch.setattr(redis_steps.environment_dumps, "objects", lambda *of: {name: path.stat().st_size for name, path in files(*of).items()})
-    monkeypatch.setattr(
-        redis_steps.environment_dumps, "manifests", lambda *of: {n: p.read_bytes() for n, p in files(*of).items() if p.name == "manifest"}
-    )
+
+    def files(*_of: object) -> dict[str, Path]:
+        return {str(path.relative_to(root)): path for path in root.rglob("*") if path.is_file()}
+
+    def manifests(*_of: object) -> dict[str, bytes]:
+        return {name: path.read_bytes() for name, path in files().items() if path.name == "manifest"}
+
+    monkeypatch.setattr(environment_dumps, "objects", lambda *_of: {name: path.stat().st_size for name, path in files().items()})
+    monkeypatch.setattr(environment_dumps, "manifests", manifests)
 
 
 def test_a_flushed_redis_comes_back_with_what_expires_and_with_its_users(redis: Server) -> None:
