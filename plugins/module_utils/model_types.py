@@ -445,13 +445,17 @@ class Backup(Sized):
 
 
 class RedisCopies(TypedDict):
-    """A Redis that is copied to S3. `name`: `shared`, or its environment; `namespace`, `service`: where it runs; `memory`: its limit."""
+    """A Redis that is copied to S3. `name`: `shared`, or its environment; `namespace`, `service`: where it runs; `memory`: its limit.
+
+    `scratch`: the disk that a restore may take beside its volume.
+    """
 
     name: str
     namespace: str
     service: str
     inventory: str
     memory: str
+    scratch: str
     backup: Backup
 
 

@@ -7,9 +7,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
-from ansible_collections.shaka.platform.plugins.module_utils.model_types import S3, Backup, Environment, RedisCopies, SharedRedis, Sized, Space
+from ansible_collections.shaka.platform.plugins.module_utils.model_types import S3, Backup, Environment, RedisCopies, RedisServer, SharedRedis, Space
 from ansible_collections.shaka.platform.plugins.plugin_utils.model import backup
 from ansible_collections.shaka.platform.plugins.plugin_utils.model.problems import Problems
+from ansible_collections.shaka.platform.plugins.plugin_utils.model.sizes import scratch
 
 SHARED = "shared"  # its group of secrets, which no environment can be called
 PATH = "platform_redis.backup"
@@ -57,6 +58,13 @@ def named(shared: SharedRedis, plan: Backup | None, space: Space | None, environ
     return found
 
 
-def _named(name: str, namespace: str, service: str, inventory: str, sizes: Sized, plan: Backup) -> RedisCopies:
-    memory = sizes["limits"]["memory"]
-    return {"name": name, "namespace": namespace, "service": service, "inventory": inventory, "memory": memory, "backup": plan}
+def _named(name: str, namespace: str, service: str, inventory: str, sizes: RedisServer, plan: Backup) -> RedisCopies:
+    return {
+        "name": name,
+        "namespace": namespace,
+        "service": service,
+        "inventory": inventory,
+        "memory": sizes["limits"]["memory"],
+        "scratch": scratch(sizes["storage"]),
+        "backup": plan,
+    }
