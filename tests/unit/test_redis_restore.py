@@ -97,7 +97,7 @@ class Server:
     def ask(self, *command: str) -> str:
         return subprocess.run(["redis-cli", *command], env=self.environment, capture_output=True, text=True, check=False).stdout.strip()
 
-    def answers(self, seconds: float = 10) -> bool:
+    def answers(self, seconds: float = 30) -> bool:
         deadline = time.monotonic() + seconds
         while self.ask("ping") != "PONG":
             if time.monotonic() > deadline or (self.process and self.process.poll() is not None):
@@ -215,7 +215,7 @@ class Restore:
         self.copies: Any = {"name": "shared", "namespace": "acme-shared", "memory": "256Mi", "backup": {"s3": s3}}
         credentials = {"access_key": "a", "secret_key": "b"}
         self.params: dict[str, Any] = {
-            "backup": "latest", "origin": "", "credentials": credentials, "backup_key": KEY, "deadline": 60, "wait_timeout": 5, "drop_before": "",
+            "backup": "latest", "origin": "", "credentials": credentials, "backup_key": KEY, "deadline": 60, "wait_timeout": 60, "drop_before": "",
             "identity": (identity or server.folder / "key").read_text(),
         }  # fmt: skip
 
@@ -363,6 +363,6 @@ def test_a_copy_that_redis_does_not_start_with_is_taken_back(redis: Server) -> N
     (filled,) = [name for name in redis.folders() if name.startswith("restore-")]
     (redis.data / filled / "appendonlydir/appendonly.aof.1.base.rdb").write_bytes(b"REDIS0099")
     with pytest.raises(RestoreFailed, match=r"did not start with the copy .* What was there is in use again"):
-        restore.step("put_in_place")
+        restore.step("put_in_place", wait_timeout=10)
     assert redis.answers() and redis.ask("dbsize") == "500"
     assert redis.folders() == ["appendonlydir"]
