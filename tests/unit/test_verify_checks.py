@@ -298,7 +298,12 @@ def test_a_door_that_the_inventory_closes_is_no_fault(edge: dict[str, Any], stat
     ],
 )
 def test_copies_of_a_redis_are_looked_at_as_backups_are(cronjobs: list[str], jobs: list[str], ok: bool, says: str) -> None:
-    copies = {"name": "shared", "namespace": "shaka-shared", "backup": {**BACKUP, "schedule": "0 2 * * *", "time_zone": "Etc/UTC"}}
+    copies = {
+        "name": "shared",
+        "namespace": "shaka-shared",
+        "service": "redis",
+        "backup": {**BACKUP, "schedule": "0 2 * * *", "time_zone": "Etc/UTC"},
+    }
     crons = [cron(lastSuccessfulTime="2027-01-15T02:00:09Z")]
     crons += [{**crons[0], "metadata": {**crons[0]["metadata"], "name": name, "namespace": "shaka-shared"}} for name in cronjobs]
     failed = [{"type": "Failed", "status": "True", "lastTransitionTime": "2027-01-15T06:00:00Z", "message": reason} for reason in jobs]

@@ -50,11 +50,11 @@ def judge(
     :arg running: the system identifier of its Postgres; '' where that does not answer. Of a Redis its cluster's.
     :arg smaller: percent of the size of the one before that a backup must have.
     """
-    backup = env["backup"]
+    backup, of_redis = env["backup"], "service" in env
     if not backup["s3"]["endpoint"]:
         return BackupVerdict(False, "there are no backups: platform_s3.endpoint is not filled in", blocks=False)
     if backup["schedule"] and not crons:
-        return BackupVerdict(False, f"no CronJob {CRONJOB if 'postgres' in env else REDIS_CRONJOB}")
+        return BackupVerdict(False, f"no CronJob {REDIS_CRONJOB if of_redis else CRONJOB}")
     ended, failed = last_success(crons, jobs), last_failure(jobs)
     kept = sorted(complete(stored, backup["s3"]["prefix"], key), key=lambda each: each.stamp)
     mine = [each for each in kept if running in ("", each.origin.system_identifier)]
@@ -68,7 +68,11 @@ def judge(
     if problems:
         return BackupVerdict(False, "; ".join([told, *problems, *([stored.unseen] if stored.unseen else [])]))
     if kept and not mine:
-        return BackupVerdict(False, f"{told}: none is of the one that runs now ({running}); take one: playbooks/backup.yml", blocks=False)
+        return BackupVerdict(
+            False,
+            f"{told}: none is of the {'cluster' if of_redis else 'Postgres'} that runs now ({running}); take one: playbooks/backup.yml",
+            blocks=False,
+        )
     if failed and failed[0] > max(ended, newest):
         return BackupVerdict(False, f"{told}; the last job failed {age(now - failed[0])} ago: {failed[1]}", blocks=False)
     if stored.unseen:
