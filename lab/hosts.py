@@ -106,6 +106,7 @@ class Lab:
             self.down()
             self._make_keys()
         values = {
+            "state": str(self.state),
             "address": self.server_address,
             "key": str(self.key),
             "known_hosts": str(self.known_hosts),

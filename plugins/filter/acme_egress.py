@@ -50,7 +50,7 @@ from ansible_collections.shaka.platform.plugins.plugin_utils.plain import plain
 
 def acme_egress(server: Any, model: Any, resolved: Any) -> list[dict[str, Any]]:
     """The filter."""
-    return egress(str(server), plain(model, typed=True), plain(resolved, typed=True))
+    return egress(str(server), model, plain(resolved, typed=True))  # it reads little of the model, whose copy would cost more
 
 
 class FilterModule:

@@ -48,7 +48,7 @@ from ansible_collections.shaka.platform.plugins.plugin_utils.plain import plain
 
 
 def s3_egress(s3: Any, model: Any, resolved: Any) -> dict[str, Any]:
-    return egress(plain(s3, typed=True), plain(model, typed=True), plain(resolved, typed=True))
+    return egress(plain(s3, typed=True), model, plain(resolved, typed=True))  # it reads little of the model, whose copy would cost more
 
 
 class FilterModule:

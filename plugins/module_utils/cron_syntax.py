@@ -15,7 +15,9 @@ MACROS = {
     "@midnight": "0 0 * * *",
     "@hourly": "0 * * * *",
 }
-EVERY = re.compile(r"@every (?:([0-9]+)h)?(?:([0-9]+)m)?(?:([0-9]+)s)?(?<! )")
+# Durations of Go, as far as they make sense here: 6h, 1h30m, 1.5h
+DURATION = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)([hms])")
+EVERY = re.compile(rf"@every (?:{DURATION.pattern})+")
 # name -> lowest, highest, words for numbers
 FIELDS = {
     "minute": (0, 59, ()),

@@ -8,6 +8,7 @@ and "Resource units" of https://kubernetes.io/docs/concepts/configuration/manage
 
 from __future__ import annotations
 
+import math
 import re
 from fractions import Fraction
 
@@ -24,7 +25,7 @@ _DECIMAL = {
     "P": Fraction(10**15),
     "E": Fraction(10**18),
 }
-_NUMBER = re.compile(r"^(?P<number>\d+(?:\.\d*)?|\.\d+)(?:[eE](?P<exponent>[+-]?\d{1,2})|(?P<suffix>[A-Za-z]*))$")
+_NUMBER = re.compile(r"(?P<number>\d+(?:\.\d*)?|\.\d+)(?:[eE](?P<exponent>[+-]?\d{1,2})|(?P<suffix>[A-Za-z]*))", re.ASCII)
 
 COUNTED = frozenset(
     [
@@ -46,7 +47,7 @@ class QuantityError(ValueError):
 
 
 def _exact(text: str) -> Fraction:
-    match = _NUMBER.match(text)
+    match = _NUMBER.fullmatch(text)
     if match is None:
         raise QuantityError("is not a Kubernetes quantity such as 250m, 2, 512Mi or 20Gi")
     if re.match(r"0\d", text):
@@ -75,11 +76,11 @@ def parse_cpu(text: str) -> int:
 
 
 def parse_memory(text: str) -> int:
-    """Memory or disk in bytes: '64Mi' -> 67108864."""
+    """Memory or disk in bytes: '64Mi' -> 67108864. Of a fraction of a unit, as in 1.1Gi, the next whole byte, which is what Kubernetes gives."""
     size = _exact(text.strip())
-    if size.denominator != 1:
+    if size.denominator != 1 and text.strip()[-1] in "num":
         raise QuantityError("is not a whole number of bytes ('m' means a thousandth; did you mean Mi?)")
-    return int(size)
+    return math.ceil(size)
 
 
 def parse_count(text: str) -> int:

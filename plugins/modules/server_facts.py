@@ -140,6 +140,10 @@ ansible_facts:
       description: Each claim of a platform that has a volume, with the record of its data; null where K3s is there and does not answer.
       type: list
       elements: dict
+    platform_spaces:
+      description: Names of the namespaces of a platform that are there; null where K3s is there and does not answer.
+      type: list
+      elements: str
 """
 
 import contextlib
@@ -161,7 +165,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.sys_info import get_distribution, get_distribution_codename, get_distribution_version
 from ansible_collections.shaka.platform.plugins.module_utils.conventions import K3S_NETWORKS, Execute, commands_of
 from ansible_collections.shaka.platform.plugins.module_utils.data import issuance
-from ansible_collections.shaka.platform.plugins.module_utils.data.claims import claims
+from ansible_collections.shaka.platform.plugins.module_utils.data.claims import claims, namespaces
 
 RESOLVE = 5  # seconds for each name
 RESOLVERS_AT_ONCE = 16
@@ -326,6 +330,7 @@ def gather(execute: Execute, distribution: Callable[[], Mapping[str, Any]]) -> d
         "search_wildcards": search_wildcards(),
         "tcp_listeners": output("ss", "-Hltnp").splitlines(),
         "platform_claims": claims(),
+        "platform_spaces": namespaces(),
     }
 
 

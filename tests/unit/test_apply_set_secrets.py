@@ -34,6 +34,16 @@ def test_an_unknown_reference_names_object_key_and_inventory() -> None:
     assert errors == ["Secret n/s: stringData.URL refers to the unknown secret @{prod/REDIS_PASSWORD} (inventory: platform_environments.prod)"]
 
 
+def test_a_secret_within_json_is_written_as_json_has_it() -> None:
+    text = json.dumps({"auths": {"r.test": {"username": "_json_key", "password": "@{registries/GOOGLE}"}}})
+    given = {"kind": "Secret", "metadata": {"name": "r"}, "stringData": {".dockerconfigjson": text, "key_json": "@{registries/GOOGLE}"}}
+    value = '{"key": "a\\nb"}\n\\ ação'
+    resolved, errors = fill_in(given, {"registries/GOOGLE": value})
+    assert errors == []
+    assert json.loads(base64.b64decode(resolved["data"][".dockerconfigjson"]))["auths"]["r.test"]["password"] == value
+    assert base64.b64decode(resolved["data"]["key_json"]).decode() == value
+
+
 def test_a_reference_elsewhere_is_refused() -> None:
     config = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c", "namespace": "n"}, "data": {"a": "@{prod/X}"}}
     params = {

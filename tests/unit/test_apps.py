@@ -288,7 +288,18 @@ def test_a_wildcard_is_a_further_host_that_nobody_can_ask() -> None:
     assert hosts_of(of_prod(data)["apps"]["api"]) == ["acme.test"]
     made = objects(data)
     assert made["Certificate", "acme-api-tls"]["spec"]["dnsNames"] == ["acme.test", "*.acme.test"]
-    assert [rule["host"] for rule in made["Ingress", "acme-api"]["spec"]["rules"]] == ["acme.test", "*.acme.test"]
+    assert [rule["host"] for rule in made["Ingress", "acme-api"]["spec"]["rules"]] == ["acme.test"]
+    assert [rule["host"] for rule in made["Ingress", "acme-api-wildcard"]["spec"]["rules"]] == ["*.acme.test"]
+
+
+def test_an_application_s_own_name_goes_before_another_s_wildcard_whatever_the_paths() -> None:
+    """Traefik takes the highest priority, which is a rule's length unless it is said (seen in 3.7.15: Host("a.b") && PathPrefix("/"))."""
+    data = many(api={"hosts": ["*.acme.test"], "paths": ["/a/path/that/is/longer/than/any/name"]}, web={"host": "a.acme.test"})
+    data["platform_acme"] |= {"kind": "self_signed"}
+    made = objects(data)
+    priority = "traefik.ingress.kubernetes.io/router.priority"
+    assert priority not in made["Ingress", "acme-web"]["metadata"]["annotations"]
+    assert int(made["Ingress", "acme-api-wildcard"]["metadata"]["annotations"][priority]) < len('Host("a.b") && PathPrefix("/")')
 
 
 @pytest.mark.parametrize(

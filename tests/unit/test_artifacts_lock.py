@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 import yaml
@@ -20,7 +21,7 @@ from ansible_collections.shaka.platform.plugins.plugin_utils.artifacts.lock impo
 from ansible_collections.shaka.platform.plugins.plugin_utils.artifacts.upstream import Upstream, UpstreamError
 from upstreams import serving, sha256
 
-from lab import bundle
+from lab import bundle, paths
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = ROOT / "roles/artifacts/files/artifacts.lock.yml"
@@ -279,5 +280,14 @@ def test_every_shipped_sum_has_two_sources_that_a_reader_can_open() -> None:
 
 
 def test_the_lab_has_the_kubernetes_of_the_lock() -> None:
-    """The patch version too: what is tested is what a server gets."""
-    assert {shipped()["files"][name]["version"] for name in ("k3s", "images_k3s")} == {bundle.K3S_VERSION}
+    """The patch version too, in all that it is built of: what is tested is what a server gets."""
+    locked = {name: shipped()["files"][name] for name in ("k3s", "images_k3s")}
+    assert {entry["version"] for entry in locked.values()} == {bundle.K3S_VERSION}
+    addresses = [address for entry in locked.values() for part in ("source", "sums") for address in entry[part].values()]
+    assert [address for address in addresses if f"/{quote(bundle.K3S_VERSION)}/" not in address] == []
+    version = bundle.K3S_VERSION.partition("+")[0]
+    _major, minor, patch = version.split(".")
+    modules = re.findall(r"^replace k8s\.io/\S+ => \S+ (v\S+)$", (paths.LAB / "k3s/go.mod").read_text(), re.MULTILINE)
+    assert set(modules) == {f"v0.{minor}.{patch}"}, "Kubernetes' own modules"
+    assert f".gitMinor={minor}" in (paths.LAB / "k3s/build.sh").read_text()
+    assert f" {version} " in (ROOT / "roles/k3s/vars/main/component_flags.yml").read_text(), "run: python3 -m lab.component_flags"

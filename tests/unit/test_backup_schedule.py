@@ -36,7 +36,9 @@ def test_the_moments_before_and_after(schedule: str, zone: str, now: str, last: 
     assert (found.last(at(now)), found.next(at(now))) == (at(last), at(following))
 
 
-@pytest.mark.parametrize(("schedule", "last"), [("@every 1h30m", "2026-11-26T10:30"), ("@every 120s", "2026-11-26T11:58")])
+@pytest.mark.parametrize(
+    ("schedule", "last"), [("@every 1h30m", "2026-11-26T10:30"), ("@every 120s", "2026-11-26T11:58"), ("@every 1.5h", "2026-11-26T10:30")]
+)
 def test_an_interval_counts_from_its_last_run(schedule: str, last: str) -> None:
     found = CronSchedule(schedule, "Etc/UTC")
     assert found.last(at("2026-11-26T12:00")) == at(last)

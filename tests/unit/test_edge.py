@@ -163,6 +163,10 @@ def trusted(value: Any) -> Any:
         ({"platform_claims": []}, ["dev"], ["acme-dev", "acme-of-dev"]),  # a preview is there with its parent
         ({"platform_claims": [{"namespace": "acme-dev"}]}, ["prod"], ["acme-dev", "acme-of-dev", "acme-prod"]),
         ({"platform_claims": [{"namespace": "acme-prod"}]}, ["of-dev"], ["acme-of-dev", "acme-prod"]),
+        # one that another controller has ended is in this one's previews.yml, and its namespace is gone
+        ({"platform_claims": [{"namespace": "acme-dev"}], "platform_spaces": ["acme-of-dev"]}, ["prod"], ["acme-dev", "acme-of-dev", "acme-prod"]),
+        ({"platform_claims": [{"namespace": "acme-dev"}], "platform_spaces": ["acme-dev"]}, ["prod"], ["acme-dev", "acme-prod"]),
+        ({"platform_claims": [], "platform_spaces": []}, ["of-dev"], ["acme-of-dev"]),
     ],
 )
 def test_traefik_watches_the_namespaces_that_are_there_and_let_it_in(facts: dict[str, Any], chosen: list[str], watched: list[str]) -> None:
@@ -173,7 +177,11 @@ def test_traefik_watches_the_namespaces_that_are_there_and_let_it_in(facts: dict
         "shared": {"namespace": "acme-shared", "ingress": [{"namespace": "acme-prod"}]},
         "bare": {"namespace": "b", "ingress": []},
     }
-    previews = {"of-dev": {"namespace": "acme-of-dev", "preview": {"namespace": "acme-dev"}}} if "of-dev" in str(watched) else {}
+    previews = (
+        {"of-dev": {"namespace": "acme-of-dev", "preview": {"namespace": "acme-dev"}}}
+        if "of-dev" in str(watched) or "platform_spaces" in facts
+        else {}
+    )
     model = {
         "environments": {name: every[name] for name in chosen if name in every}, "all_environments": every, "namespaces": spaces,
         "previews": {name: env for name, env in previews.items() if name in chosen}, "all_previews": previews,

@@ -11,6 +11,7 @@ import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible.parsing.vault import VaultLib, VaultSecret
 from ansible.template import is_trusted_as_template
+from ansible_collections.shaka.platform.plugins.plugin_utils.model.credentials import encrypts
 from ansible_collections.shaka.platform.plugins.plugin_utils.model.generation import generate_missing, needed_names, random_value
 
 ROOT = Path(__file__).parents[2]
@@ -72,6 +73,17 @@ def test_a_key_that_data_is_encrypted_with_stays_until_it_is_removed_by_hand() -
     assert done.kept == ["prod/ENCRYPTION_KEY_PREVIOUS"]
     with pytest.raises(ValueError, match=r"ENCRYPTION_KEY_PREVIOUS.*would be lost"):
         generate_missing(done.secrets, groups, {}, [], ["prod/ENCRYPTION_KEY"])
+
+
+@pytest.mark.parametrize(
+    ("name", "kept"),
+    [
+        *((name, True) for name in ("ENCRYPTION_KEY", "encryption_key", "APP_KEY", "SECRET_KEY_BASE", "RAILS_MASTER_KEY", "FERNET", "CRYPTO_SEED")),
+        *((name, False) for name in ("JWT_SECRET", "DB_PASSWORD", "HASH_KEY", "BACKUP_KEY", "APP_KEY_PREVIOUS", "MONKEY_TOKEN", "SESSION_SECRET")),
+    ],
+)
+def test_a_key_by_which_data_may_be_encrypted_is_known_by_its_name(name: str, kept: bool) -> None:
+    assert encrypts(name) is kept
 
 
 def test_the_playbook_encrypts_with_the_vault_password_and_shows_no_value(tmp_path: Path) -> None:

@@ -8,10 +8,13 @@ from typing import Any
 import pytest
 import yaml
 from ansible.errors import AnsibleFilterError
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar, trust_as_template
 from ansible_collections.shaka.platform.plugins.filter.k3s_config_problems import k3s_config_problems
 from ansible_collections.shaka.platform.plugins.filter.k3s_registries_problems import k3s_registries_problems
 from ansible_collections.shaka.platform.plugins.filter.merge_k3s_config import merge_k3s_config
 from ansible_collections.shaka.platform.plugins.filter.system_reserved import system_reserved
+from ansible_collections.shaka.platform.plugins.module_utils.engine.yamlio import Loader
 
 ROLE = Path(__file__).parents[2] / "roles/k3s"
 FLAGS = yaml.safe_load((ROLE / "vars/main/component_flags.yml").read_text())["__k3s_component_flags"]
@@ -152,3 +155,18 @@ def test_registries_that_k3s_would_skip_are_named_without_their_passwords(regist
     assert len(problems) == (1 if words else 0)
     assert words is None or words in problems[0]
     assert "hunter2" not in str(problems)
+
+
+def test_k3s_reads_each_value_as_it_is() -> None:
+    config = {
+        "node-name": "1e3",
+        "tls-san": ["0o17", "y", "2026-01-01", "ação"],
+        "disable": [],
+        "secrets-encryption": True,
+        "flannel-mtu": 1400,
+        "token": None,
+    }
+    given = trust_as_template("{{ lookup('ansible.builtin.template', file) }}")
+    file = str(ROLE / "templates/config.yaml.j2")
+    text = Templar(loader=DataLoader(), variables={"__k3s_config": config, "file": file}).template(given)
+    assert yaml.load(str(text), Loader=Loader) == config  # as Kubernetes reads YAML

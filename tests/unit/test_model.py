@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import copy
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from ansible_collections.shaka.platform.plugins.plugin_utils import collection
-from ansible_collections.shaka.platform.plugins.plugin_utils.model import backup, rules
+from ansible_collections.shaka.platform.plugins.plugin_utils.model import backup, edge, rules
 from ansible_collections.shaka.platform.plugins.plugin_utils.model.resolve import Resolution, resolve
 
 ROOT = Path(__file__).parents[2]
@@ -366,6 +367,8 @@ def test_a_lock_that_was_left_out_is_a_problem() -> None:
         ("0 2 * * *", True), ("*/15 0-6 1,15 jan-mar mon", True), ("@daily", True), ("0 2 * *", False), ("60 2 * * *", False), ("0 2 * * mun", False),
         ("0 2 31-1 * *", False), ("*/0 * * * *", False), ("@reboot", False), ("0 2 * * 7", False), ("0 2 * * 0", True),
         ("0 2 * * sat", True), ("@every 6h", True), ("@every 1h30m", True), ("@every ", False), ("0 2 * * 5-7", False),
+        ("@every 1.5h", True), ("@every 0.0h", False), ("TZ=UTC 0 2 * * *", False), ("0 2 30 feb *", False), ("0 2 31 4,jun ?", False),
+        ("0 2 30-31 2 */1", False), ("0 2 31 2 mon", True), ("0 2 29 2 *", True), ("0 2 31 */2 *", True), ("0 2 20/5 feb *", True),
     ],
 )  # fmt: skip
 def test_cron(schedule: str, good: bool) -> None:
@@ -518,7 +521,11 @@ def test_a_registry_s_token_is_a_secret_like_any_other() -> None:
     result = run(data)
     assert not result.problems, result.message()
     assert result.model["registries"] == {"ghcr.io": {"username": "robot", "password": "GHCR"}}
-    data["platform_secrets"]["registries"]["GHCR"] += '"'
+    data["platform_secrets"]["registries"]["GHCR"] = (
+        '{"type": "service_account",\n "private_key": "-----BEGIN\\n"}'  # Google's, for the user _json_key
+    )
+    assert not run(data).problems
+    data["platform_secrets"]["registries"]["GHCR"] += "\0"
     assert [problem.path for problem in run(data).problems] == ["platform_secrets.registries.GHCR"]
 
 
@@ -566,6 +573,45 @@ def test_a_value_too_large_for_a_variable_is_a_file() -> None:
     assert not run(data).problems, run(data).message()
     data["platform_environments"]["prod"]["config"]["RULES"] *= 9
     assert "and a ConfigMap at most 1048576" in run(data).message()
+
+
+# What the API server of 1.36.4, rclone, nftables, Traefik and Let's Encrypt take, and what they do not
+@pytest.mark.parametrize(
+    ("rule", "good", "wrong"),
+    [
+        (
+            rules.storage_url,
+            ["http://[FD00::5]:9000", "http://S3.LAN:9000", "http://minio.:9000", "http://100.101.1.2", "http://minio_1:9000", "https://s3.x.net/a"],
+            ["http://[2001:470::1]:9000", "https://s3.x.net:65536", "https://s3.x.net:0", "https://s3.x.net:٣", "https://s3..net", "https://[1:2]"],
+        ),
+        (
+            rules.network,
+            ["10.0.0.0/8", "10.0.0.7", "FD00::/8"],
+            ["10.0.0.1/8", "10.0.0.0/255.0.0.0", "::ffff:10.0.0.0/104", "fe80::1%eth0", "010.0.0.0/8"],
+        ),
+        (rules.edge_path, ["/", "/a/", "/a.b/..c", "/%5c"], ["/a//b", "/a/./b", "/a/..", "/..", "/a%2Fb", "/a`b", "a"]),
+        (rules.bucket, ["my_backups", "a.b-c"], ["My", "192.168.1.1", "s3://a"]),
+        (rules.image, ["r.test:5000/a:1"], ["a:versão"]),
+        (rules.email, ["a+b@shop.net"], ["öps@shop.net"]),
+        (rules.duration, ["10s"], ["1٣s"]),
+        (edge.origin, ["*", "capacitor://localhost", "http://[::1]:3000", "https://a.test"], ["https://a.test/", "null", "https://*.a.test"]),
+        (rules.time_zone, ["Etc/GMT+3", "US/Pacific", "UTC"], ["localtime", "Local", "america/sao_paulo", "posix/UTC", "Etc", "leapseconds", ""]),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_values_are_judged_as_their_consumers_do(rule: Callable[[str], str | None], good: list[str], wrong: list[str]) -> None:
+    assert {value: flaw for value in good if (flaw := rule(value))} == {}
+    assert [value for value in wrong if rule(value) is None] == []
+
+
+@pytest.mark.parametrize("text", ["münchen.de", "https://münchen.de"])
+def test_a_name_in_other_letters_is_told_how_dns_writes_it(text: str) -> None:
+    assert "xn--mnchen-3ya.de" in str((rules.url if "/" in text else rules.host)(text))
+
+
+def test_a_rule_of_one_address_is_a_network_to_kubernetes() -> None:
+    env = run(grants({"cidr": "198.51.100.7"})).model["environments"]["prod"]
+    assert env["ingress"][0]["cidr"] == "198.51.100.7/32"
 
 
 def test_a_platform_s_name_with_hyphens_names_databases_with_underscores() -> None:

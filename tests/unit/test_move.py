@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -108,10 +109,19 @@ def test_an_application_that_was_off_before_stays_off() -> None:
     assert writers.start(cluster, 1) == []
 
 
+def readers() -> set[str]:
+    """How the platform's own sessions call themselves that only read."""
+    scripts = [path.read_text() for role in ("backup", "restore") for path in (ROOT / "roles" / role / "files").glob("*.sh")]
+    sessions = (ROOT / "plugins/module_utils/verify/postgres_login.py").read_text()
+    names = [*re.findall(r"PGAPPNAME=(\w[\w-]*)", "".join(scripts)), *re.findall(r'"application_name": "(\w+)"', sessions)]
+    assert {"backup", "verify"} < {*names}
+    return {*names}
+
+
 def test_whoever_is_still_connected_is_named_and_who_only_reads_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(writers, "QUIET_SECONDS", 0)
     other = {"pid": 7, "role": "shop_owner", "application": "cron", "state": "idle", "database": "shop", "seconds": 3}
-    known = [{**other, "role": "postgres", "application": "psql"}, {**other, "application": "postgres-backup"}]
+    known = [{**other, "role": "postgres", "application": "psql"}, *({**other, "application": name} for name in readers())]
     assert writers.stop(Cluster(answers={"postgres": known}), ENVIRONMENTS, "2026-11-26T20:00:00Z")
     with pytest.raises(writers.StillWritten, match=r"prod: shop_owner in shop \(cron, process 7\)"):
         writers.stop(Cluster(answers={"postgres": [*known, other]}), ENVIRONMENTS, "2026-11-26T20:00:00Z")

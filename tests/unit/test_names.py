@@ -10,13 +10,20 @@ from typing import Any
 import jinja2
 import pytest
 import yaml
-from ansible_collections.shaka.platform.plugins.plugin_utils.collection import argument_specs, playbook_specs
+from ansible_collections.shaka.platform.plugins.plugin_utils.collection import Options, argument_specs, playbook_specs
 from jinja2 import nodes
 
 ROOT = Path(__file__).parents[2]
 FILES = sorted(
     path
-    for pattern in ("playbooks/*.yml", "playbooks/vars/*.yml", "roles/*/tasks/*.yml", "roles/*/vars/**/*.yml", "roles/*/defaults/*.yml")
+    for pattern in (
+        "playbooks/*.yml",
+        "playbooks/files/*.yml",
+        "playbooks/vars/*.yml",
+        "roles/*/tasks/*.yml",
+        "roles/*/vars/**/*.yml",
+        "roles/*/defaults/*.yml",
+    )
     for path in ROOT.glob(pattern)
 )
 TEMPLATES = sorted(ROOT.glob("roles/*/templates/**/*.j2"))
@@ -92,6 +99,22 @@ def test_nothing_is_read_that_is_not_declared(path: Path, known: set[str]) -> No
     parts = [path.read_text()] if path.suffix == ".j2" else list(texts(load(path)))
     used = {name for text in parts if "{{" in text or "{%" in text for name in read(text)}
     assert used - known == set()
+
+
+def described(options: Options, path: str) -> Iterator[tuple[str, str]]:
+    """Each option and those below it: path, name."""
+    for name, option in options.items():
+        yield f"{path}.{name}", name
+        yield from described(option.get("options") or {}, f"{path}.{name}")
+
+
+def test_what_is_declared_is_read() -> None:
+    """Else a user sets it, and nothing happens."""
+    readers = [*FILES, *TEMPLATES, *(path for path in ROOT.glob("plugins/**/*.py") if path.name != "model_types.py")]
+    words = {word for path in readers for word in re.findall(r"[\w-]+", path.read_text())}
+    specs = {**{f"{role}.{name}": spec for role, entries in argument_specs().items() for name, spec in entries.items()}, **playbook_specs()}
+    found = [option for entry, spec in specs.items() for option in described(spec.get("options") or {}, entry)]
+    assert [path for path, name in found if name not in words] == []
 
 
 @pytest.mark.parametrize("path", sorted(ROOT.glob("inventories/*/group_vars/all/*.yml")), ids=lambda path: str(path.relative_to(ROOT)))

@@ -70,6 +70,14 @@ def objects(resolution: Resolution, preview: str, *roles: str) -> dict[tuple[str
 # --- the model ------------------------------------------------------------------------------------------------------------------------------
 
 
+def test_a_secret_in_a_preview_s_own_config_is_refused_once() -> None:
+    value = inventory()["platform_secrets"]["prod"]["DB_PASSWORD"]
+    data = with_previews(pr_1={"config": {"KEY": value, "PLAIN": "x"}})
+    (problem,) = run(data).problems
+    assert problem.path == "platform_previews.pr-1.config.KEY"
+    assert "the value of platform_secrets.prod.DB_PASSWORD" in problem.text and value not in str(problem)
+
+
 def test_a_preview_is_its_parent_with_a_place_and_data_of_its_own() -> None:
     parent = {
         "postgres": {"database": "shop", "app_user": "app", "databases": ["more"], "extensions": ["pgcrypto"], "pgbouncer": {"enabled": True}},

@@ -29,6 +29,8 @@ def test_cpu(text: str, millicores: int | None) -> None:
         ("128974848", 128974848),
         ("1000m", 1),
         ("1E", 10**18),
+        ("1.1Gi", 1181116007),
+        ("0.1Mi", 104858),
     ],
 )
 def test_memory(text: str, size: int) -> None:
@@ -44,6 +46,8 @@ def test_memory(text: str, size: int) -> None:
         (q.parse_memory, "100m", "did you mean Mi"),
         (q.parse_memory, "lots", "not a Kubernetes quantity"),
         (q.parse_memory, "", "not a Kubernetes quantity"),
+        (q.parse_memory, "٣Gi", "not a Kubernetes quantity"),
+        (q.parse_memory, "1Gi\n1", "not a Kubernetes quantity"),
         (q.parse_memory, "-1Gi", "not a Kubernetes quantity"),
         (q.parse_count, "1.5", "whole number"),
     ],

@@ -137,6 +137,14 @@ def test_no_application_may_have_the_name_of_another_s_part(site: Site) -> None:
         assert f"platform_environments.prod.apps.api{ending}" in str(problem)
 
 
+def test_a_canary_below_a_wildcard_leaves_the_names_of_others_alone(site: Site) -> None:
+    given = {"platform_environments/prod/api/strategy": "canary", "platform_environments/prod/api/hosts": ["*.shaka-api.net"]}
+    given |= {"platform_environments/dev/api/host": "a.shaka-api.net", "platform_acme/kind": "self_signed"}
+    model = plain(site.resolve({**given, "platform_releases": {"prod": {"apps": {"api": {"image": OLD}}}}}), typed=True)["model"]
+    routes = [route["match"] for route in routes_of(rendered(site, state(model, replicas=1, gate=True, weight=20))) if "*." in route["match"]]
+    assert routes and all("!Host(`a.shaka-api.net`)" in match for match in routes)
+
+
 @pytest.mark.parametrize(("strategy", "trial", "weights"), [("rolling", 1, []), ("recreate", 0, []), ("blue_green", 2, [100]), ("canary", 1, [20])])
 def test_the_way_of_each_strategy(models: Mapping[str, Any], strategy: str, trial: int, weights: list[int]) -> None:
     model = models[strategy]

@@ -158,7 +158,7 @@ def test_traces_of_a_restore_that_goes_on_are_left_alone() -> None:
 
 
 def result(**more: Any) -> dict[str, Any]:
-    return {"tables": {"public.t": 5000}, "invalid": [], "extensions": {"cube": "1.5"}, "owner": "o", "unvalidated": [], **more}
+    return {"tables": {"public.t": 5000}, "invalid": [], "incomplete": [], "extensions": {"cube": "1.5"}, "owner": "o", "unvalidated": [], **more}
 
 
 @pytest.mark.parametrize(
@@ -169,6 +169,7 @@ def result(**more: Any) -> dict[str, Any]:
         ({"tables": {"public.t": 4000}}, "", ""),
         ({"tables": {"public.t": 100}}, "", "public.t has 100 rows, the backup's estimate is 5000"),
         ({"invalid": ["i"]}, "the index i is not valid", ""),
+        ({"incomplete": ["i"]}, "", "indexes that not every partition has, as in the backup: i"),
         ({"extensions": None}, "the extension cube is missing", ""),
         ({"owner": "postgres"}, "its owner is postgres in place of o", ""),
         ({"unvalidated": ["c on t"]}, "", "constraints that the backup has as NOT VALID: c on t"),

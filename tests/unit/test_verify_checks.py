@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import pytest
 from ansible_collections.shaka.platform.plugins.module_utils.verify.checks import Check, Limits, drill_check, evaluate, no_cluster, quantity
-from ansible_collections.shaka.platform.plugins.module_utils.verify.probes import Facts, HostState, Https, PostgresAnswer, ProbeAnswer
+from ansible_collections.shaka.platform.plugins.module_utils.verify.probes import LISTS, Facts, HostState, Https, PostgresAnswer, ProbeAnswer
 from ansible_collections.shaka.platform.plugins.module_utils.verify.stored_backups import StoredDumps
 
 NOW = 1_800_000_000.0  # 2027-01-15T08:00:00Z
@@ -49,7 +49,8 @@ def facts(**changes: Any) -> Facts:
     """A platform without a fault, and what a test changes of it."""
     node_status = {"conditions": [{"type": "Ready", "status": "True"}, {"type": "DiskPressure", "status": "False"}]}
     node_status["allocatable"] = {"cpu": "2", "memory": "1600Mi", "pods": "110"}  # type: ignore[assignment]
-    lists = {
+    lists: dict[str, list[dict[str, Any]] | None] = {
+        **dict.fromkeys(LISTS),
         "nodes": [{"metadata": {"name": "server"}, "status": node_status}],
         "pods": [pod(), pod("postgres-0"), pod("redis-0", "shaka-shared"), *SYSTEM],
         "deployments": [],
@@ -109,6 +110,9 @@ def test_policies_that_are_not_enforced_are_a_finding(answers: dict[str, str], s
 def test_tables_read_by_a_person() -> None:
     environments, server, memory = evaluate(MODEL, facts(postgres={"prod": PostgresAnswer(ProbeAnswer(False, "gone"))}), Limits(7), {}).tables
     assert environments.failed == [0]
+    assert environments.columns[:5] == ["environment", "namespace", "postgres", "redis", "https"] and len(environments.columns) == len(
+        environments.rows[0]
+    )
     assert environments.rows[0][2] == "FAILED"
     assert server.failed == []
     assert memory.rows == [["shaka-prod/api-1", "1", "20 MiB"], ["k3s.service (PSS)", "", "500 MiB"]]

@@ -116,10 +116,15 @@ def namespace(name: str) -> dict[str, Any]:
     return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": {"shaka.platform/tenant": name}}}
 
 
-def ingress(host: str) -> dict[str, Any]:
-    path = {"path": "/", "pathType": "Prefix", "backend": {"service": {"name": "x", "port": {"number": 80}}}}
-    spec = {"rules": [{"host": host, "http": {"paths": [path]}}]}
+def ingress(host: str = "api.acme.net", path: str = "/") -> dict[str, Any]:
+    route = {"path": path, "pathType": "Prefix", "backend": {"service": {"name": "x", "port": {"number": 80}}}}
+    spec = {"rules": [{"host": host, "http": {"paths": [route]}}]}
     return {"apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "metadata": {"name": "x", "namespace": "default"}, "spec": spec}
+
+
+def policy(cidr: str) -> dict[str, Any]:
+    spec = {"podSelector": {}, "policyTypes": ["Egress"], "egress": [{"to": [{"ipBlock": {"cidr": cidr}}]}]}
+    return {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": {"name": "x", "namespace": "default"}, "spec": spec}
 
 
 def config(name: str) -> dict[str, Any]:
@@ -145,6 +150,13 @@ HOSTS = (
     "api.acme.net", "a.b.c.acme.net", "API.acme.net", "api_1.acme.net", "-a.acme.net", "api..acme.net", "api.acme.net.",
     "xn--ao-via.acme.net",
 )  # fmt: skip
+PATHS = (
+    "/", "/api", "/api/", "/a//b", "/a/./b", "/a/../b", "/a/..", "/a/.", "/..", "/%2f", "/%2F", "/%5c", "/é", "/a;b", "/{x}", "api", "",
+)  # fmt: skip
+NETWORKS = (
+    "10.0.0.0/8", "10.0.0.7", "10.0.0.7/8", "10.0.0.0/255.0.0.0", "10.0.0.0/33", "010.0.0.0/8", "0.0.0.0/0", "fd00::/8", "FD00::1", "::/0",
+    "::ffff:10.0.0.0/104", "fe80::1%eth0", "fe80::%eth0/64", "api.acme.net", "",
+)  # fmt: skip
 VARIABLES = (
     "NODE_ENV", "_x", "on", "NULL", "True", "y", "a b", "é", "a/b", "x" * 253,
 )  # fmt: skip
@@ -164,6 +176,8 @@ STRICTER = ("environments", "platforms", "hosts")
         ("environments", rules.label, lambda name: service(f"pgbouncer-{name}"), [name for name in NAMES if len(name) < 50]),
         ("platforms", rules.platform_name, lambda name: service(f"{name}-api-next"), [*NAMES, "x" * 54, "x" * 55]),
         ("hosts", rules.host, ingress, HOSTS),
+        ("paths", rules.edge_path, lambda path: ingress(path=path), PATHS),
+        ("networks", rules.network, lambda cidr: policy(rules.networks([cidr])[0]), NETWORKS),
     ],
 )
 def test_the_api_server_takes_what_the_rules_take(

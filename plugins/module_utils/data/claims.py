@@ -30,6 +30,14 @@ def claims(kubeconfig: Path = KUBECONFIG) -> list[dict[str, Any]] | None:
     return found(*lists)
 
 
+def namespaces(kubeconfig: Path = KUBECONFIG) -> list[str] | None:
+    """Names of the namespaces of a platform that are there to stay; none without a cluster, and None where it does not answer."""
+    lists = read(kubeconfig, f"/api/v1/namespaces?labelSelector={MANAGED_BY}%3D{MANAGER}")
+    if not lists:
+        return None if lists is None else []
+    return sorted(item["metadata"]["name"] for item in lists[0] if not item["metadata"].get("deletionTimestamp"))
+
+
 def read(kubeconfig: Path, *paths: str) -> list[list[dict[str, Any]]] | None:
     """The items of lists of the cluster; nothing without a cluster, and None where there is one that does not answer them all."""
     try:

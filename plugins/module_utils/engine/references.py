@@ -8,11 +8,13 @@ import base64
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from .identity import describe, inventory_of
 
 REFERENCE = re.compile(r"@\{([A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+)\}")
+LOGINS = ".dockerconfigjson"  # https://kubernetes.io/docs/concepts/configuration/secret/#docker-config-secrets
 # How a program may print a secret that we do not know: password=..., token: ..., scheme://user:password@host.
 PRINTED = re.compile(
     r"(?i)((?:password|passwd|secret|token|api_?key|private_?key)[\"']?\s*[=:]\s*[\"']?)[^\s\"',;]+|(?<=://)([^\s/:@]*:)[^\s/@]+(?=@)"
@@ -43,7 +45,10 @@ def misplaced(value: Any) -> bool:
 
 
 def fill_in(obj: dict[str, Any], secrets: Mapping[str, str]) -> tuple[dict[str, Any], list[str]]:
-    """The Secret with stringData resolved and turned into data (so that it compares exactly), and an error per unknown reference."""
+    """The Secret with stringData resolved and turned into data (so that it compares exactly), and an error per unknown reference.
+
+    Logins at registries are JSON, where a reference stands between quotes, and the value is written as JSON has it.
+    """
     if obj.get("kind") != "Secret" or "stringData" not in obj:
         return obj, []
     data, errors = dict(obj.get("data") or {}), []
@@ -55,9 +60,14 @@ def fill_in(obj: dict[str, Any], secrets: Mapping[str, str]) -> tuple[dict[str, 
             if reference not in secrets:
                 where = f" (inventory: {inventory_of(obj)})" if inventory_of(obj) else ""
                 errors.append(f"{describe(obj)}: stringData.{name} refers to the unknown secret @{{{reference}}}{where}")
-        resolved = REFERENCE.sub(lambda match: str(secrets.get(match.group(1), "")), text)
+        resolved = REFERENCE.sub(partial(_value, secrets, name == LOGINS), text)
         data[name] = base64.b64encode(resolved.encode()).decode()
     return {**{key: value for key, value in obj.items() if key != "stringData"}, "data": data}, errors
+
+
+def _value(secrets: Mapping[str, str], in_json: bool, match: re.Match[str]) -> str:
+    value = str(secrets.get(match.group(1), ""))
+    return json.dumps(value)[1:-1] if in_json else value  # within its quotes
 
 
 def values_of(secrets: Iterable[Mapping[str, Any]]) -> list[str]:

@@ -18,7 +18,8 @@ from ansible_collections.shaka.platform.plugins.module_utils.restore import data
 from ansible_collections.shaka.platform.plugins.module_utils.restore.superuser import Superuser
 
 POOLER = "pgbouncer"
-READERS = ("postgres-backup", "pg_dump", "pg_basebackup", "wal_archive")  # application names of sessions that write nothing
+# Application names of sessions that write nothing there: PGAPPNAME in the scripts of the roles backup and restore, and verify's own
+READERS = ("backup", "pg_basebackup", "postgres-restore", "verify", "wal_archive")
 END_SECONDS = 120  # for pods to end
 QUIET_SECONDS = 30  # for sessions to end after them
 

@@ -45,6 +45,8 @@ def judge(database: PlannedDatabase, found: Mapping[str, Any], owner: str, exten
         wrong.append(f"the extension {_some(lacking)} is missing")
     if found["owner"] != owner:
         wrong.append(f"its owner is {found['owner']} in place of {owner}")
+    if found["incomplete"]:
+        notes.append(f"indexes that not every partition has, as in the backup: {_some(found['incomplete'])}")
     if found["unvalidated"]:
         notes.append(f"constraints that the backup has as NOT VALID: {_some(found['unvalidated'])}")
     return RestoreVerdict(tuple(wrong), tuple(notes), sum(tables.values()), len(tables))

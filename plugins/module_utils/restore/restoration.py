@@ -204,7 +204,9 @@ class Restoration:
         self.pod.put({f"{index}.list": _lines(share.restored), f"{index}.others": _lines([] if self.plan.elsewhere else share.of_others)})
         self._make_extensions(database, wanted, schemas, server)
         early, _late, _missing = self._privileges(database, server, listing, privileges)
-        self._run(f"privileges in {database.scratch}", early, database.scratch)
+        absent = [f" ON {title.removeprefix('PROCEDURAL ').rpartition(' ')[0]} " for title in share.left_out]  # a title ends with the owner
+        self._run(f"privileges in {database.scratch}", [text for text in early if not any(each in text for each in absent)], database.scratch)
+        self._settings(database, server, privileges, early=True)
         return [f"{database.live}: left out, as the owner cannot make it here: {title}" for title in share.left_out]
 
     def _make_extensions(
@@ -247,11 +249,12 @@ class Restoration:
             notes += self._settings(database, server, script)
         return notes
 
-    def _settings(self, database: PlannedDatabase, server: Mapping[str, Any], script: str) -> list[str]:
-        """The database's own properties; another environment has its own."""
+    def _settings(self, database: PlannedDatabase, server: Mapping[str, Any], script: str, *, early: bool = False) -> list[str]:
+        """The database's own properties; another environment has its own. The early ones are set again in the end."""
         if self.plan.elsewhere:
             return []
         given = self._read(database, lambda text: statements.database_settings(text, database.scratch), script)
+        given = [setting for setting in given if setting.early or not early]
         known = [setting for setting in given if all(role in server["roles"] for role in setting.roles)]
         self._run(f"the settings of {database.scratch}", [setting.text for setting in known])
         missing = sorted({role for setting in given for role in setting.roles if role not in server["roles"]})

@@ -57,10 +57,11 @@ class Privilege:
 
 @dataclass(frozen=True)
 class DatabaseSetting:
-    """A property of the database. `roles`: whose setting in that database it is, if it is one's."""
+    """A property of the database. `roles`: whose setting in it this is, if it is one's. `early`: other objects need it while they are made."""
 
     tokens: Tokens
     roles: tuple[str, ...] = ()
+    early: bool = False
 
     @property
     def text(self) -> str:
@@ -189,7 +190,8 @@ def database_settings(script: str, name: str) -> list[DatabaseSetting]:
     for tokens in statements(script):
         place, roles = _database_place(tokens)
         if place is not None:
-            found.append(DatabaseSetting((*tokens[:place], identifier(name), *tokens[place + 1 :]), roles))
+            early = _is(tokens, "SET SEARCH_PATH", place + 1)
+            found.append(DatabaseSetting((*tokens[:place], identifier(name), *tokens[place + 1 :]), roles, early))
     return found
 
 

@@ -18,8 +18,6 @@ from ansible_collections.shaka.platform.plugins.module_utils.verify.backups impo
 from ansible_collections.shaka.platform.plugins.module_utils.verify.probes import Facts, HostState, hosts_of, is_backup, question, redis_scope
 
 DAY = 86400
-CHECKS = ("postgres", "redis", "https", "certificate", "pods", "backup", "drill", "point in time")  # of an environment
-OF_PREVIEW = ("postgres", "redis", "https", "certificate", "pods", "left")
 SYSTEM_NAMESPACES = ("kube-system", "cert-manager", "traefik")
 UNITS = {"": 1, "m": 1e-3, "u": 1e-6, "n": 1e-9, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
 
@@ -79,18 +77,12 @@ def no_cluster(why: str) -> Verdict:
 
 def evaluate(model: Model, facts: Facts, limits: Limits, keys: Mapping[str, str]) -> Verdict:
     """All checks of the platform `model` (fact platform_model). :arg keys: environment to its BACKUP_KEY."""
-    checks: list[Check] = []
-    rows: list[list[str]] = []
-    failed: list[int] = []
-    for position, (name, env) in enumerate(model["environments"].items()):
-        own = environment_checks(name, env, facts, limits, keys.get(name, ""))
-        checks += own
-        cells = {check.name: check.detail if check.ok else "FAILED" if check.blocks else "NONE" for check in own}  # the findings say why
-        rows.append([name, env["namespace"], *(cells[key] for key in CHECKS)])
-        failed += [] if all(check.ok for check in own) else [position]
-    tables = [Table("environments", ["environment", "namespace", *CHECKS], rows, failed)]
-    seen = {name: preview_checks(name, env, facts, limits) for name, env in (model.get("previews") or {}).items()}
-    tables += [previews_table(model, seen)] if seen else []
+    environments = {name: environment_checks(name, env, facts, limits, keys.get(name, "")) for name, env in model["environments"].items()}
+    checks = [check for own in environments.values() for check in own]
+    tables = [checks_table("environment", "namespace", {name: env["namespace"] for name, env in model["environments"].items()}, environments)]
+    previews = model.get("previews") or {}
+    seen = {name: preview_checks(name, env, facts, limits) for name, env in previews.items()}
+    tables += [checks_table("preview", "of", {name: env["preview"]["of"] for name, env in previews.items()}, seen)] if seen else []
     checks += [*(check for own in seen.values() for check in own), *over_checks(model, facts)]
 
     others = {name: spec["namespace"] for name, spec in model["namespaces"].items()}
@@ -124,19 +116,18 @@ def preview_checks(name: str, env: Environment, facts: Facts, limits: Limits) ->
     return [check._replace(blocks=False) for check in checks]
 
 
-def previews_table(model: Model, seen: Mapping[str, Sequence[Check]]) -> Table:
-    """A row for each preview."""
-    rows = [
-        [name, model["previews"][name]["preview"]["of"], *(check.detail if check.ok else "NONE" for check in own)]  # the findings say why
-        for name, own in seen.items()
-    ]
+def checks_table(kind: str, about: str, said: Mapping[str, str], seen: Mapping[str, Sequence[Check]]) -> Table:
+    """A row for each environment or preview, with a column for each of its checks; `said` is its column `about`."""
+    names = [check.name for check in next(iter(seen.values()), ())]
+    # the findings say why one failed
+    rows = [[name, said[name], *(check.detail if check.ok else "FAILED" if check.blocks else "NONE" for check in own)] for name, own in seen.items()]
     failed = [position for position, own in enumerate(seen.values()) if not all(check.ok for check in own)]
-    return Table("previews", ["preview", "of", *OF_PREVIEW], rows, failed)
+    return Table(f"{kind}s", [kind, about, *names], rows, failed)
 
 
 def over_checks(model: Model, facts: Facts) -> list[Check]:
     """Previews that are over and still run."""
-    running = {pod["metadata"]["namespace"] for pod in facts.lists.get("pods") or () if not _is_temporary(pod)}
+    running = {pod["metadata"]["namespace"] for pod in facts.lists["pods"] or () if not _is_temporary(pod)}
     over = [name for name in model.get("ended_previews") or () if f"{model['name']}-{name}" in running]
     return [Check("left", name, False, "is over and still runs: ansible-playbook shaka.platform.preview_end", blocks=False) for name in over]
 
@@ -179,7 +170,7 @@ def certificate_check(scope: str, namespace: str, app: App, facts: Facts, least:
     """The served certificate is trusted, and cert-manager's Certificate is Ready and valid for long enough."""
     name, answers = f"{app['name']}-tls", [facts.https[question(app, host)] for host in hosts_of(app)]
     answer = next((each for each in answers if not each.trusted), answers[0])
-    stored = next(iter(_named(facts.lists.get("certificates"), namespace, name)), None)
+    stored = next(iter(_named(facts.lists["certificates"], namespace, name)), None)
     if stored is None:
         return Check("certificate", scope, False, f"no Certificate {name}")
     status = stored.get("status", {})
@@ -196,7 +187,7 @@ def certificate_check(scope: str, namespace: str, app: App, facts: Facts, least:
 
 def pods_check(scope: str, namespace: str, facts: Facts, needed: bool = True) -> Check:
     """Pods and workloads are ready, and no pod was killed for lack of memory within a day. Pods of Jobs and pods being deleted do not count."""
-    mine = [pod for pod in facts.lists.get("pods") or () if pod["metadata"]["namespace"] == namespace and not _is_temporary(pod)]
+    mine = [pod for pod in facts.lists["pods"] or () if pod["metadata"]["namespace"] == namespace and not _is_temporary(pod)]
     ready = [pod for pod in mine if _is_ready(pod)]
     statuses = [status for pod in mine for status in pod.get("status", {}).get("containerStatuses", ())]
     restarts = sum(status.get("restartCount", 0) for status in statuses)
@@ -210,20 +201,20 @@ def pods_check(scope: str, namespace: str, facts: Facts, needed: bool = True) ->
 
 def backup_check(scope: str, env: Environment, facts: Facts, smaller: int, key: str) -> Check:
     """What lies in the bucket, the last jobs, and the schedule."""
-    crons = _named(facts.lists.get("cronjobs"), env["namespace"], backups.CRONJOB)
+    crons = _named(facts.lists["cronjobs"], env["namespace"], backups.CRONJOB)
     jobs = _jobs_of(facts, env["namespace"], backups.CRONJOB)
     running = facts.postgres[scope].identifier
     return Check("backup", scope, *backups.judge(env, crons, jobs, facts.stored[scope], key, running, facts.now, smaller))
 
 
 def _jobs_of(facts: Facts, namespace: str, cronjob: str) -> list[dict[str, Any]]:
-    return [job for job in facts.lists.get("jobs") or () if is_backup(job, (cronjob,)) and job["metadata"]["namespace"] == namespace]
+    return [job for job in facts.lists["jobs"] or () if is_backup(job, (cronjob,)) and job["metadata"]["namespace"] == namespace]
 
 
 def redis_copies_check(copy: RedisCopies, facts: Facts, key: str) -> Check:
     """The same of a Redis that is copied; how much it holds may well be much less than it was."""
     scope = redis_scope(copy["name"])
-    crons = _named(facts.lists.get("cronjobs"), copy["namespace"], backups.REDIS_CRONJOB)
+    crons = _named(facts.lists["cronjobs"], copy["namespace"], backups.REDIS_CRONJOB)
     jobs = _jobs_of(facts, copy["namespace"], backups.REDIS_CRONJOB)
     return Check("backup", scope, *backups.judge(copy, crons, jobs, facts.stored[scope], key, facts.cluster, facts.now, smaller=0))
 
@@ -232,7 +223,7 @@ def drill_check(scope: str, env: Environment, facts: Facts, days: int) -> Check:
     """When a restore was last tried (playbooks/drill.yml); that it is too long ago is a finding where the inventory sets a limit."""
     if not env["backup"]["s3"]["endpoint"]:
         return Check("drill", scope, True, "nothing to drill")
-    record = next((item.get("data") or {} for item in _named(facts.lists.get("drills"), env["namespace"], layout.DRILL)), None)
+    record = next((item.get("data") or {} for item in _named(facts.lists["drills"], env["namespace"], layout.DRILL)), None)
     if record is None:
         return Check(
             "drill", scope, days == 0, "never" if days == 0 else f"no restore was ever drilled, and {days} days are allowed: playbooks/drill.yml"
@@ -265,13 +256,13 @@ def policies_check(facts: Facts) -> Check:
 def node_checks(facts: Facts) -> list[Check]:
     """Each node is ready and under no pressure. Also shows how much of its resources the pods request; that never fails."""
     checks = []
-    for node in facts.lists.get("nodes") or ():
+    for node in facts.lists["nodes"] or ():
         name, status = node["metadata"]["name"], node.get("status", {})
         conditions = {entry["type"]: entry["status"] for entry in status.get("conditions", ())}
         healthy = {**dict.fromkeys(conditions, "False"), "Ready": "True"}
         wrong = [f"{kind} is {conditions.get(kind, 'missing')}" for kind, state in healthy.items() if conditions.get(kind) != state]
         checks.append(Check("node", name, not wrong, ", ".join(wrong) or "Ready"))
-        pods = [pod for pod in facts.lists.get("pods") or () if pod["spec"].get("nodeName") == name and not _finished(pod)]
+        pods = [pod for pod in facts.lists["pods"] or () if pod["spec"].get("nodeName") == name and not _finished(pod)]
         able = status.get("allocatable", {})
         cpu, memory = (sum(_requested(pod, resource) for pod in pods) for resource in ("cpu", "memory"))
         shares = [
@@ -321,15 +312,15 @@ def reboot_check(host: HostState, now: float, days: int) -> Check:
 def memory_rows(facts: Facts) -> list[list[str]]:
     """The components by the memory that they use, most first: pods from metrics.k8s.io, the K3s service as the sum of its processes' PSS."""
     used: dict[str, tuple[int, float]] = {}
-    labels = {(pod["metadata"]["namespace"], pod["metadata"]["name"]): pod["metadata"].get("labels") or {} for pod in facts.lists.get("pods") or ()}
-    for entry in facts.lists.get("pod_metrics") or ():
+    labels = {(pod["metadata"]["namespace"], pod["metadata"]["name"]): pod["metadata"].get("labels") or {} for pod in facts.lists["pods"] or ()}
+    for entry in facts.lists["pod_metrics"] or ():
         namespace, name = entry["metadata"]["namespace"], entry["metadata"]["name"]
         mine = labels.get((namespace, name), {})
         component = f"{namespace}/{mine.get('app.kubernetes.io/name') or mine.get('app') or mine.get('k8s-app') or name}"
         count, total = used.get(component, (0, 0.0))
         used[component] = count + 1, total + sum(quantity(container["usage"].get("memory")) for container in entry.get("containers", ()))
     rows = [[component, str(count), size(total)] for component, (count, total) in sorted(used.items(), key=lambda row: -row[1][1])]
-    if facts.lists.get("pod_metrics") is None:
+    if facts.lists["pod_metrics"] is None:
         rows.append(["pods", "", "not measured: metrics.k8s.io does not answer (yet)"])
     if facts.service_memory is not None:
         rows.append(["k3s.service (PSS)", "", size(facts.service_memory)])
@@ -345,7 +336,7 @@ def quantity(text: Any) -> float:
 def _lacking(facts: Facts, namespace: str) -> list[str]:
     """Workloads with fewer ready pods than they should have, also where no pod could be made (because of a quota, say)."""
     lacking = []
-    for item in [*(facts.lists.get("deployments") or ()), *(facts.lists.get("statefulsets") or ())]:
+    for item in [*(facts.lists["deployments"] or ()), *(facts.lists["statefulsets"] or ())]:
         ready, replicas = item.get("status", {}).get("readyReplicas") or 0, item["spec"].get("replicas", 1)
         if item["metadata"]["namespace"] == namespace and ready < replicas:
             lacking.append(f"{item['metadata']['name']} has {ready} of {replicas} ready")

@@ -18,7 +18,6 @@ from ansible_collections.shaka.platform.plugins.plugin_utils.model.problems impo
 from ansible_collections.shaka.platform.plugins.plugin_utils.model.schema import complete
 
 CONFIG_MAP = 1 << 20  # bytes (https://kubernetes.io/docs/concepts/configuration/configmap/)
-SECRETS = "registries"  # their group in platform_secrets
 
 
 def meaning(text: str) -> Any:
@@ -111,7 +110,6 @@ def configure(env: Environment, path: str, problems: Problems) -> None:
 def registries(raw: Mapping[str, Any], options: Options, problems: Problems) -> dict[str, PrivateRegistry]:
     """Host -> username and the name of its password in platform_secrets.registries."""
     result: dict[str, PrivateRegistry] = {}
-    secrets = raw["platform_secrets"].get(SECRETS) if isinstance(raw["platform_secrets"], Mapping) else None
     for host, entry in raw["platform_registries"].items():
         path = f"platform_registries.{host}"
         registry = result[host] = cast(PrivateRegistry, complete(entry, options, path, problems))
@@ -119,9 +117,4 @@ def registries(raw: Mapping[str, Any], options: Options, problems: Problems) -> 
             problems.add(path, "is not a registry's host; write it as in the image's name, such as ghcr.io or registry.test:5000", host)
         for key, value in registry.items():
             problems.check(f"{path}.{key}", None if value else "is not filled in")
-        name = registry["password"]
-        password = secrets.get(name) if isinstance(secrets, Mapping) else None
-        if isinstance(password, str) and re.search(r'["\\\x00-\x1f]', password):  # it goes into JSON as it is
-            text = 'has a character that JSON would escape (", \\ or a control character); use another token'
-            problems.add(f"platform_secrets.{SECRETS}.{name}", text)
     return result

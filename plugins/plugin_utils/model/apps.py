@@ -184,7 +184,8 @@ def _check_name(key: str, app: App, apps: Mapping[str, App], problems: Problems)
     if flaw is None and key.endswith(NEXT):
         flaw = f"ends like a release that is being tried ({key.removesuffix(NEXT)}{NEXT}); rename it"
     if flaw is None and route and route[1] in apps:
-        flaw = f"is named like a route of {route[1]}, which edge.{route[2]}s makes by their number; rename it"
+        made = f"edge.{route[2]}s makes by their number" if route[2] else "its wildcards have"
+        flaw = f"is named like a route of {route[1]}, which {made}; rename it"
     if flaw is None and len(app["name"]) > most:
         flaw = f"makes the name {app['name']} longer than {most} characters; use a shorter one"
     problems.check(app["path"], flaw, key)
@@ -252,7 +253,7 @@ def _check_port(app: App, apps: Mapping[str, App], problems: Problems) -> None:
     if not app["paths"]:
         problems.add(f"{path}.paths", "is empty; name at least /")
     for each in app["paths"]:
-        problems.check(f"{path}.paths", rules.url_path(each), each)
+        problems.check(f"{path}.paths", rules.edge_path(each), each)
     for key in app["reaches"]:
         target = apps.get(key)
         if target is None or target is app:

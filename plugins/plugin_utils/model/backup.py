@@ -61,6 +61,7 @@ def _check_s3(s3: S3, paths: Mapping[str, str], namespaces: Iterable[str], probl
     problems.check(paths["ca_bundle"], rules.certificates(s3["ca_bundle"]))
     for cidr in s3["cidrs"]:
         problems.check(paths["cidrs"], rules.network(cidr), cidr)
+    s3["cidrs"] = rules.networks(s3["cidrs"])
 
 
 def _check_keep(backup: Backup, path: str, problems: Problems) -> None:
@@ -98,9 +99,10 @@ def warnings(environments: Mapping[str, Environment]) -> list[str]:
 
 
 def host_of(endpoint: str) -> str:
-    """The host of a URL; an IPv6 address without its brackets."""
+    """The host of a URL, as DNS compares names; an IPv6 address without its brackets."""
+    endpoint = endpoint.lower()
     authority = endpoint.partition("://")[2].partition("/")[0]
-    return authority[1:].partition("]")[0] if authority.startswith("[") else authority.partition(":")[0]
+    return authority[1:].partition("]")[0] if authority.startswith("[") else authority.partition(":")[0].rstrip(".")
 
 
 def port_of(endpoint: str) -> int:
@@ -123,9 +125,10 @@ def service_namespace(host: str, namespaces: Iterable[str] = ()) -> str:
 
 def _address(host: str) -> Address | None:
     try:
-        return ipaddress.ip_address(host)
+        found = ipaddress.ip_address(host)
     except ValueError:
         return None
+    return (isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped) or found  # Kubernetes refuses an IPv4 address in the notation of IPv6
 
 
 def _single(address: Address) -> str:

@@ -4,13 +4,16 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
-from typing import Any
+from types import MappingProxyType
+from typing import Any, cast
+from urllib.parse import quote
 
-from ansible_collections.shaka.platform.plugins.module_utils.model_types import Backup, Environment
+from ansible_collections.shaka.platform.plugins.module_utils.model_types import Backup, Environment, Probe
 from ansible_collections.shaka.platform.plugins.plugin_utils import preview_secrets
 from ansible_collections.shaka.platform.plugins.plugin_utils.model import acme, backup, edge, point_in_time, redis, rules, sops
 from ansible_collections.shaka.platform.plugins.plugin_utils.model.postgres import POOLER_SECRET, own_secrets
@@ -30,12 +33,23 @@ S3_ISSUED, REGISTRY_ISSUED, GIVEN = "your S3 service's credentials", "the regist
 ISSUED = {**dict.fromkeys(S3_GROUPS, S3_ISSUED), "registries": REGISTRY_ISSUED, acme.GROUP: GIVEN}  # by others, who choose their length
 GROUPS = (*SHARED, *ISSUED)  # besides the environments, none of which can be called so
 
+_CONFIG = "a ConfigMap"
+
 PREVIOUS = "_PREVIOUS"  # ends the name of a key of before a rotation, which opens what is not encrypted anew yet
 
 
+_PLATFORM_S = {HASH_KEY, POOLER_SECRET, redis.ADMINISTRATOR, *_OF_BACKUPS}  # with which no application encrypts
+
+
 def encrypts(name: str) -> bool:
-    """Whether data is encrypted with a secret of that name, so that the only copy of its value must not go."""
-    return "ENCRYPT" in name and not name.endswith(PREVIOUS)
+    """Whether an application may encrypt data with a secret of that name, so that the only copy of its value must not go.
+
+    As frameworks call it: ENCRYPTION_KEY, APP_KEY (Laravel), SECRET_KEY_BASE and MASTER_KEY (Rails), SECRET_KEY (Django), FERNET_KEY, cipher_pepper.
+    """
+    upper = name.upper()
+    if name in _PLATFORM_S or upper.endswith(PREVIOUS):
+        return False
+    return bool({"KEY", "KEYS", "FERNET", "AES"} & {*upper.split("_")}) or any(word in upper for word in ("CRYPT", "CIPHER"))
 
 
 def flat(secrets: Any, problems: Problems | None = None) -> dict[str, dict[str, str]]:
@@ -121,11 +135,19 @@ def _expected(
     return _Expected(needed, optional, given, users)
 
 
-def check(raw: Mapping[str, Any], environments: Mapping[str, Environment], copied: Backup | None, of_acme: list[str], problems: Problems) -> None:
+def check(
+    raw: Mapping[str, Any],
+    environments: Mapping[str, Environment],
+    copied: Backup | None,
+    of_acme: list[str],
+    problems: Problems,
+    previewed: Mapping[str, Mapping[str, str]] = MappingProxyType({}),
+) -> None:
     """Every secret that is used has a strong value, and every value is used.
 
     :arg copied: the backups of the shared Redis.
     :arg of_acme: names of those of the certificate authority.
+    :arg previewed: what previews have in their own config.
     """
     minimum = minimum_of(raw["platform_secret_minimum"], problems)
     secrets = flat(raw["platform_secrets"], problems)
@@ -164,7 +186,7 @@ def check(raw: Mapping[str, Any], environments: Mapping[str, Environment], copie
             own = "get one for each environment, or name it in platform_secrets_shared if its service gave you one for all"
             remedy = own if issued else "each secret has a value of its own (openssl rand -hex 32)"
             problems.add(paths[-1], f"is the same as {', '.join(paths[:-1])}; {remedy}")
-    _check_leaks(environments, paths_of, problems)
+    _check_leaks(_open_texts(environments, previewed), paths_of, problems)
 
 
 def _check_shared(names: Iterable[str], environments: Mapping[str, Environment], problems: Problems) -> None:
@@ -185,7 +207,7 @@ def _check_value(group: str, name: str, value: str, expected: _Expected, minimum
         problems.check(path, edge.users(value))
         return
     if issued:
-        flaw = rules.issued_secret(value, any_text=issued == GIVEN)
+        flaw = rules.issued_secret(value, any_text=issued in (GIVEN, REGISTRY_ISSUED))
         problems.check(path, None if flaw is None else f"{flaw}; is it {issued}?")
         return
     flaw = rules.secret(value, _least(name, minimum))
@@ -207,11 +229,32 @@ def _check_missing(group: str, missing: list[str], expected: _Expected, minimum:
         problems.add(f"platform_secrets.{group}", f"{', '.join(names)} missing; {remedy}")
 
 
-def _check_leaks(environments: Mapping[str, Environment], paths_of: Mapping[str, list[str]], problems: Problems) -> None:
-    """No ConfigMap contains a secret's value: everyone who may read the namespace can read it, and diffs show it."""
-    for env_name, env in environments.items():
-        for name, text in env["config"].items():
-            for value, paths in paths_of.items():
-                if len(value) >= LEAST_MINIMUM and value in text:
-                    path = f"platform_environments.{env_name}.config.{name}"
-                    problems.add(path, f"holds the value of {paths[0]}, and a ConfigMap is no place for it; let the application read the secret")
+def _forms(value: str) -> set[str]:
+    """A value as it may stand in a text: as it is, in a URL, in JSON."""
+    return {value, quote(value, safe=""), json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1]}
+
+
+def _check_leaks(open_texts: Iterable[tuple[str, str, str]], paths_of: Mapping[str, list[str]], problems: Problems) -> None:
+    """Nothing that more people may read holds a secret's value: who may see the namespace can read it, and diffs show it."""
+    known = [(_forms(value), paths[0]) for value, paths in paths_of.items() if len(value) >= LEAST_MINIMUM]
+    for path, text, where in open_texts:
+        for forms, place in known:
+            if any(form in text for form in forms):
+                problems.add(path, f"holds the value of {place}, and {where} is no place for it; let the application read the secret")
+
+
+def _open_texts(environments: Mapping[str, Environment], previewed: Mapping[str, Mapping[str, str]]) -> Iterator[tuple[str, str, str]]:
+    """Path, text and the place in the cluster, of what the inventory says openly."""
+    for name, env in environments.items():
+        for option, text in env["config"].items():
+            yield f"platform_environments.{name}.config.{option}", text, _CONFIG
+        for app in env["apps"].values():
+            probes = {f"probes.{kind}.command": probe["command"] for kind, probe in cast(Mapping[str, Probe], app["probes"]).items()}
+            for part, words in {"command": app["command"], "args": app["args"], "migrate.command": app["migrate"]["command"], **probes}.items():
+                for word in words:
+                    yield f"{app['path']}.{part}", word, "a pod's command"
+            for header, text in app["edge"]["headers"].items():
+                yield f"{app['path']}.edge.headers.{header}", text, "an answer to everybody"
+    for name, config in previewed.items():
+        for option, text in config.items():
+            yield f"platform_previews.{name}.config.{option}", text, _CONFIG

@@ -14,10 +14,11 @@ from ansible_collections.shaka.platform.plugins.plugin_utils.model import rules
 from ansible_collections.shaka.platform.plugins.plugin_utils.model.problems import Problems, nearest
 
 BUFFER, DEFAULT_BUFFER = "traefik_buffer", "64Mi"
-ROUTE = re.compile(r"(.+)-(rate|stream|redirect)-[1-9][0-9]*")  # Ingresses that an application may have beside the one of its own name
+# Ingresses that an application may have beside the one of its own name
+ROUTE = re.compile(r"(.+?)-(?:(rate|stream|redirect)-[1-9][0-9]*(?:-wildcard)?|wildcard)")
 _YEAR = 31536000  # least seconds of a header that browsers ship (https://hstspreload.org)
 _RATE = {"average": 50, "burst": 100, "period": "1s"}  # of a path's guard, as of `edge_rate`
-_ORIGIN = re.compile(r"\*|https?://[a-z0-9.-]+(:\d{1,5})?")
+_ORIGIN = re.compile(r"\*|[a-z][a-z0-9+.-]*://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")  # capacitor://localhost is that of an app on a phone
 _USER = re.compile(r"[^:\s]+:\$2[aby]?\$\d\d\$[./A-Za-z0-9]{53}")
 
 
@@ -84,7 +85,7 @@ def check(edge: AppEdge, app: App, path: str, secrets: Mapping[str, str], buffer
     for place in edge["rates"]:
         problems.check(
             f"{path}.rates.{place}",
-            rules.url_path(place) or _below(place, app["paths"], "set its edge_rate") or _apart(place, edge["streams"]),
+            rules.edge_path(place) or _below(place, app["paths"], "set its edge_rate") or _apart(place, edge["streams"]),
             place,
         )
     if edge["redirects"] and not app["served"]:
@@ -122,7 +123,7 @@ def check_all(environments: Mapping[str, Environment], secrets: Mapping[str, Map
 def _check_body(edge: AppEdge, app: App, path: str, buffer: int, problems: Problems) -> None:
     edge["body_bytes"] = 0
     for place in edge["streams"]:
-        problems.check(f"{path}.streams", rules.url_path(place) or _below(place, app["paths"], "take its body_limit out"), place)
+        problems.check(f"{path}.streams", rules.edge_path(place) or _below(place, app["paths"], "take its body_limit out"), place)
     if not edge["body_limit"]:
         return
     if app["protocol"] == "h2c":

@@ -31,7 +31,7 @@ def is_network(value: Any) -> bool:
         ipaddress.ip_network(str(value))
     except ValueError:
         return False
-    return True
+    return "%" not in str(value)  # the interface of a link-local address
 
 
 CLOCK_TIME = matches(r"([01]\d|2[0-3]):[0-5]\d")

@@ -42,7 +42,7 @@ def cluster_networks(k3s_config: Mapping[str, Any], problems: Problems) -> dict[
     for key, default in K3S_NETWORKS.items():
         text = ", ".join(parts(k3s_config.get(key, default)))
         try:
-            result[key] = [ipaddress.ip_network(part) for part in parts(text)]
+            result[key] = [rules.as_network(part) for part in parts(text)]
         except ValueError as error:
             problems.add(f"k3s_config.{key}", f"is not a network in CIDR notation ({error}); write it like {default}", text)
             result[key] = [ipaddress.ip_network(default)]
@@ -116,16 +116,17 @@ def foreign_overlaps(networks: Mapping[str, list[str]], own: Mapping[str, str]) 
 
 
 def _parsed(rule: EgressRule | IngressRule, path: str, problems: Problems) -> tuple[Network, list[Network]] | None:
-    """A rule's cidr and its exceptions, which lie inside it; None where one is not a network."""
+    """A rule's cidr and its exceptions, which lie inside it, written in it as Kubernetes wants them; None where one is not a network."""
     parsed: list[Network] = []
     for name, text in [("cidr", rule["cidr"]), *(("except", text) for text in rule["except"])]:
         try:
-            parsed.append(ipaddress.ip_network(text))
+            parsed.append(rules.as_network(text))
         except ValueError as error:
             problems.add(f"{path}.{name}", f"is not a network in CIDR notation ({error}); write it like 203.0.113.0/24", text)
     if len(parsed) != 1 + len(rule["except"]):
         return None
     cidr, closed = parsed[0], parsed[1:]
+    rule["cidr"], rule["except"] = str(cidr), [str(net) for net in closed]
     for net in closed:
         problems.check(f"{path}.except", None if _inside(net, cidr) else f"is not inside the cidr {cidr}; leave it out", net)
     return cidr, closed

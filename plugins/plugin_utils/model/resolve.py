@@ -408,7 +408,8 @@ def resolve(variables: Mapping[str, Any], interface: Interface, images: Collecti
     copied = redis_copies.settle(
         shared, jobs[BACKUP_JOB], s3, raw[backup.PLATFORM_RECIPIENT], own_namespaces, credentials.flat(raw["platform_secrets"]), problems
     )
-    credentials.check(raw, environments, copied, authority["secrets"], problems)
+    own_config = {name: {str(key): previewed[name]["config"][str(key)] for key in given["config"]} for name, given in right.items()}
+    credentials.check(raw, environments, copied, authority["secrets"], problems, own_config)
     further = [host for env in everything.values() for app in env["apps"].values() for host in app["hosts"][1:]]
     acme.check_hosts(authority, further, problems)
     secrets = with_previews(credentials.flat(raw["platform_secrets"]), previewed)

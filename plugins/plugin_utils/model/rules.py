@@ -9,7 +9,8 @@ import json
 import re
 import ssl
 import zoneinfo
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from urllib.parse import urlsplit
 
 from ansible_collections.shaka.platform.plugins.module_utils.cron_syntax import EVERY, FIELDS, MACROS
 from ansible_collections.shaka.platform.plugins.module_utils.engine.references import REFERENCE
@@ -117,7 +118,8 @@ def redis_prefix(value: str) -> str | None:
 # host[:port]/path[:tag][@digest] (https://github.com/distribution/reference)
 _IMAGE = re.compile(
     r"(?:(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?)(?::\d{1,5})?/)?[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*)*"
-    r"(?::(?P<tag>\w[\w.-]{0,127}))?(?:@(?P<digest>[a-z0-9]+:[0-9a-f]+))?"
+    r"(?::(?P<tag>\w[\w.-]{0,127}))?(?:@(?P<digest>[a-z0-9]+:[0-9a-f]+))?",
+    re.ASCII,
 )
 
 
@@ -151,9 +153,19 @@ def host(value: str) -> str | None:
         return "is a wildcard, at which nobody can ask; write one name here, and the wildcard among the application's further hosts"
     if re.fullmatch(r"[0-9.]+|.*:.*:.*", value):
         return "is an IP address, for which no certificate is issued; set a DNS name that points to it"
+    if not value.isascii():
+        return f"has letters that DNS does not have; write it as DNS does{_in_ascii(value)}"
     if len(value) > 253 or "." not in value or not all(_LABEL.fullmatch(part) for part in value.split(".")):
         return "is not a host name; use lower-case labels joined by dots, without https:// and port"
     return None
+
+
+def _in_ascii(name: str) -> str:
+    """How DNS writes a name with other letters (RFC 3492), as an example; '' for what cannot be one."""
+    try:
+        return f", such as {name.lower().encode('idna').decode()}"
+    except UnicodeError:
+        return ""
 
 
 def email(value: str) -> str | None:
@@ -164,6 +176,7 @@ def email(value: str) -> str | None:
     if (
         not at
         or not name
+        or not value.isascii()
         or re.search(r"[\s,;<>@]", name)
         or not all(_LABEL.fullmatch(part) for part in domain.lower().split("."))
         or "." not in domain
@@ -189,10 +202,22 @@ def url(value: str) -> str | None:
     """An http(s) URL whose host is not reserved for documentation."""
     if not value:
         return "is not filled in; set its URL"
-    match = re.fullmatch(r"https?://([A-Za-z0-9.-]+|\[[0-9a-f:.]+\])(:\d{1,5})?(/\S*)?", value)
-    if match is None:
-        return "is not a URL; write https://, the host and, if need be, :port, without user and password"
-    return address(match[1].strip("[]"))
+    match = re.fullmatch(r"https?://(?:([A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*\.?)|\[([0-9A-Fa-f:.]+)\])(?::([0-9]{1,5}))?(/\S*)?", value)
+    if match is None or (match[2] and not _is_ip(match[2])):
+        name = re.sub(r"^https?://|[:/].*", "", value, flags=re.DOTALL)
+        other = "" if name.isascii() else _in_ascii(name)
+        return f"is not a URL; write https://, the host and, if need be, :port, without user and password{other}"
+    if match[3] and not 0 < int(match[3]) < 65536:
+        return "has a port that is not one; use 1 to 65535, or leave it out"
+    return address((match[1] or match[2]).rstrip("."))
+
+
+def _is_ip(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def secure_url(value: str) -> str | None:
@@ -203,6 +228,18 @@ def secure_url(value: str) -> str | None:
 def url_path(value: str) -> str | None:
     """The path of a URL."""
     return None if re.fullmatch(r"/[^\s?#]*", value) else "is not a path; it starts with /, without host, spaces and query"
+
+
+def edge_path(value: str) -> str | None:
+    """A path of an Ingress (validateHTTPIngressPath in Kubernetes' pkg/apis/networking/validation), which Traefik gets in a rule in backquotes."""
+    if flaw := url_path(value):
+        return flaw
+    lowered = value.lower()
+    ends = [end for end in ("/.", "/..") if lowered.endswith(end)]
+    for part in ("//", "/./", "/../", "%2f", "`", *ends):
+        if part in lowered:
+            return f"has {part}, which no route may have; write the path as the application sees it"
+    return None
 
 
 def mount(value: str) -> str | None:
@@ -224,16 +261,19 @@ def certificates(value: str) -> str | None:
     return None
 
 
+_PRIVATE_ENDS = (".internal", ".local", ".lan", ".test", ".home", ".home.arpa", ".svc")
+
+
 def storage_url(value: str) -> str | None:
     """The endpoint of a storage: https://, or http:// inside a private network."""
     flaw = url(value)
     if flaw or value.startswith("https://"):
         return flaw
-    name = value.removeprefix("http://").split("/")[0].rsplit(":", 1)[0]
+    name = (urlsplit(value).hostname or "").rstrip(".")
     try:
-        private = ipaddress.ip_address(name).is_private
+        private = not ipaddress.ip_address(name).is_global  # also what carriers and VPNs share (RFC 6598)
     except ValueError:
-        private = "." not in name or name.rsplit(".", 1)[-1] in ("internal", "local", "lan", "test", "home", "svc")
+        private = "." not in name or name.endswith(_PRIVATE_ENDS)
     return None if private else "is not encrypted, and outside the private network it must be; use https://"
 
 
@@ -256,22 +296,39 @@ def s3_provider(value: str) -> str | None:
     )
 
 
+def as_network(value: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+    """A network in CIDR notation, or one address; ValueError for what Kubernetes, K3s, nftables or Traefik would not read as that."""
+    found = ipaddress.ip_network(value)
+    if "%" in value:
+        raise ValueError("it names an interface, which only a link-local address of one machine has")
+    if "/" in value and not re.fullmatch(r"[0-9]+", value.partition("/")[2]):
+        raise ValueError(f"the mask is written by its length: {found}")
+    if isinstance(found, ipaddress.IPv6Network) and found.network_address.ipv4_mapped:
+        raise ValueError("it is a network of IPv4 in the notation of IPv6")
+    return found
+
+
 def network(value: str) -> str | None:
     """A network in CIDR notation."""
     try:
-        ipaddress.ip_network(value)
+        as_network(value)
     except ValueError as error:
         return f"is not a network in CIDR notation ({error}); write it like 203.0.113.0/24 or 2001:db8::/32"
     return None
 
 
+def networks(values: Iterable[str]) -> list[str]:
+    """Networks with the length of each, as Kubernetes and Traefik want them; what is not one is left as it is, and reported elsewhere."""
+    return [str(as_network(value)) if network(value) is None else value for value in values]
+
+
 def bucket(value: str) -> str | None:
-    """An S3 bucket (https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html)."""
+    """An S3 bucket (https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html); Google's may have underscores as well."""
     if not value:
         return "is not filled in; set the bucket for the backups, which must exist"
-    if re.fullmatch(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", value) and ".." not in value and not re.fullmatch(r"[\d.]+", value):
+    if re.fullmatch(r"[a-z0-9][a-z0-9._-]{1,61}[a-z0-9]", value) and ".." not in value and not re.fullmatch(r"[\d.]+", value):
         return None
-    return "is not a bucket name; use 3 to 63 lower-case letters, digits, '-' and '.', without s3:// and path"
+    return "is not a bucket name; use 3 to 63 lower-case letters, digits, '-', '_' and '.', without s3:// and path"
 
 
 def folder(value: str) -> str | None:
@@ -304,7 +361,9 @@ def cron(value: str) -> str | None:
     fields = value.split()
     if len(fields) != len(FIELDS):
         return "is not a cron schedule; it has five fields: minute hour day-of-month month day-of-week"
+    values: list[set[int]] = []
     for text, (name, (low, high, names)) in zip(fields, FIELDS.items(), strict=True):
+        values.append(set())
         number = {word: str(index + low) for index, word in enumerate(names)}
         for part in text.split(","):
             match = re.fullmatch(r"(?:\*|\?|(\w+)(?:-(\w+))?)(?:/(\d{1,9}))?", part, re.ASCII)
@@ -316,7 +375,10 @@ def cron(value: str) -> str | None:
                 return f"has the {name} '{text}', outside {low}-{high}{sunday}; correct it"
             if (first and last and int(first) > int(last)) or (step and int(step) == 0):
                 return f"has the {name} '{text}', a range that never comes; correct it"
-    if fields[2].isdigit() and fields[3].isdigit() and fields[4] == "*" and int(fields[2]) > _DAYS[int(fields[3]) - 1]:
+            end = last or (high if first is None or step else first)
+            values[-1].update(range(int(first or low), int(end) + 1, int(step or 1)))
+    days, months = values[2:4]
+    if any(part in ("*", "?", "*/1", "?/1") for part in fields[4].split(",")) and min(days) > max(_DAYS[month - 1] for month in months):
         return f"names day {fields[2]} of month {fields[3]}, which never comes; correct it"
     return None
 
@@ -422,7 +484,7 @@ def variable_size(name: str, value: str) -> str | None:
 
 def duration(value: str) -> str | None:
     """A duration as Traefik writes it: a positive number and its unit."""
-    return None if re.fullmatch(r"[1-9]\d*(ms|s|m|h)", value) else "is not a duration above 0; write it like 1s, 500ms or 1m"
+    return None if re.fullmatch(r"[1-9][0-9]*(ms|s|m|h)", value) else "is not a duration above 0; write it like 1s, 500ms or 1m"
 
 
 def shown(value: object) -> str:

@@ -19,7 +19,6 @@ from ansible_collections.shaka.platform.plugins.plugin_utils.collection import K
 from ansible_collections.shaka.platform.plugins.plugin_utils.plan.ephemeral import bound
 
 PATCHES = "patches.yaml.j2"
-OVERRIDES = {"trim_blocks": True, "lstrip_blocks": True}
 HIDDEN = ("platform_secrets",)  # a template refers to a secret as @{scope/NAME}; its value must not get into an object
 
 
@@ -39,11 +38,11 @@ class RenderedSet:
     wait: bool = True
 
 
-def _render(path: str, templar: Templar, what: str) -> list[dict[str, Any]]:
+def _render(path: Path, templar: Templar, what: str) -> list[dict[str, Any]]:
     """The objects of one file; errors name it and the environment."""
     try:
-        # The loader marks the text with its file, so that Ansible's errors show the line.
-        text = templar.template(trust_as_template(DataLoader().get_text_file_contents(path)), escape_backslashes=False, overrides=OVERRIDES)
+        # Included, as what is included is compiled once for all subjects, and a text that is handed over each time.
+        text = templar.template(trust_as_template(f"{{% include '{path.name}' %}}"), escape_backslashes=False)
     except AnsibleError as error:
         raise AnsibleError(f"{path}{what}: {error}") from error
     if text is None:
@@ -107,6 +106,7 @@ def render_role(role: Path, templar: Templar, variables: Mapping[str, Any], mode
     sets: dict[str, RenderedSet] = {}
     for kind in KINDS:
         files = templates(role, kind)
+        scoped = templar.copy_with_new_env(searchpath=search_path(role, kind))
         for name in (model.get("ended_previews") or []) if files and kind == "preview" else ():
             ended = f"{role.name}.{PREVIEW}.{name}"
             sets[ended] = RenderedSet(ended, role.name, None, [], [])
@@ -114,9 +114,9 @@ def render_role(role: Path, templar: Templar, variables: Mapping[str, Any], mode
             name = f"{role.name}.{subject}" if subject else role.name
             waited = kind != "preview" or subject == f"{PREVIEW}.{model.get('waited_preview')}"
             rendered = sets.setdefault(name, RenderedSet(name, role.name, subject, [], [], wait=waited))
-            scoped = templar.copy_with_new_env(searchpath=search_path(role, kind), available_variables={**visible, **extra})
+            scoped.available_variables = {**visible, **extra}
             for path in files:
-                objects = [bound(item) for item in _render(str(path), scoped, f" (for {subject})" if subject else "")]
+                objects = [bound(item) for item in _render(path, scoped, f" (for {subject})" if subject else "")]
                 if kind == "cluster" and path.name == PATCHES:
                     rendered.patches.extend(objects)
                     continue

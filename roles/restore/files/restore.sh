@@ -74,10 +74,27 @@ restore() { # JOBS
   export PGOPTIONS='-c lock_timeout=30s -c statement_timeout=0 -c idle_in_transaction_session_timeout=0 -c synchronous_commit=off'
   while read -r index database; do
     note "$index" restoring
-    pg_restore --dbname="$database" --use-list="$work/$index.list" --jobs="$1" --no-owner --no-acl --exit-on-error --verbose "$work/$index.dump" \
-      > /dev/null 2> "$work/$index.log" ||
+    load "$index" "$database" list "$1" || load_rest "$index" "$database" "$1" ||
       problem restore "$index" "$(grep -E '^pg_restore: (error|from TOC entry)' "$work/$index.log" | cut -c 1-300 | tail -n 2 | tr '\n' ' ')"
   done < "$work/databases"
+}
+
+load() { # DATABASE'S NUMBER, DATABASE, WHICH LIST, JOBS, options
+  pg_restore --dbname="$2" --use-list="$work/$1.$3" --jobs="$4" --no-owner --no-acl --verbose "${@:5}" "$work/$1.dump" > /dev/null 2>> "$work/$1.log"
+}
+
+# What a function's body names without its schema, as an index, a CHECK or a materialized view may use one, is not found: pg_restore has an empty search
+# path. So what has failed is tried once more, with the database's own; of a table that was not made, the rows have failed as well.
+load_rest() { # DATABASE'S NUMBER, DATABASE, JOBS
+  local dump=$work/$1.dump empty="SELECT pg_catalog.set_config('search_path', '', false);" head before
+  sed -n 's/^pg_restore: from TOC entry \([0-9]*;\).*/^\1/p' "$work/$1.log" > "$work/$1.failed"
+  [ -s "$work/$1.failed" ] && grep -f "$work/$1.failed" "$work/$1.list" > "$work/$1.rest" || return 1
+  head=$(head -c 65536 "$dump" | tr '\0' ' ') # the statement is in the table of contents, near its beginning
+  before=${head%%"$empty"*}
+  [ "$before" != "$head" ] || return 1
+  printf '%-*s' ${#empty} 'RESET search_path;' | dd of="$dump" bs=1 seek=${#before} conv=notrunc status=none
+  : > "$work/$1.log"
+  load "$1" "$2" rest "$3" --exit-on-error
 }
 
 settle() { # JOBS: masked where there is a mask, and with statistics, which a dump does not have
@@ -89,7 +106,8 @@ settle() { # JOBS: masked where there is a mask, and with statistics, which a du
         > /dev/null 2> "$work/$index.masking" || problem mask "$index" "$(grep -o 'ERROR: .*' "$work/$index.masking" | cut -c 1-300 | head -n 1)"
     fi
     note "$index" analyzing
-    vacuumdb --quiet --analyze-only --jobs="$1" --dbname="$database" 2> "$work/vacuumdb" || problem analyze "$index" "$(first_error "$work/vacuumdb")"
+    vacuumdb --quiet --analyze-only --jobs="$1" --dbname="$database" 2> "$work/vacuumdb" || # as pg_restore, without the database's search path
+      psql --no-psqlrc --quiet --dbname "$database" --command analyze > /dev/null 2>&1 || problem analyze "$index" "$(first_error "$work/vacuumdb")"
   done < "$work/databases"
 }
 
