@@ -175,9 +175,9 @@ def kill_in(server: Server, task: str, *arguments: str) -> None:
     run.wait()
 
 
-def await_pod_over(server: Server, environment: str = "prod", seconds: float = 180) -> None:
+def await_pod_over(server: Server, environment: str = "prod", seconds: float = 180, app: str = "postgres-restore") -> None:
     """Until a restore's pod has ended by itself: nobody asks it any more (restore_silence_seconds)."""
-    phases = f"kubectl get pods -n shaka-{environment} -l app=postgres-restore -o jsonpath='{{.items[*].status.phase}}'"
+    phases = f"kubectl get pods -n shaka-{environment} -l app={app} -o jsonpath='{{.items[*].status.phase}}'"
     deadline = time.monotonic() + seconds
     while "Running" in server.run(phases):
         assert time.monotonic() < deadline, f"a restore's pod still runs {seconds:.0f} s after its controller is gone"

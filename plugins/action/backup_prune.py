@@ -21,6 +21,7 @@ from ansible_collections.shaka.platform.plugins.plugin_utils.controller_action i
 ARGUMENT_SPEC: dict[str, Any] = {
     "server": {"type": "str", "required": True},
     "environments": {"type": "dict", "required": True},
+    "redis_copies": {"type": "dict", "default": {}},
     "keys": {"type": "dict", "required": True, "no_log": True},
     "access_key": {"type": "str", "required": True, "no_log": True},
     "secret_key": {"type": "str", "required": True, "no_log": True},
@@ -56,30 +57,36 @@ def prune(rclone: Path, arguments: Mapping[str, Any], check_mode: bool, now: dat
     deleted: list[str] = []
     findings: list[str] = []
     rows: list[list[str]] = []
-    for name, env in arguments["environments"].items():
-        s3 = env["backup"]["s3"]
+    for name, kind, backup in sources(arguments):
+        s3 = backup["s3"]
         if not s3["endpoint"]:
             continue
-        bucket, key = Bucket(s3, credentials, rclone), str((arguments["keys"].get(name) or {}).get("BACKUP_KEY") or "")
-        named = [stamp for environment, _slash, stamp in (each.partition("/") for each in arguments["delete"]) if environment == name]
-        folder = "/".join(part for part in (bucket.prefix, arguments["server"], name) if part)
+        group = name.partition("/")[0]
+        bucket, key = Bucket(s3, credentials, rclone), str((arguments["keys"].get(group) or {}).get("BACKUP_KEY") or "")
+        named = [stamp for of_which, _slash, stamp in (each.rpartition("/") for each in arguments["delete"]) if of_which == name]
+        folder = "/".join(part for part in (bucket.prefix, arguments["server"], group) if part)
         listed = bucket.list(folder)
-        manifests = bucket.read_all(folder, f"/*/{layout.DUMPS}/*/{layout.MANIFEST}", 2 * manifest.LARGEST)
-        for origin, parts in sorted(by_origin(listed, s3["prefix"]).items()):
+        manifests = bucket.read_all(folder, f"/*/{kind}/*/{layout.MANIFEST}", 2 * manifest.LARGEST)
+        for origin, parts in sorted(by_origin(listed, s3["prefix"], kind).items()):
             stored = [of(manifests, origin, stamp, found, key) for stamp, found in sorted(parts.items())]
-            why = hindrance(origin, stored, {(arguments["server"], key): value for key, value in arguments["current"].items()}, arguments["failed"])
+            failed = name in arguments["failed"]
+            running = arguments["current"].get(name) or None
+            # how much a Redis holds may well be much less than it was
+            why = hindrance(origin, *(((), running, failed, "cluster") if kind == layout.REDIS else (stored, running, failed)))
             if why:
                 findings.append(f"{name}: no backup was deleted of {origin.folder('')}: {why}")
-            for verdict in plan(stored, Spans(**env["backup"]["keep"], floor=arguments["floor"]), now, named):
+            for verdict in plan(stored, Spans(**backup["keep"], floor=arguments["floor"]), now, named):
                 goes = verdict.goes and not why
                 rows.append(row(name, verdict, goes))
                 if goes:
                     deleted.append(f"{name}/{verdict.stored.stamp}")
                     if not check_mode:
                         remove(bucket, [entry.path for _found, entry in parts[verdict.stored.stamp]])
+        if kind == layout.REDIS:
+            continue
         hindered = [text for text in findings if text.startswith(f"{name}: ")]
         for store in points.sorted_out(bucket, listed, "", s3["prefix"], name, key) if not hindered else ():
-            bases, pieces = points.retired(store, env["backup"]["point_in_time"]["base_keep"])
+            bases, pieces = points.retired(store, backup["point_in_time"]["base_keep"])
             folder = store.origin.folder(s3["prefix"])
             deleted += [f"{name}/{stamp}" for stamp in bases] + ([f"{name}: {len(pieces)} objects of WAL"] if pieces else [])
             rows += [[name, stamp, "base", "", "deleted", "older than those that base_keep keeps"] for stamp in bases]
@@ -88,18 +95,24 @@ def prune(rclone: Path, arguments: Mapping[str, Any], check_mode: bool, now: dat
                 for stamp in bases:
                     remove(bucket, [f"{folder}/{layout.BASE}/{stamp}/{part}" for part in (layout.MANIFEST, "base.tar.age")])
                 bucket.delete(f"{folder}/{layout.WAL}/{piece}" for piece in pieces)
-    failed = [position for position, cells in enumerate(rows) if cells[-1].startswith("kept: the manifest")]
+    doubtful = [position for position, cells in enumerate(rows) if cells[-1].startswith("kept: the manifest")]
     title = "backups, and what is deleted" if not check_mode else "backups, and what would be deleted"
-    table = {"title": title, "columns": COLUMNS, "rows": rows, "failed": failed}
+    table = {"title": title, "columns": COLUMNS, "rows": rows, "failed": doubtful}
     return {"changed": bool(deleted), "deleted": deleted, "platform_findings": findings, "platform_table": [table]}
 
 
-def by_origin(listed: list[Listed], prefix: str) -> dict[Origin, dict[str, list[tuple[Found, Listed]]]]:
-    """Origin -> stamp -> the objects of that dump. What is not a dump's is left alone."""
+def sources(arguments: Mapping[str, Any]) -> list[tuple[str, str, Mapping[str, Any]]]:
+    """What is pruned: its name, its kind, and its `backup`. A Redis is called NAME/redis."""
+    dumps = [(str(name), layout.DUMPS, env["backup"]) for name, env in arguments["environments"].items()]
+    return dumps + [(f"{name}/redis", layout.REDIS, copy["backup"]) for name, copy in arguments["redis_copies"].items()]
+
+
+def by_origin(listed: list[Listed], prefix: str, kind: str) -> dict[Origin, dict[str, list[tuple[Found, Listed]]]]:
+    """Origin -> stamp -> the objects of that dump, or of that copy of a Redis. What is of another kind is left alone."""
     result: dict[Origin, dict[str, list[tuple[Found, Listed]]]] = defaultdict(lambda: defaultdict(list))
     for entry in listed:
         found = layout.read(entry.path, prefix)
-        if found and found.kind == layout.DUMPS:
+        if found and found.kind == kind:
             result[found.origin][found.stamp].append((found, entry))
     return result
 

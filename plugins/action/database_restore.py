@@ -21,6 +21,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
     """See the module's documentation."""
 
     TRANSFERS_FILES = False
+    module = "shaka.platform.database_restore"
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Raises AnsibleActionFail where a secret would be written to the server's disk, or a file of the inventory cannot be read."""
@@ -30,7 +31,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             raise AnsibleActionFail(flaw)
         mask, folder = arguments.pop("mask", None), Path(str(arguments.pop("mask_folder", "")))
         try:
-            arguments["mask"] = masks.script(map(str, mask or ()), folder)
+            if mask:
+                arguments["mask"] = masks.script(map(str, mask), folder)
             if file := arguments.pop("file", None):
                 arguments["size"] = Path(str(file)).expanduser().stat().st_size
         except OSError as error:
@@ -41,7 +43,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         notes: list[str] = []
         shown = ""
         while True:
-            result: dict[str, Any] = self._execute_module(module_name="shaka.platform.database_restore", module_args=arguments, task_vars=task_vars)
+            result: dict[str, Any] = self._execute_module(module_name=self.module, module_args=arguments, task_vars=task_vars)
             notes += result.pop("warnings", None) or []
             line = str(result.get("progress") or "")
             if line and line != shown:

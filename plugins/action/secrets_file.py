@@ -30,6 +30,7 @@ WHICH_PASSWORD = (
 ARGUMENT_SPEC: dict[str, Any] = {
     "path": {"type": "path", "required": True},
     "environments": {"type": "dict", "required": True},
+    "redis": {"type": "dict", "default": {}},
     "minimum": {"type": "dict", "default": {}},
     "given": {"type": "list", "elements": "str", "default": []},
     "rotate": {"type": "list", "elements": "str", "default": []},
@@ -78,7 +79,7 @@ class ActionModule(ControllerAction):
                 raise AnsibleActionFail("\n".join(f"{problem.path}: {problem.text}" for problem in problems))
             done = generate_missing(
                 present,
-                needed_names(arguments["environments"]),
+                needed_names(arguments["environments"], arguments["redis"]),
                 arguments["minimum"],
                 arguments["given"],
                 [part.strip() for part in arguments["rotate"] if part.strip()],

@@ -30,7 +30,8 @@ EXAMPLES = r"""
 
 RETURN = r"""
 _value:
-  description: One dictionary per server, C(namespace), C(users), and which previews are over (C(ended), C(complete)).
+  description: >-
+    One dictionary per server, C(namespace), C(users), by which group of secrets it is C(copied), and which previews are over (C(ended), C(complete)).
   type: list
   elements: dict
 """
@@ -49,7 +50,11 @@ def redis_servers(model: Model) -> list[RedisServerGiven]:
             given: RedisUserGiven = {"environment": name, "in_run": in_run, "applications": applications, "name": redis["user"], **user(redis)}
             servers.setdefault(redis["namespace"], []).append(given)
     ended, complete = model.get("ended_previews") or [], bool(model.get("complete"))
-    return [{"namespace": namespace, "users": users, "ended": ended, "complete": complete} for namespace, users in servers.items()]
+    copied = {copy["namespace"]: name for name, copy in (model.get("all_redis_copies") or {}).items()}
+    return [
+        {"namespace": namespace, "users": users, "copied": copied.get(namespace, ""), "ended": ended, "complete": complete}
+        for namespace, users in servers.items()
+    ]
 
 
 class FilterModule:

@@ -131,6 +131,15 @@ class Postgres(Sized):
     owner_secret: SecretKey
 
 
+class SharedRedisBackup(TypedDict):
+    """Whether the shared Redis is copied, and when."""
+
+    enabled: bool
+    schedule: str
+    time_zone: str
+    keep: Keep
+
+
 class RedisServer(Sized):
     """The sizes of a Redis. `hash`: of its administrator's password."""
 
@@ -141,13 +150,17 @@ class RedisServer(Sized):
 
 
 class Redis(RedisServer):
-    """An environment's user of a Redis, and the sizes of its own where it is `dedicated`. `namespace`: where the Redis runs in Kubernetes."""
+    """An environment's user of a Redis, and the sizes of its own where it is `dedicated`. `namespace`: where the Redis runs in Kubernetes.
+
+    `backup`: whether its own is copied.
+    """
 
     database: int
     prefix: str
     user: str
     allow: list[str]
     dedicated: bool
+    backup: bool
     service: str
     namespace: str
 
@@ -156,6 +169,7 @@ class SharedRedis(RedisServer):
     """The Redis that environments share. `namespace` is a key of `Model.namespaces`."""
 
     namespace: str
+    backup: SharedRedisBackup
 
 
 class EdgeRate(TypedDict):
@@ -430,6 +444,21 @@ class Backup(Sized):
     scratch: str
 
 
+class RedisCopies(TypedDict):
+    """A Redis that is copied to S3. `name`: `shared`, or its environment; `namespace`, `service`: where it runs; `memory`: its limit.
+
+    `scratch`: the disk that a restore may take beside its volume.
+    """
+
+    name: str
+    namespace: str
+    service: str
+    inventory: str
+    memory: str
+    scratch: str
+    backup: Backup
+
+
 class Releasing(TypedDict, total=False):
     """What is only there while a release lasts."""
 
@@ -572,6 +601,8 @@ class Model(TypedDict):
     application_images: dict[str, str]
     hosts: list[str]
     redis: SharedRedis
+    redis_copies: dict[str, RedisCopies]
+    all_redis_copies: dict[str, RedisCopies]
     acme: Acme
     trusted_proxies: list[str]
     s3: S3
@@ -648,9 +679,13 @@ class RedisUserGiven(RedisRights):
 
 
 class RedisServerGiven(TypedDict):
-    """One Redis and its users. `ended`: previews that are over; with `complete`, a preview without a user is over as well."""
+    """One Redis and its users. `ended`: previews that are over; with `complete`, a preview without a user is over as well.
+
+    `copied`: the group of secrets whose BACKUP_KEY the copies' user is known by; '' where there are none.
+    """
 
     namespace: str
     users: list[RedisUserGiven]
+    copied: str
     ended: list[str]
     complete: bool

@@ -37,6 +37,7 @@ options:
     suboptions:
       namespace: {description: Namespace of its pod C(redis-0)., type: str, required: true}
       users: {description: Its users; see M(shaka.platform.redis_users)., type: list, elements: dict, required: true}
+      copied: {description: The group in O(passwords) with the C(BACKUP_KEY) of the user that copies it; empty for none., type: str, default: ""}
       ended: {description: Names of previews that are over. Their user goes with all keys of its prefix., type: list, elements: str, default: []}
       complete: {description: Whether any preview that is not among the users is over., type: bool, default: false}
   passwords:
@@ -120,6 +121,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
         "options": {
             "namespace": {"type": "str", "required": True},
             "users": {"type": "list", "elements": "dict", "required": True},
+            "copied": {"type": "str", "default": ""},
             "ended": {"type": "list", "elements": "str", "default": []},
             "complete": {"type": "bool", "default": False},
         },

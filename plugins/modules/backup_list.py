@@ -17,7 +17,8 @@ attributes:
   check_mode: {support: full, description: It only reads.}
   diff_mode: {support: none, description: It changes nothing.}
 options:
-  environment: {description: Its name., type: str, required: true}
+  environment: {description: "Its name, or that of a copied Redis.", type: str, required: true}
+  kind: {description: "Whether dumps of its databases, or copies of a Redis.", type: str, choices: [dumps, redis], default: dumps}
   namespace: {description: "Its namespace, where the last drill is kept.", type: str, required: true}
   backup: {description: "C(backup) of the environment, from the fact C(platform_model).", type: dict, required: true}
   credentials:
@@ -49,7 +50,7 @@ backups:
   contains:
     environment: {description: Its name., type: str}
     server: {description: The inventory's host that made it., type: str}
-    system_identifier: {description: Postgres's own., type: str}
+    system_identifier: {description: "Postgres's own, of a Redis its cluster's.", type: str}
     backup: {description: Its stamp., type: str}
     kind: {description: C(scheduled); C(manual) or C(before-restore)., type: str}
     finished: {description: When it was complete., type: str}
@@ -71,7 +72,7 @@ import datetime
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.shaka.platform.plugins.module_utils.backup import environment_dumps, overview
-from ansible_collections.shaka.platform.plugins.module_utils.backup.layout import DRILL, UTC
+from ansible_collections.shaka.platform.plugins.module_utils.backup.layout import DRILL, DUMPS, UTC
 from ansible_collections.shaka.platform.plugins.module_utils.backup.store import Bucket, Credentials, StoreError
 from ansible_collections.shaka.platform.plugins.module_utils.kubectl import ARGUMENTS, Kubectl
 
@@ -81,6 +82,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "environment": {"type": "str", "required": True},
+            "kind": {"type": "str", "choices": ["dumps", "redis"], "default": "dumps"},
             "namespace": {"type": "str", "required": True},
             "backup": {"type": "dict", "required": True},
             "credentials": {"type": "list", "elements": "str", "required": True, "no_log": True},
@@ -96,17 +98,19 @@ def main() -> None:
     name, backup = given["environment"], given["backup"]
     bucket = Bucket(backup["s3"], Credentials(*given["credentials"]), timeout=given["timeout"])
     try:
-        objects, manifests = environment_dumps.objects(bucket, name), environment_dumps.manifests(bucket, name)
+        objects = environment_dumps.objects(bucket, name, given["kind"])
+        manifests = environment_dumps.manifests(bucket, name, given["kind"])
     except StoreError as error:
         module.warn(str(error))
         module.exit_json(changed=False, backups=[], problem=str(error), platform_table=[])
     # a server that was lost has no drill to tell of, and its backups are listed all the same
-    drill, _problem = Kubectl(given["kubectl"], 10).get(f"/api/v1/namespaces/{given['namespace']}/configmaps/{DRILL}")
+    drill = Kubectl(given["kubectl"], 10).get(f"/api/v1/namespaces/{given['namespace']}/configmaps/{DRILL}")[0] if given["kind"] == DUMPS else None
     due = overview.next_due(backup["schedule"], backup["time_zone"], datetime.datetime.now(UTC))
     found = overview.backups(objects, manifests, str(backup["s3"]["prefix"]), given["backup_key"])
     found = overview.with_drill_and_due(found, (drill or {}).get("data") or {}, due)
     rows, failed = overview.rows(found, name, due)
-    table = {"title": f"backups of {name}", "columns": overview.COLUMNS, "rows": rows, "failed": failed}
+    title = f"backups of {name}" if given["kind"] == DUMPS else f"copies of Redis, {name}"
+    table = {"title": title, "columns": overview.COLUMNS, "rows": rows, "failed": failed}
     module.exit_json(changed=False, backups=found, problem="", platform_table=[table])
 
 

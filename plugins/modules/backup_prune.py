@@ -23,17 +23,18 @@ attributes:
 options:
   server: {description: "The server whose backups these are, as its host is called in the inventory.", type: str, required: true}
   environments: {description: C(platform_model.environments)., type: dict, required: true}
-  keys: {description: Environment to its secret C(BACKUP_KEY) by this name., type: dict, required: true}
+  redis_copies: {description: "C(platform_model.redis_copies), each of which is called NAME/redis here.", type: dict, default: {}}
+  keys: {description: "Environment, or name of a copied Redis, to its secret C(BACKUP_KEY).", type: dict, required: true}
   access_key: {description: Access key of the credentials that may delete., type: str, required: true}
   secret_key: {description: Their secret key., type: str, required: true}
-  current: {description: Environment to the system identifier of its running Postgres., type: dict, required: true}
+  current: {description: "Environment to its running Postgres's system identifier, NAME/redis to its cluster's.", type: dict, required: true}
   failed:
-    description: Environments whose backups the last verify found wrong.
+    description: Environments, and NAME/redis, whose backups the last verify found wrong.
     type: list
     elements: str
     default: []
   delete:
-    description: Backups to delete although they would be kept, as ENVIRONMENT/STAMP.
+    description: Backups to delete although they would be kept, as ENVIRONMENT/STAMP or NAME/redis/STAMP.
     type: list
     elements: str
     default: []

@@ -10,7 +10,8 @@ short_description: Which Postgres runs in each environment
 version_added: "0.1.0"
 author: The shaka.platform founders (@shaka-platform)
 description:
-  - Asks each environment's Postgres for its system identifier, which it got when its volume was made, and which is part of its backups' path.
+  - Asks each environment's Postgres for its system identifier, which it got when its volume was made, and which is part of its backups' path. The
+    cluster's own stands for it in the paths of copies of Redis.
 attributes:
   check_mode: {support: full, description: It only reads.}
   diff_mode: {support: none, description: It changes nothing.}
@@ -30,6 +31,7 @@ identifiers:
   description: Environment to system identifier; without those whose Postgres does not answer.
   returned: success
   type: dict
+cluster: {description: The cluster's identifier; empty where it cannot be told., returned: success, type: str}
 unanswered:
   description: Environment to the reason why its Postgres does not answer.
   returned: success
@@ -41,6 +43,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.shaka.platform.plugins.module_utils.backup import cluster
 from ansible_collections.shaka.platform.plugins.module_utils.conventions import WORKERS
 from ansible_collections.shaka.platform.plugins.module_utils.data.postgres_instance import POD, PSQL
 from ansible_collections.shaka.platform.plugins.module_utils.kubectl import ARGUMENTS, Kubectl
@@ -63,6 +66,7 @@ def main() -> None:
         answers = dict(zip(environments, pool.map(lambda env: ask(kubectl, env), environments.values()), strict=True))
     module.exit_json(
         changed=False,
+        cluster=cluster.ask(kubectl),
         identifiers={name: identifier for name, (identifier, _why) in answers.items() if identifier},
         unanswered={name: why for name, (_identifier, why) in answers.items() if why},
     )

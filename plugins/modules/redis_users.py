@@ -34,10 +34,11 @@ options:
         type: list
         elements: dict
         required: true
+      copied: {description: The group in O(passwords) with the C(BACKUP_KEY) of the user that copies it; empty for none., type: str, default: ""}
       ended: {description: Names of previews that are over. Their user goes with all keys of its prefix., type: list, elements: str, default: []}
       complete: {description: Whether any preview that is not among the users is over., type: bool, default: false}
   passwords:
-    description: Environment name to C(REDIS_PASSWORD).
+    description: Environment name to C(REDIS_PASSWORD); and the groups that C(copied) names, with C(BACKUP_KEY).
     type: dict
     required: true
   rotate:
@@ -93,6 +94,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
         "options": {
             "namespace": {"type": "str", "required": True},
             "users": {"type": "list", "elements": "dict", "required": True},
+            "copied": {"type": "str", "default": ""},
             "ended": {"type": "list", "elements": "str", "default": []},
             "complete": {"type": "bool", "default": False},
         },

@@ -23,6 +23,7 @@ options:
     description: C(platform_environments) of the inventory.
     type: dict
     required: true
+  redis: {description: C(platform_redis) of the inventory., type: dict, default: {}}
   minimum: {description: C(platform_secret_minimum)., type: dict, default: {}}
   given:
     description: Names whose values come from elsewhere; they are not generated.

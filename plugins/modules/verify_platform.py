@@ -130,10 +130,11 @@ from collections.abc import Callable
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.shaka.platform.plugins.module_utils.backup.layout import REDIS
 from ansible_collections.shaka.platform.plugins.module_utils.conventions import PAUSE
 from ansible_collections.shaka.platform.plugins.module_utils.kubectl import ARGUMENTS, Kubectl
 from ansible_collections.shaka.platform.plugins.module_utils.verify.checks import Limits, Verdict, evaluate, no_cluster
-from ansible_collections.shaka.platform.plugins.module_utils.verify.probes import gather
+from ansible_collections.shaka.platform.plugins.module_utils.verify.probes import gather, redis_scope
 from ansible_collections.shaka.platform.plugins.module_utils.verify.stored_backups import Secrets, StoredDumps, look_into
 
 
@@ -145,7 +146,7 @@ def look(parameters: dict[str, Any], secrets: Secrets, stored_of: Callable[[str]
     if facts is None:
         return no_cluster(problem)
     names = ("certificate_days", "backup_smaller_percent", "drill_days", "reboot_days")
-    keys = {name: str((secrets.get(name) or {}).get("BACKUP_KEY") or "") for name in model["environments"]}
+    keys = {name: str((secrets.get(name) or {}).get("BACKUP_KEY") or "") for name in (*model["environments"], *(model.get("redis_copies") or ()))}
     return evaluate(model, facts, Limits(*(parameters[name] for name in names)), keys)
 
 
@@ -176,7 +177,11 @@ def main() -> None:
 
     @functools.cache  # a bucket does not settle while one waits
     def stored_of(name: str) -> StoredDumps:
-        return look_into(module.params["model"]["environments"][name], module.params["server"], secrets)
+        model, server = module.params["model"], module.params["server"]
+        copies = {redis_scope(redis): copy for redis, copy in (model.get("redis_copies") or {}).items()}
+        if name in copies:
+            return look_into(copies[name], server, secrets, REDIS)
+        return look_into(model["environments"][name], server, secrets)
 
     deadline = time.monotonic() + (0 if module.check_mode else module.params["wait_timeout"])
     verdict = look(module.params, secrets, stored_of)

@@ -47,7 +47,7 @@ def of_prod(data: dict[str, Any]) -> Any:
 def rendered(data: dict[str, Any], role: str = "apps") -> list[RenderedSet]:
     resolution = run(data)
     assert resolution.problems == [], resolution.message()
-    scope = {**role_variables(DataLoader(), ROLES / "platform", "defaults"), "platform_name": "acme", "platform_postgres_uid": 999}
+    scope = {**role_variables(DataLoader(), ROLES / "platform", "defaults"), "platform_name": "acme", "inventory_hostname": "server"}
     scope["platform_images"] = {name: f"lock/{name}:1" for name in INTERFACE.images}
     variables = scope_of(ROLES / role, DataLoader(), scope, resolution.model)
     return render_role(ROLES / role, Templar(loader=DataLoader(), variables=variables), variables, resolution.model)

@@ -69,7 +69,7 @@ def test_the_server_is_asked_for_names_alone() -> None:
         "e": env(endpoint="http://minio.storage.svc"),
         "f": env(),
     }
-    assert backup.names_to_resolve(environments, []) == ["b.s3.lan", "s3.lan"]
+    assert backup.names_to_resolve([each["backup"] for each in environments.values()], []) == ["b.s3.lan", "s3.lan"]
 
 
 def test_addresses_are_those_that_the_server_knows() -> None:

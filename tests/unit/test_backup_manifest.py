@@ -29,13 +29,14 @@ def written(**changes: Any) -> bytes:
     return line + b"\n" + manifest.signature(line, KEY).encode() + b"\n"
 
 
+@pytest.mark.parametrize("shell", ["bash", "sh"])
 @pytest.mark.parametrize("length", [1, 63, 64, 65, 200])
-def test_what_the_backup_s_script_signs_is_authentic(tmp_path: Path, length: int) -> None:
-    """Also with a key that is longer than a block of SHA-256 (RFC 2104)."""
-    key = ("k%~ " * 50)[:length]
+def test_what_the_backup_s_script_signs_is_authentic(tmp_path: Path, length: int, shell: str) -> None:
+    """Also with a key that is longer than a block of SHA-256 (RFC 2104), or of which a byte of the pads becomes 0."""
+    key = ("k%6\\~ " * 50)[:length]
     file = tmp_path / "manifest"
     file.write_bytes(written().partition(b"\n")[0])
-    subprocess.run(["bash", "-c", ". ./manifest.sh && sign $0", str(file)], cwd=SCRIPTS, env={**os.environ, "BACKUP_KEY": key}, check=True)
+    subprocess.run([shell, "-c", ". ./manifest.sh && sign $0", str(file)], cwd=SCRIPTS, env={**os.environ, "BACKUP_KEY": key}, check=True)
     assert manifest.read(file.read_bytes(), key, ORIGIN, STAMP).bytes == 10
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(__file__).parents[2] / "roles/backup/files/backup.sh"
+SCRIPT = Path(__file__).parents[2] / "roles/backup/files/stream.sh"
 IDS = "RequestID: Y2Q80ZZ875X82XD6, HostID: JccEjPe29P9/GgCwhQDimCAB11B7D8lcO/zK1hTs3iXZlvwXN0CnvFmv2H7b7RX99ajZshpqGPcSpSDQkvEaRRQ="
 
 
@@ -36,5 +36,5 @@ def test_the_reason_of_s3(tmp_path: Path, printed: str, said: str) -> None:
     (tmp_path / "rclone.error").write_text(f"2026/11/26 20:26:05 ERROR : x: earlier\n2026/11/26 20:26:05 {printed}\n")
     text = SCRIPT.read_text()
     function = text[text.index("said() {") : text.index("\n}\n", text.index("said() {")) + 3]
-    done = subprocess.run(["bash", "-c", f"work={tmp_path}\n{function}\nsaid rclone"], capture_output=True, text=True, check=False)
+    done = subprocess.run(["sh", "-c", f"work={tmp_path}\n{function}\nsaid rclone"], capture_output=True, text=True, check=False)
     assert done.stdout.strip() == said, done.stderr

@@ -5,8 +5,10 @@ from __future__ import annotations
 import datetime
 
 import pytest
+from ansible_collections.shaka.platform.plugins.action.backup_prune import by_origin, sources
 from ansible_collections.shaka.platform.plugins.module_utils.backup.layout import Origin, moment
 from ansible_collections.shaka.platform.plugins.module_utils.backup.retention import Spans, StoredDump, hindrance, plan
+from ansible_collections.shaka.platform.plugins.module_utils.backup.store import Listed
 
 NOW = moment("20261126T120000Z")
 ORIGIN = Origin("server", "prod", "1")
@@ -54,16 +56,26 @@ def test_what_is_named_goes_but_not_the_last_ones() -> None:
 
 
 @pytest.mark.parametrize(
-    ("stored", "current", "failed", "why"),
+    ("stored", "running", "failed", "why"),
     [
-        ([at(1), at(2)], {("server", "prod"): "1"}, (), ""),
-        ([at(1, size=49), at(2)], {("server", "prod"): "1"}, (), "much smaller"),
-        ([at(1, "manual", 1), at(2), at(3)], {("server", "prod"): "1"}, (), ""),  # of one table, by hand
-        ([at(1), at(2)], {("server", "prod"): "2"}, (), "another Postgres"),
-        ([at(1), at(2)], {}, (), "nothing is known"),
-        ([at(1), at(2)], {("server", "prod"): "1"}, ("prod",), "verify"),
+        ([at(1), at(2)], "1", False, ""),
+        ([at(1, size=49), at(2)], "1", False, "much smaller"),
+        ([at(1, "manual", 1), at(2), at(3)], "1", False, ""),  # of one table, by hand
+        ([at(1), at(2)], "2", False, "another Postgres"),
+        ([at(1), at(2)], None, False, "nothing is known"),
+        ([at(1), at(2)], "1", True, "verify"),
     ],
 )
-def test_what_keeps_everything(stored: list[StoredDump], current: dict[tuple[str, str], str], failed: tuple[str, ...], why: str) -> None:
-    found = hindrance(ORIGIN, stored, current, failed)
+def test_what_keeps_everything(stored: list[StoredDump], running: str | None, failed: bool, why: str) -> None:
+    found = hindrance(ORIGIN, stored, running, failed)
     assert why in found and bool(found) is bool(why)
+
+
+def test_a_redis_is_pruned_beside_the_databases_of_its_environment() -> None:
+    backup: dict[str, object] = {"keep": {}}
+    arguments = {"environments": {"prod": {"backup": backup}}, "redis_copies": {"shared": {"backup": backup}, "prod": {"backup": backup}}}
+    assert [(name, kind) for name, kind, _backup in sources(arguments)] == [("prod", "dumps"), ("shared/redis", "redis"), ("prod/redis", "redis")]
+    paths = [f"shaka/server/prod/{place}/20261126T100000Z/manifest" for place in ("7/dumps", "abc/redis", "7/base")]
+    listed = [Listed(path, 1, "") for path in paths]
+    assert [[origin.system_identifier for origin in by_origin(listed, "shaka", kind)] for kind in ("dumps", "redis")] == [["7"], ["abc"]]
+    assert "another cluster" in hindrance(ORIGIN, (), "2", False, "cluster")

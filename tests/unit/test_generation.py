@@ -56,9 +56,12 @@ def test_values_are_long_enough_and_never_the_same() -> None:
 
 
 def test_an_environment_s_names_are_those_that_the_model_asks_for() -> None:
-    found = needed_names({"prod": {"secrets": ["JWT", "DB_PASSWORD"], "postgres": {"app_user": "app", "pgbouncer": {"enabled": True}}}, "dev": None})
+    found = needed_names(
+        {"prod": {"secrets": ["JWT", "DB_PASSWORD"], "postgres": {"app_user": "app", "pgbouncer": {"enabled": True}}}, "dev": None}, {}
+    )
     assert found["prod"] == ["DB_PASSWORD", "REDIS_PASSWORD", "BACKUP_KEY", "JWT", "DB_OWNER_PASSWORD", "PGBOUNCER_PASSWORD", "WAL_PASSWORD"]
     assert found["dev"] == ["DB_PASSWORD", "REDIS_PASSWORD", "BACKUP_KEY"] and found["shared"] == ["REDIS_ADMIN_PASSWORD", "HASH_KEY"]
+    assert needed_names({}, {"backup": {"enabled": True}})["shared"] == ["REDIS_ADMIN_PASSWORD", "HASH_KEY", "BACKUP_KEY"]
 
 
 def test_a_key_that_data_is_encrypted_with_stays_until_it_is_removed_by_hand() -> None:

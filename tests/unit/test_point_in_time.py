@@ -39,7 +39,7 @@ def test_it_is_on_in_production_where_there_is_somewhere_to_keep_it(name: str, b
     ],
 )
 def test_its_password_is_generated_before_there_is_an_s3_service(name: str, backup: Any, made: bool) -> None:
-    assert ("WAL_PASSWORD" in needed_names({name: {"backup": backup}})[name]) is made
+    assert ("WAL_PASSWORD" in needed_names({name: {"backup": backup}}, {})[name]) is made
 
 
 BACKUP, POSTGRES = f"{ENV}/prod/backup/point_in_time", f"{ENV}/prod/postgres"

@@ -24,7 +24,7 @@ from ansible_collections.shaka.platform.plugins.module_utils.restore.restoration
 from ansible_collections.shaka.platform.plugins.module_utils.restore.superuser import Superuser
 
 PROGRAMS = Path("/usr/lib/postgresql/15/bin")
-SCRIPT = Path(__file__).parents[2] / "roles/restore/files/restore.sh"
+SCRIPTS = Path(__file__).parents[2] / "roles/restore/files"
 pytestmark = pytest.mark.skipif(not (PROGRAMS / "initdb").exists(), reason="needs Debian's package postgresql-15")
 TABLES = """select coalesce(json_object_agg(nspname || '.' || relname, 0), '{}') from pg_class c join pg_namespace n on n.oid = relnamespace
   where relkind = 'r' and nspname !~ '^pg_' and nspname <> 'information_schema'"""
@@ -38,7 +38,8 @@ class Server:
         self.work = folder / "work"
         self.variables = {"PATH": f"{PROGRAMS}:/usr/bin:/bin", "PGHOST": str(folder), "LC_ALL": "C"}
         self.script = folder / "restore.sh"
-        self.script.write_text(SCRIPT.read_text().replace("work=/work", f"work={self.work}"))
+        self.script.write_text((SCRIPTS / "restore.sh").read_text())
+        (folder / "pod.sh").write_text((SCRIPTS / "pod.sh").read_text().replace("${WORK:-/work}", str(self.work)))
 
     def own(self, *command: str) -> None:
         """Run as a user that is not root, which Postgres refuses to be."""

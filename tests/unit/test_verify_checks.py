@@ -291,3 +291,31 @@ def test_a_door_that_the_inventory_closes_is_no_fault(edge: dict[str, Any], stat
     model: Any = {**MODEL, "environments": {"prod": env}}
     verdict = evaluate(model, facts(https={ASKED: Https(status, True, "HTTP")}), Limits(14), {})
     assert [check.ok for check in verdict.checks if check.name == "https"] == [ok]
+
+
+@pytest.mark.parametrize(
+    ("cronjobs", "jobs", "ok", "says"),
+    [
+        (["redis-backup"], [], True, "2027-01-15 02:00Z"),
+        (["postgres-backup"], [], False, "no CronJob redis-backup"),
+        (["redis-backup"], ["Redis does not answer at redis"], False, "the last job failed 2 h ago: Redis does not answer at redis"),
+    ],
+)
+def test_copies_of_a_redis_are_looked_at_as_backups_are(cronjobs: list[str], jobs: list[str], ok: bool, says: str) -> None:
+    copies = {
+        "name": "shared",
+        "namespace": "shaka-shared",
+        "service": "redis",
+        "backup": {**BACKUP, "schedule": "0 2 * * *", "time_zone": "Etc/UTC"},
+    }
+    crons = [cron(lastSuccessfulTime="2027-01-15T02:00:09Z")]
+    crons += [{**crons[0], "metadata": {**crons[0]["metadata"], "name": name, "namespace": "shaka-shared"}} for name in cronjobs]
+    failed = [{"type": "Failed", "status": "True", "lastTransitionTime": "2027-01-15T06:00:00Z", "message": reason} for reason in jobs]
+    made = [{"metadata": {"namespace": "shaka-shared", "labels": {"app": "redis-backup"}}, "status": {"conditions": [each]}} for each in failed]
+    seen = facts(cronjobs=crons, jobs=made, cluster="abc")
+    seen = seen._replace(stored={**seen.stored, "shared/redis": StoredDumps(unseen="the bucket was not looked at: no keys")})
+    model: Any = {**MODEL, "redis_copies": {"shared": copies}}
+    checks = evaluate(model, seen, Limits(7), {}).checks
+    found = {(check.scope, check.name): check for check in checks}
+    assert found["shared/redis", "backup"].ok is ok and says in found["shared/redis", "backup"].detail
+    assert found["prod", "backup"].ok

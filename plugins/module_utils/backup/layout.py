@@ -4,10 +4,11 @@
 
     PREFIX/SERVER/ENVIRONMENT/SYSTEM_IDENTIFIER/dumps/STAMP/DATABASE.dump.age, manifest
     PREFIX/SERVER/ENVIRONMENT/SYSTEM_IDENTIFIER/base/STAMP/base.tar.age, manifest
+    PREFIX/SERVER/NAME/CLUSTER/redis/STAMP/redis.rdb.age, manifest                   (NAME is `shared`, or an environment)
     PREFIX/SERVER/ENVIRONMENT/SYSTEM_IDENTIFIER/wal/SEGMENT.START-END.STAMP.age      (see wal.py)
 
-The server is the inventory's host, the system identifier Postgres's own. So two servers of one inventory, a copy of an inventory and a rebuilt server
-never write into one folder.
+The server is the inventory's host, the system identifier Postgres's own; a Redis has none, and that of its cluster is in its place (cluster.py). So
+two servers of one inventory, a copy of an inventory and a rebuilt server never write into one folder.
 """
 
 from __future__ import annotations
@@ -17,10 +18,11 @@ import re
 from dataclasses import dataclass
 
 UTC = datetime.timezone.utc  # noqa: UP017  # for the server's Python
-DUMPS, BASE, WAL = "dumps", "base", "wal"
+DUMPS, BASE, WAL, REDIS = "dumps", "base", "wal", "redis"
 MANIFEST = "manifest"
 DRILL = "backup-drill"  # ConfigMap of an environment's last drill
 ENCRYPTED = ".age"
+COPIES = (DUMPS, REDIS)  # kinds that hold whole copies, each finished by its manifest and of an origin of its own
 STAMP_FORMAT = "%Y%m%dT%H%M%SZ"
 STAMP = re.compile(r"[0-9]{8}T[0-9]{6}Z")
 
@@ -68,6 +70,6 @@ def read(path: str, prefix: str) -> Found | None:
     origin, kind, rest = Origin(*parts[:3]), parts[3], parts[4:]
     if kind == WAL and len(rest) == 1:
         return Found(origin, kind, "", rest[0])
-    if kind in (DUMPS, BASE) and len(rest) == 2 and STAMP.fullmatch(rest[0]):
+    if kind in (DUMPS, BASE, REDIS) and len(rest) == 2 and STAMP.fullmatch(rest[0]):
         return Found(origin, kind, *rest)
     return None

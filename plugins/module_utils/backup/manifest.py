@@ -41,7 +41,10 @@ class Dump:
 
 @dataclass(frozen=True)
 class Manifest:
-    """A backup. `kind`: scheduled, manual, before-restore or base. `roles`: settings of roles, as SQL, that a dump does not hold."""
+    """A backup. `kind`: scheduled, manual, before-restore or base. `postgres`: its version, '' for a Redis.
+
+    `roles`: settings of roles, as SQL, that a dump does not hold.
+    """
 
     origin: Origin
     kind: str
@@ -109,7 +112,7 @@ def _manifest(raw: Mapping[str, Any]) -> Manifest:
         kind=str(raw["kind"]),
         platform=str(raw["platform"]),
         cluster=str(raw["cluster"]),
-        postgres=str(raw["postgres"]),
+        postgres=str(raw.get("postgres", "")),
         stamp=str(raw["stamp"]),
         finished=str(raw["finished"]),
         seconds=float(raw["seconds"]),

@@ -23,7 +23,7 @@ def backups(objects: Mapping[str, int], manifests: Mapping[str, bytes], prefix: 
     folders: dict[tuple[layout.Origin, str], dict[str, int]] = {}
     for path, size in objects.items():
         found = layout.read(path, prefix)
-        if found is not None and found.kind == layout.DUMPS:
+        if found is not None and found.kind in layout.COPIES:
             folders.setdefault((found.origin, found.stamp), {})[found.name] = size
     signed = {(found.origin, found.stamp): content for path, content in manifests.items() if (found := layout.read(path, prefix)) is not None}
     listed = [_backup(*place, held, signed.get(place), key) for place, held in folders.items()]

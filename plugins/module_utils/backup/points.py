@@ -63,7 +63,7 @@ def sorted_out(bucket: Bucket, listed: Iterable[Listed], origin: str, prefix: st
     found: dict[layout.Origin, WalStore] = {}
     for entry in listed:
         item = layout.read(entry.path, prefix)
-        if item is None or item.origin.environment != environment or item.kind == layout.DUMPS:
+        if item is None or item.origin.environment != environment or item.kind not in (layout.BASE, layout.WAL):
             continue
         if origin not in ("", f"{item.origin.server}/{item.origin.system_identifier}"):
             continue

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from ansible_collections.shaka.platform.plugins.module_utils.backup.layout import Origin, moment
@@ -92,19 +92,19 @@ def _spans(newest_first: Sequence[StoredDump], kept: Spans) -> dict[str, str]:
     return reasons
 
 
-def hindrance(origin: Origin, stored: Iterable[StoredDump], current: Mapping[tuple[str, str], str], failed: Collection[str]) -> str:
+def hindrance(origin: Origin, stored: Iterable[StoredDump], running: str | None, failed: bool, what: str = "Postgres") -> str:
     """Why nothing of an origin may be removed now; '' when it may.
 
-    :arg current: (server, environment) -> system identifier of the Postgres that runs there.
-    :arg failed: environments whose backups the last verify found wrong.
+    :arg running: system identifier of the Postgres that runs there; None where nothing is known of it.
+    :arg failed: whether the last verify found these backups wrong.
+    :arg what: has that identifier; of a Redis its cluster.
     """
-    if origin.environment in failed:
+    if failed:
         return f"verify found the backups of {origin.environment} wrong; mend them first"
-    running = current.get((origin.server, origin.environment))
     if running is None:
-        return "nothing is known of the Postgres that runs there now"
+        return f"nothing is known of the {what} that runs there now"
     if running != origin.system_identifier:
-        return f"they are of another Postgres than the one that runs there now ({running}); remove that folder by hand once it is not needed"
+        return f"they are of another {what} than the one that runs there now ({running}); remove that folder by hand once it is not needed"
     whole = sorted((each for each in stored if each.kind in BY_ITSELF and not each.flaw), key=lambda each: each.stamp)[-2:]
     if len(whole) == 2 and whole[1].bytes < whole[0].bytes * MUCH_SMALLER:
         sizes = f"{whole[1].bytes} bytes, {whole[0].stamp} had {whole[0].bytes}"

@@ -38,6 +38,11 @@ def digest(password: str) -> str:
     return hashlib.sha256(password.encode()).hexdigest()
 
 
+def copier(key: str) -> User:
+    """The user that copies a Redis to S3 as a replica gets it, and may do nothing else. Its pods make the same password of BACKUP_KEY."""
+    return User("redis-backup", "", "", ("-@all", "+ping", "+psync", "+replconf", "+sync"), digest(digest(f"redis-backup {key}")))
+
+
 def question() -> str:
     """Commands for redis-cli; each answer is one line of JSON."""
     return "\n".join(["ACL USERS", *(f"ACL CAT {name}" for name in CATEGORIES)]) + "\n"
@@ -120,7 +125,7 @@ def differences(
             parts += ["password"] if old != passwords else []
         if parts:
             rules = [*(f"#{password}" for password in sorted(passwords)), user.keys, user.channels, *user.commands]
-            changes.append((f"user {user.name}: {', '.join(parts)}", " ".join(["ACL SETUSER", user.name, "reset", "on", *rules])))
+            changes.append((f"user {user.name}: {', '.join(parts)}", " ".join(["ACL SETUSER", user.name, "reset", "on", *filter(None, rules)])))
     known = {ADMIN, *spared, *(user.name for user in desired)}
     changes += [(f"user {name}: removed", f"ACL DELUSER {name}") for name in sorted(present) if name not in known]
     return changes

@@ -11,7 +11,7 @@ from ansible_collections.shaka.platform.plugins.module_utils.model_types import 
 
 from ..kubectl import Kubectl, Unanswered, until_answered
 from .changeover import Applications
-from .redis import CATEGORIES, User, answers, differences, digest, forget, others, preview_of, question, question_users
+from .redis import CATEGORIES, User, answers, copier, differences, digest, forget, others, preview_of, question, question_users
 
 POD = "redis-0"
 CLI = ["redis-cli", "-3", "--json"]
@@ -43,7 +43,7 @@ class RedisInstance:
     """One Redis.
 
     :arg server: its namespace and its users, as the filter redis_servers makes them.
-    :arg passwords: environment -> REDIS_PASSWORD.
+    :arg passwords: environment -> REDIS_PASSWORD, and BACKUP_KEY of the group that `copied` names.
     :arg rotate: whether changed passwords are put in force, for the environments of this run. Where no application runs, nobody holds the old one, so
         a changed password is always put in force. Otherwise a user keeps its passwords, and a new one gets that of the application's Secret.
     :arg check: change nothing.
@@ -52,6 +52,8 @@ class RedisInstance:
     def __init__(self, kubectl: Kubectl, server: RedisServerGiven, passwords: Mapping[str, Mapping[str, str]], rotate: bool, check: bool) -> None:
         self.kubectl, self.namespace, self.check = kubectl, str(server["namespace"]), check
         self.ended, self.complete = {*(server.get("ended") or [])}, bool(server.get("complete"))
+        copied = str(server.get("copied") or "")
+        self.copiers = [copier(passwords[copied]["BACKUP_KEY"])] if copied else []
         self.users = [self._user(user, passwords[user["environment"]]["REDIS_PASSWORD"], rotate) for user in server["users"]]
 
     def _user(self, entry: RedisUserGiven, password: str, rotate: bool) -> RedisUser:
@@ -81,7 +83,7 @@ class RedisInstance:
         previews = {name: preview for name, user in present.items() if name not in wanted and (preview := preview_of(user))}
         over = {name: preview for name, preview in previews.items() if self.complete or preview in self.ended}
         spared = {*previews} - {*over}
-        changes = differences([self._desired(one, present) for one in self.users], present, categories, kept, left, spared)
+        changes = differences([*(self._desired(one, present) for one in self.users), *self.copiers], present, categories, kept, left, spared)
         if changes and not self.check:
             for name, preview in over.items():
                 self.forget(name, preview)

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, The shaka.platform founders
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""A backup of what a restore is going to replace, from the environment's own CronJob."""
+"""A backup of what a restore is going to replace, from the CronJob that also makes the scheduled ones."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import json
 from ansible_collections.shaka.platform.plugins.module_utils.engine.readiness import condition
 from ansible_collections.shaka.platform.plugins.module_utils.kubectl import Kubectl
 from ansible_collections.shaka.platform.plugins.module_utils.restore.choice import BEFORE_RESTORE
-from ansible_collections.shaka.platform.plugins.module_utils.restore.plan import RestorePlan
 
 CRONJOB = "postgres-backup"
 KIND = "shaka.platform/backup-kind"  # annotation of a backup's pod
@@ -21,23 +20,26 @@ class NoBackupBefore(Exception):
     """There is no backup of what is there now; nothing was changed."""
 
 
-def take(kubectl: Kubectl, plan: RestorePlan) -> bool:
-    """Whether the backup is complete; the first call starts it. Raises NoBackupBefore, Unanswered."""
-    name = f"{CRONJOB}-before-{plan.stamp.lower()}"
-    job = kubectl.find(f"/apis/batch/v1/namespaces/{plan.namespace}/jobs/{name}")
+def take(kubectl: Kubectl, namespace: str, stamp: str, cronjob: str = CRONJOB) -> bool:
+    """Whether the backup is complete; the first call starts it. Raises NoBackupBefore, Unanswered.
+
+    :arg stamp: of the restore.
+    """
+    name = f"{cronjob}-before-{stamp.lower()}"
+    job = kubectl.find(f"/apis/batch/v1/namespaces/{namespace}/jobs/{name}")
     if job is None:
-        _start(kubectl, plan.namespace, name)
+        _start(kubectl, namespace, name, cronjob)
         return False
     if condition(job, "Failed").get("status") == "True":
-        raise NoBackupBefore(f"the backup of what is there now failed: {_reason(kubectl, plan.namespace, name, job)}; {WITHOUT}")
+        raise NoBackupBefore(f"the backup of what is there now failed: {_reason(kubectl, namespace, name, job)}; {WITHOUT}")
     return condition(job, "Complete").get("status") == "True"
 
 
-def _start(kubectl: Kubectl, namespace: str, name: str) -> None:
-    cronjob = kubectl.find(f"/apis/batch/v1/namespaces/{namespace}/cronjobs/{CRONJOB}")
+def _start(kubectl: Kubectl, namespace: str, name: str, of: str) -> None:
+    cronjob = kubectl.find(f"/apis/batch/v1/namespaces/{namespace}/cronjobs/{of}")
     if cronjob is None:
-        raise NoBackupBefore(f"{namespace} has no CronJob {CRONJOB} to back up what is there now: run the site (--tags backup); {WITHOUT}")
-    owner = {"apiVersion": "batch/v1", "kind": "CronJob", "name": CRONJOB, "uid": cronjob["metadata"]["uid"], "controller": True}
+        raise NoBackupBefore(f"{namespace} has no CronJob {of} to back up what is there now: run the site (--tags backup); {WITHOUT}")
+    owner = {"apiVersion": "batch/v1", "kind": "CronJob", "name": of, "uid": cronjob["metadata"]["uid"], "controller": True}
     spec = copy.deepcopy(cronjob["spec"]["jobTemplate"]["spec"])
     metadata = spec["template"].setdefault("metadata", {})
     metadata["annotations"] = {**(metadata.get("annotations") or {}), KIND: BEFORE_RESTORE}

@@ -44,7 +44,7 @@ def stored(objects: Mapping[str, int], manifests: Mapping[str, bytes], prefix: s
     sizes = {_place(place): size for path, size in objects.items() if (place := layout.read(path, prefix))}
     for path, content in manifests.items():
         place = layout.read(path, prefix)
-        if place is None or place.kind != layout.DUMPS or place.name != layout.MANIFEST or place.origin.environment != environment:
+        if place is None or place.kind not in layout.COPIES or place.name != layout.MANIFEST or place.origin.environment != environment:
             continue
         found.append(_judged(place, content, key, sizes))
     return sorted(found, key=lambda backup: (backup.stamp, backup.origin), reverse=True)

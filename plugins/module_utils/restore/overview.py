@@ -71,12 +71,12 @@ def _read(superuser: Superuser, name: str, described: Mapping[str, Any]) -> Live
     return LiveDatabase(int(described["bytes"]), sum(content["tables"].values()), len(content["tables"]), str(content["newest"] or ""))
 
 
-def backups_table(backups: Sequence[StoredBackup], identifier: str, environment: str) -> ShownTable:
-    """:arg identifier: of the Postgres that runs now."""
+def backups_table(backups: Sequence[StoredBackup], identifier: str, environment: str, what: str = "Postgres") -> ShownTable:
+    """:arg identifier: of the Postgres that runs now; of a Redis that of its cluster."""
     rows = []
     for backup in backups[:SHOWN]:
         read = backup.manifest
-        own = "this Postgres" if backup.origin.system_identifier == identifier else backup.origin_name
+        own = f"this {what}" if backup.origin.system_identifier == identifier else backup.origin_name
         size = amount(read.bytes) if read else ""
         rows.append([backup.stamp, moment(backup.stamp), size, read.kind if read else "?", own, backup.problem or "authentic, complete"])
     more = f" (the newest {SHOWN} of {len(backups)})" if len(backups) > SHOWN else ""

@@ -14,6 +14,7 @@ from ansible_collections.shaka.platform.plugins.module_utils.model_types import 
 from ansible_collections.shaka.platform.plugins.module_utils.restore import names
 from ansible_collections.shaka.platform.plugins.module_utils.restore.choice import NoChoice, StoredBackup
 
+POSTGRES = "postgres-restore"
 SWAP, BESIDE, SCRATCH = "swap", "beside", "scratch"  # what becomes of the new databases in the end
 
 
@@ -57,10 +58,11 @@ class RestorePlan:
     renamed_roles: Mapping[str, str] = field(default_factory=dict)
     moment: str = ""  # that is recovered from base backup and WAL, in place of a backup's own
     recovery_bytes: int = 0  # that such a recovery takes in the pod's volume
+    pod: str = POSTGRES  # what its pods are called: whether databases are restored, or a Redis
 
     @property
     def job(self) -> str:
-        return f"postgres-restore-{self.stamp.lower()}"
+        return f"{self.pod}-{self.stamp.lower()}"
 
     @property
     def pod_bytes(self) -> int:

@@ -20,9 +20,10 @@ from ansible_collections.shaka.platform.plugins.module_utils.conventions import 
 from ansible_collections.shaka.platform.plugins.module_utils.engine.readiness import pod_problems
 from ansible_collections.shaka.platform.plugins.module_utils.kubectl import Kubectl
 
-NAME = "postgres-restore"  # of the PodTemplate; the Jobs' names begin with it, and it is their label `app`
+NAME, REDIS = "postgres-restore", "redis-restore"  # of the PodTemplate; the Jobs' names begin with it, and it is their label `app`
 ABOUT = "shaka.platform/restore"  # annotation of a Job: what it restores
 SCRIPT = ["bash", "/scripts/restore.sh"]
+SCRIPTS = {NAME: SCRIPT, REDIS: ["sh", "/scripts/redis_restore.sh"]}
 RUNNING = ("Pending", "Running")
 
 
@@ -75,19 +76,19 @@ class RestoreJob:
         return any(phase in RUNNING for phase in self.pods)
 
 
-def jobs(kubectl: Kubectl, namespace: str) -> list[RestoreJob]:
+def jobs(kubectl: Kubectl, namespace: str, name: str = NAME) -> list[RestoreJob]:
     """Those in the namespace. Raises Unanswered."""
-    query = f"labelSelector=app%3D{NAME}"
+    query = f"labelSelector=app%3D{name}"
     found = (kubectl.find(f"/apis/batch/v1/namespaces/{namespace}/jobs?{query}") or {}).get("items") or []
     pods = (kubectl.find(f"/api/v1/namespaces/{namespace}/pods?{query}") or {}).get("items") or []
     result = []
     for job in found:
-        name = job["metadata"]["name"]
-        mine = [pod for pod in pods if (pod["metadata"].get("labels") or {}).get("batch.kubernetes.io/job-name") == name]
+        job_name = job["metadata"]["name"]
+        mine = [pod for pod in pods if (pod["metadata"].get("labels") or {}).get("batch.kubernetes.io/job-name") == job_name]
         phases = tuple(str((pod.get("status") or {}).get("phase")) for pod in mine if not pod["metadata"].get("deletionTimestamp"))
         # the controller has not made its pod yet
         phases = phases or (("Pending",) if not mine and not (job.get("status") or {}).get("conditions") else ())
-        result.append(RestoreJob(name, phases, _about(job)))
+        result.append(RestoreJob(job_name, phases, _about(job)))
     return result
 
 
@@ -106,28 +107,33 @@ def delete(kubectl: Kubectl, namespace: str, names: list[str]) -> None:
 
 
 class RestorePod:
-    """The pod of one restore."""
+    """The pod of one restore.
 
-    def __init__(self, kubectl: Kubectl, namespace: str, job: str) -> None:
-        self.kubectl, self.namespace, self.job = kubectl, namespace, job
+    :arg name: what it restores, NAME or REDIS.
+    """
+
+    def __init__(self, kubectl: Kubectl, namespace: str, job: str, name: str = NAME) -> None:
+        self.kubectl, self.namespace, self.job, self.name = kubectl, namespace, job, name
         self._pod = ""
 
-    def create(self, about: Mapping[str, Any], room: int, deadline_seconds: int, of: str = NAME) -> None:
+    def create(self, about: Mapping[str, Any], room: int, deadline_seconds: int, of: str = "") -> None:
         """Make the Job. Raises PodFailed, Unanswered.
 
-        :arg of: the PodTemplate.
+        :arg of: another PodTemplate than that of its name.
         :arg room: bytes that the dumps may take at most.
         :arg deadline_seconds: after which it is ended whatever it does.
         """
-        template = self.kubectl.find(f"/api/v1/namespaces/{self.namespace}/podtemplates/{of}")
+        template = self.kubectl.find(f"/api/v1/namespaces/{self.namespace}/podtemplates/{of or self.name}")
         if template is None:
-            need = "" if of == NAME else "backup.point_in_time.enabled has to be true there; "
-            raise PodFailed(f"{self.namespace} has no PodTemplate {of}: {need}run the site once with this version (--tags backup,restore)")
+            need = "" if not of else "backup.point_in_time.enabled has to be true there; "
+            raise PodFailed(
+                f"{self.namespace} has no PodTemplate {of or self.name}: {need}run the site once with this version (--tags backup,restore)"
+            )
         pod = copy.deepcopy(template["template"])
         for volume in pod["spec"]["volumes"]:
             if volume["name"] == "work":
                 volume["emptyDir"] = {"sizeLimit": str(room)}
-        labels = {"app": NAME}
+        labels = {"app": self.name}
         job = {
             "apiVersion": "batch/v1",
             "kind": "Job",
@@ -176,7 +182,7 @@ class RestorePod:
 
     def call(self, *command: str, text: str | None = None) -> str:
         """The output of one of its script's commands. Raises PodFailed when it fails."""
-        ok, output = self.kubectl.execute(self.namespace, self.pod, *SCRIPT, *command, text=text)
+        ok, output = self.kubectl.execute(self.namespace, self.pod, *SCRIPTS[self.name], *command, text=text)
         if not ok:
             raise PodFailed(f"{command[0]} in the pod of {self.job}: {output}")
         return output

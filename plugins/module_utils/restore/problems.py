@@ -29,6 +29,8 @@ def explain(plan: RestorePlan, report: PodReport) -> str:
         return f"{dump} {_sealed(detail)}"
     if kind == "dump":
         return f"{dump} is whole, and still no dump that this Postgres's pg_restore reads: {detail}; {ANOTHER}"
+    if kind == "rdb":
+        return f"{dump} is whole, and this Redis's redis-check-rdb does not read it: {detail}; was it of a newer Redis? Else {ANOTHER}"
     if kind == "recovery":
         return f"{plan.source} as it was at {plan.moment} could not be recovered: {detail.removeprefix('recovery failed: ')}"
     if kind == "restore":

@@ -58,14 +58,19 @@ class Restoration:
     def __init__(self, kubectl: Kubectl, plan: RestorePlan, jobs: int) -> None:
         self.kubectl, self.plan, self.jobs = kubectl, plan, jobs
         self.superuser = Superuser(kubectl, plan.namespace)
-        self.pod = RestorePod(kubectl, plan.namespace, plan.job)
+        self.pod = RestorePod(kubectl, plan.namespace, plan.job, plan.pod)
 
     # --- the beginning ---
 
     def require_room(self) -> None:
         """Raises RestoreFailed when a disk could fill up."""
         size = sum(database.database_bytes for database in self.plan.databases)
-        needs = [DiskNeed(PODS, self.plan.pod_bytes), DiskNeed(data_folder(self.kubectl, self.plan.namespace), int(size * GROWTH))]
+        needs = [
+            DiskNeed(PODS, self.plan.pod_bytes),
+            DiskNeed(
+                data_folder(self.kubectl, self.plan.namespace, "redis-pvc" if self.plan.pod == pod.REDIS else "postgres-pvc"), int(size * GROWTH)
+            ),
+        ]
         if problem := lacking(needs):
             raise RestoreFailed(f"{'; '.join(problem)}: make room (old databases: -e restore_drop_before=STAMP), or give the server a larger disk")
 
@@ -76,7 +81,7 @@ class Restoration:
         """
         plan = self.plan
         about = {"purpose": plan.purpose, "backup": plan.backup, "source": plan.source, "databases": [database.live for database in plan.databases]}
-        self.pod.create(about, plan.pod_bytes, deadline_seconds, TEMPLATE if plan.moment else pod.NAME)
+        self.pod.create(about, plan.pod_bytes, deadline_seconds, TEMPLATE if plan.moment else "")
         self.pod.await_running(time.monotonic() + START_SECONDS)
         # a container that runs may not be reachable for a moment
         until_answered(self._answering, time.monotonic() + 15)
@@ -118,7 +123,7 @@ class Restoration:
         if report.ended not in (None, 0):
             raise RestoreFailed(problems.explain(self.plan, report))
         if report.ended is None:
-            return Progress(line=self._line(report))
+            return Progress(line=self.line(report))
         if report.phase in ("fetch", "recover", "open") or (report.phase == DUMP and self.plan.databases[0].masked):
             reached = self._reached() if self.plan.moment else ""
             notes = self._make()
@@ -140,7 +145,8 @@ class Restoration:
         (log,) = self.pod.get("recover.out")
         return "".join(f"{line}; " for line in log.splitlines() if line.startswith(("recovery stopping", "last completed transaction")))
 
-    def _line(self, report: PodReport) -> str:
+    def line(self, report: PodReport) -> str:
+        """How far the present phase is, for a person."""
         database = self.plan.databases[report.index]
         text = f"{report.doing or 'beginning with'} {database.live}"
         if report.doing == "recovering":

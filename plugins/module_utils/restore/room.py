@@ -41,10 +41,10 @@ def lacking(needs: Iterable[DiskNeed]) -> list[str]:
     return problems
 
 
-def data_folder(kubectl: Kubectl, namespace: str) -> str:
-    """Where the volume of the environment's Postgres is on this server; the pods' folder if it is not a folder here. Raises Unanswered."""
-    claim = kubectl.find(f"/api/v1/namespaces/{namespace}/persistentvolumeclaims/postgres-pvc") or {"spec": {}}
-    volume = kubectl.find(f"/api/v1/persistentvolumes/{claim['spec'].get('volumeName') or 'none'}") or {"spec": {}}
+def data_folder(kubectl: Kubectl, namespace: str, claim: str) -> str:
+    """Where the volume of a claim is on this server; the pods' folder if it is not a folder here. Raises Unanswered."""
+    found = kubectl.find(f"/api/v1/namespaces/{namespace}/persistentvolumeclaims/{claim}") or {"spec": {}}
+    volume = kubectl.find(f"/api/v1/persistentvolumes/{found['spec'].get('volumeName') or 'none'}") or {"spec": {}}
     place = volume["spec"].get("local") or volume["spec"].get("hostPath") or {}
     return str(place.get("path") or PODS)
 

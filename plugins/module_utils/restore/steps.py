@@ -152,7 +152,7 @@ def plan_copy(given: StepInput) -> Result:
 
 def back_up(given: StepInput) -> Result:
     """A backup of what is there; `running` until it is complete."""
-    done = backup_before.take(given.kubectl, given.plan)
+    done = backup_before.take(given.kubectl, given.namespace, given.plan.stamp)
     return {"changed": True, "running": not done, "progress": "" if done else f"backing up {given.name}"}
 
 

@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 from ansible_collections.shaka.platform.plugins.module_utils.backup import layout, overview
 from ansible_collections.shaka.platform.plugins.module_utils.backup.layout import UTC
 from ansible_collections.shaka.platform.plugins.module_utils.backup.schedule import CronSchedule
-from ansible_collections.shaka.platform.plugins.module_utils.model_types import Environment
+from ansible_collections.shaka.platform.plugins.module_utils.model_types import Environment, RedisCopies
 from ansible_collections.shaka.platform.plugins.module_utils.verify.stored_backups import StoredDumps
 
-CRONJOB = "postgres-backup"
+CRONJOB, REDIS_CRONJOB = "postgres-backup", "redis-backup"
 DEADLINE = 3600  # seconds that a job may take whose CronJob says nothing of it
 GRACE = 300  # seconds besides, for its pod to be made and to be seen
 PLACE = ("RCLONE_CONFIG_S3_ENDPOINT", "S3_BUCKET", "S3_PREFIX", "SERVER", "ENVIRONMENT")  # a pod's variables that say where its backups go
@@ -41,18 +41,20 @@ class KeptBackup(NamedTuple):
     read: bool
 
 
-def judge(env: Environment, crons: Items, jobs: Items, stored: StoredDumps, key: str, running: str, now: float, smaller: int) -> BackupVerdict:
-    """The verdict on one environment's backups.
+def judge(
+    env: Environment | RedisCopies, crons: Items, jobs: Items, stored: StoredDumps, key: str, running: str, now: float, smaller: int
+) -> BackupVerdict:
+    """The verdict on one environment's backups, or on the copies of a Redis.
 
     :arg crons: its CronJob, or none. :arg jobs: its jobs of backups. :arg stored: what the bucket holds. :arg key: its BACKUP_KEY.
-    :arg running: the system identifier of its Postgres; '' where that does not answer.
+    :arg running: the system identifier of its Postgres; '' where that does not answer. Of a Redis its cluster's.
     :arg smaller: percent of the size of the one before that a backup must have.
     """
-    backup = env["backup"]
+    backup, of_redis = env["backup"], "service" in env
     if not backup["s3"]["endpoint"]:
         return BackupVerdict(False, "there are no backups: platform_s3.endpoint is not filled in", blocks=False)
     if backup["schedule"] and not crons:
-        return BackupVerdict(False, f"no CronJob {CRONJOB}")
+        return BackupVerdict(False, f"no CronJob {REDIS_CRONJOB if of_redis else CRONJOB}")
     ended, failed = last_success(crons, jobs), last_failure(jobs)
     kept = sorted(complete(stored, backup["s3"]["prefix"], key), key=lambda each: each.stamp)
     mine = [each for each in kept if running in ("", each.origin.system_identifier)]
@@ -66,7 +68,11 @@ def judge(env: Environment, crons: Items, jobs: Items, stored: StoredDumps, key:
     if problems:
         return BackupVerdict(False, "; ".join([told, *problems, *([stored.unseen] if stored.unseen else [])]))
     if kept and not mine:
-        return BackupVerdict(False, f"{told}: none is of the Postgres that runs now ({running}); take one: playbooks/backup.yml", blocks=False)
+        return BackupVerdict(
+            False,
+            f"{told}: none is of the {'cluster' if of_redis else 'Postgres'} that runs now ({running}); take one: playbooks/backup.yml",
+            blocks=False,
+        )
     if failed and failed[0] > max(ended, newest):
         return BackupVerdict(False, f"{told}; the last job failed {age(now - failed[0])} ago: {failed[1]}", blocks=False)
     if stored.unseen:
@@ -83,7 +89,7 @@ def complete(stored: StoredDumps, prefix: str, key: str) -> Iterable[KeptBackup]
     manifests = {}
     for path, size in objects.items():
         found = layout.read(path, prefix)
-        if found is None or found.kind != layout.DUMPS:
+        if found is None or found.kind not in layout.COPIES:
             continue
         place = (found.origin, found.stamp)
         sizes[place] = sizes.get(place, 0) + (size if found.name != layout.MANIFEST else 0)
@@ -138,7 +144,7 @@ def _place(job: Mapping[str, Any]) -> dict[str, Any]:
     return {each["name"]: each.get("value") for each in variables if each["name"] in PLACE}
 
 
-def _overdue(env: Environment, crons: Items, newest: float, now: float) -> str:
+def _overdue(env: Environment | RedisCopies, crons: Items, newest: float, now: float) -> str:
     """Why the newest backup is too old for the schedule; '' when it is not, or nothing was due since the schedule is as it is."""
     schedule, zone = env["backup"]["schedule"], env["backup"]["time_zone"]
     if not schedule or not crons:

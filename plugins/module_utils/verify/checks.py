@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 from ansible_collections.shaka.platform.plugins.module_utils import k3s_certificates
 from ansible_collections.shaka.platform.plugins.module_utils.backup import layout
 from ansible_collections.shaka.platform.plugins.module_utils.backup.overview import size
-from ansible_collections.shaka.platform.plugins.module_utils.model_types import App, Environment, Model
+from ansible_collections.shaka.platform.plugins.module_utils.model_types import App, Environment, Model, RedisCopies
 from ansible_collections.shaka.platform.plugins.module_utils.verify import backups, wal_archive
 from ansible_collections.shaka.platform.plugins.module_utils.verify.backups import age, seconds
-from ansible_collections.shaka.platform.plugins.module_utils.verify.probes import Facts, HostState, hosts_of, is_backup, question
+from ansible_collections.shaka.platform.plugins.module_utils.verify.probes import Facts, HostState, hosts_of, is_backup, question, redis_scope
 
 DAY = 86400
 SYSTEM_NAMESPACES = ("kube-system", "cert-manager", "traefik")
@@ -93,6 +93,7 @@ def evaluate(model: Model, facts: Facts, limits: Limits, keys: Mapping[str, str]
     shared += reserve_check(facts, quantity(model["server"]["reserved"]["memory"]))
     shared.append(reboot_check(facts.host, facts.now, limits.reboot_days))
     shared.append(policies_check(facts))
+    shared += [redis_copies_check(copy, facts, keys.get(name, "")) for name, copy in (model.get("redis_copies") or {}).items()]
     checks += shared
     rows = [[check.scope, check.name, check.detail if check.ok else f"FAILED {check.detail}"] for check in shared]
     tables.append(Table("server", ["scope", "check", "result"], rows, [position for position, check in enumerate(shared) if not check.ok]))
@@ -201,9 +202,21 @@ def pods_check(scope: str, namespace: str, facts: Facts, needed: bool = True) ->
 def backup_check(scope: str, env: Environment, facts: Facts, smaller: int, key: str) -> Check:
     """What lies in the bucket, the last jobs, and the schedule."""
     crons = _named(facts.lists["cronjobs"], env["namespace"], backups.CRONJOB)
-    jobs = [job for job in facts.lists["jobs"] or () if is_backup(job) and job["metadata"]["namespace"] == env["namespace"]]
+    jobs = _jobs_of(facts, env["namespace"], backups.CRONJOB)
     running = facts.postgres[scope].identifier
     return Check("backup", scope, *backups.judge(env, crons, jobs, facts.stored[scope], key, running, facts.now, smaller))
+
+
+def _jobs_of(facts: Facts, namespace: str, cronjob: str) -> list[dict[str, Any]]:
+    return [job for job in facts.lists["jobs"] or () if is_backup(job, (cronjob,)) and job["metadata"]["namespace"] == namespace]
+
+
+def redis_copies_check(copy: RedisCopies, facts: Facts, key: str) -> Check:
+    """The same of a Redis that is copied; how much it holds may well be much less than it was."""
+    scope = redis_scope(copy["name"])
+    crons = _named(facts.lists["cronjobs"], copy["namespace"], backups.REDIS_CRONJOB)
+    jobs = _jobs_of(facts, copy["namespace"], backups.REDIS_CRONJOB)
+    return Check("backup", scope, *backups.judge(copy, crons, jobs, facts.stored[scope], key, facts.cluster, facts.now, smaller=0))
 
 
 def drill_check(scope: str, env: Environment, facts: Facts, days: int) -> Check:

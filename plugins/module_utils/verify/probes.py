@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ansible_collections.shaka.platform.plugins.module_utils import by_host, k3s_certificates
+from ansible_collections.shaka.platform.plugins.module_utils.backup import cluster
 from ansible_collections.shaka.platform.plugins.module_utils.backup.layout import DRILL
 from ansible_collections.shaka.platform.plugins.module_utils.conventions import LOCALE, WORKERS
 from ansible_collections.shaka.platform.plugins.module_utils.kubectl import Kubectl
@@ -91,6 +92,7 @@ class Facts(NamedTuple):
     service_memory: int | None
     archives: Mapping[str, tuple[ArchiveState | None, str]]
     strangers: Mapping[str, str]  # see ask_policies
+    cluster: str = ""  # as it is called in the paths of copies of Redis
 
 
 def gather(
@@ -117,7 +119,8 @@ def gather(
         served = [(app, host) for env in both.values() for app in env["apps"].values() for host in hosts_of(app)]
         https = {question(app, host): pool.submit(ask_https, app, host, target, port, ca_bundle, kubectl.timeout) for app, host in served}
         host = pool.submit(look_at_host)
-        stored = {name: pool.submit(stored_of, name) for name in environments}
+        copies = [redis_scope(name) for name in model.get("redis_copies") or ()]
+        stored = {name: pool.submit(stored_of, name) for name in (*environments, *copies)}
         return Facts(
             now=time.time(),
             lists={name: (future.result()[0] or {}).get("items") for name, future in listed.items()},
@@ -129,7 +132,13 @@ def gather(
             service_memory=service_memory(),
             archives={name: future.result() for name, future in archives.items()},
             strangers=strangers.result(),
+            cluster=cluster.ask(kubectl) if copies else "",
         ), ""
+
+
+def redis_scope(name: str) -> str:
+    """What the copies of a Redis are called, beside the backups of the environment of that name."""
+    return f"{name}/redis"
 
 
 def own_root(kubectl: Kubectl, model: Model) -> str:
@@ -278,11 +287,11 @@ def _execute(command: list[str]) -> tuple[int, str, str]:
     return done.returncode, done.stdout, done.stderr
 
 
-def is_backup(item: Mapping[str, Any]) -> bool:
-    """Whether a pod or Job belongs to a backup: it has the CronJob's label."""
+def is_backup(item: Mapping[str, Any], of: Sequence[str] = ("postgres-backup", "redis-backup")) -> bool:
+    """Whether a pod or Job belongs to a backup: it has the label of one of these CronJobs."""
     metadata = item["metadata"]
     template = item.get("spec", {}).get("template", {}).get("metadata", {})
-    return "postgres-backup" in ((metadata.get("labels") or {}).get("app"), (template.get("labels") or {}).get("app"))
+    return any((labels.get("labels") or {}).get("app") in of for labels in (metadata, template))
 
 
 def service_memory(service: str = "k3s.service", proc: str = "/proc") -> int | None:

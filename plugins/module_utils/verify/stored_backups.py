@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from ansible_collections.shaka.platform.plugins.module_utils.backup import layout, manifest
 from ansible_collections.shaka.platform.plugins.module_utils.backup.s3_client import S3Client, StoreRefused
 from ansible_collections.shaka.platform.plugins.module_utils.backup.store import StoreError, authorities, named_credentials
-from ansible_collections.shaka.platform.plugins.module_utils.model_types import Environment
+from ansible_collections.shaka.platform.plugins.module_utils.model_types import Environment, RedisCopies
 
 SECONDS = 8.0  # that one bucket may take
 ANSWER = 5.0  # that one answer of it may take
@@ -31,8 +31,8 @@ class StoredDumps(NamedTuple):
     wrong: bool = False
 
 
-def look_into(env: Environment, server: str, secrets: Secrets) -> StoredDumps:
-    """All of the environment's dumps that this server made, of every Postgres that it has had.
+def look_into(env: Environment | RedisCopies, server: str, secrets: Secrets, kind: str = layout.DUMPS) -> StoredDumps:
+    """All of the environment's dumps that this server made, of every Postgres that it has had; or the copies of a Redis.
 
     :arg secrets: groups of the inventory's secrets, with those that `backup.reader` names.
     """
@@ -48,7 +48,7 @@ def look_into(env: Environment, server: str, secrets: Secrets) -> StoredDumps:
         base = "/".join(part for part in (s3["prefix"].strip("/"), server, env["name"]) if part)
         objects: dict[str, int] = {}
         for folder in client.folders(f"{base}/"):
-            objects |= client.sizes(f"{folder}{layout.DUMPS}/")
+            objects |= client.sizes(f"{folder}{kind}/")
     except StoreRefused as error:
         return StoredDumps(None, {}, *_refused("the bucket was not looked at", error, own))
     except (StoreError, OSError) as error:

@@ -26,14 +26,13 @@ _PUBLIC = {
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
-def settle(env: Environment, path: str, platform_s3: S3, recipients: Any, namespaces: Iterable[str], problems: Problems) -> None:
-    """Fill in one environment's bucket and recipients, its own over the platform's, key by key; check them, and its schedule.
+def settle(backup: Backup, path: str, platform_s3: S3, recipients: Any, namespaces: Iterable[str], problems: Problems) -> None:
+    """Fill in the bucket and the recipients of backups, their own over the platform's, key by key; check them, and the schedule.
 
-    :arg path: of the environment in the inventory.
+    :arg path: of `backup` in the inventory.
     :arg recipients: the platform's.
     :arg namespaces: the platform's, as Kubernetes knows them.
     """
-    backup, path = env["backup"], f"{path}.backup"
     own = {name: value for name, value in cast(Mapping[str, Any], backup["s3"]).items() if value is not None}
     paths = {name: f"{path}.s3.{name}" if name in own else f"platform_s3.{name}" for name in platform_s3}
     where = f"{path}.recipient" if texts(backup["recipient"]) else PLATFORM_RECIPIENT
@@ -144,10 +143,10 @@ def names_of(s3: S3, namespaces: Iterable[str]) -> list[str]:
     return [host if s3["path_style"] else f"{s3['bucket']}.{host}"]
 
 
-def names_to_resolve(environments: Mapping[str, Environment], namespaces: Iterable[str]) -> list[str]:
+def names_to_resolve(backups: Iterable[Backup], namespaces: Iterable[str]) -> list[str]:
     """The names of endpoints whose addresses decide what the backups' pods may reach."""
     known = list(namespaces)
-    return sorted({name for env in environments.values() for name in names_of(env["backup"]["s3"], known)})
+    return sorted({name for backup in backups for name in names_of(backup["s3"], known)})
 
 
 def private_addresses(addresses: Iterable[str]) -> list[str]:

@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Any, cast
 from urllib.parse import quote
 
-from ansible_collections.shaka.platform.plugins.module_utils.model_types import Environment, Probe
+from ansible_collections.shaka.platform.plugins.module_utils.model_types import Backup, Environment, Probe
 from ansible_collections.shaka.platform.plugins.plugin_utils import preview_secrets
 from ansible_collections.shaka.platform.plugins.plugin_utils.model import acme, backup, edge, point_in_time, redis, rules, sops
 from ansible_collections.shaka.platform.plugins.plugin_utils.model.postgres import POOLER_SECRET, own_secrets
@@ -105,18 +105,26 @@ def issued_elsewhere(raw: Mapping[str, Any]) -> set[str]:
 
 
 def _expected(
-    raw: Mapping[str, Any], environments: Mapping[str, Environment], of_acme: list[str], secrets: Mapping[str, Mapping[str, str]]
+    raw: Mapping[str, Any],
+    environments: Mapping[str, Environment],
+    copied: Backup | None,
+    of_acme: list[str],
+    secrets: Mapping[str, Mapping[str, str]],
 ) -> _Expected:
     needed = {name: [*env["secrets"], *own_secrets(env["postgres"]), *redis.own_secrets(env["redis"])] for name, env in environments.items()} | SHARED
     before = {name: [secret + PREVIOUS for secret in env["secrets"] if encrypts(secret)] for name, env in environments.items()}
     users = {name: edge.own_secrets(env) for name, env in environments.items()}
     optional = {name: [*_OF_BACKUPS, *before[name], *users[name]] for name in environments} | {group: [*backup.S3_PAIR] for group in S3_GROUPS}
+    optional["shared"] = [backup.KEY, *backup.OWN_S3]
     for name, env in environments.items():
         if env["backup"]["s3"]["endpoint"]:
             own = any(secrets.get(name, {}).get(key) for key in backup.OWN_S3)
             needed[name] = [*needed[name], backup.KEY, *(backup.OWN_S3 if own else ())]
             needed[name] += [point_in_time.SECRET] if env["backup"]["point_in_time"]["enabled"] else []
             needed |= {} if own else {"s3": [*backup.S3_PAIR]}
+    if copied is not None:
+        own = copied["writer"]["access_key"].startswith("shared/")
+        needed |= {"shared": [*SHARED["shared"], backup.KEY, *(backup.OWN_S3 if own else ())]} | ({} if own else {"s3": [*backup.S3_PAIR]})
     needed |= {group: [*backup.S3_PAIR] for group in S3_GROUPS if any(secrets.get(group, {}).values())}
     needed |= {acme.GROUP: of_acme} if of_acme else {}
     if raw["platform_registries"]:
@@ -130,12 +138,14 @@ def _expected(
 def check(
     raw: Mapping[str, Any],
     environments: Mapping[str, Environment],
+    copied: Backup | None,
     of_acme: list[str],
     problems: Problems,
     previewed: Mapping[str, Mapping[str, str]] = MappingProxyType({}),
 ) -> None:
     """Every secret that is used has a strong value, and every value is used.
 
+    :arg copied: the backups of the shared Redis.
     :arg of_acme: names of those of the certificate authority.
     :arg previewed: what previews have in their own config.
     """
@@ -144,7 +154,7 @@ def check(
     if any(value.startswith(sops.MARK) for names in secrets.values() for value in names.values()):
         problems.add("platform_secrets", STILL_ENCRYPTED)
         return
-    expected = _expected(raw, environments, of_acme, secrets)
+    expected = _expected(raw, environments, copied, of_acme, secrets)
     for name, env in environments.items():
         for key in {*_OF_BACKUPS} & set(env["secrets"]):
             text = f"holds {key}, which the environment's backups have and its application does not get; give the application's another name"

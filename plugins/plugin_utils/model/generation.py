@@ -30,8 +30,8 @@ class Result:
     kept: list[str] = field(default_factory=list)  # the values of before, where something is encrypted with them
 
 
-def needed_names(environments: Mapping[str, Any]) -> dict[str, list[str]]:
-    """Group -> the names that the model will require."""
+def needed_names(environments: Mapping[str, Any], shared_redis: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Group -> the names that the model will require. `shared_redis`: of the inventory, which may lack its defaults."""
     groups = {}
     for name, env in environments.items():
         names = [*ALWAYS, *((env or {}).get("secrets") or []), *own_secrets((env or {}).get("postgres") or {})]
@@ -39,7 +39,8 @@ def needed_names(environments: Mapping[str, Any]) -> dict[str, list[str]]:
         # whether there is an S3 service or not: where there will be one, it is on
         names += [point_in_time.SECRET] if point_in_time.is_on(str(name), (env or {}).get("backup"), "any") else []
         groups[str(name)] = list(dict.fromkeys(names))
-    return {**groups, **SHARED}
+    copied = (shared_redis.get("backup") or {}).get("enabled") is True
+    return {**groups, "shared": [*SHARED["shared"], *([BACKUP_KEY] if copied else [])]}
 
 
 def random_value(least: int) -> str:

@@ -36,6 +36,7 @@ from ansible_collections.shaka.platform.plugins.plugin_utils.model import (
     postgres,
     previews,
     redis,
+    redis_copies,
     rules,
     schema,
 )
@@ -396,13 +397,19 @@ def resolve(variables: Mapping[str, Any], interface: Interface, images: Collecti
             problems.add(f"platform_releases.{name}", f"belongs to no environment; remove it; {nearest(name, environments)}")
     apps.check_places(everything, problems)
     _check_redis(shared, namespaces, bounds, problems)
+    if shared["backup"]["enabled"]:
+        check_sizes(jobs[BACKUP_JOB], BACKUP_JOB, problems, bounds.get(shared["namespace"]), f"platform_namespaces.{shared['namespace']}.")
     proxies = _check_edges(raw, authority, of_roles, problems)
     own_namespaces = [space["namespace"] for space in spaces.values()]
     for name, env in environments.items():
-        backup.settle(env, f"platform_environments.{name}", s3, raw[backup.PLATFORM_RECIPIENT], own_namespaces, problems)
+        backup.settle(env["backup"], f"platform_environments.{name}.backup", s3, raw[backup.PLATFORM_RECIPIENT], own_namespaces, problems)
         point_in_time.check(env, f"platform_environments.{name}", problems)
+        redis_copies.check(env, f"platform_environments.{name}", problems)
+    copied = redis_copies.settle(
+        shared, jobs[BACKUP_JOB], s3, raw[backup.PLATFORM_RECIPIENT], own_namespaces, credentials.flat(raw["platform_secrets"]), problems
+    )
     own_config = {name: {str(key): previewed[name]["config"][str(key)] for key in given["config"]} for name, given in right.items()}
-    credentials.check(raw, environments, authority["secrets"], problems, own_config)
+    credentials.check(raw, environments, copied, authority["secrets"], problems, own_config)
     further = [host for env in everything.values() for app in env["apps"].values() for host in app["hosts"][1:]]
     acme.check_hosts(authority, further, problems)
     secrets = with_previews(credentials.flat(raw["platform_secrets"]), previewed)
@@ -433,6 +440,7 @@ def resolve(variables: Mapping[str, Any], interface: Interface, images: Collecti
         env["backup"]["point_in_time"]["hash"] = _hash(
             key, [secrets.get(group, {}).get(secret, "") for group, secret in (path.split("/") for path in read)]
         )
+    copies = redis_copies.named(shared, copied, namespaces.get(shared["namespace"]), environments)
     selected = _selection(raw["platform_only"], [*environments, *previewed], problems)
     alone = bool(raw["platform_preview_run"])  # a run that is about previews alone has none of the environments
     complete = not alone and {*environments} <= {*selected}
@@ -457,6 +465,8 @@ def resolve(variables: Mapping[str, Any], interface: Interface, images: Collecti
         "images": used,
         "application_images": {f"{key}_{name}": app["image"] for name, env in environments.items() for key, app in env["apps"].items()},
         "redis": shared,
+        "redis_copies": {name: copy for name, copy in copies.items() if name in chosen or (complete and name == redis_copies.SHARED)},
+        "all_redis_copies": copies,
         "acme": authority,
         "trusted_proxies": proxies,
         "hosts": edge.hosts({**chosen, **shown}),
@@ -464,7 +474,8 @@ def resolve(variables: Mapping[str, Any], interface: Interface, images: Collecti
         "notify": notify,
         "names": sorted(
             {
-                *backup.names_to_resolve(environments, own_namespaces),
+                *backup.names_to_resolve([env["backup"] for env in environments.values()], own_namespaces),
+                *backup.names_to_resolve([copy["backup"] for copy in copies.values()], own_namespaces),
                 *acme.names_to_resolve(authority["server"] if authority["kind"] == "acme" else ""),
             }
         ),

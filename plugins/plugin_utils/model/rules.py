@@ -103,8 +103,9 @@ def role(value: str) -> str | None:
 
 
 def redis_user(value: str) -> str | None:
-    """A user of Redis's ACL; `default` is the operator's."""
-    return "is the operator's user of Redis; leave it out or name another" if value == "default" else label(value)
+    """A user of Redis's ACL; two are the platform's own."""
+    own = {"default": "the operator's user of Redis", "redis-backup": "the user that copies Redis"}
+    return f"is {own[value]}; leave it out or name another" if value in own else label(value)
 
 
 def redis_prefix(value: str) -> str | None:

@@ -1,4 +1,4 @@
-"""Tells a webhook when an environment's backups or drills fail, and when they are well again: one message for each change.
+"""Tells a webhook when backups, copies of Redis or drills fail, and when they are well again: one message for each change.
 
 Runs every minute by shaka-notify.timer. What was told last is in the state directory; what could not be told is tried again at the next run. It needs
 nothing but Python's own library, so that it works when all else does not.
@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 UTC = timezone.utc  # noqa: UP017  # for the server's Python
 API = "https://127.0.0.1:6443"
-WATCHED = {"postgres-backup": "backup", "postgres-base-backup": "base backup"}  # CronJob -> what it makes, in words
+WATCHED = {"postgres-backup": "backup", "postgres-base-backup": "base backup", "redis-backup": "copy of Redis"}  # CronJob -> what it makes, in words
 DRILL = "backup-drill"  # ConfigMap of the last drill
 ARCHIVE = "postgres-wal"  # Deployment whose pod is ready while WAL is archived in time
 SILENT = 60  # seconds that it may be away, as when it is rolled out
