@@ -9,7 +9,8 @@ from conftest import Server
 
 
 def test_every_declared_database_is_in_it_and_two_of_a_day_both_stay(server: Server) -> None:
-    sql(server, "set role shaka_production; create table kept (id int primary key); insert into kept select generate_series(1, 500); analyze kept;")
+    sql(server, "set role shaka_production; create table kept (id int primary key); insert into kept select generate_series(1, 500);")
+    sql(server, "analyze kept")  # a session's own inserts are counted once more when it ends
     sql(server, "set role shaka_production; create table report (id int); insert into report values (1);", database="shaka_reports")
     for _turn in range(2):
         playbook(server, "backup", "-e", "platform_only=prod")
