@@ -64,7 +64,7 @@ def moment(text: str) -> datetime | None:
     """A moment as the inventory writes it; without a time zone it is UTC."""
     try:
         found = datetime.fromisoformat(text)
-    except ValueError:
+    except (TypeError, ValueError):  # none is given
         return None
     return found if found.tzinfo else found.replace(tzinfo=UTC)
 
