@@ -349,9 +349,11 @@ STAMP = "20261126t100000z"
 
 
 @pytest.mark.parametrize(
-    ("late", "cut_off", "keys"), [(False, False, "1"), (True, False, "500"), (False, True, "1")], ids=["in time", "long after", "cut off between"]
+    ("late", "cut_off", "end", "keys"),
+    [(False, False, "", "1"), (True, False, "", "500"), (False, True, "", "1"), (True, False, "-undone", "1")],
+    ids=["in time", "long after", "cut off between", "back to what was there, long after"],
 )
-def test_a_start_of_redis_swaps_at_once_or_not_at_all(redis: Server, late: bool, cut_off: bool, keys: str) -> None:
+def test_a_start_of_redis_swaps_at_once_or_not_at_all(redis: Server, late: bool, cut_off: bool, end: str, keys: str) -> None:
     """Also where it was cut off between its two steps, however long ago."""
     elsewhere = redis.folder / "other"
     elsewhere.mkdir()
@@ -361,7 +363,7 @@ def test_a_start_of_redis_swaps_at_once_or_not_at_all(redis: Server, late: bool,
     other.ask("set", "restored", "yes")
     other.stop()
     redis.stop()
-    armed = redis.data / f"restored-{STAMP}"
+    armed = redis.data / f"restored-{STAMP}{end}"
     armed.mkdir()
     shutil.move(str(other.data / "appendonlydir"), armed)
     if cut_off:
@@ -372,7 +374,7 @@ def test_a_start_of_redis_swaps_at_once_or_not_at_all(redis: Server, late: bool,
         os.utime(armed, (1, 1))
     redis.start()
     assert redis.answers() and redis.ask("dbsize") == keys
-    assert redis.folders() == ["appendonlydir", f"restored-{STAMP}" if late else f"before-{STAMP}"]
+    assert redis.folders() == ["appendonlydir", f"restored-{STAMP}" if keys == "500" else f"before-{STAMP}{end}"]
 
 
 def test_a_copy_that_redis_does_not_start_with_is_taken_back(redis: Server) -> None:

@@ -204,13 +204,14 @@ def _undo(given: RedisInput) -> str:
     try:
         if not work.call("undo", _folder(planned, BEFORE), _folder(planned, ARMED) + UNDONE):
             return "No start has taken it: what was there is in its place"
+    except FAILURES as error:
+        return f"What was there lies in {_folder(planned, BEFORE)} on its volume, and could not be put back: {error}"
+    try:
         why = _restarted(given)
         work.call("drop", _folder(planned, BEFORE) + UNDONE)
     except FAILURES as error:
         why = str(error)
-    if why:
-        return f"What was there lies in {_folder(planned, BEFORE)} on its volume, and could not be put back: {why}"
-    return "What was there is in use again"
+    return f"What was there comes back with a start of Redis, which has not come up yet: {why}" if why else "What was there is in use again"
 
 
 def end(given: RedisInput) -> Result:
