@@ -66,7 +66,7 @@ options:
     type: int
     default: 14400
   wait_timeout:
-    description: Seconds that Redis may take to start with the copy. After that what was there is put back.
+    description: Seconds that Redis may take to start with the copy, besides one for each 8 MiB of it. After that what was there is put back.
     type: int
     default: 180
   drop_before:

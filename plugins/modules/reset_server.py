@@ -108,7 +108,7 @@ class ResetRefused(Exception):
 
 
 def last_backups(execute: Execute) -> dict[str, str] | None:
-    """Namespace -> time of the last backup; None when the cluster does not answer."""
+    """NAMESPACE/CLAIM -> time of the last backup; None when the cluster does not answer."""
     code, out, _err = execute(KUBECTL) if os.access(KUBECTL[0], os.X_OK) else (1, "", "")
     return traces.last_backups(json.loads(out)["items"]) if code == 0 else None
 
@@ -125,10 +125,10 @@ def loss(volume: str, backups: Mapping[str, str] | None) -> str:
     """What is known about a volume's backup, in words."""
     if backups is None:
         return "last backup: not known, the cluster does not answer"
-    namespace = volume.split("/", 1)[0]
-    if namespace not in backups:
+    claim = volume.partition(" ")[0]
+    if claim not in backups:
         return "has no backup job"
-    return f"last backup {backups[namespace]}" if backups[namespace] else "NEVER BACKED UP"
+    return f"last backup {backups[claim]}" if backups[claim] else "NEVER BACKED UP"
 
 
 def tables(found: Mapping[str, list[str]], kept: Kept, backups: Mapping[str, str] | None) -> list[dict[str, Any]]:

@@ -302,6 +302,18 @@ def test_an_application_s_own_name_goes_before_another_s_wildcard_whatever_the_p
     assert int(made["Ingress", "acme-api-wildcard"]["metadata"]["annotations"][priority]) < len('Host("a.b") && PathPrefix("/")')
 
 
+def test_below_a_wildcard_the_longer_path_goes_first_with_its_guard() -> None:
+    edge = {"rates": {"/login": {"average": 1}}}
+    data = many(api={"hosts": ["*.acme.test"], "paths": ["/", "/a/longer/path"], "edge": edge})
+    data["platform_acme"] |= {"kind": "self_signed"}
+    found = {}
+    for (kind, _name), item in objects(data).items():
+        if kind == "Ingress" and item["spec"]["rules"][0]["host"] == "*.acme.test":
+            (path,) = item["spec"]["rules"][0]["http"]["paths"]
+            found[path["path"]] = int(item["metadata"]["annotations"]["traefik.ingress.kubernetes.io/router.priority"])
+    assert sorted(found, key=lambda path: found[path]) == ["/", "/login", "/a/longer/path"]
+
+
 @pytest.mark.parametrize(
     ("api", "path", "says"),
     [

@@ -575,6 +575,15 @@ def test_a_value_too_large_for_a_variable_is_a_file() -> None:
     assert "and a ConfigMap at most 1048576" in run(data).message()
 
 
+def test_a_header_may_be_a_number_and_none_has_a_secret() -> None:
+    data = inventory()
+    headers = data["platform_environments"]["prod"]["api"].setdefault("edge", {}).setdefault("headers", {})
+    headers |= {"X-XSS-Protection": 0, "Server": None}
+    assert not run(data).problems, run(data).message()
+    headers["X-Key"] = data["platform_secrets"]["prod"]["DB_PASSWORD"]
+    assert [problem.path for problem in run(data).problems] == ["platform_environments.prod.api.edge.headers.X-Key"]
+
+
 # What the API server of 1.36.4, rclone, nftables, Traefik and Let's Encrypt take, and what they do not
 @pytest.mark.parametrize(
     ("rule", "good", "wrong"),

@@ -143,6 +143,7 @@ def test_its_secrets_are_its_own_but_for_what_others_gave_to_its_parent() -> Non
     [
         ({"pr_1": {"of": "prdo"}}, "platform_previews.pr-1.of", "did you mean prod"),
         ({"pr_1": {"expires": "soon"}}, "platform_previews.pr-1.expires", "is not a moment"),
+        ({"pr_1": {"expires": None}}, "platform_previews.pr-1", "lacks expires"),
         ({"pr_1": {"image": IMAGE, "app": "apo"}}, "platform_previews.pr-1.app", "did you mean api"),
         ({"pr_1": {"imagee": IMAGE}}, "platform_previews.pr-1.imagee", "did you mean image"),
         ({"dev": {}}, "platform_previews.dev", "is the name of an environment"),

@@ -53,6 +53,7 @@ class Server:
     def __init__(self, folder: Path) -> None:
         self.folder, self.data, self.bucket, self.work = folder, folder / "data", folder / "bucket", folder / "work"
         self.process: subprocess.Popen[bytes] | None = None
+        self.restoring: subprocess.Popen[bytes] | None = None
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
@@ -94,6 +95,18 @@ class Server:
             self.process.terminate()
             self.process.wait()
 
+    def hold(self, seconds: int) -> None:
+        """The main process of a restore's pod."""
+        self.work.mkdir()
+        script = str(self.folder / "scripts/redis_restore.sh")
+        self.restoring = subprocess.Popen(["sh", script, "hold", str(seconds)], env=self.environment)
+
+    def let_go(self) -> None:
+        if self.restoring:
+            self.restoring.terminate()
+            self.restoring.wait()
+            self.restoring = None
+
     def ask(self, *command: str) -> str:
         return subprocess.run(["redis-cli", *command], env=self.environment, capture_output=True, text=True, check=False).stdout.strip()
 
@@ -131,6 +144,7 @@ def redis(tmp_path: Path) -> Iterator[Server]:
     server.ask("-n", "2", "set", "prod:session", "alice", "EX", "5000")
     yield server
     server.stop()
+    server.let_go()
 
 
 @pytest.mark.parametrize("shell", ["sh", "bash"])
@@ -171,6 +185,8 @@ class Cluster(Kubectl):
     def __init__(self, server: Server) -> None:
         self.server = server
         self.made: list[str] = []
+        self.silence = 120
+        self.comes = True  # whether a pod that was deleted is made anew
 
     def find(self, path: str) -> Any:
         if "podtemplates" in path:
@@ -185,18 +201,22 @@ class Cluster(Kubectl):
     def run(self, *arguments: str, text: str | None = None) -> tuple[bool, str]:
         if arguments[0] == "create":
             self.made.append(json.loads(text or "")["metadata"]["name"])
-            self.server.work.mkdir()
+            self.server.hold(self.silence)
         if arguments[:2] == ("delete", "job"):
             self.made = []
+            self.server.let_go()
             shutil.rmtree(self.server.work, ignore_errors=True)
         if arguments[:2] == ("delete", "pod"):
             self.server.stop()
-            self.server.start()
+            if self.comes:
+                self.server.start()
         if arguments[0] == "exec":
             return self.execute("", arguments[2], *arguments[4:])
         return True, "Can't handle RDB format version 99" if arguments[0] == "logs" else ""
 
     def execute(self, namespace: str, pod: str, *command: str, text: str | None = None) -> tuple[bool, str]:
+        if pod != "redis-0" and self.server.restoring and self.server.restoring.poll() is not None:
+            return False, "cannot exec into a container in a completed pod"
         local = [self.server.local(part).replace("/scripts", str(self.server.folder / "scripts")) for part in command]
         done = subprocess.run(local, input=text or "", env=self.server.environment, capture_output=True, text=True, check=False)
         return done.returncode == 0, done.stdout if done.returncode == 0 else done.stderr
@@ -329,9 +349,11 @@ STAMP = "20261126t100000z"
 
 
 @pytest.mark.parametrize(
-    ("late", "cut_off", "keys"), [(False, False, "1"), (True, False, "500"), (False, True, "1")], ids=["in time", "long after", "cut off between"]
+    ("late", "cut_off", "end", "keys"),
+    [(False, False, "", "1"), (True, False, "", "500"), (False, True, "", "1"), (True, False, "-undone", "1")],
+    ids=["in time", "long after", "cut off between", "back to what was there, long after"],
 )
-def test_a_start_of_redis_swaps_at_once_or_not_at_all(redis: Server, late: bool, cut_off: bool, keys: str) -> None:
+def test_a_start_of_redis_swaps_at_once_or_not_at_all(redis: Server, late: bool, cut_off: bool, end: str, keys: str) -> None:
     """Also where it was cut off between its two steps, however long ago."""
     elsewhere = redis.folder / "other"
     elsewhere.mkdir()
@@ -341,7 +363,7 @@ def test_a_start_of_redis_swaps_at_once_or_not_at_all(redis: Server, late: bool,
     other.ask("set", "restored", "yes")
     other.stop()
     redis.stop()
-    armed = redis.data / f"restored-{STAMP}"
+    armed = redis.data / f"restored-{STAMP}{end}"
     armed.mkdir()
     shutil.move(str(other.data / "appendonlydir"), armed)
     if cut_off:
@@ -352,17 +374,32 @@ def test_a_start_of_redis_swaps_at_once_or_not_at_all(redis: Server, late: bool,
         os.utime(armed, (1, 1))
     redis.start()
     assert redis.answers() and redis.ask("dbsize") == keys
-    assert redis.folders() == ["appendonlydir", f"restored-{STAMP}" if late else f"before-{STAMP}"]
+    assert redis.folders() == ["appendonlydir", f"restored-{STAMP}" if keys == "500" else f"before-{STAMP}{end}"]
 
 
 def test_a_copy_that_redis_does_not_start_with_is_taken_back(redis: Server) -> None:
     assert redis.copy().returncode == 0
     restore = Restore(redis)
+    restore.kubectl.silence = 8  # shorter than Redis is waited for, as in the role
     restore.plan()
     restore.until_filled()
     (filled,) = [name for name in redis.folders() if name.startswith("restore-")]
     (redis.data / filled / "appendonlydir/appendonly.aof.1.base.rdb").write_bytes(b"REDIS0099")
     with pytest.raises(RestoreFailed, match=r"did not start with the copy .* What was there is in use again"):
-        restore.step("put_in_place", wait_timeout=10)
+        restore.step("put_in_place", wait_timeout=12)
     assert redis.answers() and redis.ask("dbsize") == "500"
     assert redis.folders() == ["appendonlydir"]
+
+
+def test_a_copy_that_no_start_of_redis_has_taken_is_never_taken(redis: Server) -> None:
+    """As where its pod has no place."""
+    assert redis.copy().returncode == 0
+    restore = Restore(redis)
+    restore.plan()
+    restore.until_filled()
+    restore.kubectl.comes = False
+    with pytest.raises(RestoreFailed, match=r"did not start with the copy .* what was there is in its place"):
+        restore.step("put_in_place", wait_timeout=1)
+    redis.start()
+    assert redis.answers() and redis.ask("dbsize") == "500"
+    assert redis.folders() == ["appendonlydir"] and not list(redis.data.glob("re*"))

@@ -81,7 +81,7 @@ def test_a_volume_is_named_by_its_claim_and_has_its_size(tmp_path: Path) -> None
     assert [(volume.claim, volume.size >= 1 << 16) for volume in traces.volumes(tmp_path)] == [("shaka-prod/postgres-pvc", True)]
 
 
-def test_the_latest_backup_of_a_namespace_counts() -> None:
+def test_the_latest_backup_of_a_volume_counts() -> None:
     def item(name: str, namespace: str, **status: str) -> dict[str, object]:
         return {"metadata": {"name": name, "namespace": namespace}, "status": status}
 
@@ -89,17 +89,19 @@ def test_the_latest_backup_of_a_namespace_counts() -> None:
         item("postgres-backup", "prod", lastSuccessfulTime="2026-11-22T02:00:00Z"),
         item("postgres-backup-2026", "prod", completionTime="2026-11-22T09:30:00Z"),
         item("postgres-backup", "dev"),
+        item("redis-backup", "prod", lastSuccessfulTime="2026-11-21T02:00:00Z"),
         item("other", "staging", completionTime="2026-11-22T09:30:00Z"),
     ]
-    assert traces.last_backups(found) == {"prod": "2026-11-22T09:30:00Z", "dev": ""}
+    last = {"prod/postgres-pvc": "2026-11-22T09:30:00Z", "prod/redis-pvc": "2026-11-21T02:00:00Z", "dev/postgres-pvc": ""}
+    assert traces.last_backups(found) == last
 
 
 @pytest.mark.parametrize(
     ("backups", "words"),
     [
-        ({"prod": "2026-11-22T02:00:00Z"}, "last backup 2026-11-22T02:00:00Z"),
-        ({"prod": ""}, "NEVER BACKED UP"),
-        ({}, "has no backup job"),
+        ({"prod/postgres-pvc": "2026-11-22T02:00:00Z"}, "last backup 2026-11-22T02:00:00Z"),
+        ({"prod/postgres-pvc": ""}, "NEVER BACKED UP"),
+        ({"prod/redis-pvc": "2026-11-22T02:00:00Z"}, "has no backup job"),
         (None, "last backup: not known, the cluster does not answer"),
     ],
 )

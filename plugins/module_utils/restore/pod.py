@@ -126,9 +126,8 @@ class RestorePod:
         template = self.kubectl.find(f"/api/v1/namespaces/{self.namespace}/podtemplates/{of or self.name}")
         if template is None:
             need = "" if not of else "backup.point_in_time.enabled has to be true there; "
-            raise PodFailed(
-                f"{self.namespace} has no PodTemplate {of or self.name}: {need}run the site once with this version (--tags backup,restore)"
-            )
+            tags = "redis,backup,restore" if self.name == REDIS else "backup,restore"  # the start of Redis has its part in it
+            raise PodFailed(f"{self.namespace} has no PodTemplate {of or self.name}: {need}run the site once with this version (--tags {tags})")
         pod = copy.deepcopy(template["template"])
         for volume in pod["spec"]["volumes"]:
             if volume["name"] == "work":

@@ -29,6 +29,7 @@ from ansible_collections.shaka.platform.plugins.module_utils.restore.room import
 
 FAILURES = (backup_before.NoBackupBefore, NoChoice, PodFailed, RestoreFailed, StoreError, Unanswered)
 PLAN_SECONDS = 120  # that the bucket may take to list and show what it has
+LOADED = 8 * 2**20  # bytes that Redis reads in a second at least
 CRONJOB = "redis-backup"
 
 Result = dict[str, Any]
@@ -160,8 +161,7 @@ def put_in_place(given: RedisInput) -> Result:
         began = time.monotonic()
         (counts,) = work.get("counts")
         work.call("arm", _folder(planned, FILLED), _folder(planned, ARMED))
-        redis_volume.restart(given.kubectl, given.namespace)
-        if why := redis_volume.ready(given.kubectl, given.namespace, time.monotonic() + given.params["wait_timeout"]):
+        if why := _restarted(given):
             raise RestoreFailed(f"Redis did not start with the copy {planned.backup}: {why}. {_undo(given)}")
         seconds = time.monotonic() - began
         traces = redis_volume.find(given.kubectl, given.namespace)
@@ -185,19 +185,33 @@ def put_in_place(given: RedisInput) -> Result:
     return result
 
 
+def _restarted(given: RedisInput) -> str:
+    """'' once Redis has started anew; why it does not. The restore's pod, which may have to undo that, would end without being asked."""
+    planned, work = given.plan, given.restoration.pod
+
+    def ask() -> None:
+        with contextlib.suppress(*FAILURES):
+            work.state()
+
+    redis_volume.restart(given.kubectl, given.namespace)
+    seconds = given.params["wait_timeout"] + planned.databases[0].database_bytes // LOADED
+    return redis_volume.ready(given.kubectl, given.namespace, time.monotonic() + seconds, ask)
+
+
 def _undo(given: RedisInput) -> str:
     """Back to what was there; says what came of it."""
     planned, work = given.plan, given.restoration.pod
     try:
-        work.call("arm", _folder(planned, BEFORE), _folder(planned, ARMED) + UNDONE)
-        redis_volume.restart(given.kubectl, given.namespace)
-        why = redis_volume.ready(given.kubectl, given.namespace, time.monotonic() + given.params["wait_timeout"])
+        if not work.call("undo", _folder(planned, BEFORE), _folder(planned, ARMED) + UNDONE):
+            return "No start has taken it: what was there is in its place"
+    except FAILURES as error:
+        return f"What was there lies in {_folder(planned, BEFORE)} on its volume, and could not be put back: {error}"
+    try:
+        why = _restarted(given)
         work.call("drop", _folder(planned, BEFORE) + UNDONE)
     except FAILURES as error:
         why = str(error)
-    if why:
-        return f"What was there lies in {_folder(planned, BEFORE)} on its volume, and could not be put back: {why}"
-    return "What was there is in use again"
+    return f"What was there comes back with a start of Redis, which has not come up yet: {why}" if why else "What was there is in use again"
 
 
 def end(given: RedisInput) -> Result:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from ansible_collections.shaka.platform.plugins.module_utils.conventions import PAUSE
@@ -23,6 +23,7 @@ from ansible_collections.shaka.platform.plugins.module_utils.restore.pod import 
 from ansible_collections.shaka.platform.plugins.module_utils.restore.room import amount
 
 POD = "redis-0"
+CALL_SECONDS = 5
 FILLED, ARMED, BEFORE = "restore", "restored", "before"
 UNDONE = "-undone"
 _NAME = re.compile(rf"({FILLED}|{ARMED}|{BEFORE})-[0-9]{{8}}t[0-9]{{6}}z({UNDONE})?")
@@ -118,13 +119,20 @@ def drop(kubectl: Kubectl, namespace: str, folders: list[str]) -> None:
 
 
 def restart(kubectl: Kubectl, namespace: str) -> None:
-    """Its pod anew, once the old one is gone. Raises Unanswered."""
-    kubectl.must("delete", "pod", f"--namespace={namespace}", "--ignore-not-found", "--timeout=100s", POD)
+    """Its pod anew; `ready` waits for it. Raises Unanswered."""
+    kubectl.must("delete", "pod", f"--namespace={namespace}", "--ignore-not-found", "--wait=false", POD)
 
 
-def ready(kubectl: Kubectl, namespace: str, deadline: float) -> str:
-    """'' once it answers; why it does not when the deadline (of time.monotonic) has passed."""
+def ready(kubectl: Kubectl, namespace: str, deadline: float, meanwhile: Callable[[], object]) -> str:
+    """'' once it answers; why it does not when the deadline (of time.monotonic) has passed.
+
+    :arg meanwhile: is called every few seconds.
+    """
+    called = 0.0
     while True:
+        if time.monotonic() - called > CALL_SECONDS:
+            meanwhile()
+            called = time.monotonic()
         found, problem = kubectl.get(f"/api/v1/namespaces/{namespace}/pods/{POD}")
         if found and not found["metadata"].get("deletionTimestamp") and condition(found, "Ready").get("status") == "True":
             return ""

@@ -26,6 +26,8 @@ PROGRAM = re.compile(r"^(/usr/local/bin/k3s|/var/lib/rancher/k3s/data/)")
 # kube-router's sets, those of IPv6 and of later versions among them
 ADDRESS_SET = re.compile(r"(inet6:)?(KUBE-|kube-router-)")
 RULE = re.compile(r"KUBE-|CNI-|flannel", re.IGNORECASE)
+# The beginning of the names of CronJob and Jobs -> the claim of the volume whose data they back up
+BACKED_UP = {"postgres-backup": "postgres-pvc", "redis-backup": "redis-pvc"}
 
 
 class VolumeTrace(NamedTuple):
@@ -148,11 +150,12 @@ def leftovers(paths: Iterable[str]) -> list[Path]:
 
 
 def last_backups(objects: Iterable[Mapping[str, Any]]) -> dict[str, str]:
-    """Namespace -> time of its last backup, from the CronJobs and Jobs of backups; an empty time where there was none."""
+    """NAMESPACE/CLAIM -> time of its last backup, from the CronJobs and Jobs of backups; an empty time where there was none."""
     latest: dict[str, str] = {}
     for item in objects:
-        if "postgres-backup" in item["metadata"]["name"]:
-            status, namespace = item.get("status") or {}, item["metadata"]["namespace"]
-            moment = status.get("lastSuccessfulTime") or status.get("completionTime") or ""
-            latest[namespace] = max(latest.get(namespace, ""), moment)
+        for start, claim in BACKED_UP.items():
+            if item["metadata"]["name"].startswith(start):
+                status, volume = item.get("status") or {}, f"{item['metadata']['namespace']}/{claim}"
+                moment = status.get("lastSuccessfulTime") or status.get("completionTime") or ""
+                latest[volume] = max(latest.get(volume, ""), moment)
     return latest

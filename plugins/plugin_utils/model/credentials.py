@@ -253,8 +253,8 @@ def _open_texts(environments: Mapping[str, Environment], previewed: Mapping[str,
             for part, words in {"command": app["command"], "args": app["args"], "migrate.command": app["migrate"]["command"], **probes}.items():
                 for word in words:
                     yield f"{app['path']}.{part}", word, "a pod's command"
-            for header, text in app["edge"]["headers"].items():
-                yield f"{app['path']}.edge.headers.{header}", text, "an answer to everybody"
+            for header, value in app["edge"]["headers"].items():
+                yield f"{app['path']}.edge.headers.{header}", rules.as_text(value), "an answer to everybody"
     for name, config in previewed.items():
         for option, text in config.items():
             yield f"platform_previews.{name}.config.{option}", text, _CONFIG

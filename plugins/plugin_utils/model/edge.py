@@ -15,7 +15,7 @@ from ansible_collections.shaka.platform.plugins.plugin_utils.model.problems impo
 
 BUFFER, DEFAULT_BUFFER = "traefik_buffer", "64Mi"
 # Ingresses that an application may have beside the one of its own name
-ROUTE = re.compile(r"(.+?)-(?:(rate|stream|redirect)-[1-9][0-9]*(?:-wildcard)?|wildcard)")
+ROUTE = re.compile(r"(.+?)-(?:(rate|stream|redirect)-[1-9][0-9]*(?:-wildcard)?|wildcard(?:-[1-9][0-9]*)?)")
 _YEAR = 31536000  # least seconds of a header that browsers ship (https://hstspreload.org)
 _RATE = {"average": 50, "burst": 100, "period": "1s"}  # of a path's guard, as of `edge_rate`
 _ORIGIN = re.compile(r"\*|[a-z][a-z0-9+.-]*://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")  # capacitor://localhost is that of an app on a phone

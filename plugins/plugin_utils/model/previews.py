@@ -50,6 +50,8 @@ def read(given: Mapping[str, Any], run: Mapping[str, Any], options: Options, now
     for name, entry in {**given, **(run.get("made") or {})}.items():
         path = f"{VARIABLE}.{name}"
         preview = cast(PreviewGiven, schema.complete(entry, options, path, problems))
+        if None in (preview["of"], preview["expires"]):  # it lacks one, which is said
+            continue
         ends = moment(preview["expires"])
         if ends is None:
             problems.add(f"{path}.expires", f"is not a moment; write one in UTC, such as {EXAMPLE}", preview["expires"])

@@ -34,6 +34,14 @@ arm() { # FROM TO: the next start of Redis takes it
   sync
 }
 
+undo() { # FROM TO: the same of what was there, and says so; nothing where no start has moved it away, and then none does so any more
+  fresh
+  if [ -d "$data/$1" ]; then
+    arm "$1" "$2"
+    echo armed
+  fi
+}
+
 case $1 in
   hold) hold "$2" ;;
   state) state ;;
@@ -42,6 +50,7 @@ case $1 in
   fresh) fresh ;;
   fetch) start_fetch ;;
   arm) arm "$2" "$3" ;;
+  undo) undo "$2" "$3" ;;
   drop) rm -rf "$data/${2:?}" ;;
   over) touch "$work/over" ;;
 esac
