@@ -45,6 +45,11 @@ def objects(server: Server) -> list[str]:
     return sorted(str(path.relative_to(bucket)) for path in bucket.rglob("*") if path.is_file() and ".sgwtmp" not in path.parts)
 
 
+def still(server: Server) -> list[str]:
+    """The objects that nothing writes meanwhile: without the WAL, which is archived as it comes."""
+    return [path for path in objects(server) if "/wal/" not in path]
+
+
 def stamps(server: Server, environment: str = "prod") -> list[str]:
     """The environment's finished dumps, oldest first."""
     found = [path.split("/") for path in objects(server) if path.endswith("/manifest") and f"/{environment}/" in path]

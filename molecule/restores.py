@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -179,6 +180,7 @@ def await_pod_over(server: Server, environment: str = "prod", seconds: float = 1
     """Until a restore's pod has ended by itself: nobody asks it any more (restore_silence_seconds)."""
     phases = f"kubectl get pods -n shaka-{environment} -l app={app} -o jsonpath='{{.items[*].status.phase}}'"
     deadline = time.monotonic() + seconds
-    while "Running" in server.run(phases):
+    time.sleep(5)  # what the controller has begun on the server may still make the pod
+    while re.search("Pending|Running", server.run(phases)):
         assert time.monotonic() < deadline, f"a restore's pod still runs {seconds:.0f} s after its controller is gone"
         time.sleep(2)
