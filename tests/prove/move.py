@@ -23,6 +23,7 @@ CERTIFICATES = "kubectl get secrets -A --field-selector type=kubernetes.io/tls -
 INVENTORY = """k3s_servers:
   hosts:
     second:
+      lab: "{{{{ hostvars.sandbox.lab }}}}"
       ansible_host: {address}
       ansible_ssh_private_key_file: {key}
       ansible_ssh_common_args: -o UserKnownHostsFile={known_hosts}
