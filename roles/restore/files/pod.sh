@@ -31,14 +31,15 @@ first_error() { # PROGRAM'S MESSAGES
 state() {
   touch "$work/asked"
   echo "phase $(cat "$work/phase" 2> /dev/null || echo none) $(cat "$work/ended" 2> /dev/null || echo running)"
-  local index=''
-  if [ -e "$work/step" ]; then
-    echo "step $(cat "$work/step")"
-    read -r index _ < "$work/step"
+  # any of these may go, or not be there yet, while they are looked for
+  local index='' found
+  if found=$(cat "$work/step" 2> /dev/null); then
+    echo "step $found"
+    index=${found%% *}
   fi
-  if [ -e "$work/$index.age" ]; then echo "fetched $(stat -c %s "$work/$index.age")"; fi
-  if [ -e "$work/$index.dump" ]; then echo "dumped $(stat -c %s "$work/$index.dump")"; fi
-  if [ -e "$work/$index.log" ]; then echo "tables $(grep -c 'finished item [0-9]* TABLE DATA' "$work/$index.log" || :)"; fi
+  if found=$(stat -c %s "$work/$index.age" 2> /dev/null); then echo "fetched $found"; fi
+  if found=$(stat -c %s "$work/$index.dump" 2> /dev/null); then echo "dumped $found"; fi
+  if [ -e "$work/$index.log" ]; then echo "tables $(cat "$work/$index.log" 2> /dev/null | grep -c 'finished item [0-9]* TABLE DATA')"; fi
   cat "$work/problem" 2> /dev/null || :
 }
 

@@ -69,32 +69,32 @@ owned() { # DATABASE'S NUMBER: the statements of objects that are not the databa
 
 # $work/databases has a line for each: NUMBER DATABASE
 restore() { # JOBS
-  local index database
+  local index database path
   # Nothing reads these databases yet, and the rename that puts them in place flushes the log first.
-  export PGOPTIONS='-c lock_timeout=30s -c statement_timeout=0 -c idle_in_transaction_session_timeout=0 -c synchronous_commit=off'
+  local options='-c lock_timeout=30s -c statement_timeout=0 -c idle_in_transaction_session_timeout=0 -c synchronous_commit=off'
   while read -r index database; do
     note "$index" restoring
-    load "$index" "$database" list "$1" || load_rest "$index" "$database" "$1" ||
+    path=$(psql --no-psqlrc --no-align --tuples-only --quiet --dbname "$database" --command 'show search_path' | sed 's/[\\ ]/\\&/g') ||
+      problem restore "$index" 'its search path cannot be read'
+    rewrite "$index" "$EMPTY_PATH" "$OWN_PATH"
+    PGOPTIONS="$options -c search_path=pg_catalog${path:+,$path}" \
+      pg_restore --dbname="$database" --use-list="$work/$index.list" --jobs="$1" --no-owner --no-acl --exit-on-error --verbose "$work/$index.dump" \
+      > /dev/null 2> "$work/$index.log" ||
       problem restore "$index" "$(grep -E '^pg_restore: (error|from TOC entry)' "$work/$index.log" | cut -c 1-300 | tail -n 2 | tr '\n' ' ')"
+    rewrite "$index" "$OWN_PATH" "$EMPTY_PATH"
   done < "$work/databases"
 }
 
-load() { # DATABASE'S NUMBER, DATABASE, WHICH LIST, JOBS, options
-  pg_restore --dbname="$2" --use-list="$work/$1.$3" --jobs="$4" --no-owner --no-acl --verbose "${@:5}" "$work/$1.dump" > /dev/null 2>> "$work/$1.log"
-}
+# What a function's body names without its schema, as an index, a CHECK or a materialized view may use one, is not found by pg_restore, whose search path
+# is empty. Here it keeps the one that it connects with: the system's names, which a dump has without a schema, then the database's own.
+EMPTY_PATH="SELECT pg_catalog.set_config('search_path', '', false);"
+OWN_PATH=$(printf '%-*s' ${#EMPTY_PATH} 'RESET search_path;')
 
-# What a function's body names without its schema, as an index, a CHECK or a materialized view may use one, is not found: pg_restore has an empty search
-# path. So what has failed is tried once more, with the database's own; of a table that was not made, the rows have failed as well.
-load_rest() { # DATABASE'S NUMBER, DATABASE, JOBS
-  local dump=$work/$1.dump empty="SELECT pg_catalog.set_config('search_path', '', false);" head before
-  sed -n 's/^pg_restore: from TOC entry \([0-9]*;\).*/^\1/p' "$work/$1.log" > "$work/$1.failed"
-  [ -s "$work/$1.failed" ] && grep -f "$work/$1.failed" "$work/$1.list" > "$work/$1.rest" || return 1
-  head=$(head -c 65536 "$dump" | tr '\0' ' ') # the statement is in the table of contents, near its beginning
-  before=${head%%"$empty"*}
-  [ "$before" != "$head" ] || return 1
-  printf '%-*s' ${#empty} 'RESET search_path;' | dd of="$dump" bs=1 seek=${#before} conv=notrunc status=none
-  : > "$work/$1.log"
-  load "$1" "$2" rest "$3" --exit-on-error
+rewrite() { # DATABASE'S NUMBER, STATEMENT, BY WHICH: in the dump's table of contents, near its beginning
+  local dump=$work/$1.dump head before
+  head=$(head -c 65536 "$dump" | tr '\0' ' ')
+  before=${head%%"$2"*}
+  if [ "$before" != "$head" ]; then printf %s "$3" | dd of="$dump" bs=1 seek=${#before} conv=notrunc status=none; fi
 }
 
 settle() { # JOBS: masked where there is a mask, and with statistics, which a dump does not have
