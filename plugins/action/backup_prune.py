@@ -77,7 +77,7 @@ def prune(rclone: Path, arguments: Mapping[str, Any], check_mode: bool, now: dat
                 findings.append(f"{name}: no backup was deleted of {origin.folder('')}: {why}")
             for verdict in plan(stored, Spans(**backup["keep"], floor=arguments["floor"]), now, named):
                 goes = verdict.goes and not why
-                rows.append(row(name, verdict, goes))
+                rows.append(row(name, verdict, goes, why))
                 if goes:
                     deleted.append(f"{name}/{verdict.stored.stamp}")
                     if not check_mode:
@@ -136,6 +136,6 @@ def remove(bucket: Bucket, paths: list[str]) -> None:
     bucket.delete(path for path in paths if path not in manifests)
 
 
-def row(environment: str, verdict: RetentionVerdict, goes: bool) -> list[str]:
+def row(environment: str, verdict: RetentionVerdict, goes: bool, hindered: str) -> list[str]:
     size = f"{verdict.stored.bytes / 2**20:.1f}" if verdict.stored.bytes else ""
-    return [environment, verdict.stored.stamp, verdict.stored.kind or "unfinished", size, "deleted" if goes else "", verdict.why]
+    return [environment, verdict.stored.stamp, verdict.stored.kind or "unfinished", size, "deleted" if goes else "", f"kept: {hindered}" if verdict.goes and hindered else verdict.why]
