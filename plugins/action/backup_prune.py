@@ -138,4 +138,5 @@ def remove(bucket: Bucket, paths: list[str]) -> None:
 
 def row(environment: str, verdict: RetentionVerdict, goes: bool, hindered: str) -> list[str]:
     size = f"{verdict.stored.bytes / 2**20:.1f}" if verdict.stored.bytes else ""
-    return [environment, verdict.stored.stamp, verdict.stored.kind or "unfinished", size, "deleted" if goes else "", f"kept: {hindered}" if verdict.goes and hindered else verdict.why]
+    why = f"kept: {hindered}" if verdict.goes and hindered else verdict.why
+    return [environment, verdict.stored.stamp, verdict.stored.kind or "unfinished", size, "deleted" if goes else "", why]
