@@ -77,7 +77,7 @@ def test_retention_shows_and_removes_what_no_span_keeps_and_nothing_of_another_p
     bucket = state_of(server) / "s3/shaka-backups"
     abandoned, foreign = f"{folder}/dumps/20261001T000000Z/app.dump.age", f"{folder.rpartition('/')[0]}/42/dumps/20261001T000000Z/app.dump.age"
     for path in (abandoned, foreign):
-        (bucket / path).parent.mkdir(parents=True)
+        (bucket / path).parent.mkdir(parents=True, exist_ok=True)
         (bucket / path).write_bytes(b"x")
     before = still(server)
     shown = playbook(server, "backup", "--tags", "prune", "--check", "-e", "platform_only=prod")
