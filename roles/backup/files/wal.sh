@@ -29,7 +29,8 @@ tell() { # the state, for probes and verify; a problem is logged when it begins,
     "$at" "$covered" $((at - (covered > started ? covered : started))) "$(lsn "$sent")" "$(lsn "$flushed")" "$stream" "$state" "$room" "$base" "$making" \
     "$(tr -d '"\\\t\r' <<< "${problem//$'\n'/ }")" > "$WORK/status.new"
   mv "$WORK/status.new" "$WORK/status"
-  echo "$covered" > "$WORK/covered"
+  echo "$covered" > "$WORK/covered.new"
+  mv "$WORK/covered.new" "$WORK/covered"
 }
 
 failed() { # says why, in one line, and fails
@@ -162,11 +163,20 @@ pack_until() { # POSITION: all from `sent` on, at most 8 segments; sets `packed`
   packed=$from
 }
 
+arrived_whole() { # sets `whole`: where the last segment ends that is here whole
+  local name='' files=("$received"/????????????????????????) per=$((0x100000000 / size))
+  whole=0 name=${files[-1]##*/}
+  if [ -e "${files[-1]}" ]; then whole=$(((16#${name:8:8} * per + 16#${name:16} + 1) * size)); fi
+}
+
 archive() { # what was written when Postgres was asked, as far as it has arrived
-  local arrived=0 answer tries goal packed
+  local arrived=0 whole answer tries goal packed
   for ((tries = 0; tries < 8; tries++)); do
     arrived=$(sql --command "$ARRIVED" 2>&1) || failed "Postgres does not answer at $PGHOST" "$arrived" || return
-    if [ "$arrived" -ge "$flushed" ]; then break; fi
+    # Postgres knows nothing of a receiver that was stopped for longer than wal_sender_timeout; what it had received is here all the same
+    arrived_whole
+    arrived=$((arrived > whole ? arrived : whole))
+    if [ "$arrived" -ge "$flushed" ] || [ $((arrived - sent)) -ge $((8 * size)) ]; then break; fi
     pause 1
   done
   goal=$((arrived < flushed ? arrived : flushed))
