@@ -77,6 +77,8 @@ def test_while_the_bucket_is_away_postgres_keeps_wal_and_somebody_is_told(server
     with receiver(server) as told:
         with s3_stopped(server):
             sql(server, "create table during (id int); insert into during values (1);")
+            # more than the pod may hold: its receiver is stopped, for so long that Postgres forgets it
+            sql(server, "create table much as select md5(i::text) || md5((i + 1)::text) as noise from generate_series(1, 2500000) i")
             until(lambda: archive(server)["lag"] > 60 and archive(server)["problem"], "a lag that is noticed")
             assert "S3 does not take WAL" in archive(server)["problem"]
             server.run("kubectl wait -n shaka-prod --for=condition=Available=False deployment/postgres-wal --timeout=120s")
