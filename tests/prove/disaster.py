@@ -115,6 +115,7 @@ def main() -> int:
             raise Failed(f"the restore took {took} s, more than {MOST_SECONDS} s")
         if after != before:
             raise Failed(f"rows differ: {before} before, {after} after")
+        play("the new server's first backup", "playbooks/backup.yml", "-e", "platform_only=prod")
         began = time.monotonic()
         verified(practice)
         step("until verify passes, with all in the archive of WAL", began)
