@@ -20,12 +20,12 @@ uid=$(kubectl get pod -n {NAMESPACE} postgres-0 -o jsonpath='{{.metadata.uid}}')
 for pid in $(grep -lE "pod$uid|pod$(echo "$uid" | tr - _)" /proc/[0-9]*/cgroup 2> /dev/null | cut -d / -f 3); do
   if [ "$(cat "/proc/$pid/comm" 2> /dev/null)" = postgres ]; then break; fi
 done
-kubectl exec -n {NAMESPACE} postgres-0 -- createdb -U {DATABASE} {PLAIN}
+kubectl exec -n {NAMESPACE} postgres-0 -- createdb -U postgres -O {DATABASE} {PLAIN}
 began=$(date +%s.%N)
 nsenter --target "$pid" --mount --net --setuid {POSTGRES_UID} --setgid {POSTGRES_UID} /usr/bin/env PATH=/usr/lib/postgresql/15/bin:/usr/bin:/bin \
   pg_restore -U {DATABASE} -d {PLAIN} --jobs=2 --no-owner --no-acl {INSIDE}/plain.dump
 echo "$(date +%s.%N) $began" | awk '{{print $1 - $2}}'
-kubectl exec -n {NAMESPACE} postgres-0 -- sh -c 'dropdb -U {DATABASE} {PLAIN}; rm {INSIDE}/plain.dump'
+kubectl exec -n {NAMESPACE} postgres-0 -- sh -c 'dropdb -U postgres {PLAIN}; rm {INSIDE}/plain.dump'
 """
 QUERY = f"psql -XAtq -v ON_ERROR_STOP=1 -U {DATABASE} -d {DATABASE} -c 'insert into canary default values' -c 'select count(*) from canary'"
 CLIENT = f"""
