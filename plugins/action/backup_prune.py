@@ -69,10 +69,9 @@ def prune(rclone: Path, arguments: Mapping[str, Any], check_mode: bool, now: dat
         manifests = bucket.read_all(folder, f"/*/{kind}/*/{layout.MANIFEST}", 2 * manifest.LARGEST)
         for origin, parts in sorted(by_origin(listed, s3["prefix"], kind).items()):
             stored = [of(manifests, origin, stamp, found, key) for stamp, found in sorted(parts.items())]
-            failed = name in arguments["failed"]
             running = arguments["current"].get(name) or None
-            # how much a Redis holds may well be much less than it was
-            why = hindrance(origin, *(((), running, failed, "cluster") if kind == layout.REDIS else (stored, running, failed)))
+            what, compared = ("cluster", []) if kind == layout.REDIS else ("Postgres", stored)  # a Redis may well hold much less than it did
+            why = hindrance(origin, compared, running, name in arguments["failed"], what)
             if why:
                 findings.append(f"{name}: no backup was deleted of {origin.folder('')}: {why}")
             for verdict in plan(stored, Spans(**backup["keep"], floor=arguments["floor"]), now, named):

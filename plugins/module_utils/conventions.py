@@ -15,6 +15,8 @@ Object = Mapping[str, Any]
 Execute = Callable[..., tuple[int, str, str]]
 # Begins the names of the keys of each preview in Redis, and of no environment's
 PREVIEW_KEYS = "preview."
+# CronJobs of backups; the names of their Jobs begin with it, and it is the label `app` of their pods
+POSTGRES_BACKUP, REDIS_BACKUP = "postgres-backup", "redis-backup"
 # Requests to one server at a time
 WORKERS = 8
 # Networks of a cluster whose configuration names none (https://docs.k3s.io/cli/server, Networking)

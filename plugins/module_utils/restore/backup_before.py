@@ -7,11 +7,11 @@ from __future__ import annotations
 import copy
 import json
 
+from ansible_collections.shaka.platform.plugins.module_utils.conventions import POSTGRES_BACKUP
 from ansible_collections.shaka.platform.plugins.module_utils.engine.readiness import condition
 from ansible_collections.shaka.platform.plugins.module_utils.kubectl import Kubectl
 from ansible_collections.shaka.platform.plugins.module_utils.restore.choice import BEFORE_RESTORE
 
-CRONJOB = "postgres-backup"
 KIND = "shaka.platform/backup-kind"  # annotation of a backup's pod
 WITHOUT = "to restore without one: -e restore_backup_first=false"
 
@@ -20,7 +20,7 @@ class NoBackupBefore(Exception):
     """There is no backup of what is there now; nothing was changed."""
 
 
-def take(kubectl: Kubectl, namespace: str, stamp: str, cronjob: str = CRONJOB) -> bool:
+def take(kubectl: Kubectl, namespace: str, stamp: str, cronjob: str = POSTGRES_BACKUP) -> bool:
     """Whether the backup is complete; the first call starts it. Raises NoBackupBefore, Unanswered.
 
     :arg stamp: of the restore.

@@ -16,6 +16,7 @@ from typing import Any
 
 from ansible_collections.shaka.platform.plugins.module_utils.backup import cluster, environment_dumps, layout
 from ansible_collections.shaka.platform.plugins.module_utils.backup.store import Bucket, Credentials, StoreError, authorities, configuration
+from ansible_collections.shaka.platform.plugins.module_utils.conventions import REDIS_BACKUP
 from ansible_collections.shaka.platform.plugins.module_utils.kubectl import Kubectl, Unanswered
 from ansible_collections.shaka.platform.plugins.module_utils.model_types import RedisCopies
 from ansible_collections.shaka.platform.plugins.module_utils.quantities import parse_memory
@@ -30,7 +31,6 @@ from ansible_collections.shaka.platform.plugins.module_utils.restore.room import
 FAILURES = (backup_before.NoBackupBefore, NoChoice, PodFailed, RestoreFailed, StoreError, Unanswered)
 PLAN_SECONDS = 120  # that the bucket may take to list and show what it has
 LOADED = 8 * 2**20  # bytes that Redis reads in a second at least
-CRONJOB = "redis-backup"
 
 Result = dict[str, Any]
 
@@ -123,7 +123,7 @@ def _folder(planned: RestorePlan, purpose: str) -> str:
 
 def back_up(given: RedisInput) -> Result:
     """A copy of what is there; `running` until it is complete."""
-    done = backup_before.take(given.kubectl, given.namespace, given.plan.stamp, CRONJOB)
+    done = backup_before.take(given.kubectl, given.namespace, given.plan.stamp, REDIS_BACKUP)
     return {"changed": True, "running": not done, "progress": "" if done else f"copying Redis {given.name}"}
 
 

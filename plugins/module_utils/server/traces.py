@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ansible_collections.shaka.platform.plugins.module_utils.conventions import POSTGRES_BACKUP, REDIS_BACKUP
 from ansible_collections.shaka.platform.plugins.module_utils.server import whole
 
 K3S = "/var/lib/rancher/k3s"
@@ -27,7 +28,7 @@ PROGRAM = re.compile(r"^(/usr/local/bin/k3s|/var/lib/rancher/k3s/data/)")
 ADDRESS_SET = re.compile(r"(inet6:)?(KUBE-|kube-router-)")
 RULE = re.compile(r"KUBE-|CNI-|flannel", re.IGNORECASE)
 # The beginning of the names of CronJob and Jobs -> the claim of the volume whose data they back up
-BACKED_UP = {"postgres-backup": "postgres-pvc", "redis-backup": "redis-pvc"}
+BACKED_UP = {POSTGRES_BACKUP: "postgres-pvc", REDIS_BACKUP: "redis-pvc"}
 
 
 class VolumeTrace(NamedTuple):

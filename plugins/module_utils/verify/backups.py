@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 from ansible_collections.shaka.platform.plugins.module_utils.backup import layout, overview
 from ansible_collections.shaka.platform.plugins.module_utils.backup.layout import UTC
 from ansible_collections.shaka.platform.plugins.module_utils.backup.schedule import CronSchedule
+from ansible_collections.shaka.platform.plugins.module_utils.conventions import POSTGRES_BACKUP, REDIS_BACKUP
 from ansible_collections.shaka.platform.plugins.module_utils.model_types import Environment, RedisCopies
 from ansible_collections.shaka.platform.plugins.module_utils.verify.stored_backups import StoredDumps
 
-CRONJOB, REDIS_CRONJOB = "postgres-backup", "redis-backup"
 DEADLINE = 3600  # seconds that a job may take whose CronJob says nothing of it
 GRACE = 300  # seconds besides, for its pod to be made and to be seen
 PLACE = ("RCLONE_CONFIG_S3_ENDPOINT", "S3_BUCKET", "S3_PREFIX", "SERVER", "ENVIRONMENT")  # a pod's variables that say where its backups go
@@ -54,7 +54,7 @@ def judge(
     if not backup["s3"]["endpoint"]:
         return BackupVerdict(False, "there are no backups: platform_s3.endpoint is not filled in", blocks=False)
     if backup["schedule"] and not crons:
-        return BackupVerdict(False, f"no CronJob {REDIS_CRONJOB if of_redis else CRONJOB}")
+        return BackupVerdict(False, f"no CronJob {REDIS_BACKUP if of_redis else POSTGRES_BACKUP}")
     ended, failed = last_success(crons, jobs), last_failure(jobs)
     kept = sorted(complete(stored, backup["s3"]["prefix"], key), key=lambda each: each.stamp)
     mine = [each for each in kept if running in ("", each.origin.system_identifier)]

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from ansible_collections.shaka.platform.plugins.module_utils import k3s_certificates
 from ansible_collections.shaka.platform.plugins.module_utils.backup import layout
 from ansible_collections.shaka.platform.plugins.module_utils.backup.overview import size
+from ansible_collections.shaka.platform.plugins.module_utils.conventions import POSTGRES_BACKUP, REDIS_BACKUP
 from ansible_collections.shaka.platform.plugins.module_utils.model_types import App, Environment, Model, RedisCopies
 from ansible_collections.shaka.platform.plugins.module_utils.verify import backups, wal_archive
 from ansible_collections.shaka.platform.plugins.module_utils.verify.backups import age, seconds
@@ -201,8 +202,8 @@ def pods_check(scope: str, namespace: str, facts: Facts, needed: bool = True) ->
 
 def backup_check(scope: str, env: Environment, facts: Facts, smaller: int, key: str) -> Check:
     """What lies in the bucket, the last jobs, and the schedule."""
-    crons = _named(facts.lists["cronjobs"], env["namespace"], backups.CRONJOB)
-    jobs = _jobs_of(facts, env["namespace"], backups.CRONJOB)
+    crons = _named(facts.lists["cronjobs"], env["namespace"], POSTGRES_BACKUP)
+    jobs = _jobs_of(facts, env["namespace"], POSTGRES_BACKUP)
     running = facts.postgres[scope].identifier
     return Check("backup", scope, *backups.judge(env, crons, jobs, facts.stored[scope], key, running, facts.now, smaller))
 
@@ -214,8 +215,8 @@ def _jobs_of(facts: Facts, namespace: str, cronjob: str) -> list[dict[str, Any]]
 def redis_copies_check(copy: RedisCopies, facts: Facts, key: str) -> Check:
     """The same of a Redis that is copied; how much it holds may well be much less than it was."""
     scope = redis_scope(copy["name"])
-    crons = _named(facts.lists["cronjobs"], copy["namespace"], backups.REDIS_CRONJOB)
-    jobs = _jobs_of(facts, copy["namespace"], backups.REDIS_CRONJOB)
+    crons = _named(facts.lists["cronjobs"], copy["namespace"], REDIS_BACKUP)
+    jobs = _jobs_of(facts, copy["namespace"], REDIS_BACKUP)
     return Check("backup", scope, *backups.judge(copy, crons, jobs, facts.stored[scope], key, facts.cluster, facts.now, smaller=0))
 
 

@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 from ansible_collections.shaka.platform.plugins.module_utils import by_host, k3s_certificates
 from ansible_collections.shaka.platform.plugins.module_utils.backup import cluster
 from ansible_collections.shaka.platform.plugins.module_utils.backup.layout import DRILL
-from ansible_collections.shaka.platform.plugins.module_utils.conventions import LOCALE, WORKERS
+from ansible_collections.shaka.platform.plugins.module_utils.conventions import LOCALE, POSTGRES_BACKUP, REDIS_BACKUP, WORKERS
 from ansible_collections.shaka.platform.plugins.module_utils.kubectl import Kubectl
 from ansible_collections.shaka.platform.plugins.module_utils.model_types import App, Environment, Model
 from ansible_collections.shaka.platform.plugins.module_utils.verify.postgres_login import LoginRefused, login
@@ -287,7 +287,7 @@ def _execute(command: list[str]) -> tuple[int, str, str]:
     return done.returncode, done.stdout, done.stderr
 
 
-def is_backup(item: Mapping[str, Any], of: Sequence[str] = ("postgres-backup", "redis-backup")) -> bool:
+def is_backup(item: Mapping[str, Any], of: Sequence[str] = (POSTGRES_BACKUP, REDIS_BACKUP)) -> bool:
     """Whether a pod or Job belongs to a backup: it has the label of one of these CronJobs."""
     metadata = item["metadata"]
     template = item.get("spec", {}).get("template", {}).get("metadata", {})
