@@ -197,6 +197,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.shaka.platform.plugins.module_utils.kubectl import ARGUMENTS, Kubectl
+from ansible_collections.shaka.platform.plugins.module_utils.restore.step import answer
 from ansible_collections.shaka.platform.plugins.module_utils.restore.steps import FAILURES, STEPS, StepInput, clear
 
 CLEAR = "clear"
@@ -243,16 +244,7 @@ def run(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
 
 def main() -> None:
     """Entry point of the module."""
-    module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
-    try:
-        result = run(module.params, module.check_mode)
-    except FAILURES as error:
-        module.fail_json(msg=str(error))
-    for warning in result.pop("warnings", []):
-        module.warn(warning)
-    if result.pop("failed", False):
-        module.fail_json(**result)
-    module.exit_json(**result)
+    answer(AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True), run, FAILURES)
 
 
 if __name__ == "__main__":

@@ -10,26 +10,16 @@ from typing import Any
 
 from ansible_collections.shaka.platform.plugins.module_utils.kubectl import Kubectl
 from ansible_collections.shaka.platform.plugins.module_utils.restore import databases, names, pod
-from ansible_collections.shaka.platform.plugins.module_utils.restore.pod import RestoreJob
+from ansible_collections.shaka.platform.plugins.module_utils.restore.pod import RestoreJobs
 from ansible_collections.shaka.platform.plugins.module_utils.restore.room import amount
 from ansible_collections.shaka.platform.plugins.module_utils.restore.superuser import Superuser
 
 
 @dataclass(frozen=True)
-class RestoreTraces:
+class RestoreTraces(RestoreJobs):
     """What there is. `databases`: the server's, as `databases.SERVER` answers; None when Postgres was not asked."""
 
-    jobs: tuple[RestoreJob, ...]
     databases: Mapping[str, Any] | None
-
-    @property
-    def running(self) -> list[RestoreJob]:
-        return [job for job in self.jobs if job.running]
-
-    @property
-    def ended(self) -> list[str]:
-        """Jobs of restores that go on no more."""
-        return [job.name for job in self.jobs if not job.running]
 
     @property
     def unfinished(self) -> list[str]:

@@ -12,7 +12,7 @@ import calendar
 import copy
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -74,6 +74,31 @@ class RestoreJob:
     @property
     def running(self) -> bool:
         return any(phase in RUNNING for phase in self.pods)
+
+
+@dataclass(frozen=True)
+class RestoreJobs:
+    """What restores left, as far as it is their Jobs."""
+
+    jobs: tuple[RestoreJob, ...]
+
+    @property
+    def running(self) -> list[RestoreJob]:
+        return [job for job in self.jobs if job.running]
+
+    @property
+    def ended(self) -> list[str]:
+        """Jobs of restores that go on no more."""
+        return [job.name for job in self.jobs if not job.running]
+
+
+def going_on(jobs: Iterable[RestoreJob], what: str, namespace: str) -> str:
+    """Why no other restore can begin, and what to do; '' when it can."""
+    job = next((each for each in jobs if each.running), None)
+    if job is None:
+        return ""
+    text = f"a restore of {what} goes on ({job.name}: {json.dumps(dict(job.about))}): wait until it has ended"
+    return f"{text}; if whoever ran it is gone, it ends by itself within minutes, or now by: kubectl -n {namespace} delete job {job.name}"
 
 
 def jobs(kubectl: Kubectl, namespace: str, name: str = NAME) -> list[RestoreJob]:

@@ -8,14 +8,13 @@ What is in use is touched by a start of Redis alone, which moves one folder away
 from __future__ import annotations
 
 import contextlib
-import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.shaka.platform.plugins.module_utils.backup import cluster, environment_dumps, layout
-from ansible_collections.shaka.platform.plugins.module_utils.backup.store import Bucket, Credentials, StoreError, authorities, configuration
+from ansible_collections.shaka.platform.plugins.module_utils.backup.store import Bucket, StoreError, authorities, configuration
 from ansible_collections.shaka.platform.plugins.module_utils.conventions import REDIS_BACKUP
 from ansible_collections.shaka.platform.plugins.module_utils.kubectl import Kubectl, Unanswered
 from ansible_collections.shaka.platform.plugins.module_utils.model_types import RedisCopies
@@ -27,6 +26,7 @@ from ansible_collections.shaka.platform.plugins.module_utils.restore.pod import 
 from ansible_collections.shaka.platform.plugins.module_utils.restore.redis_volume import ARMED, BEFORE, FILLED, UNDONE, RedisNow
 from ansible_collections.shaka.platform.plugins.module_utils.restore.restoration import FetchSecrets, Restoration, RestoreFailed
 from ansible_collections.shaka.platform.plugins.module_utils.restore.room import amount
+from ansible_collections.shaka.platform.plugins.module_utils.restore.step import StepParameters
 
 FAILURES = (backup_before.NoBackupBefore, NoChoice, PodFailed, RestoreFailed, StoreError, Unanswered)
 PLAN_SECONDS = 120  # that the bucket may take to list and show what it has
@@ -36,7 +36,7 @@ Result = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class RedisInput:
+class RedisInput(StepParameters):
     """The module's parameters. `copies`: the Redis that is restored."""
 
     kubectl: Kubectl
@@ -53,16 +53,8 @@ class RedisInput:
         return self.copies["namespace"]
 
     @property
-    def plan(self) -> RestorePlan:
-        return RestorePlan.read(self.params["plan"])
-
-    @property
     def restoration(self) -> Restoration:
         return Restoration(self.kubectl, self.plan, 1)
-
-    @property
-    def credentials(self) -> Credentials:
-        return Credentials(self.params["credentials"]["access_key"], self.params["credentials"]["secret_key"])
 
 
 def plan(given: RedisInput) -> Result:
@@ -131,10 +123,8 @@ def begin(given: RedisInput) -> Result:
     """Clear what another restore left, make the pod, and let it fetch the copy."""
     planned, restoration, s3 = given.plan, given.restoration, given.copies["backup"]["s3"]
     jobs = pod.jobs(given.kubectl, given.namespace, pod.REDIS)
-    if running := [job for job in jobs if job.running]:
-        text = f"a restore of Redis {given.name} goes on ({running[0].name}: {json.dumps(dict(running[0].about))}): wait until it has ended"
-        how = f"kubectl -n {given.namespace} delete job {running[0].name}"
-        raise RestoreFailed(f"{text}; if whoever ran it is gone, it ends by itself within minutes, or now by: {how}")
+    if text := pod.going_on(jobs, f"Redis {given.name}", given.namespace):
+        raise RestoreFailed(text)
     restoration.require_room()
     pod.delete(given.kubectl, given.namespace, [job.name for job in jobs])
     with _ended_on_failure(given):

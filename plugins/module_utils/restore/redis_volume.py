@@ -19,7 +19,7 @@ from ansible_collections.shaka.platform.plugins.module_utils.conventions import 
 from ansible_collections.shaka.platform.plugins.module_utils.engine.readiness import condition
 from ansible_collections.shaka.platform.plugins.module_utils.kubectl import Kubectl, Unanswered
 from ansible_collections.shaka.platform.plugins.module_utils.restore import pod
-from ansible_collections.shaka.platform.plugins.module_utils.restore.pod import RestoreJob
+from ansible_collections.shaka.platform.plugins.module_utils.restore.pod import RestoreJobs
 from ansible_collections.shaka.platform.plugins.module_utils.restore.room import amount
 
 POD = "redis-0"
@@ -58,19 +58,10 @@ def look(kubectl: Kubectl, namespace: str) -> RedisNow:
 
 
 @dataclass(frozen=True)
-class RedisTraces:
+class RedisTraces(RestoreJobs):
     """What restores left. `folders`: on Redis's volume, with their bytes."""
 
-    jobs: tuple[RestoreJob, ...]
     folders: Mapping[str, int]
-
-    @property
-    def running(self) -> list[RestoreJob]:
-        return [job for job in self.jobs if job.running]
-
-    @property
-    def ended(self) -> list[str]:
-        return [job.name for job in self.jobs if not job.running]
 
     @property
     def unfinished(self) -> list[str]:

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -14,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.shaka.platform.plugins.module_utils.backup import environment_dumps, layout
-from ansible_collections.shaka.platform.plugins.module_utils.backup.store import Bucket, Credentials, StoreError, authorities, configuration
+from ansible_collections.shaka.platform.plugins.module_utils.backup.store import Bucket, StoreError, authorities, configuration
 from ansible_collections.shaka.platform.plugins.module_utils.conventions import WORKERS
 from ansible_collections.shaka.platform.plugins.module_utils.data.sql import identifier
 from ansible_collections.shaka.platform.plugins.module_utils.kubectl import Kubectl, Unanswered, until_answered
@@ -31,9 +30,10 @@ from ansible_collections.shaka.platform.plugins.module_utils.restore import (
     swap,
 )
 from ansible_collections.shaka.platform.plugins.module_utils.restore.choice import NoChoice
-from ansible_collections.shaka.platform.plugins.module_utils.restore.plan import BESIDE, RestorePlan, make, make_copy, stamp_now
+from ansible_collections.shaka.platform.plugins.module_utils.restore.plan import BESIDE, make, make_copy, stamp_now
 from ansible_collections.shaka.platform.plugins.module_utils.restore.pod import PodFailed
 from ansible_collections.shaka.platform.plugins.module_utils.restore.restoration import FetchSecrets, Restoration, RestoreFailed
+from ansible_collections.shaka.platform.plugins.module_utils.restore.step import StepParameters
 from ansible_collections.shaka.platform.plugins.module_utils.restore.superuser import RefusedStatement, Superuser
 
 FAILURES = (backup_before.NoBackupBefore, NoChoice, PodFailed, RefusedStatement, RestoreFailed, StoreError, Unanswered, swap.SwapRefused)
@@ -45,7 +45,7 @@ Result = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class StepInput:
+class StepInput(StepParameters):
     """The module's parameters. `environment`: into which; `source`: whose backup."""
 
     kubectl: Kubectl
@@ -67,17 +67,9 @@ class StepInput:
         return Superuser(self.kubectl, self.namespace)
 
     @property
-    def plan(self) -> RestorePlan:
-        return RestorePlan.read(self.params["plan"])
-
-    @property
     def restoration(self) -> Restoration:
         jobs = self.params["jobs"] or max(2, os.cpu_count() or 2)
         return Restoration(self.kubectl, self.plan, jobs)
-
-    @property
-    def credentials(self) -> Credentials:
-        return Credentials(self.params["credentials"]["access_key"], self.params["credentials"]["secret_key"])
 
 
 def plan(given: StepInput) -> Result:
@@ -160,12 +152,8 @@ def begin(given: StepInput) -> Result:
     """Clear what another restore left, make the pod, and let it begin."""
     planned, restoration = given.plan, given.restoration
     traces = until_answered(lambda: leftovers.find(given.kubectl, given.namespace), time.monotonic() + POSTGRES_SECONDS)
-    if traces.running:
-        job = traces.running[0]
-        text = f"a restore of {given.name} goes on ({job.name}: {json.dumps(dict(job.about))}): wait until it has ended"
-        raise RestoreFailed(
-            f"{text}; if whoever ran it is gone, it ends by itself within minutes, or now by: kubectl -n {given.namespace} delete job {job.name}"
-        )
+    if text := pod.going_on(traces.jobs, given.name, given.namespace):
+        raise RestoreFailed(text)
     if planned.end == BESIDE and planned.databases[0].live in (traces.databases or {}):
         raise RestoreFailed(f"restore_as is {planned.databases[0].live}, and {given.name} has such a database: take another name, or drop that one")
     restoration.require_room()
