@@ -120,11 +120,18 @@ from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.relkind = 
 DAMAGES = {"truncated": "in place of", "flipped bit": "was changed after it was written", "forged manifest": "not authentic"}  # -> what is said of it
 
 
+def another_identity(place: Path) -> list[str]:
+    """Arguments with a key that opens nothing here."""
+    identity = place / "other.agekey"
+    subprocess.run(["age-keygen", "-o", str(identity)], capture_output=True, check=True)
+    return ["-e", f"restore_identity_file={identity}"]
+
+
 @contextmanager
 def damaged(folder: Path, how: str) -> Iterator[None]:
     """A backup is changed in the bucket, by somebody who may, for a while."""
     manifest = folder / "manifest"
-    victim = manifest if how == "forged manifest" else next(folder.glob("*.dump.age"))
+    victim = manifest if how == "forged manifest" else next(folder.glob("*.age"))
     saved = victim.read_bytes()
     match how:
         case "truncated":

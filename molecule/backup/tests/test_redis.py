@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import pytest
 from backups import DATA, playbook, state_of
 from conftest import Server
 from redis_cli import redis
-from restores import await_pod_over, kill_in
+from restores import DAMAGES, another_identity, await_pod_over, damaged, kill_in
 
 RESTORE = ("-e", "restore_redis=shared", "-e", "restore_confirm=shared")
 FIRST = ("-e", "restore_backup_first=false")
@@ -93,17 +92,10 @@ def broken(request: pytest.FixtureRequest, good: Path, tmp_path: Path) -> Iterat
     """What to give the playbook for a copy that must not be restored, and what it has to say."""
     chosen = ["-e", f"restore_backup={good.name}"]
     if request.param == "wrong key":
-        identity = tmp_path / "other.agekey"
-        subprocess.run(["age-keygen", "-o", str(identity)], capture_output=True, check=True)
-        yield [*chosen, "-e", f"restore_identity_file={identity}"], "was encrypted for somebody else"
+        yield [*chosen, *another_identity(tmp_path)], "was encrypted for somebody else"
         return
-    victim = good / "redis.rdb.age"
-    saved = victim.read_bytes()
-    victim.write_bytes(saved[:-50] + bytes([saved[-50] ^ 1]) + saved[-49:])
-    try:
-        yield chosen, "was changed after it was written"
-    finally:
-        victim.write_bytes(saved)
+    with damaged(good, request.param):
+        yield chosen, DAMAGES[request.param]
 
 
 def test_what_cannot_be_trusted_or_opened_is_refused_with_its_reason(server: Server, broken: tuple[list[str], str]) -> None:

@@ -19,6 +19,7 @@ from restores import (
     DAMAGES,
     MIGRATION,
     PROD,
+    another_identity,
     await_pod_over,
     backup,
     content,
@@ -84,9 +85,7 @@ def broken(request: pytest.FixtureRequest, good: Path, tmp_path: Path) -> Iterat
     """What to give the playbook for a backup that must not be restored, and what it has to say."""
     chosen = ["-e", f"restore_backup={good.name}"]
     if request.param == "wrong key":
-        identity = tmp_path / "other.agekey"
-        subprocess.run(["age-keygen", "-o", str(identity)], capture_output=True, check=True)
-        yield [*chosen, "-e", f"restore_identity_file={identity}"], "was encrypted for somebody else"
+        yield [*chosen, *another_identity(tmp_path)], "was encrypted for somebody else"
         return
     with damaged(good, request.param):
         yield chosen, DAMAGES[request.param]
