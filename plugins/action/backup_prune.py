@@ -101,9 +101,9 @@ def prune(rclone: Path, arguments: Mapping[str, Any], check_mode: bool, now: dat
 
 
 def sources(arguments: Mapping[str, Any]) -> list[tuple[str, str, Mapping[str, Any]]]:
-    """What is pruned: its name, its kind, and its `backup`. A Redis is called NAME/redis."""
+    """What is pruned: its name, its kind, and its `backup`."""
     dumps = [(str(name), layout.DUMPS, env["backup"]) for name, env in arguments["environments"].items()]
-    return dumps + [(f"{name}/redis", layout.REDIS, copy["backup"]) for name, copy in arguments["redis_copies"].items()]
+    return dumps + [(layout.redis_scope(name), layout.REDIS, copy["backup"]) for name, copy in arguments["redis_copies"].items()]
 
 
 def by_origin(listed: list[Listed], prefix: str, kind: str) -> dict[Origin, dict[str, list[tuple[Found, Listed]]]]:

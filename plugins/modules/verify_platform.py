@@ -130,11 +130,11 @@ from collections.abc import Callable
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.shaka.platform.plugins.module_utils.backup.layout import REDIS
+from ansible_collections.shaka.platform.plugins.module_utils.backup.layout import REDIS, redis_scope
 from ansible_collections.shaka.platform.plugins.module_utils.conventions import PAUSE
 from ansible_collections.shaka.platform.plugins.module_utils.kubectl import ARGUMENTS, Kubectl
 from ansible_collections.shaka.platform.plugins.module_utils.verify.checks import Limits, Verdict, evaluate, no_cluster
-from ansible_collections.shaka.platform.plugins.module_utils.verify.probes import gather, redis_scope
+from ansible_collections.shaka.platform.plugins.module_utils.verify.probes import gather
 from ansible_collections.shaka.platform.plugins.module_utils.verify.stored_backups import Secrets, StoredDumps, look_into
 
 

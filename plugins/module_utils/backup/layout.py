@@ -27,6 +27,11 @@ STAMP_FORMAT = "%Y%m%dT%H%M%SZ"
 STAMP = re.compile(r"[0-9]{8}T[0-9]{6}Z")
 
 
+def redis_scope(name: str) -> str:
+    """What the copies of a Redis are called, beside the backups of the environment of that name."""
+    return f"{name}/{REDIS}"
+
+
 def stamp(moment: datetime.datetime) -> str:
     """The name of a backup that begins at that moment: `20261126T100000Z`."""
     return moment.astimezone(UTC).strftime(STAMP_FORMAT)

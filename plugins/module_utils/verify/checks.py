@@ -16,7 +16,7 @@ from ansible_collections.shaka.platform.plugins.module_utils.conventions import 
 from ansible_collections.shaka.platform.plugins.module_utils.model_types import App, Environment, Model, RedisCopies
 from ansible_collections.shaka.platform.plugins.module_utils.verify import backups, wal_archive
 from ansible_collections.shaka.platform.plugins.module_utils.verify.backups import age, seconds
-from ansible_collections.shaka.platform.plugins.module_utils.verify.probes import Facts, HostState, hosts_of, is_backup, question, redis_scope
+from ansible_collections.shaka.platform.plugins.module_utils.verify.probes import Facts, HostState, hosts_of, is_backup, question
 
 DAY = 86400
 SYSTEM_NAMESPACES = ("kube-system", "cert-manager", "traefik")
@@ -214,7 +214,7 @@ def _jobs_of(facts: Facts, namespace: str, cronjob: str) -> list[dict[str, Any]]
 
 def redis_copies_check(copy: RedisCopies, facts: Facts, key: str) -> Check:
     """The same of a Redis that is copied; how much it holds may well be much less than it was."""
-    scope = redis_scope(copy["name"])
+    scope = layout.redis_scope(copy["name"])
     crons = _named(facts.lists["cronjobs"], copy["namespace"], REDIS_BACKUP)
     jobs = _jobs_of(facts, copy["namespace"], REDIS_BACKUP)
     return Check("backup", scope, *backups.judge(copy, crons, jobs, facts.stored[scope], key, facts.cluster, facts.now, smaller=0))

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 
 from ansible_collections.shaka.platform.plugins.module_utils import by_host, k3s_certificates
 from ansible_collections.shaka.platform.plugins.module_utils.backup import cluster
-from ansible_collections.shaka.platform.plugins.module_utils.backup.layout import DRILL
+from ansible_collections.shaka.platform.plugins.module_utils.backup.layout import DRILL, redis_scope
 from ansible_collections.shaka.platform.plugins.module_utils.conventions import LOCALE, POSTGRES_BACKUP, REDIS_BACKUP, WORKERS
 from ansible_collections.shaka.platform.plugins.module_utils.kubectl import Kubectl
 from ansible_collections.shaka.platform.plugins.module_utils.model_types import App, Environment, Model
@@ -134,11 +134,6 @@ def gather(
             strangers=strangers.result(),
             cluster=cluster.ask(kubectl) if copies else "",
         ), ""
-
-
-def redis_scope(name: str) -> str:
-    """What the copies of a Redis are called, beside the backups of the environment of that name."""
-    return f"{name}/redis"
 
 
 def own_root(kubectl: Kubectl, model: Model) -> str:
