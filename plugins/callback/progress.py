@@ -17,8 +17,9 @@ description:
   - Prints the tables in C(platform_table) of a task's result, a list of mappings with C(title), C(columns), C(rows) and, optionally, C(failed) (the
     positions of rows to show in red). Roles use it for what a person reads, for example the fit plan and the result of verify.
 notes:
-  - Must be enabled in C(ansible.cfg) (C(callbacks_enabled)). It changes no result and no exit code. Without it, runs also take a second longer, as it
-    imports the collection's filters once for all tasks.
+  - Must be enabled in C(ansible.cfg) (C(callbacks_enabled)). It changes no result and no exit code. Without it, runs take some seconds longer, as it
+    imports the collection's filters once for all tasks, and keeps the modules as they are packed for the server from run to run, in
+    C(shaka-platform/modules) of the user's cache directory.
   - The variable E(SHAKA_PROGRESS=off) in the environment switches the heartbeat off.
 """
 
@@ -35,6 +36,7 @@ from typing import Any
 from ansible import constants
 from ansible.plugins.callback import CallbackBase
 from ansible_collections.shaka.platform.plugins import filter as filters
+from ansible_collections.shaka.platform.plugins.plugin_utils.artifacts.packed_modules import PackedModules, packed_modules
 from ansible_collections.shaka.platform.plugins.plugin_utils.report.tables import table
 
 SILENCE = 4.0  # seconds
@@ -91,11 +93,15 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
         self.drawn = False
         self.ended = threading.Event()
         self.thread: threading.Thread | None = None
+        self.modules: PackedModules | None = None
 
     # events
 
     def v2_playbook_on_start(self, playbook: Any) -> None:
         load_filters()
+        with contextlib.suppress(OSError):  # without them the run packs its own
+            self.modules = packed_modules()
+            self.modules.lay_out()
         if self.thread is None and os.environ.get("SHAKA_PROGRESS") != "off":
             self._watch()
             self.thread = threading.Thread(target=self._run, name="progress", daemon=True)
@@ -131,6 +137,9 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
 
     def v2_playbook_on_stats(self, stats: Any) -> None:
         self.heartbeat.start("", "", True, time.monotonic())
+        with contextlib.suppress(OSError):
+            if self.modules:
+                self.modules.keep()
 
     # how
 

@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import http.client
 import json
+import socket
+import threading
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
@@ -14,7 +16,7 @@ from ansible_collections.shaka.platform.plugins.module_utils.kubeconfig import t
 
 
 class ApiReader:
-    """The server and user of a kubeconfig's current context; safe to use from several threads, as each read has a connection of its own."""
+    """The server and user of a kubeconfig's current context; safe to use from several threads, as each has a connection of its own, which it keeps."""
 
     def __init__(self, config: Mapping[str, Any], timeout: float) -> None:
         """:arg config: what `kubectl config view --raw --minify --output=json` says. :raises LookupError, OSError, ValueError: it cannot be used."""
@@ -27,19 +29,38 @@ class ApiReader:
         if user.get("token"):
             self.headers["Authorization"] = f"Bearer {user['token']}"
         self.context = tls_context(cluster, user) if address.scheme == "https" else None
+        self._of_thread = threading.local()
 
     def read(self, path: str) -> tuple[bool, str]:
         """(True, the answer) or (False, why not, as kubectl says it)."""
-        connection = self._connection()
+        try:
+            status, text = self._get(path)
+        except (OSError, http.client.HTTPException) as error:
+            return False, f"{self.host}:{self.port} does not answer: {error or type(error).__name__}"
+        return (True, text) if status < 300 else (False, _refusal(status, text))
+
+    def _get(self, path: str) -> tuple[int, str]:
+        kept: http.client.HTTPConnection | None = getattr(self._of_thread, "connection", None)
+        if kept is None:
+            return self._ask(self._connection(), path)
+        try:
+            return self._ask(kept, path)
+        except (OSError, http.client.HTTPException) as error:
+            if isinstance(error, (socket.timeout, TimeoutError)):
+                raise
+            return self._ask(self._connection(), path)  # the server has ended the one that was kept
+
+    def _ask(self, connection: http.client.HTTPConnection, path: str) -> tuple[int, str]:
+        self._of_thread.connection = None
         try:
             connection.request("GET", path, headers=self.headers)
             answer = connection.getresponse()
             text = answer.read().decode(errors="replace")
-        except (OSError, http.client.HTTPException) as error:
-            return False, f"{self.host}:{self.port} does not answer: {error or type(error).__name__}"
-        finally:
+        except (OSError, http.client.HTTPException):
             connection.close()
-        return (True, text) if answer.status < 300 else (False, _refusal(answer.status, text))
+            raise
+        self._of_thread.connection = connection
+        return answer.status, text
 
     def _connection(self) -> http.client.HTTPConnection:
         if self.context:

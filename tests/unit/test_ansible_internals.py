@@ -230,6 +230,38 @@ def test_a_report_is_made_of_what_ansible_hands_to_callbacks(tmp_path: Path) -> 
     assert "hidden" not in json.dumps(report)
 
 
+MODULE = "ansible_collections.shaka.platform.plugins.modules.kernel_settings"
+ONE_MODULE = """- hosts: all
+  gather_facts: false
+  tasks:
+    - {shaka.platform.kernel_settings: {}, check_mode: true}
+"""
+
+
+def test_a_module_is_packed_once_and_not_in_each_run(tmp_path: Path) -> None:
+    """Ansible looks into its ansiballz_cache before it packs one. What others could write is not used, as it is unpickled."""
+    (tmp_path / "play.yml").write_text(ONE_MODULE)
+    (tmp_path / "ansible.cfg").write_text(CFG + f"collections_path = {ROOT / '.ansible/collections'}\n")
+    options = ["-i", "localhost,", "-c", "local", "-e", f"ansible_python_interpreter={sys.executable}"]
+    command = [str(Path(sys.executable).parent / "ansible-playbook"), "play.yml", *options]
+    own = {"ANSIBLE_HOME": str(tmp_path / "home"), "XDG_CACHE_HOME": str(tmp_path / "cache"), "ANSIBLE_DEBUG": "1"}
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("ANSIBLE_")} | own
+
+    def packed() -> tuple[bool, bool]:
+        """Whether the module was packed, and whether a packed one was taken."""
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout[-3000:] + done.stderr
+        return "ANSIBALLZ: Creating module" in done.stdout, "ANSIBALLZ: using cached module" in done.stdout
+
+    assert packed() == (True, False)
+    (kept,) = (tmp_path / "cache/shaka-platform/modules").iterdir()
+    (module,) = kept.iterdir()
+    assert module.name.startswith(MODULE)
+    assert packed() == (False, True)
+    kept.chmod(0o770)
+    assert packed() == (True, False)
+
+
 # --- values -----------------------------------------------------------------------------------------------------------------
 
 

@@ -50,7 +50,7 @@ ENV: Any = {
         "namespace": "shaka-prod",
         "pgbouncer": {"enabled": False, "service": "pgbouncer-prod"},
     },
-    "redis": {"user": "prod", "namespace": "shaka-shared"},
+    "redis": {"user": "prod", "namespace": "shaka-shared", "dedicated": False, "service": "redis-prod"},
     "apps": {"api": {"path": "platform_environments.prod.api", "hosts": [HOST], "served": True, "asked": "/readyz"}},
     "backup": {"point_in_time": {"enabled": False}},
 }
@@ -62,7 +62,6 @@ if [ "$1" = config ]; then
 else
   case "$*" in
     *REDISCLI_AUTH*5432*) echo "prod Could not connect to Redis at x: Connection refused" ;;
-    *redis-cli*) read -r password; [ "$password" = "{password}" ] && echo PONG || echo WRONGPASS ;;
   esac
 fi
 """
@@ -178,20 +177,65 @@ def test_a_login_that_would_not_work_for_the_application_is_a_finding(kubectl: K
     assert why() == "Secret shaka-api-secrets has no DB_PASSWORD"
 
 
-def test_redis_as_the_environment_without_its_password_in_an_argument(kubectl: Kubectl, tmp_path: Path) -> None:
+class Redis(socketserver.StreamRequestHandler):
+    """A Redis whose user `prod` has PASSWORD; `answer` is said in place of PONG."""
+
+    def handle(self) -> None:
+        words = self.words()
+        if words[1:] != [b"prod", PASSWORD.encode()]:
+            self.wfile.write(b"-WRONGPASS invalid username-password pair or user is disabled.\r\n")
+            return
+        self.wfile.write(b"+OK\r\n")
+        if self.words() == [b"PING"]:
+            self.wfile.write(self.server.answer)  # type: ignore[attr-defined]
+
+    def words(self) -> list[bytes]:
+        count = int(self.rfile.readline()[1:])
+        return [self.rfile.read(int(self.rfile.readline()[1:]) + 2)[:-2] for _position in range(count)]
+
+
+@pytest.fixture
+def redis(tmp_path: Path, kubectl: Kubectl) -> Iterator[Any]:
+    """A Redis behind the shared one's Service, and the Secret with its password."""
     serve_secret(tmp_path, PASSWORD)
-    answer = ask_redis(kubectl, ENV, "shaka-api-secrets")
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Redis) as server:
+        server.answer, server.daemon_threads = b"+PONG\r\n", True  # type: ignore[attr-defined]
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        service = {"spec": {"clusterIP": "127.0.0.1", "ports": [{"port": server.server_address[1]}]}}
+        serve(tmp_path, "/api/v1/namespaces/shaka-shared/services/redis", service)
+        serve(tmp_path, "/api/v1/namespaces/shaka-prod/services/redis-prod", service)
+        yield server
+        server.shutdown()
+
+
+@pytest.mark.usefixtures("redis")
+def test_redis_lets_the_application_in_with_its_password(kubectl: Kubectl, tmp_path: Path) -> None:
+    own: Any = {**ENV, "redis": {**ENV["redis"], "namespace": "shaka-prod", "dedicated": True}}
+    for env in (ENV, own):
+        found = ask_redis(kubectl, env, "shaka-api-secrets")
+        assert found.ok and found.detail.startswith("PING in "), found
     asked = (tmp_path / "asked").read_text()
-    assert answer.ok
-    assert "--namespace=shaka-shared redis-0" in asked and asked.endswith("PING prod\n")
-    assert PASSWORD not in asked + answer.detail
+    assert "exec" not in asked and PASSWORD not in asked
 
 
-def test_redis_with_a_wrong_or_missing_password(kubectl: Kubectl, tmp_path: Path) -> None:
-    missing = ask_redis(kubectl, ENV, "shaka-api-secrets")
-    assert not missing.ok and "NotFound" in missing.detail
+def test_redis_that_would_not_answer_the_application_is_a_finding(kubectl: Kubectl, redis: Any, tmp_path: Path) -> None:
+    def why() -> str:
+        found = ask_redis(kubectl, ENV, "shaka-api-secrets")
+        assert not found.ok and PASSWORD not in found.detail
+        return found.detail
+
+    redis.answer = b"-LOADING Redis is loading the dataset in memory\r\n"
+    assert why() == "PING: LOADING Redis is loading the dataset in memory"
+    redis.answer = b"HTTP/1.1 400 Bad Request\r\n"
+    assert why() == "PING: it does not speak Redis's protocol (ValueError)"
+    redis.answer = b""
+    assert why() == "PING: it does not speak Redis's protocol (ValueError)"
     serve_secret(tmp_path, "another")
-    assert ask_redis(kubectl, ENV, "shaka-api-secrets").detail == "PING: WRONGPASS"
+    assert why() == "PING: WRONGPASS invalid username-password pair or user is disabled."
+    serve(tmp_path, "/api/v1/namespaces/shaka-shared/services/redis", {"spec": {"clusterIP": "127.0.0.1", "ports": [{"port": 1}]}})
+    assert why() == "PING: Connection refused"
+    serve_secret(tmp_path, "")
+    assert why() == "Secret shaka-api-secrets has no REDIS_PASSWORD"
 
 
 def test_a_stranger_is_sent_only_to_environments_that_deny(kubectl: Kubectl, tmp_path: Path) -> None:
@@ -343,7 +387,8 @@ def test_https_where_nobody_listens() -> None:
     assert ask_https(ENV["apps"]["api"], HOST, "127.0.0.1", 1, "", 5).detail == "Connection refused"
 
 
-def test_gather_everything_at_once(kubectl: Kubectl, tmp_path: Path, site: tuple[int, str], postgres: Any) -> None:
+@pytest.mark.usefixtures("postgres", "redis")
+def test_gather_everything_at_once(kubectl: Kubectl, tmp_path: Path, site: tuple[int, str]) -> None:
     serve(
         tmp_path,
         "/api/v1/nodes",

@@ -19,6 +19,7 @@ from typing import Any
 from ansible_collections.shaka.platform.plugins.module_utils.conventions import PAUSE
 from ansible_collections.shaka.platform.plugins.module_utils.engine.readiness import pod_problems
 from ansible_collections.shaka.platform.plugins.module_utils.kubectl import Kubectl
+from ansible_collections.shaka.platform.plugins.module_utils.restore import room
 
 NAME, REDIS = "postgres-restore", "redis-restore"  # of the PodTemplate; the Jobs' names begin with it, and it is their label `app`
 ABOUT = "shaka.platform/restore"  # annotation of a Job: what it restores
@@ -141,11 +142,11 @@ class RestorePod:
         self.kubectl, self.namespace, self.job, self.name = kubectl, namespace, job, name
         self._pod = ""
 
-    def create(self, about: Mapping[str, Any], room: int, deadline_seconds: int, of: str = "") -> None:
+    def create(self, about: Mapping[str, Any], dumps: int, deadline_seconds: int, of: str = "") -> None:
         """Make the Job. Raises PodFailed, Unanswered.
 
         :arg of: another PodTemplate than that of its name.
-        :arg room: bytes that the dumps may take at most.
+        :arg dumps: bytes that they may take at most.
         :arg deadline_seconds: after which it is ended whatever it does.
         """
         template = self.kubectl.find(f"/api/v1/namespaces/{self.namespace}/podtemplates/{of or self.name}")
@@ -156,7 +157,10 @@ class RestorePod:
         pod = copy.deepcopy(template["template"])
         for volume in pod["spec"]["volumes"]:
             if volume["name"] == "work":
-                volume["emptyDir"] = {"sizeLimit": str(room)}
+                volume["emptyDir"] = {"sizeLimit": str(dumps)}
+        cpu = room.cpu_left(self.kubectl, self.namespace)
+        for container in (*(pod["spec"].get("initContainers") or ()), *pod["spec"]["containers"]):
+            container["resources"] = room.fitted(container.get("resources") or {}, cpu)
         labels = {"app": self.name}
         job = {
             "apiVersion": "batch/v1",

@@ -1,14 +1,16 @@
 # Copyright: (c) 2026, The shaka.platform founders
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Whether the server's disks have room for a restore, before anything is fetched."""
+"""Whether the server's disks have room for a restore, before anything is fetched; and how much CPU the namespace leaves it."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from ansible_collections.shaka.platform.plugins.module_utils.kubectl import Kubectl
+from ansible_collections.shaka.platform.plugins.module_utils.quantities import format_cpu, parse_cpu
 
 PODS = "/var/lib/kubelet"  # volumes of the kind emptyDir
 # Left free: at 95 % the kubelet begins to evict pods (its eviction-hard for nodefs.available as K3s sets it)
@@ -47,6 +49,38 @@ def data_folder(kubectl: Kubectl, namespace: str, claim: str) -> str:
     volume = kubectl.find(f"/api/v1/persistentvolumes/{found['spec'].get('volumeName') or 'none'}") or {"spec": {}}
     place = volume["spec"].get("local") or volume["spec"].get("hostPath") or {}
     return str(place.get("path") or PODS)
+
+
+def cpu_left(kubectl: Kubectl, namespace: str) -> int | None:
+    """Millicores that a container of one more pod may have as its limit: what the namespace's quotas leave now, and its LimitRange allows. None: any.
+
+    Raises Unanswered.
+    """
+    core = f"/api/v1/namespaces/{namespace}"
+    quotas, ranges = ((kubectl.find(f"{core}/{kind}") or {}).get("items") or [] for kind in ("resourcequotas", "limitranges"))
+    return min((*_left_by(quotas), *_allowed_by(ranges)), default=None)
+
+
+def _left_by(quotas: Iterable[Mapping[str, Any]]) -> Iterator[int]:
+    for quota in quotas:
+        status = quota.get("status") or {}
+        if (hard := (status.get("hard") or {}).get("limits.cpu")) is not None:
+            yield parse_cpu(hard) - parse_cpu((status.get("used") or {}).get("limits.cpu") or "0")
+
+
+def _allowed_by(ranges: Iterable[Mapping[str, Any]]) -> Iterator[int]:
+    for limit in (limit for each in ranges for limit in each["spec"]["limits"]):
+        if limit["type"] in ("Container", "Pod") and (most := (limit.get("max") or {}).get("cpu")) is not None:
+            yield parse_cpu(most)
+
+
+def fitted(resources: Mapping[str, Any], cpu: int | None) -> dict[str, Any]:
+    """A container's resources, its CPU limit lowered to `cpu` millicores, but not below its request: with less CPU a restore takes longer, and works."""
+    limits, requests = resources.get("limits") or {}, resources.get("requests") or {}
+    least = max(parse_cpu(requests.get("cpu") or "0"), 1)
+    if cpu is None or "cpu" not in limits or parse_cpu(limits["cpu"]) <= cpu or cpu < least:
+        return dict(resources)
+    return {**resources, "limits": {**limits, "cpu": format_cpu(cpu)}}
 
 
 def amount(number: float) -> str:

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, The shaka.platform founders
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Verify's questions to the server: the Kubernetes API through kubectl, Postgres by its Service, Redis in its pod, each API's host name over HTTPS.
+"""Verify's questions to the server: the Kubernetes API, Postgres and Redis by their Services, each API's host name over HTTPS.
 
 It uses kubectl and the system's Python on purpose: a verdict on the platform must not depend on the client that built it, nor on its venv.
 """
@@ -28,6 +28,7 @@ from ansible_collections.shaka.platform.plugins.module_utils.conventions import 
 from ansible_collections.shaka.platform.plugins.module_utils.kubectl import Kubectl
 from ansible_collections.shaka.platform.plugins.module_utils.model_types import App, Environment, Model
 from ansible_collections.shaka.platform.plugins.module_utils.verify.postgres_login import LoginRefused, login
+from ansible_collections.shaka.platform.plugins.module_utils.verify.redis_login import ping
 from ansible_collections.shaka.platform.plugins.module_utils.verify.stored_backups import StoredDumps
 from ansible_collections.shaka.platform.plugins.module_utils.verify.wal_archive import ArchiveState, ask
 
@@ -43,6 +44,7 @@ LISTS = {
     "certificates": "/apis/cert-manager.io/v1/certificates",
     "pod_metrics": "/apis/metrics.k8s.io/v1beta1/pods",
 }
+REDIS_SERVICE = "redis"  # of the shared one
 REBOOT = "/run/reboot-required"  # Debian's packages leave it, and beside it in .pkgs their names
 
 
@@ -155,8 +157,7 @@ def ask_postgres(kubectl: Kubectl, env: Environment, secret: str) -> PostgresAns
         return PostgresAnswer(ProbeAnswer(False, problem if not password else missing))
     why = ""
     try:
-        address = (str(found["spec"]["clusterIP"]), int(found["spec"]["ports"][0]["port"]))
-        session = login(address, spec["app_user"] or spec["user"], spec["database"], password, kubectl.timeout)
+        session = login(_address(found), spec["app_user"] or spec["user"], spec["database"], password, kubectl.timeout)
         try:
             session.ask("SELECT 1")
             return PostgresAnswer(_answer(True, "", f"login by {service}", started), _identifier(session))
@@ -187,14 +188,25 @@ def _secret(kubectl: Kubectl, namespace: str, name: str, key: str) -> tuple[str,
 
 
 def ask_redis(kubectl: Kubectl, env: Environment, secret: str) -> ProbeAnswer:
-    """As the environment's own user, with the password that its API has; redis-cli reads it from standard input, never from a command line."""
+    """As the environment's own user, with the password that its applications have, at the Service of the Redis that it uses."""
     started = time.monotonic()
+    redis = env["redis"]
     password, problem = _secret(kubectl, env["namespace"], secret, "REDIS_PASSWORD")
-    if not password:
-        return ProbeAnswer(False, problem)
-    script = 'read -r REDISCLI_AUTH; export REDISCLI_AUTH; exec redis-cli --no-auth-warning --user "$0" PING'
-    ok, output = kubectl.execute(env["redis"]["namespace"], "redis-0", "sh", "-c", script, env["redis"]["user"], text=password + "\n")
-    return _answer(ok and output.strip() == "PONG", output, "PING", started)
+    service = redis["service"] if redis["dedicated"] else REDIS_SERVICE
+    found, missing = kubectl.get(f"/api/v1/namespaces/{redis['namespace']}/services/{service}")
+    if not password or not found:
+        return ProbeAnswer(False, problem if not password else missing)
+    try:
+        answer = ping(_address(found), redis["user"], password, kubectl.timeout)
+        return _answer(answer == "PONG", answer, "PING", started)
+    except OSError as error:
+        return _answer(False, _why(error), "PING", started)
+    except (LookupError, TypeError, ValueError) as error:
+        return _answer(False, f"it does not speak Redis's protocol ({type(error).__name__})", "PING", started)
+
+
+def _address(service: Mapping[str, Any]) -> tuple[str, int]:
+    return str(service["spec"]["clusterIP"]), int(service["spec"]["ports"][0]["port"])
 
 
 # redis-cli is in that pod anyway; without its password, which is none of Postgres's business. By name, so that it needs DNS, which is open to all.
