@@ -16,7 +16,7 @@ from ansible_collections.shaka.platform.plugins.module_utils.kubeconfig import t
 
 
 class ApiReader:
-    """The server and user of a kubeconfig's current context; safe to use from several threads, as each has a connection of its own, which it keeps."""
+    """The server and user of a kubeconfig's current context; safe to use from several threads, as each keeps a connection of its own."""
 
     def __init__(self, config: Mapping[str, Any], timeout: float) -> None:
         """:arg config: what `kubectl config view --raw --minify --output=json` says. :raises LookupError, OSError, ValueError: it cannot be used."""

@@ -1,15 +1,26 @@
 # Copyright: (c) 2026, The shaka.platform founders
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What a kubeconfig's cluster and user say of TLS, as Python's ssl takes it."""
+"""K3s's own kubeconfig, and what a kubeconfig's cluster and user say of TLS, as Python's ssl takes it."""
 
 from __future__ import annotations
 
 import base64
+import re
 import ssl
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+KUBECONFIG = Path("/etc/rancher/k3s/k3s.yaml")  # K3s writes it, for its administrator
+_KEYS = ("server", "certificate-authority-data", "client-certificate-data", "client-key-data")
+
+
+def k3s_administrator(text: str) -> dict[str, Any]:
+    """Cluster and user of that file, as `kubectl config view --minify` has them: it is flat YAML with one of each. Raises LookupError."""
+    values = {key: match[1].strip("\"'") for key in _KEYS if (match := re.search(rf"^\s*{key}:\s*(\S+)\s*$", text, re.MULTILINE))}
+    server = {key: values[key] for key in _KEYS[:2]}
+    return {"clusters": [{"cluster": server}], "users": [{"user": {key: values[key] for key in _KEYS[2:]}}]}
 
 
 def tls_context(cluster: Mapping[str, Any], user: Mapping[str, Any]) -> ssl.SSLContext:

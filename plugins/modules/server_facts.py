@@ -119,7 +119,7 @@ ansible_facts:
     resolved:
       description: Name -> its addresses, sorted, for O(names); a warning and none where the server does not know it.
       type: dict
-    hosts:
+    host_addresses:
       description: Name -> its addresses, sorted, for those of O(hosts) that have no certificate yet.
       type: dict
     issuance:
@@ -342,7 +342,7 @@ def main() -> None:
     facts["issuance"] = issuance.gather() if module.params["hosts"] else None
     waiting = sorted({*module.params["hosts"]} - issuance.certified(facts["issuance"]))
     with ThreadPoolExecutor(RESOLVERS_AT_ONCE) as pool:
-        facts["hosts"] = dict(zip(waiting, pool.map(addresses, waiting), strict=True))
+        facts["host_addresses"] = dict(zip(waiting, pool.map(addresses, waiting), strict=True))
     for name in (name for name, found in facts["resolved"].items() if not found):
         module.warn(f"the server knows no address of {name}, so that it is taken for one of the internet; see to its DNS, or set platform_s3.cidrs")
     module.exit_json(changed=False, ansible_facts=facts)

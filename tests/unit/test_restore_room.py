@@ -12,7 +12,8 @@ class Cluster:
     """Answers for the two lists that are asked for."""
 
     def __init__(self, quotas: list[tuple[str, str]], most: str = "") -> None:
-        limits = [{"type": "Container", "max": {"cpu": most} if most else {"memory": "1Gi"}}, {"type": "PersistentVolumeClaim", "max": {"storage": "1Gi"}}]
+        container = {"type": "Container", "max": {"cpu": most} if most else {"memory": "1Gi"}}
+        limits = [container, {"type": "PersistentVolumeClaim", "max": {"storage": "1Gi"}}]
         self.lists: dict[str, list[Any]] = {
             "resourcequotas": [{"status": {"hard": {"limits.cpu": hard}, "used": {"limits.cpu": used}}} for hard, used in quotas] + [{"status": {}}],
             "limitranges": [{"spec": {"limits": limits}}],

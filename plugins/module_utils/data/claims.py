@@ -5,20 +5,18 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ansible_collections.shaka.platform.plugins.module_utils.api_reader import ApiReader
+from ansible_collections.shaka.platform.plugins.module_utils.kubeconfig import KUBECONFIG, k3s_administrator
 
 from ..engine.identity import MANAGED_BY, MANAGER, PART_OF, SET
 
 # Annotation of a claim: JSON. Of Postgres `databases` (the application's first) and `user`; of Redis namespace -> `name`, `database`, `prefix`.
 DATA = "shaka.platform/data"
-KUBECONFIG = Path("/etc/rancher/k3s/k3s.yaml")
 TIMEOUT = 5  # seconds for an answer of the API server
-_KEYS = ("server", "certificate-authority-data", "client-certificate-data", "client-key-data")
 
 
 def claims(kubeconfig: Path = KUBECONFIG) -> list[dict[str, Any]] | None:
@@ -45,7 +43,7 @@ def read(kubeconfig: Path, *paths: str) -> list[list[dict[str, Any]]] | None:
     except FileNotFoundError:
         return []
     try:
-        reader = ApiReader(_administrator(text), TIMEOUT)
+        reader = ApiReader(k3s_administrator(text), TIMEOUT)
         answers = [reader.read(path) for path in paths]
         return [json.loads(answer)["items"] for _ok, answer in answers] if all(ok for ok, _text in answers) else None
     except (LookupError, OSError, ValueError):
@@ -76,10 +74,3 @@ def _record(meta: Mapping[str, Any]) -> dict[str, Any]:
     except ValueError:
         return {}
     return record if isinstance(record, dict) else {}
-
-
-def _administrator(text: str) -> dict[str, Any]:
-    """Cluster and user of K3s's own kubeconfig, which is flat YAML with one of each. Raises LookupError."""
-    values = {key: match[1].strip("\"'") for key in _KEYS if (match := re.search(rf"^\s*{key}:\s*(\S+)\s*$", text, re.MULTILINE))}
-    server = {key: values[key] for key in _KEYS[:2]}
-    return {"clusters": [{"cluster": server}], "users": [{"user": {key: values[key] for key in _KEYS[2:]}}]}

@@ -75,7 +75,7 @@ def _allowed_by(ranges: Iterable[Mapping[str, Any]]) -> Iterator[int]:
 
 
 def fitted(resources: Mapping[str, Any], cpu: int | None) -> dict[str, Any]:
-    """A container's resources, its CPU limit lowered to `cpu` millicores, but not below its request: with less CPU a restore takes longer, and works."""
+    """A container's resources, its CPU limit lowered to `cpu` millicores, not below its request: with less a restore takes longer, and works."""
     limits, requests = resources.get("limits") or {}, resources.get("requests") or {}
     least = max(parse_cpu(requests.get("cpu") or "0"), 1)
     if cpu is None or "cpu" not in limits or parse_cpu(limits["cpu"]) <= cpu or cpu < least:

@@ -14,7 +14,7 @@ from pathlib import Path
 import ansible
 from ansible import constants
 from ansible.plugins.loader import module_utils_loader
-from ansible_collections.shaka.platform.plugins.plugin_utils.artifacts import cache
+from ansible_collections.shaka.platform.plugins.plugin_utils import cache
 
 MODULES = "ansible_collections.shaka.platform.plugins.modules."  # what the names of our modules' packed files start with
 KEPT = 4  # versions of the collection whose modules stay packed
@@ -83,13 +83,7 @@ class PackedModules:
 
     def _is_ours(self) -> bool:
         """Whether nobody but this user could have written what is kept."""
-        for path in (self.kept.parent, self.kept):
-            if path.is_symlink() or not path.is_dir():
-                return False
-            state = path.stat()
-            if state.st_uid != os.geteuid() or state.st_mode & 0o022:
-                return False
-        return True
+        return cache.ours(self.kept.parent) and cache.ours(self.kept)
 
 
 def packed_modules() -> PackedModules:

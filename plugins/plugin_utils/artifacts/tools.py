@@ -19,7 +19,8 @@ from typing import IO, Any
 
 from ansible_collections.shaka.platform.plugins.module_utils.server.files import sha256_of
 from ansible_collections.shaka.platform.plugins.module_utils.server.lock import alone
-from ansible_collections.shaka.platform.plugins.plugin_utils.artifacts import cache, tools_image
+from ansible_collections.shaka.platform.plugins.plugin_utils import cache
+from ansible_collections.shaka.platform.plugins.plugin_utils.artifacts import tools_image
 from ansible_collections.shaka.platform.plugins.plugin_utils.artifacts.lock import ARCHITECTURES, of_architecture
 from ansible_collections.shaka.platform.plugins.plugin_utils.artifacts.upstream import Upstream
 

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from ansible_collections.shaka.platform.plugins.module_utils.server.files import sha256_of
 from ansible_collections.shaka.platform.plugins.module_utils.server.lock import alone
-from ansible_collections.shaka.platform.plugins.plugin_utils.artifacts import cache
+from ansible_collections.shaka.platform.plugins.plugin_utils import cache
 
 PYTHONS = ("3.10", "3.11", "3.12", "3.13", "3.14")  # of the servers: Ubuntu 22.04, Debian 12, Ubuntu 24.04, Debian 13, Ubuntu 26.04
 MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}

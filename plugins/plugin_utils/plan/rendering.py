@@ -16,6 +16,7 @@ from ansible_collections.shaka.platform.plugins.module_utils.engine.identity imp
 from ansible_collections.shaka.platform.plugins.module_utils.engine.yamlio import YamlError, read_objects
 from ansible_collections.shaka.platform.plugins.module_utils.model_types import Model
 from ansible_collections.shaka.platform.plugins.plugin_utils.collection import KINDS, ROLES, role_variables, search_path, site_roles, templates
+from ansible_collections.shaka.platform.plugins.plugin_utils.plan.compiled_templates import keep_compiled
 from ansible_collections.shaka.platform.plugins.plugin_utils.plan.ephemeral import bound
 
 PATCHES = "patches.yaml.j2"
@@ -107,6 +108,7 @@ def render_role(role: Path, templar: Templar, variables: Mapping[str, Any], mode
     for kind in KINDS:
         files = templates(role, kind)
         scoped = templar.copy_with_new_env(searchpath=search_path(role, kind))
+        keep_compiled(scoped)
         for name in (model.get("ended_previews") or []) if files and kind == "preview" else ():
             ended = f"{role.name}.{PREVIEW}.{name}"
             sets[ended] = RenderedSet(ended, role.name, None, [], [])

@@ -11,3 +11,11 @@ from pathlib import Path
 def folder(concern: str) -> Path:
     """The directory of one concern: shaka-platform/<concern> in the user's cache directory."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "shaka-platform" / concern
+
+
+def ours(path: Path) -> bool:
+    """Whether it is a directory in which nobody but this user can write, so that code may be read from it."""
+    if path.is_symlink() or not path.is_dir():
+        return False
+    state = path.stat()
+    return state.st_uid == os.geteuid() and not state.st_mode & 0o022
