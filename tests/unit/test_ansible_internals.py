@@ -19,16 +19,19 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import jinja2
 import pytest
 from actions import action
 from ansible.executor.process.worker import WorkerProcess
 from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar, trust_as_template
 from ansible.utils.display import Display
 from ansible_collections.shaka.platform.plugins.action import artifact_files, dump_transfer, remote_access
 from ansible_collections.shaka.platform.plugins.callback import progress
 from ansible_collections.shaka.platform.plugins.plugin_utils.model.problems import Problems
 from ansible_collections.shaka.platform.plugins.plugin_utils.model.schema import complete
 from ansible_collections.shaka.platform.plugins.plugin_utils.model.written import source
+from ansible_collections.shaka.platform.plugins.plugin_utils.plan.compiled_templates import keep_compiled
 
 ROOT = Path(__file__).parents[2]
 PLUGINS = ROOT / "plugins"
@@ -42,6 +45,7 @@ PRIVATE = {
     "_make_tmp_path": "test_a_file_is_sent_beside_its_place_or_to_a_directory_of_the_user",
     "_shell": "test_a_file_is_sent_beside_its_place_or_to_a_directory_of_the_user",
     "_low_level_execute_command": "test_a_command_gets_its_input_and_gives_its_code_and_output",
+    "_engine": "test_an_included_template_is_compiled_once_and_not_in_each_process",
     "_lock": "test_the_heartbeat_and_ansible_take_turns",
     "_ansible_item_label": "test_a_report_is_made_of_what_ansible_hands_to_callbacks",
     "_ansible_no_log": "test_a_report_is_made_of_what_ansible_hands_to_callbacks",
@@ -260,6 +264,32 @@ def test_a_module_is_packed_once_and_not_in_each_run(tmp_path: Path) -> None:
     assert packed() == (False, True)
     kept.chmod(0o770)
     assert packed() == (True, False)
+
+
+def test_an_included_template_is_compiled_once_and_not_in_each_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By Jinja's cache of bytecode, which is set on the environment that a Templar includes with; each of these has a new one."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / "one.j2").write_text("{{ word }} world")
+    compiled: list[str] = []
+    compiles = jinja2.Environment.compile
+
+    def counted(self: Any, text: Any, name: Any = None, *arguments: Any, **options: Any) -> Any:
+        compiled.append(name)
+        return compiles(self, text, name, *arguments, **options)
+
+    monkeypatch.setattr(jinja2.Environment, "compile", counted)
+
+    def rendered(word: str) -> Any:
+        templar = Templar(DataLoader()).copy_with_new_env(searchpath=[str(tmp_path)], available_variables={"word": word})
+        keep_compiled(templar)
+        return templar.template(trust_as_template("{% include 'one.j2' %}"))
+
+    assert [rendered("hello"), rendered("another")] == ["hello world", "another world"]
+    assert compiled.count("one.j2") == 1
+    (tmp_path / "one.j2").write_text("{{ word }} server")
+    assert rendered("hello") == "hello server"
+    (tmp_path / "cache/shaka-platform/templates").chmod(0o777)  # others could have written what is there
+    assert rendered("hello") == "hello server" and compiled.count("one.j2") == 3
 
 
 # --- values -----------------------------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ import ansible
 from ansible import constants
 from ansible.plugins.loader import module_utils_loader
 from ansible_collections.shaka.platform.plugins.plugin_utils import cache
+from ansible_collections.shaka.platform.plugins.plugin_utils.collection import ROOT
 
 MODULES = "ansible_collections.shaka.platform.plugins.modules."  # what the names of our modules' packed files start with
 KEPT = 4  # versions of the collection whose modules stay packed
@@ -27,7 +28,7 @@ def packed_here() -> Path:
 
 def sources() -> list[Path]:
     """The directories with whatever a packed module has in it."""
-    plugins = Path(__file__).parents[2]
+    plugins = ROOT / "plugins"
     others = (Path(name) for name in str(module_utils_loader.print_paths()).split(os.pathsep))
     return [plugins / "modules", plugins / "module_utils", *others]
 
