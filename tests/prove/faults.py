@@ -346,7 +346,7 @@ FAULTS = [
     Fault("two backups at once", two_backups, r"both are complete", ""),
     Fault("drill: wrong key", wrong_key, r"was encrypted for somebody else", OF_DRILL),
     *(Fault(f"drill: {how}", drilled(how), words, OF_DRILL) for how, words in restores.DAMAGES.items()),
-    Fault("two restores at once", two_restores, rf"a restore of {ENVIRONMENT} goes on", ""),
+    Fault("two restores at once", two_restores, rf"a restore of {ENVIRONMENT} goes on|do not need the lock", ""),
     *(
         Fault(f"controller killed: {task}", killed_in(task), r"is restored into", "")
         for task in ("See which backups there are, and what this restore would do", "Take the backup", "Check what was restored")
