@@ -14,7 +14,7 @@ from ansible_collections.shaka.platform.plugins.plugin_utils import masks
 from ansible_collections.shaka.platform.plugins.plugin_utils.ansible_settings import connection_flaw
 
 SECRETS = ("identity", "credentials", "backup_key")
-PAUSE = 2.0  # seconds between two questions
+PAUSE = 1.0  # seconds between two questions
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]

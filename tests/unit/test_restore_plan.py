@@ -152,6 +152,9 @@ def test_traces_of_a_restore_that_goes_on_are_left_alone() -> None:
     traces = RestoreTraces(jobs, there)
     assert (traces.unfinished, traces.ended, list(traces.kept)) == (["a_drill_20261126t190000z"], [jobs[1].name], ["a_before_20261101t000000z"])
     assert "restore_drop_before=20261101T000000Z" in traces.kept_text("prod")
+    hasty = "prod: more CPU for Postgres than 400m, left of a restore that did not end"
+    assert hasty not in RestoreTraces(jobs, there, "400m").lines("prod")
+    assert hasty in RestoreTraces(jobs[1:], there, "400m").lines("prod")
 
 
 # --- the check --------------------------------------------------------------------------------------------------------------------------------

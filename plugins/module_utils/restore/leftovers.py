@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.shaka.platform.plugins.module_utils.kubectl import Kubectl
-from ansible_collections.shaka.platform.plugins.module_utils.restore import databases, names, pod
+from ansible_collections.shaka.platform.plugins.module_utils.restore import databases, haste, names, pod
 from ansible_collections.shaka.platform.plugins.module_utils.restore.pod import RestoreJobs
 from ansible_collections.shaka.platform.plugins.module_utils.restore.room import amount
 from ansible_collections.shaka.platform.plugins.module_utils.restore.superuser import Superuser
@@ -17,9 +17,13 @@ from ansible_collections.shaka.platform.plugins.module_utils.restore.superuser i
 
 @dataclass(frozen=True)
 class RestoreTraces(RestoreJobs):
-    """What there is. `databases`: the server's, as `databases.SERVER` answers; None when Postgres was not asked."""
+    """What there is. `databases`: the server's, as `databases.SERVER` answers; None when Postgres was not asked.
+
+    `limit`: the CPU limit that Postgres had before it was raised for a restore; '' where it is not raised.
+    """
 
     databases: Mapping[str, Any] | None
+    limit: str = ""
 
     @property
     def unfinished(self) -> list[str]:
@@ -36,7 +40,13 @@ class RestoreTraces(RestoreJobs):
     def lines(self, environment: str) -> list[str]:
         """What is cleared, one line each."""
         found = [f"{environment}: Job {name}, left of a restore that did not end" for name in self.ended]
-        return found + [f"{environment}: database {name}, left of a restore that did not end" for name in self.unfinished]
+        found += [f"{environment}: database {name}, left of a restore that did not end" for name in self.unfinished]
+        return found + ([f"{environment}: more CPU for Postgres than {self.limit}, left of a restore that did not end"] if self.hasty else [])
+
+    @property
+    def hasty(self) -> bool:
+        """Whether the CPU limit is still raised, and for no restore any more."""
+        return bool(self.limit) and not self.running
 
     def kept_text(self, environment: str) -> str:
         """The reminder of what is kept; '' when nothing is."""
@@ -51,7 +61,7 @@ class RestoreTraces(RestoreJobs):
 def find(kubectl: Kubectl, namespace: str) -> RestoreTraces:
     """Raises Unanswered."""
     found = tuple(pod.jobs(kubectl, namespace))
-    return RestoreTraces(found, Superuser(kubectl, namespace).ask(databases.SERVER)["databases"])
+    return RestoreTraces(found, Superuser(kubectl, namespace).ask(databases.SERVER)["databases"], haste.find(kubectl, namespace))
 
 
 def clear(kubectl: Kubectl, namespace: str, traces: RestoreTraces) -> None:
@@ -59,3 +69,5 @@ def clear(kubectl: Kubectl, namespace: str, traces: RestoreTraces) -> None:
     pod.delete(kubectl, namespace, traces.ended)
     if traces.unfinished:
         Superuser(kubectl, namespace).run(databases.drop(traces.unfinished))
+    if traces.hasty:
+        haste.take_back(kubectl, namespace)

@@ -158,7 +158,7 @@ class RestorePod:
         for volume in pod["spec"]["volumes"]:
             if volume["name"] == "work":
                 volume["emptyDir"] = {"sizeLimit": str(dumps)}
-        cpu = room.cpu_left(self.kubectl, self.namespace)
+        cpu = room.cpu_room(self.kubectl, self.namespace).for_pod()
         for container in (*(pod["spec"].get("initContainers") or ()), *pod["spec"]["containers"]):
             container["resources"] = room.fitted(container.get("resources") or {}, cpu)
         labels = {"app": self.name}

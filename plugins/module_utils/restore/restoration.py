@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from ansible_collections.shaka.platform.plugins.module_utils.conventions import PAUSE
 from ansible_collections.shaka.platform.plugins.module_utils.kubectl import Kubectl, Unanswered, until_answered
 from ansible_collections.shaka.platform.plugins.module_utils.restore import contents, databases, names, pod, problems, statements
 from ansible_collections.shaka.platform.plugins.module_utils.restore.judgement import RestoreVerdict, judge
@@ -117,9 +118,14 @@ class Restoration:
 
     # --- on and on ---
 
-    def advance(self) -> Progress:
-        """Go on with whatever is due; raises RestoreFailed, PodFailed, Unanswered."""
-        report = self.pod.state()
+    def advance(self, watched: float = 0) -> Progress:
+        """Go on with whatever is due; raises RestoreFailed, PodFailed, Unanswered.
+
+        :arg watched: seconds to wait for the present phase to end. To ask anew costs more.
+        """
+        until = time.monotonic() + watched
+        while (report := self.pod.state()).ended is None and time.monotonic() < until:
+            time.sleep(PAUSE)
         if report.ended not in (None, 0):
             raise RestoreFailed(problems.explain(self.plan, report))
         if report.ended is None:

@@ -15,6 +15,7 @@ from ansible_collections.shaka.platform.plugins.module_utils.quantities import f
 PODS = "/var/lib/kubelet"  # volumes of the kind emptyDir
 # Left free: at 95 % the kubelet begins to evict pods (its eviction-hard for nodefs.available as K3s sets it)
 LEFT = 0.06
+SMALL_POD = 200  # millicores with which the pod of a restore works well enough, where there is little
 GROWTH = 1.15  # a database that is being filled is larger than the one it was dumped from, for its WAL
 
 
@@ -51,14 +52,24 @@ def data_folder(kubectl: Kubectl, namespace: str, claim: str) -> str:
     return str(place.get("path") or PODS)
 
 
-def cpu_left(kubectl: Kubectl, namespace: str) -> int | None:
-    """Millicores that a container of one more pod may have as its limit: what the namespace's quotas leave now, and its LimitRange allows. None: any.
+@dataclass(frozen=True)
+class CpuRoom:
+    """CPU that a namespace still gives, in millicores. `left`: of all its quotas; `most`: for one container, by its LimitRange. None: any."""
 
-    Raises Unanswered.
-    """
+    left: int | None = None
+    most: int | None = None
+
+    def for_pod(self) -> int | None:
+        """What the pod of a restore may have: half of what is left, as Postgres, which does most of the work, gets the rest."""
+        share = None if self.left is None else max(self.left // 2, min(self.left, SMALL_POD))
+        return min((each for each in (share, self.most) if each is not None), default=None)
+
+
+def cpu_room(kubectl: Kubectl, namespace: str) -> CpuRoom:
+    """Raises Unanswered."""
     core = f"/api/v1/namespaces/{namespace}"
     quotas, ranges = ((kubectl.find(f"{core}/{kind}") or {}).get("items") or [] for kind in ("resourcequotas", "limitranges"))
-    return min((*_left_by(quotas), *_allowed_by(ranges)), default=None)
+    return CpuRoom(min(_left_by(quotas), default=None), min(_allowed_by(ranges), default=None))
 
 
 def _left_by(quotas: Iterable[Mapping[str, Any]]) -> Iterator[int]:

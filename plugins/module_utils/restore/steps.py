@@ -22,6 +22,7 @@ from ansible_collections.shaka.platform.plugins.module_utils.restore import (
     backup_before,
     choice,
     databases,
+    haste,
     leftovers,
     names,
     overview,
@@ -39,6 +40,7 @@ from ansible_collections.shaka.platform.plugins.module_utils.restore.superuser i
 FAILURES = (backup_before.NoBackupBefore, NoChoice, PodFailed, RefusedStatement, RestoreFailed, StoreError, Unanswered, swap.SwapRefused)
 POSTGRES_SECONDS = 60  # that a Postgres may take to answer
 PLAN_SECONDS = 120  # that the bucket may take to list and show what it has
+WATCHED = 4  # seconds that one call watches a restore that needs nothing
 COPY = "file"  # kind of a plan whose dump is a file of the controller
 
 Result = dict[str, Any]
@@ -160,6 +162,8 @@ def begin(given: StepInput) -> Result:
     leftovers.clear(given.kubectl, given.namespace, traces)
     with _ended_on_failure(given):
         restoration.begin(given.params["mask"], given.params["deadline"])
+        if planned.purpose == names.RESTORE:  # a drill has time
+            haste.give(given.kubectl, given.namespace)
         if planned.purpose == names.EXPORT:
             restoration.dump()
         elif planned.kind != COPY:
@@ -188,7 +192,7 @@ def opened(given: StepInput) -> Result:
 def advance(given: StepInput) -> Result:
     """Go on; `running` until the new databases are filled."""
     with _ended_on_failure(given):
-        progress = given.restoration.advance()
+        progress = given.restoration.advance(WATCHED)
     return {"changed": True, "running": not progress.done, "progress": progress.line, "warnings": progress.notes}
 
 
@@ -239,6 +243,7 @@ def _end(given: StepInput) -> None:
     planned = given.plan
     pod.delete(given.kubectl, given.namespace, [planned.job])
     given.superuser.run(databases.drop(planned.scratch_names))
+    haste.take_back(given.kubectl, given.namespace)
 
 
 def record(given: StepInput) -> Result:
