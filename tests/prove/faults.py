@@ -373,7 +373,7 @@ def shown(said: str, reason: str) -> str:
     """The reason as the user sees it, out of all that was printed; '' where it was not said."""
     text = " ".join(said.split())
     found = re.search(rf"backup failed: (?:(?!backup failed: ).)*?(?:{reason})[^|]*", text) or re.search(rf"(?:{reason})[^|]*", text)
-    return found[0][:SAID] if found else ""
+    return found[0].partition(" Origin: ")[0][:SAID] if found else ""  # Ansible's own place of the message
 
 
 def provoked(place: Place, fault: Fault) -> Outcome:

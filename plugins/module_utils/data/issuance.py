@@ -13,7 +13,8 @@ from typing import Any
 
 from ansible_collections.shaka.platform.plugins.module_utils.model_types import FailedProof, HeldCertificate, Issuance, IssuedOrder, RefusedOrder
 
-from .claims import KUBECONFIG, read
+from ..kubeconfig import KUBECONFIG
+from .claims import read
 
 # cert-manager deletes a failed order at the next try; its events stay for an hour, which is the time that failures count for
 # (`--event-ttl` of the API server; `handleAuthorizationError` in cert-manager's pkg/controller/acmechallenges/sync.go).

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from typing import Any
 
 from ansible_collections.shaka.platform.plugins.module_utils.kubectl import Kubectl, Unanswered
@@ -59,7 +60,7 @@ def _pod(kubectl: Kubectl, namespace: str) -> Any:
 
 def _limit(obj: Any) -> str:
     containers = ((obj or {}).get("spec") or {}).get("containers") or []
-    mine = next((each for each in containers if each["name"] == CONTAINER), {})
+    mine: Mapping[str, Any] = next((each for each in containers if each["name"] == CONTAINER), {})
     return str(((mine.get("resources") or {}).get("limits") or {}).get("cpu") or "")
 
 
