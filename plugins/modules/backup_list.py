@@ -49,6 +49,7 @@ backups:
   elements: dict
   contains:
     environment: {description: Its name., type: str}
+    data: {description: "O(kind): C(dumps) or C(redis).", type: str}
     server: {description: The inventory's host that made it., type: str}
     system_identifier: {description: "Postgres's own, of a Redis its cluster's.", type: str}
     backup: {description: Its stamp., type: str}
@@ -111,7 +112,7 @@ def main() -> None:
     rows, failed = overview.rows(found, name, due)
     title = f"backups of {name}" if given["kind"] == DUMPS else f"copies of Redis, {name}"
     table = {"title": title, "columns": overview.COLUMNS, "rows": rows, "failed": failed}
-    module.exit_json(changed=False, backups=found, problem="", platform_table=[table])
+    module.exit_json(changed=False, backups=[{"data": given["kind"], **backup} for backup in found], problem="", platform_table=[table])
 
 
 if __name__ == "__main__":

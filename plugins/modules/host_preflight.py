@@ -90,7 +90,7 @@ import os
 import pwd
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -129,10 +129,20 @@ COMMENT = {"xt": {"type": "match", "name": "comment"}}
 REFUSALS = ({"drop": None}, {"xt": {"type": "target", "name": "REJECT"}})
 
 
-def blocking_chains(entries: list[dict[str, Any]]) -> list[str]:
+def outer_interfaces(root: Path) -> list[str]:
+    """Those with a default route, by which people come."""
+    table = root / "proc/net/route"
+    rows = [line.split() for line in table.read_text(encoding="utf-8").splitlines()[1:]] if table.exists() else []
+    return [row[0] for row in rows if row[1] == row[7] == "00000000"]
+
+
+def blocking_chains(entries: list[dict[str, Any]], outer: Collection[str] = ()) -> list[str]:
     """'table ip filter, chain FORWARD (forward)' for each base chain of others that drops or rejects what no rule of it takes.
 
-    By its policy or by its last rule; from the entries of `nft --json list ruleset`."""
+    By its policy or by its last rule; from the entries of `nft --json list ruleset`.
+
+    :arg outer: interfaces for which alone such a rule is in the way, too.
+    """
     chains: dict[tuple[str, str, str], dict[str, Any]] = {}
     rules: dict[tuple[str, str, str], list[Any]] = {}
     for entry in entries:
@@ -145,10 +155,12 @@ def blocking_chains(entries: list[dict[str, Any]]) -> list[str]:
         """Whether a packet that fits no conditional rule of the chain is refused there."""
         for expression in rules.get(key, []):
             done = [part for part in expression if part != COMMENT and not {"counter", "log"} & set(part)]
-            if len(done) != 1:
+            everywhere = [part for part in done if not _fits_all_from(part, outer)]
+            if len(everywhere) != 1 or (len(done) > 1 and not _refusal(everywhere[0])):
                 continue
+            done = everywhere
             target = (done[0].get("jump") or done[0].get("goto") or {}).get("target")
-            if done[0] in REFUSALS or "reject" in done[0] or (target and refuses((*key[:2], target))):
+            if _refusal(done[0]) or (target and refuses((*key[:2], target))):
                 return True
             if "accept" in done[0] or "goto" in done[0]:
                 return False
@@ -159,6 +171,19 @@ def blocking_chains(entries: list[dict[str, Any]]) -> list[str]:
         for (family, table, name), chain in chains.items()
         if f"{family} {table}" != TABLE and chain.get("hook") in HOOKS and (chain.get("policy") == "drop" or refuses((family, table, name)))
     ]
+
+
+def _refusal(part: Mapping[str, Any]) -> bool:
+    return part in REFUSALS or "reject" in part
+
+
+def _fits_all_from(part: Mapping[str, Any], outer: Collection[str]) -> bool:
+    """Whether a match takes all that comes or goes by one of these interfaces, as nft lists it."""
+    match = part.get("match") or {}
+    key, interface = ((match.get("left") or {}).get("meta") or {}).get("key"), match.get("right")
+    if key not in ("iif", "iifname", "oif", "oifname") or not outer:
+        return False
+    return interface in outer if match["op"] == "==" else match["op"] == "!=" and interface == "lo"
 
 
 def from_iptables(saved: str, family: str) -> list[dict[str, Any]]:
@@ -179,9 +204,18 @@ def from_iptables(saved: str, family: str) -> list[dict[str, Any]]:
             always = ("-A", "--comment", "--reject-with")
             options = {name: value for name, value in options.items() if name not in always and (name, value) != ("-m", "comment")}
             verdict = verdicts.get(target, {"log": None} if target == "LOG" else {"jump": {"target": target}})
-            expression = [{"match": options}, verdict] if options else [verdict]
+            matches = _interfaces(words) if set(options) <= {"-i", "-o"} else [{"match": options}]
+            expression = [*matches, verdict]
             entries.append({"rule": {"family": family, "table": table, "chain": words[1], "expr": expression}})
     return entries
+
+
+def _interfaces(words: list[str]) -> list[dict[str, Any]]:
+    """The interfaces that a rule is bound to, as nft lists them."""
+    keys = {"-i": "iifname", "-o": "oifname"}
+    places = [place for place, word in enumerate(words) if word in keys]
+    operator = {place: "!=" if words[place - 1] == "!" else "==" for place in places}
+    return [{"match": {"op": operator[place], "left": {"meta": {"key": keys[words[place]]}}, "right": words[place + 1]}} for place in places]
 
 
 def rules_of_others(root: Path, execute: Execute) -> list[dict[str, Any]]:
@@ -204,7 +238,7 @@ def other_filters(root: Path, execute: Execute) -> Iterator[str]:
     code, _out, _err = execute(["systemctl", "is-active", "--quiet", "firewalld.service"])
     if code == 0:
         yield "firewalld is active and drops pods' traffic; run 'systemctl disable --now firewalld', or set host_manage_firewall to false"
-    for chain in blocking_chains(rules_of_others(root, execute)):
+    for chain in blocking_chains(rules_of_others(root, execute), outer_interfaces(root)):
         yield (
             f"another packet filter drops by default: {chain}; give that chain the policy accept and no last rule that drops or rejects the rest, "
             "or remove what loads it (Docker, /etc/nftables.conf, iptables-persistent), or set host_manage_firewall to false"

@@ -149,6 +149,26 @@ def test_a_last_rule_that_refuses_the_rest_is_in_the_way(rules: list[dict[str, A
     assert found == (["table ip filter, chain INPUT (input)"] if blocks else [])
 
 
+def of(key: str, name: str, operator: str = "==") -> dict[str, Any]:
+    return {"match": {"op": operator, "left": {"meta": {"key": key}}, "right": name}}
+
+
+@pytest.mark.parametrize(
+    ("rules", "blocks"),
+    [
+        ([rule("INPUT", SSH, ACCEPT), rule("INPUT", of("iifname", "eth0"), REJECT)], True),
+        ([rule("INPUT", of("iif", "lo", "!="), DROP)], True),
+        ([rule("INPUT", of("iifname", "eth1"), DROP)], False),  # another network card, closed on purpose
+        ([rule("INPUT", of("iifname", "eth0"), SSH, DROP)], False),
+        ([rule("INPUT", of("iifname", "eth0"), ACCEPT), rule("INPUT", REJECT)], True),  # what comes from pods is refused
+        ([rule("INPUT", of("iifname", "lo"), ACCEPT)], False),
+    ],
+)
+def test_a_last_rule_for_the_outer_interface_alone_is_in_the_way(rules: list[dict[str, Any]], blocks: bool) -> None:
+    chains = [chain("ip", "filter", "INPUT", hook="input", policy="accept"), *rules]
+    assert host_preflight.blocking_chains(chains, ["eth0"]) == (["table ip filter, chain INPUT (input)"] if blocks else [])
+
+
 @pytest.mark.parametrize(
     ("ufw", "firewalld", "says"), [("ENABLED=yes", 3, "ufw disable"), ("ENABLED=no", 0, "disable --now firewalld"), ("ENABLED=no", 3, "")]
 )
@@ -215,6 +235,12 @@ COMMIT
 """
 
 
+ROUTES = """Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT
+ens3\t00000000\t0100A8C0\t0003\t0\t0\t100\t00000000\t0\t0\t0
+ens4\t0000000A\t00000000\t0001\t0\t0\t100\t000000FF\t0\t0\t0
+"""
+
+
 @pytest.mark.parametrize(
     ("forward", "last", "blocks"),
     [
@@ -224,10 +250,18 @@ COMMIT
         ("DROP", "-j LOG", ["FORWARD (forward)"]),
         ("ACCEPT", "-s 192.0.2.0/24 -j REJECT", []),
         ("ACCEPT", "! -i lo -p udp -j DROP", []),
+        ("ACCEPT", "! -i lo -j DROP", ["INPUT (input)"]),
+        ("ACCEPT", "-i ens3 -j DROP", ["INPUT (input)"]),
+        ("ACCEPT", "-i ens4 -j DROP", []),
+        ("ACCEPT", "-i lo -j DROP", []),
     ],
 )
 def test_a_server_without_nft_shows_its_rules_by_iptables(tmp_path: Path, forward: str, last: str, blocks: list[str]) -> None:
     (tmp_path / "usr/sbin").mkdir(parents=True)
     (tmp_path / "usr/sbin/iptables-save").touch()
+    (tmp_path / "proc/net").mkdir(parents=True)
+    (tmp_path / "proc/net/route").write_text(ROUTES)
     entries = host_preflight.rules_of_others(tmp_path, lambda _command: (0, SAVED.format(forward=forward, last=last), ""))
-    assert host_preflight.blocking_chains(entries) == [f"table ip filter, chain {chain}" for chain in blocks]
+    assert host_preflight.blocking_chains(entries, host_preflight.outer_interfaces(tmp_path)) == [
+        f"table ip filter, chain {chain}" for chain in blocks
+    ]
