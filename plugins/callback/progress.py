@@ -100,7 +100,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
 
     def v2_playbook_on_start(self, playbook: Any) -> None:
         load_filters()
-        with contextlib.suppress(OSError):  # without them the run packs its own
+        with contextlib.suppress(OSError, RuntimeError):  # no home, no room: the run packs its own
             self.modules = packed_modules()
             self.modules.lay_out()
         if self.thread is None and os.environ.get("SHAKA_PROGRESS") != "off":

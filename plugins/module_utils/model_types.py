@@ -428,7 +428,8 @@ class Backup(Sized):
     """An environment's backups; an empty schedule is by hand only, and without an endpoint there are none.
 
     `recipients`: who can open them. `writer`: what the server makes them with; `reader`: what reads them, which may be the same.
-    `scratch`: the disk that a restore or a recovery may take beside the live database.
+    `scratch`: the disk that a restore or a recovery may take beside the live database. `spare_cpu`: millicores that the quota has beyond the
+    environment's peak; None without a quota of CPU.
     """
 
     schedule: str
@@ -441,6 +442,7 @@ class Backup(Sized):
     writer: S3Credentials
     reader: S3Credentials
     point_in_time: PointInTime
+    spare_cpu: int | None
     scratch: str
 
 

@@ -5,7 +5,10 @@
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
+
+OTHERS = stat.S_IWGRP | stat.S_IWOTH
 
 
 def folder(concern: str) -> Path:
@@ -14,8 +17,16 @@ def folder(concern: str) -> Path:
 
 
 def ours(path: Path) -> bool:
-    """Whether it is a directory in which nobody but this user can write, so that code may be read from it."""
-    if path.is_symlink() or not path.is_dir():
+    """Whether it is a directory that nobody but this user and root could have put there or written to, so that code may be read from it.
+
+    As sshd's StrictModes looks at a user's keys: at the directories above it, too. In a sticky one others cannot replace what is this user's.
+    """
+    try:
+        place = path.resolve(strict=True)
+        states = [each.stat() for each in (place, *place.parents)]
+    except OSError:
         return False
-    state = path.stat()
-    return state.st_uid == os.geteuid() and not state.st_mode & 0o022
+    mine, above = states[0], states[1:]
+    if not stat.S_ISDIR(mine.st_mode) or mine.st_uid != os.geteuid() or mine.st_mode & OTHERS:
+        return False
+    return all(state.st_uid in (0, os.geteuid()) and (not state.st_mode & OTHERS or state.st_mode & stat.S_ISVTX) for state in above)

@@ -28,6 +28,8 @@ from ansible.template import Templar, trust_as_template
 from ansible.utils.display import Display
 from ansible_collections.shaka.platform.plugins.action import artifact_files, dump_transfer, remote_access
 from ansible_collections.shaka.platform.plugins.callback import progress
+from ansible_collections.shaka.platform.plugins.plugin_utils import cache
+from ansible_collections.shaka.platform.plugins.plugin_utils.artifacts.packed_modules import PackedModules
 from ansible_collections.shaka.platform.plugins.plugin_utils.model.problems import Problems
 from ansible_collections.shaka.platform.plugins.plugin_utils.model.schema import complete
 from ansible_collections.shaka.platform.plugins.plugin_utils.model.written import source
@@ -262,8 +264,39 @@ def test_a_module_is_packed_once_and_not_in_each_run(tmp_path: Path) -> None:
     (module,) = kept.iterdir()
     assert module.name.startswith(MODULE)
     assert packed() == (False, True)
-    kept.chmod(0o770)
+    module.write_bytes(module.read_bytes()[:-100])  # a disk that was full, a power cut
     assert packed() == (True, False)
+    assert packed() == (False, True)
+    kept.parent.chmod(0o777)
+    assert packed() == (True, False)
+
+
+def test_what_was_packed_of_other_sources_is_not_kept(tmp_path: Path) -> None:
+    """A checkout or an update while a run goes on: its modules are of neither version."""
+    sources, here = tmp_path / "sources", tmp_path / "here"
+    sources.mkdir()
+    here.mkdir()
+    (sources / "one.py").write_text("before = 1\n")
+    modules = PackedModules(tmp_path / "kept", here, [sources])
+    (here / MODULE).write_bytes(b"packed")
+    (sources / "one.py").write_text("after = 1\n")
+    modules.keep()
+    assert not (tmp_path / "kept").exists()
+    (sources / "one.py").write_text("before = 1\n")
+    modules.keep()
+    again = PackedModules(tmp_path / "kept", tmp_path / "again", [sources])
+    again.lay_out()
+    assert (tmp_path / "again" / MODULE).read_bytes() == b"packed"
+
+
+@pytest.mark.parametrize(
+    ("folder", "mode", "ours"), [("a/b", 0o700, True), ("a/b", 0o770, False), ("a", 0o777, False), ("a", 0o1777, True), ("", 0o775, False)]
+)
+def test_code_is_read_from_directories_that_nobody_else_writes_to(tmp_path: Path, folder: str, mode: int, ours: bool) -> None:
+    (tmp_path / "a/b").mkdir(parents=True)
+    (tmp_path / folder).chmod(mode)
+    assert cache.ours(tmp_path / "a/b") is ours
+    assert not cache.ours(tmp_path / "missing")
 
 
 def test_an_included_template_is_compiled_once_and_not_in_each_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,13 +10,15 @@ from typing import Any, cast
 
 import pytest
 from ansible_collections.shaka.platform.plugins.module_utils.backup.layout import Origin
+from ansible_collections.shaka.platform.plugins.module_utils.kubectl import Unanswered
 from ansible_collections.shaka.platform.plugins.module_utils.model_types import Environment
-from ansible_collections.shaka.platform.plugins.module_utils.restore import choice, databases, names, problems
+from ansible_collections.shaka.platform.plugins.module_utils.restore import choice, databases, names, problems, steps
 from ansible_collections.shaka.platform.plugins.module_utils.restore.choice import NoChoice, StoredBackup
 from ansible_collections.shaka.platform.plugins.module_utils.restore.judgement import judge
 from ansible_collections.shaka.platform.plugins.module_utils.restore.leftovers import RestoreTraces
 from ansible_collections.shaka.platform.plugins.module_utils.restore.plan import RestorePlan, make, needed_room
-from ansible_collections.shaka.platform.plugins.module_utils.restore.pod import PodReport, RestoreJob, report
+from ansible_collections.shaka.platform.plugins.module_utils.restore.pod import PodReport, RestoreJob, RestorePod, report
+from ansible_collections.shaka.platform.plugins.module_utils.restore.swap import SwapResult
 from ansible_collections.shaka.platform.plugins.plugin_utils import masks
 
 KEY = "b" * 64
@@ -152,9 +154,25 @@ def test_traces_of_a_restore_that_goes_on_are_left_alone() -> None:
     traces = RestoreTraces(jobs, there)
     assert (traces.unfinished, traces.ended, list(traces.kept)) == (["a_drill_20261126t190000z"], [jobs[1].name], ["a_before_20261101t000000z"])
     assert "restore_drop_before=20261101T000000Z" in traces.kept_text("prod")
-    hasty = "prod: more CPU for Postgres than 400m, left of a restore that did not end"
-    assert hasty not in RestoreTraces(jobs, there, "400m").lines("prod")
-    assert hasty in RestoreTraces(jobs[1:], there, "400m").lines("prod")
+    raised = "prod: Postgres's CPU limit, raised from 400m for a restore that did not end"
+    assert raised not in RestoreTraces(jobs, there, "400m").lines("prod")
+    assert raised in RestoreTraces(jobs[1:], there, "400m").lines("prod")
+
+
+def test_a_swap_that_was_made_is_no_failure_where_the_rest_cannot_be_cleared(monkeypatch: pytest.MonkeyPatch) -> None:
+    def not_now(*_arguments: Any) -> None:
+        raise Unanswered("the API server is away")
+
+    kept = ("shaka_prod_before_20261126t180000z",)
+    monkeypatch.setattr(steps.swap, "swap", lambda *_arguments: SwapResult(0.5, kept))
+    monkeypatch.setattr(steps.pod, "delete", not_now)
+    monkeypatch.setattr(RestorePod, "age", lambda _self: 60)
+    (backup,) = found((FIRST, {}))
+    plan = make(backup, environment("prod"), environment("prod"), names.RESTORE, STAMP)
+    given = steps.StepInput(cast(Any, None), environment("prod"), environment("prod"), {"plan": plan.as_dict(), "jobs": 1}, check=False)
+    result = steps.put_in_place(given)
+    assert (result["kept"], result["swap_seconds"]) == ([*kept], 0.5)
+    assert result["warnings"] == ["something is left of this restore, which the next run of the site clears: the API server is away"]
 
 
 # --- the check --------------------------------------------------------------------------------------------------------------------------------

@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.shaka.platform.plugins.module_utils.kubectl import Unanswered
-from ansible_collections.shaka.platform.plugins.module_utils.restore import haste, room
-from ansible_collections.shaka.platform.plugins.module_utils.restore.room import CpuRoom
+from ansible_collections.shaka.platform.plugins.module_utils.restore import cpu_limit, room
 
 
 class Cluster:
@@ -28,21 +27,21 @@ class Cluster:
 
 
 @pytest.mark.parametrize(
-    ("cluster", "expected", "pod"),
+    ("cluster", "spare", "pod", "more"),
     [
-        (Cluster([]), CpuRoom(), None),
-        (Cluster([("2", "1300m")]), CpuRoom(700), 350),
-        (Cluster([("2", "1300m"), ("1500m", "1")]), CpuRoom(500), 250),
-        (Cluster([("1", "700m")]), CpuRoom(300), 200),
-        (Cluster([("1", "900m")]), CpuRoom(100), 100),
-        (Cluster([("8", "0")], most="2"), CpuRoom(8000, 2000), 2000),
-        (Cluster([], most="2"), CpuRoom(None, 2000), 2000),
-        (Cluster([("1", "1200m")]), CpuRoom(-200), -100),  # a quota that was lowered meanwhile
+        (Cluster([]), None, None, None),
+        (Cluster([("8", "1")]), 6000, 3000, 6000),
+        (Cluster([("8", "1")]), 0, 200, 0),  # the rest is for updates, backups and certificates
+        (Cluster([("8", "7900m")]), 6000, 100, 100),  # other pods have it now
+        (Cluster([("8", "1"), ("1500m", "1")]), 6000, 500, 500),
+        (Cluster([("8", "0")], most="2"), 6000, 2000, 6000),
+        (Cluster([], most="2"), None, 2000, None),
+        (Cluster([("1", "1200m")]), 0, -200, -200),  # a quota that was lowered meanwhile
     ],
 )
-def test_the_least_of_what_quotas_leave_and_what_the_limit_range_allows(cluster: Any, expected: CpuRoom, pod: int | None) -> None:
-    found = room.cpu_room(cluster, "shaka-dev")
-    assert (found, found.for_pod()) == (expected, pod)
+def test_what_the_quota_has_to_spare_and_the_limit_range_allows(cluster: Any, spare: int | None, pod: int | None, more: int | None) -> None:
+    found = room.cpu_room(cluster, "shaka-dev", spare)
+    assert (found.for_pod(), found.for_more()) == (pod, more)
 
 
 @pytest.mark.parametrize(
@@ -61,11 +60,11 @@ def test_the_limit_is_lowered_to_it_and_nothing_else_changes(cpu: int | None, li
 
 
 class Pods(Cluster):
-    """The pod postgres-0, which kubectl changes; `refuses`: what it does not do."""
+    """The pod postgres-0, which kubectl changes; `refuses`: what it does not do; `loses`: whether the answer to a change gets lost."""
 
-    def __init__(self, limit: str, quotas: list[tuple[str, str]], refuses: str = "") -> None:
+    def __init__(self, limit: str, quotas: list[tuple[str, str]], refuses: str = "", loses: bool = False) -> None:
         super().__init__(quotas)
-        self.refuses = refuses
+        self.refuses, self.loses = refuses, loses
         limits = {"cpu": limit} if limit else {}
         container = {"name": "postgres", "resources": {"limits": limits}}
         self.pod: dict[str, Any] = {"metadata": {"annotations": {}}, "spec": {"containers": [container]}}
@@ -85,7 +84,15 @@ class Pods(Cluster):
             assert "--subresource=resize" in arguments
             (container,) = json.loads(arguments[-1].partition("=")[2])["spec"]["containers"]
             self.pod["spec"]["containers"][0]["resources"]["limits"] |= container["resources"]["limits"]
+            if self.loses:
+                return False, "connection reset by peer"
         return True, ""
+
+    def must(self, *arguments: str) -> str:
+        ok, output = self.run(*arguments)
+        if not ok:
+            raise Unanswered(output)
+        return output
 
     @property
     def limit(self) -> str:
@@ -93,34 +100,43 @@ class Pods(Cluster):
 
 
 @pytest.mark.parametrize(
-    ("pods", "raised"),
+    ("pods", "spare", "raised"),
     [
-        (Pods("400m", []), "4"),
-        (Pods("400m", [("2", "1")]), "1400m"),
-        (Pods("400m", [("1", "1")]), "400m"),
-        (Pods("6", []), "6"),
-        (Pods("", []), ""),
-        (Pods("400m", [], refuses="patch"), "400m"),  # a Kubernetes that cannot
-        (Pods("400m", [], refuses="annotate"), "400m"),  # nobody would know what it was
+        (Pods("400m", []), None, "4"),
+        (Pods("400m", [("4", "1")]), 500, "900m"),
+        (Pods("400m", [("4", "1")]), 9000, "3400m"),
+        (Pods("400m", [("4", "1")]), 0, "400m"),
+        (Pods("6", []), None, "6"),
+        (Pods("", []), None, ""),
+        (Pods("400m", [], refuses="patch"), None, "400m"),  # a Kubernetes that cannot
     ],
 )
-def test_postgres_gets_what_is_left_and_gives_it_back(monkeypatch: pytest.MonkeyPatch, pods: Any, raised: str) -> None:
+def test_postgres_gets_what_is_spare_and_gives_it_back(monkeypatch: pytest.MonkeyPatch, pods: Any, spare: int | None, raised: str) -> None:
     monkeypatch.setattr(os, "cpu_count", lambda: 4)
     before = pods.limit
-    haste.give(pods, "shaka-prod")
+    cpu_limit.raise_limit(pods, "shaka-prod", spare)
     assert pods.limit == raised
-    assert haste.find(pods, "shaka-prod") == (before if raised != before else "")
-    haste.give(pods, "shaka-prod")  # a second time changes nothing, least of all what it was before
+    assert cpu_limit.find(pods, "shaka-prod") == (before if raised != before else "")
+    cpu_limit.raise_limit(pods, "shaka-prod", spare)  # a second time changes nothing, least of all what it was before
     assert pods.limit == raised
-    haste.take_back(pods, "shaka-prod")
+    cpu_limit.set_back(pods, "shaka-prod")
     assert (pods.limit, pods.pod["metadata"]["annotations"]) == (before, {})
 
 
-def test_a_limit_that_cannot_be_set_back_is_not_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_limit_of_which_nothing_could_be_kept_is_not_raised() -> None:
+    pods: Any = Pods("100m", [], refuses="annotate")
+    with pytest.raises(Unanswered):
+        cpu_limit.raise_limit(pods, "shaka-prod", None)
+    assert pods.limit == "100m"
+
+
+@pytest.mark.parametrize("loses", [False, True])
+def test_a_limit_that_cannot_be_set_back_is_not_forgotten(monkeypatch: pytest.MonkeyPatch, loses: bool) -> None:
+    """Nor one whose change was made, and its answer lost."""
     monkeypatch.setattr(os, "cpu_count", lambda: 4)
-    pods: Any = Pods("400m", [])
-    haste.give(pods, "shaka-prod")
+    pods: Any = Pods("400m", [], loses=loses)
+    cpu_limit.raise_limit(pods, "shaka-prod", None)
     pods.refuses = "patch"
-    with pytest.raises(Unanswered, match="cannot be set back to 400m"):
-        haste.take_back(pods, "shaka-prod")
-    assert haste.find(pods, "shaka-prod") == "400m"
+    with pytest.raises(Unanswered, match="cannot be set back to 400m: refused"):
+        cpu_limit.set_back(pods, "shaka-prod")
+    assert (pods.limit, cpu_limit.find(pods, "shaka-prod")) == ("4", "400m")

@@ -32,6 +32,15 @@ from restores import (
 RESTORE = ("-e", "restore_environment=prod", "-e", "restore_confirm=prod", "-e", "restore_backup_first=false")
 
 
+BEFORE = r"shaka\.platform/cpu-limit-before-restore"
+CPU = f"kubectl get pod -n shaka-prod postgres-0 -o jsonpath='{{.spec.containers[0].resources.limits.cpu}} {{.metadata.annotations.{BEFORE}}}{{\"\\n\"}}'"
+
+
+def cpu_limit(server: Server) -> str:
+    """Of prod's Postgres, and while it is raised what it was before."""
+    return server.run(CPU).strip()
+
+
 @pytest.fixture(scope="module")
 def good(server: Server) -> Path:
     """A backup of prod, after which a migration went on."""
@@ -47,14 +56,19 @@ def test_after_a_migration_everything_comes_back_whatever_holds_locks(server: Se
     sql(server, MIGRATION)
     session = "kubectl exec -i -n shaka-prod postgres-0 -- psql -U shaka_production -d shaka_production"
     holding = f"(echo 'begin; lock table customers;'; sleep 600) | {session}"
-    whole = ["ssh", *server.ssh_options, f"root@{server.lab['address']}", holding]
-    holder = subprocess.Popen(whole, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    everyday = cpu_limit(server)
+    at_server = ["ssh", *server.ssh_options, f"root@{server.lab['address']}"]
+    holder = subprocess.Popen([*at_server, holding], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    watcher = subprocess.Popen([*at_server, f"while sleep 0.3; do {CPU}; done"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     try:
         time.sleep(3)
         said = playbook(server, "restore", *RESTORE, "-e", f"restore_backup={good.name}")
     finally:
-        holder.terminate()
-        holder.wait()
+        for process in (holder, watcher):
+            process.terminate()
+    limits = watcher.communicate(timeout=10)[0].splitlines()
+    assert f"2 {everyday}" in limits, limits  # all that the server has
+    assert cpu_limit(server) == everyday
     assert {name: content(server, name) for name in PROD} == before
     assert "is kept as shaka_production_before_" in said, said
     held = re.search(r"held\s+up\s+for ([0-9.]+)", said)
@@ -108,7 +122,7 @@ def test_without_an_answer_nothing_happens(server: Server, good: Path) -> None:
 
 @pytest.mark.parametrize("task", ["Hand the backup to a pod", "Restore it into new databases", "Put the restored databases in place"])
 def test_a_controller_that_is_gone_leaves_what_is_live_and_the_next_run_clears(server: Server, good: Path, task: str) -> None:
-    before = content(server, "shaka_production")
+    before, everyday = content(server, "shaka_production"), cpu_limit(server)
     kill_in(server, task, *DATA, *RESTORE, "-e", f"restore_backup={good.name}")
     await_pod_over(server)
     assert content(server, "shaka_production") == before
@@ -121,6 +135,7 @@ def test_a_controller_that_is_gone_leaves_what_is_live_and_the_next_run_clears(s
     assert done.returncode == 0, done.stdout
     assert [name for name in databases(server) if "_before_" not in name] == sorted(PROD)
     assert server.run("kubectl get jobs -n shaka-prod -l app=postgres-restore -o name") == ""
+    assert cpu_limit(server) == everyday
 
 
 def test_a_drill_leaves_nothing_but_its_record(server: Server, good: Path) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.shaka.platform.plugins.module_utils.kubectl import Kubectl
-from ansible_collections.shaka.platform.plugins.module_utils.restore import databases, haste, names, pod
+from ansible_collections.shaka.platform.plugins.module_utils.restore import cpu_limit, databases, names, pod
 from ansible_collections.shaka.platform.plugins.module_utils.restore.pod import RestoreJobs
 from ansible_collections.shaka.platform.plugins.module_utils.restore.room import amount
 from ansible_collections.shaka.platform.plugins.module_utils.restore.superuser import Superuser
@@ -41,11 +41,12 @@ class RestoreTraces(RestoreJobs):
         """What is cleared, one line each."""
         found = [f"{environment}: Job {name}, left of a restore that did not end" for name in self.ended]
         found += [f"{environment}: database {name}, left of a restore that did not end" for name in self.unfinished]
-        return found + ([f"{environment}: more CPU for Postgres than {self.limit}, left of a restore that did not end"] if self.hasty else [])
+        raised = f"{environment}: Postgres's CPU limit, raised from {self.limit} for a restore that did not end"
+        return found + ([raised] if self.limit_raised else [])
 
     @property
-    def hasty(self) -> bool:
-        """Whether the CPU limit is still raised, and for no restore any more."""
+    def limit_raised(self) -> bool:
+        """Whether it still is, and for no restore any more."""
         return bool(self.limit) and not self.running
 
     def kept_text(self, environment: str) -> str:
@@ -61,7 +62,7 @@ class RestoreTraces(RestoreJobs):
 def find(kubectl: Kubectl, namespace: str) -> RestoreTraces:
     """Raises Unanswered."""
     found = tuple(pod.jobs(kubectl, namespace))
-    return RestoreTraces(found, Superuser(kubectl, namespace).ask(databases.SERVER)["databases"], haste.find(kubectl, namespace))
+    return RestoreTraces(found, Superuser(kubectl, namespace).ask(databases.SERVER)["databases"], cpu_limit.find(kubectl, namespace))
 
 
 def clear(kubectl: Kubectl, namespace: str, traces: RestoreTraces) -> None:
@@ -69,5 +70,5 @@ def clear(kubectl: Kubectl, namespace: str, traces: RestoreTraces) -> None:
     pod.delete(kubectl, namespace, traces.ended)
     if traces.unfinished:
         Superuser(kubectl, namespace).run(databases.drop(traces.unfinished))
-    if traces.hasty:
-        haste.take_back(kubectl, namespace)
+    if traces.limit_raised:
+        cpu_limit.set_back(kubectl, namespace)

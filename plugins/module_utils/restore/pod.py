@@ -19,7 +19,7 @@ from typing import Any
 from ansible_collections.shaka.platform.plugins.module_utils.conventions import PAUSE
 from ansible_collections.shaka.platform.plugins.module_utils.engine.readiness import pod_problems
 from ansible_collections.shaka.platform.plugins.module_utils.kubectl import Kubectl
-from ansible_collections.shaka.platform.plugins.module_utils.restore import room
+from ansible_collections.shaka.platform.plugins.module_utils.restore.room import fitted
 
 NAME, REDIS = "postgres-restore", "redis-restore"  # of the PodTemplate; the Jobs' names begin with it, and it is their label `app`
 ABOUT = "shaka.platform/restore"  # annotation of a Job: what it restores
@@ -142,11 +142,12 @@ class RestorePod:
         self.kubectl, self.namespace, self.job, self.name = kubectl, namespace, job, name
         self._pod = ""
 
-    def create(self, about: Mapping[str, Any], dumps: int, deadline_seconds: int, of: str = "") -> None:
+    def create(self, about: Mapping[str, Any], dumps: int, cpu: int | None, deadline_seconds: int, of: str = "") -> None:
         """Make the Job. Raises PodFailed, Unanswered.
 
         :arg of: another PodTemplate than that of its name.
         :arg dumps: bytes that they may take at most.
+        :arg cpu: millicores that each container may have at most; None for what the PodTemplate says.
         :arg deadline_seconds: after which it is ended whatever it does.
         """
         template = self.kubectl.find(f"/api/v1/namespaces/{self.namespace}/podtemplates/{of or self.name}")
@@ -158,9 +159,8 @@ class RestorePod:
         for volume in pod["spec"]["volumes"]:
             if volume["name"] == "work":
                 volume["emptyDir"] = {"sizeLimit": str(dumps)}
-        cpu = room.cpu_room(self.kubectl, self.namespace).for_pod()
         for container in (*(pod["spec"].get("initContainers") or ()), *pod["spec"]["containers"]):
-            container["resources"] = room.fitted(container.get("resources") or {}, cpu)
+            container["resources"] = fitted(container.get("resources") or {}, cpu)
         labels = {"app": self.name}
         job = {
             "apiVersion": "batch/v1",

@@ -7,6 +7,7 @@ Every step looks at what is there and goes on from it; `advance` is called again
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from typing import Any, TypeVar
 
 from ansible_collections.shaka.platform.plugins.module_utils.conventions import PAUSE
 from ansible_collections.shaka.platform.plugins.module_utils.kubectl import Kubectl, Unanswered, until_answered
-from ansible_collections.shaka.platform.plugins.module_utils.restore import contents, databases, names, pod, problems, statements
+from ansible_collections.shaka.platform.plugins.module_utils.restore import contents, cpu_limit, databases, names, pod, problems, statements
 from ansible_collections.shaka.platform.plugins.module_utils.restore.judgement import RestoreVerdict, judge
 from ansible_collections.shaka.platform.plugins.module_utils.restore.plan import PlannedDatabase, RestorePlan
 from ansible_collections.shaka.platform.plugins.module_utils.restore.pod import PodFailed, PodReport, RestorePod
@@ -54,10 +55,11 @@ class Restoration:
     """A restore that goes on.
 
     :arg jobs: connections that pg_restore uses at a time.
+    :arg spare_cpu: see `room.CpuRoom`.
     """
 
-    def __init__(self, kubectl: Kubectl, plan: RestorePlan, jobs: int) -> None:
-        self.kubectl, self.plan, self.jobs = kubectl, plan, jobs
+    def __init__(self, kubectl: Kubectl, plan: RestorePlan, jobs: int, spare_cpu: int | None = 0) -> None:
+        self.kubectl, self.plan, self.jobs, self.spare_cpu = kubectl, plan, jobs, spare_cpu
         self.superuser = Superuser(kubectl, plan.namespace)
         self.pod = RestorePod(kubectl, plan.namespace, plan.job, plan.pod)
 
@@ -75,14 +77,15 @@ class Restoration:
         if problem := lacking(needs):
             raise RestoreFailed(f"{'; '.join(problem)}: make room (old databases: -e restore_drop_before=STAMP), or give the server a larger disk")
 
-    def begin(self, mask: str, deadline_seconds: int) -> None:
+    def begin(self, mask: str, cpu: int | None, deadline_seconds: int) -> None:
         """Make the pod. Raises RestoreFailed, PodFailed, Unanswered.
 
         :arg mask: SQL for the application's database.
+        :arg cpu: millicores that the pod may have at most; None for what its template says.
         """
         plan = self.plan
         about = {"purpose": plan.purpose, "backup": plan.backup, "source": plan.source, "databases": [database.live for database in plan.databases]}
-        self.pod.create(about, plan.pod_bytes, deadline_seconds, TEMPLATE if plan.moment else "")
+        self.pod.create(about, plan.pod_bytes, cpu, deadline_seconds, TEMPLATE if plan.moment else "")
         self.pod.await_running(time.monotonic() + START_SECONDS)
         # a container that runs may not be reachable for a moment
         until_answered(self._answering, time.monotonic() + 15)
@@ -133,6 +136,9 @@ class Restoration:
         if report.phase in ("fetch", "recover", "open") or (report.phase == DUMP and self.plan.databases[0].masked):
             reached = self._reached() if self.plan.moment else ""
             notes = self._make()
+            if self.plan.purpose == names.RESTORE:  # a drill has time
+                with contextlib.suppress(Unanswered):  # it works without, only slower
+                    cpu_limit.raise_limit(self.kubectl, self.plan.namespace, self.spare_cpu)
             self.pod.call("restore", str(self.jobs))
             return Progress(line=f"{reached}the new databases are made", notes=notes)
         if report.phase == "restore":

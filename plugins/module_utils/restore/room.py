@@ -54,22 +54,38 @@ def data_folder(kubectl: Kubectl, namespace: str, claim: str) -> str:
 
 @dataclass(frozen=True)
 class CpuRoom:
-    """CPU that a namespace still gives, in millicores. `left`: of all its quotas; `most`: for one container, by its LimitRange. None: any."""
+    """CPU that a namespace still gives, in millicores. None: any.
+
+    `left`: of all its quotas now. `spare`: what these have beyond the peak of the environment, whose updates and backups need the rest meanwhile.
+    `most`: for one container, by its LimitRange.
+    """
 
     left: int | None = None
+    spare: int | None = None
     most: int | None = None
 
     def for_pod(self) -> int | None:
-        """What the pod of a restore may have: half of what is left, as Postgres, which does most of the work, gets the rest."""
-        share = None if self.left is None else max(self.left // 2, min(self.left, SMALL_POD))
-        return min((each for each in (share, self.most) if each is not None), default=None)
+        """What the pod of a restore may have: half of what is spare, as Postgres, which does most of the work, gets the rest."""
+        half = None if self.spare is None else max(self.spare // 2, SMALL_POD)
+        return _least(half, self.left, self.most)
+
+    def for_more(self) -> int | None:
+        """What may be added to a container that runs, as far as the namespace's quota goes."""
+        return _least(self.spare, self.left)
 
 
-def cpu_room(kubectl: Kubectl, namespace: str) -> CpuRoom:
-    """Raises Unanswered."""
+def _least(*amounts: int | None) -> int | None:
+    return min((each for each in amounts if each is not None), default=None)
+
+
+def cpu_room(kubectl: Kubectl, namespace: str, spare: int | None) -> CpuRoom:
+    """Raises Unanswered.
+
+    :arg spare: of the inventory's quota; the namespace may have others.
+    """
     core = f"/api/v1/namespaces/{namespace}"
     quotas, ranges = ((kubectl.find(f"{core}/{kind}") or {}).get("items") or [] for kind in ("resourcequotas", "limitranges"))
-    return CpuRoom(min(_left_by(quotas), default=None), min(_allowed_by(ranges), default=None))
+    return CpuRoom(_least(*_left_by(quotas)), spare, _least(*_allowed_by(ranges)))
 
 
 def _left_by(quotas: Iterable[Mapping[str, Any]]) -> Iterator[int]:

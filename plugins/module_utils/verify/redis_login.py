@@ -8,7 +8,7 @@ import socket
 
 
 def ping(address: tuple[str, int], user: str, password: str, timeout: float) -> str:
-    """What it answers to PING: PONG, or why it lets this user not in, as it says so. Raises OSError, ValueError for what is no Redis."""
+    """Its answer to PING: PONG, or why it does not let this user in. Raises OSError; ValueError for what does not speak Redis's protocol."""
     with socket.create_connection(address, timeout) as connection, connection.makefile("rb") as answers:
         for words in (("AUTH", user, password), ("PING",)):
             connection.sendall(request(*words))

@@ -8,7 +8,8 @@ import hashlib
 import os
 import shutil
 import sys
-from collections.abc import Iterable, Iterator
+import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 import ansible
@@ -46,47 +47,62 @@ class PackedModules:
     """The files of packed modules, as they are kept and as a run uses them.
 
     Packing one takes 0.15 to 0.35 s, as the imports of all its files are followed; a run has sixteen. The files hold code alone, no arguments.
+    Each is kept behind its own sum: Ansible unpickles them, and would fail in every run with one that is damaged.
 
-    :arg kept: directory of the files. Ansible unpickles them, so it is used only where nobody else can write.
+    :arg root: directory of all versions' files, used only where nobody else can write.
     :arg here: where Ansible looks in this run.
+    :arg folders: see `sources`.
     """
 
-    def __init__(self, kept: Path, here: Path) -> None:
-        self.kept, self.here = kept, here
+    def __init__(self, root: Path, here: Path, folders: Iterable[Path]) -> None:
+        self.here, self.folders = here, list(folders)
+        self.kept = root / digest(self.folders)
 
     def lay_out(self) -> None:
-        """Give this run what there is."""
-        if not self._is_ours():
+        """Give this run what there is. Raises OSError."""
+        if not cache.ours(self.kept):
             return
         self.here.mkdir(parents=True, exist_ok=True)
         for path in self.kept.iterdir():
-            if path.name.startswith(MODULES):
-                shutil.copyfile(path, self.here / path.name)
-        os.utime(self.kept)
+            total, _line, content = path.read_bytes().partition(b"\n")
+            if path.name.startswith(MODULES) and total == _sum(content):
+                _write(self.here / path.name, content)
+        os.utime(self.kept)  # used last
 
     def keep(self) -> None:
-        """Keep what this run has packed."""
+        """Keep what this run has packed, unless its sources have changed meanwhile. Raises OSError."""
+        if digest(self.folders) != self.kept.name:
+            return
         self.kept.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.kept.mkdir(exist_ok=True, mode=0o700)
-        if not self._is_ours():
+        if not cache.ours(self.kept):
             return
-        for path in self._packed():
-            part = self.kept / f".{os.getpid()}"
-            shutil.copyfile(path, part)
-            part.replace(self.kept / path.name)
+        for path in self.here.iterdir() if self.here.is_dir() else ():
+            if path.name.startswith(MODULES) and path.suffix != ".lock":
+                content = path.read_bytes()
+                whole = _sum(content) + b"\n" + content
+                if not (self.kept / path.name).exists() or (self.kept / path.name).read_bytes() != whole:
+                    _write(self.kept / path.name, whole)
         for old in sorted(self.kept.parent.iterdir(), key=lambda path: path.stat().st_mtime, reverse=True)[KEPT:]:
             shutil.rmtree(old, ignore_errors=True)
 
-    def _packed(self) -> Iterator[Path]:
-        for path in self.here.iterdir() if self.here.is_dir() else ():
-            if path.name.startswith(MODULES) and path.suffix != ".lock" and not (self.kept / path.name).exists():
-                yield path
 
-    def _is_ours(self) -> bool:
-        """Whether nobody but this user could have written what is kept."""
-        return cache.ours(self.kept.parent) and cache.ours(self.kept)
+def _sum(content: bytes) -> bytes:
+    return hashlib.sha256(content).hexdigest().encode()
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Whole or not at all, also beside another run."""
+    handle, part = tempfile.mkstemp(dir=path.parent, prefix=".")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        os.replace(part, path)  # noqa: PTH105
+    except OSError:
+        Path(part).unlink(missing_ok=True)
+        raise
 
 
 def packed_modules() -> PackedModules:
-    """Those of this collection, as it is now."""
-    return PackedModules(cache.folder("modules") / digest(sources()), packed_here())
+    """Those of this collection, as it is now. Raises OSError, RuntimeError where there is no place for them."""
+    return PackedModules(cache.folder("modules"), packed_here(), sources())

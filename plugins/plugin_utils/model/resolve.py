@@ -53,6 +53,7 @@ from ansible_collections.shaka.platform.plugins.plugin_utils.model.sizes import 
     scratch,
     sized,
     sized_by_roles,
+    spare_cpu,
 )
 from ansible_collections.shaka.platform.plugins.plugin_utils.preview_secrets import with_previews
 
@@ -360,6 +361,7 @@ def resolve(variables: Mapping[str, Any], interface: Interface, images: Collecti
         backup_job = as_the_quota_leaves(env, jobs[BACKUP_JOB], others)
         env["backup"]["requests"], env["backup"]["limits"] = backup_job["requests"], backup_job["limits"]
         env["backup"]["scratch"] = scratch(env["postgres"]["storage"])
+        env["backup"]["spare_cpu"] = spare_cpu(env, [*others, backup_job])
         check_quota(env, path, [*others, backup_job], problems)
         _check_environment(env, path, problems)
     if not environments:

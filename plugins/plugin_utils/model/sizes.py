@@ -211,6 +211,12 @@ def as_the_quota_leaves(env: Environment, job: Mapping[str, Any], others: Iterab
     return dict(job)
 
 
+def spare_cpu(env: Environment, jobs: Iterable[Mapping[str, Any]]) -> int | None:
+    """Millicores that the quota has beyond the environment's peak, which a restore may take for a while; None without such a quota."""
+    quota = amounts(env["quota"], "", Problems(), zero=True).get("limits.cpu")
+    return None if quota is None else max(quota - _peak(env, jobs).cpu_limit, 0)
+
+
 def check_quota(env: Environment, path: str, jobs: Iterable[Mapping[str, Any]], problems: Problems) -> None:
     """Checks that the quota covers the environment's peak."""
     for name, hard, needed in quota_shortfalls(amounts(env["quota"], path, Problems(), zero=True), _peak(env, jobs)):

@@ -24,12 +24,20 @@ class CompiledTemplates(jinja2.FileSystemBytecodeCache):
 
 
 def keep_compiled(templar: Templar) -> None:
-    """Have what this templar includes compiled once. Ansible compiles in its own way, so its version is part of the directory's name."""
+    """Have what this templar includes compiled once, where there is a place to keep it."""
     environment = getattr(getattr(templar, "_engine", None), "environment", None)
+    folder = _folder()
+    if environment is not None and folder:
+        environment.bytecode_cache = CompiledTemplates(folder)
+
+
+def _folder() -> str:
+    """Of these versions, as Ansible compiles in its own way; '' where there can be none that nobody else writes to."""
     versions = hashlib.sha256(f"{ansible.__version__} {jinja2.__version__} {sys.version}".encode()).hexdigest()[:16]
-    folder = cache.folder("templates") / versions
-    with contextlib.suppress(OSError):
+    try:
+        folder = cache.folder("templates") / versions
         folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         folder.mkdir(exist_ok=True, mode=0o700)
-    if environment is not None and cache.ours(folder.parent) and cache.ours(folder):
-        environment.bytecode_cache = CompiledTemplates(str(folder))
+    except (OSError, RuntimeError):  # no home
+        return ""
+    return str(folder) if cache.ours(folder) else ""
