@@ -32,8 +32,8 @@ from restores import (
 RESTORE = ("-e", "restore_environment=prod", "-e", "restore_confirm=prod", "-e", "restore_backup_first=false")
 
 
-BEFORE = r"shaka\.platform/cpu-limit-before-restore"
-CPU = f"kubectl get pod -n shaka-prod postgres-0 -o jsonpath='{{.spec.containers[0].resources.limits.cpu}} {{.metadata.annotations.{BEFORE}}}{{\"\\n\"}}'"
+LIMITS = r"{.spec.containers[0].resources.limits.cpu} {.metadata.annotations.shaka\.platform/cpu-limit-before-restore}"
+CPU = f"kubectl get pod -n shaka-prod postgres-0 -o jsonpath='{LIMITS}{{\"\\n\"}}'"
 
 
 def cpu_limit(server: Server) -> str:
