@@ -8,18 +8,18 @@ from pathlib import Path
 from typing import Any
 
 from ansible.errors import AnsibleActionFail
-from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 from ansible_collections.shaka.platform.plugins.module_utils.server.files import sha256_of
 from ansible_collections.shaka.platform.plugins.modules.artifact_files import ARGUMENT_SPEC, summary
 from ansible_collections.shaka.platform.plugins.plugin_utils.report.ticker import Ticker
+from ansible_collections.shaka.platform.plugins.plugin_utils.sends_files import SendsFiles
 
 display = Display()
 MODULE = "shaka.platform.artifact_files"
 SMALL = 1_000_000  # bytes below which a file is sent without a word
 
 
-class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core has no types
+class ActionModule(SendsFiles):
     """See the module of the same name for the documentation."""
 
     _supports_check_mode = True
@@ -57,19 +57,10 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core has no typ
             sums = f"expected sha256 {file['sha256']}, got {got}"
             raise AnsibleActionFail(f"{file['name']}: {file['src']} on the controller is not the pinned file: {sums}; it was not sent")
         host = (task_vars or {}).get("inventory_hostname", "the server")
-        remote = partial if self._connects_as_owner() else self._connection._shell.join_path(self._tmp(), Path(partial).name)
+        remote = self.place_for(partial)
         text = f"  sending {file['name']} to {host}, {file['size'] / 1e6:.0f} MB"
         if file["size"] >= SMALL:
             display.display(text)
         with Ticker(lambda seconds: f"{text}: {seconds:.0f} s"):
             self._connection.put_file(file["src"], remote)
-        return str(remote)
-
-    def _connects_as_owner(self) -> bool:
-        """Whether the connection's user may write next to the destination itself."""
-        return self._connection.become is None or self.get_become_option("become_user", default="root") == self._get_remote_user()
-
-    def _tmp(self) -> str:
-        if self._connection._shell.tmpdir is None:
-            self._make_tmp_path()
-        return str(self._connection._shell.tmpdir)
+        return remote

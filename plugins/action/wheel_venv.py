@@ -12,16 +12,16 @@ from pathlib import Path
 from typing import Any
 
 from ansible.errors import AnsibleActionFail
-from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 from ansible_collections.shaka.platform.plugins.module_utils.server.lock import Busy
 from ansible_collections.shaka.platform.plugins.modules.wheel_venv import ARGUMENT_SPEC, REQUIREMENTS
 from ansible_collections.shaka.platform.plugins.plugin_utils.artifacts import wheels
+from ansible_collections.shaka.platform.plugins.plugin_utils.sends_files import SendsFiles
 
 display = Display()
 
 
-class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core has no types
+class ActionModule(SendsFiles):
     """See the module of the same name for the documentation."""
 
     _supports_check_mode = True
@@ -38,7 +38,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core has no typ
             chosen = self._wheels(requirements, arguments["wheels"], result["wanted"])
         except (wheels.WheelError, Busy, OSError) as error:
             raise AnsibleActionFail(str(error)) from error
-        return self._module({**arguments, "received": self._send(chosen, requirements, task_vars or {})}, task_vars)
+        return self._module({**arguments, "received": self._send(chosen, requirements, result["wanted"]["partial"], task_vars or {})}, task_vars)
 
     def _module(self, arguments: dict[str, Any], task_vars: dict[str, Any] | None) -> dict[str, Any]:
         result: dict[str, Any] = self._execute_module(module_name="shaka.platform.wheel_venv", module_args=arguments, task_vars=task_vars)
@@ -49,11 +49,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core has no typ
             return wheels.chosen(Path(bundled), requirements.read_text(encoding="utf-8"), wanted["python"], wanted["machine"])
         return wheels.downloaded(requirements, wanted["python"], wanted["machine"])
 
-    def _send(self, chosen: list[Path], requirements: Path, task_vars: Mapping[str, Any]) -> str:
+    def _send(self, chosen: list[Path], requirements: Path, partial: str, task_vars: Mapping[str, Any]) -> str:
         """Send all of it as one file; where it lies on the server."""
-        if self._connection._shell.tmpdir is None:
-            self._make_tmp_path()
-        remote = str(self._connection._shell.join_path(self._connection._shell.tmpdir, "wheels.zip"))
+        remote = self.place_for(partial)
         with tempfile.NamedTemporaryFile(suffix=".zip") as packed:
             with zipfile.ZipFile(packed, "w") as archive:
                 archive.writestr(REQUIREMENTS, wheels.without(requirements.read_text(encoding="utf-8"), "pip"))

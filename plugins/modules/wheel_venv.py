@@ -91,6 +91,11 @@ def is_current(path: Path, marker: str) -> bool:
         return False
 
 
+def partial(path: Path) -> Path:
+    """Where the wheels are sent to; a run that was killed leaves them there for the next one, which sends them anew."""
+    return path.with_name(f".{path.name}.wheels.zip")
+
+
 def build(path: Path, received: Path, marker: str, execute: Callable[[list[str]], tuple[int, str, str]]) -> None:
     """Make the environment anew; its marker is written last, so that an interrupted run is made again."""
     wheels = path.with_name(f"{path.name}.wheels")
@@ -113,6 +118,8 @@ def build(path: Path, received: Path, marker: str, execute: Callable[[list[str]]
         write_whole(path / MARKER, marker, 0o644)
     finally:
         shutil.rmtree(wheels, ignore_errors=True)
+        for sent in (received, partial(path)):
+            sent.unlink(missing_ok=True)
 
 
 def main() -> None:
@@ -122,7 +129,9 @@ def main() -> None:
         if is_current(path, marker):
             module.exit_json(changed=False, python=PYTHON)
         if not module.check_mode and not module.params["received"]:
-            module.exit_json(changed=False, python=PYTHON, wanted={"python": PYTHON, "machine": platform.machine()})
+            wanted = {"python": PYTHON, "machine": platform.machine(), "partial": str(partial(path))}
+            path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+            module.exit_json(changed=False, python=PYTHON, wanted=wanted)
         if not module.check_mode:
             build(path, Path(module.params["received"]), marker, commands_of(module))
     except (VenvError, OSError, zipfile.BadZipFile) as error:

@@ -154,11 +154,12 @@ comment on table parent is E'a\nb\\connect postgres; --';
 create table one (id int primary key, other int); create table two (id int primary key, one int references one);
 alter table one add foreign key (other) references two deferrable;
 """
-# Functions whose bodies name something without its schema, where rows, an index and a view need them
+# Functions whose bodies name something without its schema, where rows, an index and a view need them. No CHECK reads another table's rows, which
+# Postgres does not support: whether they are there depends on which of the tables is filled first.
 SEARCHED = """
 create table towns (name text primary key); insert into towns values ('A'), ('B'); grant select on towns to client;
-create function known(text) returns bool language plpgsql as 'begin return exists (select from towns where name = $1); end';
 create function low(text) returns text language sql immutable as 'select lower($1)';
+create function known(text) returns bool language plpgsql as 'begin return low($1) in (''a'', ''b''); end';
 create function plain(text) returns text language sql immutable as 'select low($1)';
 create function number() returns bigint language plpgsql as 'begin return (select count(*) from towns); end';
 create table homes (id int primary key, town text check (known(town)), key text generated always as (plain(town)) stored);
