@@ -15,7 +15,6 @@ from typing import Any
 import pytest
 import yaml
 from ansible_collections.shaka.platform.plugins.action import bundle as action
-from ansible_collections.shaka.platform.plugins.modules import wheel_venv
 from ansible_collections.shaka.platform.plugins.plugin_utils.artifacts import wheels
 from ansible_collections.shaka.platform.plugins.plugin_utils.artifacts.wheels import WheelError
 
@@ -199,19 +198,3 @@ def test_no_file_names_the_host_of_a_package_index() -> None:
     hosts = ["pythonhosted" + ".org", "pypi" + ".org", "proxy.golang" + ".org", "sum.golang" + ".org", "registry.npmjs" + ".org"]
     command = ["git", "grep", "--name-only", "--fixed-strings", *(word for host in hosts for word in ("-e", host))]
     assert subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False).stdout == ""
-
-
-def test_what_was_sent_is_gone_once_the_environment_is_made_or_has_failed(tmp_path: Path) -> None:
-    """The file is large, and nothing else would remove it."""
-    path = tmp_path / "venv"
-    for received in (wheel_venv.partial(path), tmp_path / "home/venv.wheels.zip"):
-        received.parent.mkdir(exist_ok=True)
-        with zipfile.ZipFile(received, "w") as archive:
-            archive.writestr("pip-26.0-py3-none-any.whl", b"")
-        path.mkdir(exist_ok=True)
-        wheel_venv.build(path, received, "marker", lambda _command: (0, "", ""))
-        assert not received.exists() and (path / wheel_venv.MARKER).read_text() == "marker"
-    wheel_venv.partial(path).write_bytes(b"no archive")
-    with pytest.raises(zipfile.BadZipFile):
-        wheel_venv.build(path, wheel_venv.partial(path), "marker", lambda _command: (0, "", ""))
-    assert not wheel_venv.partial(path).exists()
