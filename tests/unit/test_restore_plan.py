@@ -12,7 +12,7 @@ import pytest
 from ansible_collections.shaka.platform.plugins.module_utils.backup.layout import Origin
 from ansible_collections.shaka.platform.plugins.module_utils.kubectl import Unanswered
 from ansible_collections.shaka.platform.plugins.module_utils.model_types import Environment
-from ansible_collections.shaka.platform.plugins.module_utils.restore import choice, databases, names, problems, steps
+from ansible_collections.shaka.platform.plugins.module_utils.restore import choice, databases, names, pod, problems, steps, swap
 from ansible_collections.shaka.platform.plugins.module_utils.restore.choice import NoChoice, StoredBackup
 from ansible_collections.shaka.platform.plugins.module_utils.restore.judgement import judge
 from ansible_collections.shaka.platform.plugins.module_utils.restore.leftovers import RestoreTraces
@@ -164,8 +164,8 @@ def test_a_swap_that_was_made_is_no_failure_where_the_rest_cannot_be_cleared(mon
         raise Unanswered("the API server is away")
 
     kept = ("shaka_prod_before_20261126t180000z",)
-    monkeypatch.setattr(steps.swap, "swap", lambda *_arguments: SwapResult(0.5, kept))
-    monkeypatch.setattr(steps.pod, "delete", not_now)
+    monkeypatch.setattr(swap, "swap", lambda *_arguments: SwapResult(0.5, kept))
+    monkeypatch.setattr(pod, "delete", not_now)
     monkeypatch.setattr(RestorePod, "age", lambda _self: 60)
     (backup,) = found((FIRST, {}))
     plan = make(backup, environment("prod"), environment("prod"), names.RESTORE, STAMP)
