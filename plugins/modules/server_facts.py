@@ -120,7 +120,7 @@ ansible_facts:
       description: Name -> its addresses, sorted, for O(names); a warning and none where the server does not know it.
       type: dict
     host_addresses:
-      description: Name -> its addresses, sorted, for those of O(hosts) that have no certificate yet.
+      description: Name -> its addresses, sorted, for those of O(hosts) that have no certificate yet, nor one that a move has brought.
       type: dict
     issuance:
       description:
@@ -340,7 +340,8 @@ def main() -> None:
     facts = gather(commands_of(module), distribution_facts)
     facts["resolved"] = {name: addresses(name) for name in module.params["names"]}
     facts["issuance"] = issuance.gather() if module.params["hosts"] else None
-    waiting = sorted({*module.params["hosts"]} - issuance.certified(facts["issuance"]))
+    has_manager = facts["issuance"] is not None or not module.params["hosts"]
+    waiting = sorted({*module.params["hosts"]} - (issuance.certified(facts["issuance"]) if has_manager else issuance.carried()))
     with ThreadPoolExecutor(RESOLVERS_AT_ONCE) as pool:
         facts["host_addresses"] = dict(zip(waiting, pool.map(addresses, waiting), strict=True))
     for name in (name for name, found in facts["resolved"].items() if not found):

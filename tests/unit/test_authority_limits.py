@@ -219,3 +219,19 @@ def test_an_order_that_the_authority_refused_is_not_tried_before_it_says(until: 
     assert warnings == [] and len(problems) == refused
     assert not refused or ("takes no order before 2026-03-09 12:31 UTC" in problems[0] and 'for "acme.net" in the last' in problems[0])
     assert said(found, model(["acme.net"])) == ([], [])
+
+
+def test_certificates_that_a_move_has_brought_are_seen_before_there_is_a_cert_manager(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its hosts still lead to the old server, and nothing is ordered for them."""
+    secrets = [
+        {"metadata": {"name": "shaka-api-tls", "annotations": {"cert-manager.io/alt-names": "prod.example.com, WWW.example.com"}}},
+        {"metadata": {"name": "own", "annotations": {"cert-manager.io/common-name": "one.example.com"}}},
+        {"metadata": {"name": "by-hand"}},
+    ]
+    monkeypatch.setattr(issuance, "read", lambda _kubeconfig, *paths: [secrets] if "type%3Dkubernetes.io%2Ftls" in paths[0] else None)
+    assert issuance.gather() is None
+    assert issuance.carried() == {"prod.example.com", "www.example.com", "one.example.com"}
+    silences: tuple[Any, ...] = (None, [])
+    for silent in silences:
+        monkeypatch.setattr(issuance, "read", lambda *_arguments, answer=silent: answer)
+        assert issuance.carried() == set()

@@ -25,6 +25,9 @@ PATHS = (
     "/apis/acme.cert-manager.io/v1/orders",
     "/api/v1/events?fieldSelector=involvedObject.kind%3DChallenge,type%3DWarning",
 )
+# Those that a move brings (module_utils/move/certificates.py); the names are annotations of cert-manager's, which takes such a Secret as it is.
+CARRIED = "/api/v1/secrets?fieldSelector=type%3Dkubernetes.io%2Ftls"
+NAMES = ("cert-manager.io/alt-names", "cert-manager.io/common-name")
 _FAILED = re.compile(r"authorization error for (\S+): ")
 # As Let's Encrypt ends such an answer (https://letsencrypt.org/docs/rate-limits/#retrying-after-hitting-rate-limits)
 _RETRY = re.compile(r"rateLimited.* retry after (\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) UTC", re.DOTALL)
@@ -39,6 +42,13 @@ def gather(kubeconfig: Path = KUBECONFIG) -> Issuance | None:
 def certified(issuance: Issuance | None) -> set[str]:
     """The hosts that have a certificate: their authority need not look at them now."""
     return {host for certificate in (issuance["certificates"] if issuance else ()) if certificate["ready"] for host in certificate["hosts"]}
+
+
+def carried(kubeconfig: Path = KUBECONFIG) -> set[str]:
+    """The hosts whose certificates were brought from another server, before there is a cert-manager to count them."""
+    lists = read(kubeconfig, CARRIED) or [[]]
+    annotations = [secret["metadata"].get("annotations") or {} for secret in lists[0]]
+    return {name.strip().lower() for each in annotations for key in NAMES for name in each.get(key, "").split(",")} - {""}
 
 
 def found(
