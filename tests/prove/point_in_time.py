@@ -147,7 +147,8 @@ def one_round(practice: Practice, number: int, chance: random.Random) -> list[ob
     if lost > MOST_LOST:
         raise Failed(f"{lost:.0f} s are lost")
 
-    middle = sorted(acknowledged.values())[len(acknowledged) // 2]
+    archived = sorted(at for at in kept.values() if at < last - CLEAR)  # a moment after it is none that can be named
+    middle = archived[len(archived) // 2]
     named = next(second for second in range(int(middle), int(middle) + 30) if all(abs(at - second) > CLEAR for at in acknowledged.values()))
     exact, second_took = recovered(practice, iso(named), practice.out / f"{number}-named.log")
     expected = {row for row, at in acknowledged.items() if at < named}
