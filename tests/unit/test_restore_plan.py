@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import time
 from pathlib import Path
 from typing import Any, cast
 
@@ -157,6 +158,21 @@ def test_traces_of_a_restore_that_goes_on_are_left_alone() -> None:
     raised = "prod: Postgres's CPU limit, raised from 400m for a restore that did not end"
     assert raised not in RestoreTraces(jobs, there, "400m").lines("prod")
     assert raised in RestoreTraces(jobs[1:], there, "400m").lines("prod")
+
+
+def test_a_restore_whose_controller_is_gone_is_waited_for_and_another_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A move that was killed in its restore goes on at once: the pod that nobody asks any more ends within minutes."""
+    clock = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(time, "sleep", lambda seconds: clock.append(clock.pop() + seconds))
+
+    def look_until(end: float) -> Any:
+        return lambda: RestoreTraces((RestoreJob("postgres-restore-1", ("Running",) if clock[0] < end else ("Succeeded",)),), {})
+
+    found, text = pod.once_ended(look_until(120), "prod", "shaka-prod")
+    assert (found.ended, text) == (["postgres-restore-1"], "") and 120 <= clock[0] < 130
+    found, text = pod.once_ended(look_until(9999), "prod", "shaka-prod")
+    assert "a restore of prod goes on (postgres-restore-1" in text and found.running and clock[0] < 300
 
 
 def test_a_swap_that_was_made_is_no_failure_where_the_rest_cannot_be_cleared(monkeypatch: pytest.MonkeyPatch) -> None:

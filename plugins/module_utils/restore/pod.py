@@ -12,9 +12,9 @@ import calendar
 import copy
 import json
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from ansible_collections.shaka.platform.plugins.module_utils.conventions import PAUSE
 from ansible_collections.shaka.platform.plugins.module_utils.engine.readiness import pod_problems
@@ -26,6 +26,7 @@ ABOUT = "shaka.platform/restore"  # annotation of a Job: what it restores
 SCRIPT = ["bash", "/scripts/restore.sh"]
 SCRIPTS = {NAME: SCRIPT, REDIS: ["sh", "/scripts/redis_restore.sh"]}
 RUNNING = ("Pending", "Running")
+ORPHAN_SECONDS = 150  # after which a pod that nobody asks has ended (restore_silence_seconds, and a while)
 
 
 class PodFailed(Exception):
@@ -93,6 +94,9 @@ class RestoreJobs:
         return [job.name for job in self.jobs if not job.running]
 
 
+Found = TypeVar("Found", bound=RestoreJobs)
+
+
 def going_on(jobs: Iterable[RestoreJob], what: str, namespace: str) -> str:
     """Why no other restore can begin, and what to do; '' when it can."""
     job = next((each for each in jobs if each.running), None)
@@ -100,6 +104,16 @@ def going_on(jobs: Iterable[RestoreJob], what: str, namespace: str) -> str:
         return ""
     text = f"a restore of {what} goes on ({job.name}: {json.dumps(dict(job.about))}): wait until it has ended"
     return f"{text}; if whoever ran it is gone, it ends by itself within minutes, or now by: kubectl -n {namespace} delete job {job.name}"
+
+
+def once_ended(look: Callable[[], Found], what: str, namespace: str) -> tuple[Found, str]:
+    """What is there once no other restore goes on, and ''; or why one still does. The pod of one whose controller is gone ends in this time."""
+    deadline = time.monotonic() + ORPHAN_SECONDS
+    while text := going_on((found := look()).jobs, what, namespace):
+        if time.monotonic() > deadline:
+            return found, text
+        time.sleep(5 * PAUSE)
+    return found, ""
 
 
 def jobs(kubectl: Kubectl, namespace: str, name: str = NAME) -> list[RestoreJob]:

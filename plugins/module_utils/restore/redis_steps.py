@@ -122,11 +122,15 @@ def back_up(given: RedisInput) -> Result:
 def begin(given: RedisInput) -> Result:
     """Clear what another restore left, make the pod, and let it fetch the copy."""
     planned, restoration, s3 = given.plan, given.restoration, given.copies["backup"]["s3"]
-    jobs = pod.jobs(given.kubectl, given.namespace, pod.REDIS)
-    if text := pod.going_on(jobs, f"Redis {given.name}", given.namespace):
+
+    def look() -> pod.RestoreJobs:
+        return pod.RestoreJobs(tuple(pod.jobs(given.kubectl, given.namespace, pod.REDIS)))
+
+    found, text = pod.once_ended(look, f"Redis {given.name}", given.namespace)
+    if text:
         raise RestoreFailed(text)
     restoration.require_room()
-    pod.delete(given.kubectl, given.namespace, [job.name for job in jobs])
+    pod.delete(given.kubectl, given.namespace, [job.name for job in found.jobs])
     with _ended_on_failure(given):
         restoration.begin("", cpu_room(given.kubectl, given.namespace, 0).for_pod(), given.params["deadline"])
         restoration.pod.call("fresh")

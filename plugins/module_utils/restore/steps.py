@@ -159,8 +159,12 @@ def back_up(given: StepInput) -> Result:
 def begin(given: StepInput) -> Result:
     """Clear what another restore left, make the pod, and let it begin."""
     planned, restoration = given.plan, given.restoration
-    traces = until_answered(lambda: leftovers.find(given.kubectl, given.namespace), time.monotonic() + POSTGRES_SECONDS)
-    if text := pod.going_on(traces.jobs, given.name, given.namespace):
+
+    def look() -> leftovers.RestoreTraces:
+        return until_answered(lambda: leftovers.find(given.kubectl, given.namespace), time.monotonic() + POSTGRES_SECONDS)
+
+    traces, text = pod.once_ended(look, given.name, given.namespace)
+    if text:
         raise RestoreFailed(text)
     if planned.end == BESIDE and planned.databases[0].live in (traces.databases or {}):
         raise RestoreFailed(f"restore_as is {planned.databases[0].live}, and {given.name} has such a database: take another name, or drop that one")
