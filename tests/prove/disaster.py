@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 from ansible_collections.shaka.platform.plugins.module_utils.restore.swap import LOCK_SECONDS
+from prove.backup_figures import MEMORY_MOST, Memory, plain_dump
 from prove.practice import RESULTS, ROW_SUM, Failed, Practice, kill_marked, machine, markdown
 from prove.restore_figures import DATABASE, Client, plain_restore
 
@@ -46,7 +47,18 @@ def verified(practice: Practice) -> None:
 def beside(practice: Practice, rows: list[tuple[str, str]]) -> None:
     """The same backup once more, over what is live now: what a client notices, and how much longer it takes than pg_restore alone."""
     sql(practice, "create table canary (id bigserial primary key, at timestamptz not null default clock_timestamp())")
-    practice.must("playbooks/backup.yml", "-e", "platform_only=prod", log=practice.out / "backup-again.log", token=TOKEN)
+    plain_seconds, memory = plain_dump(practice), Memory(practice)
+    memory.start()
+    again = practice.must("playbooks/backup.yml", "-e", "platform_only=prod", log=practice.out / "backup-again.log", token=TOKEN)
+    used = memory.end()
+    stream = re.search(rf"{DATABASE}: [0-9.]+ .?B of [0-9.]+ .?B, in ([0-9.]+) s", again.text)
+    if not stream:
+        raise Failed(f"the backup does not say how long it took: {again.text[-400:]}")
+    rows += [
+        ("pg_dump | zstd to a file, alone", f"{plain_seconds:.1f} s"),
+        ("a backup of the same: read, encrypted and sent to S3", f"{stream[1]} s, {float(stream[1]) / plain_seconds:.2f}x"),
+        ("memory of its pod at most", f"{used:.0f} MiB"),
+    ]
     dumps = (practice.lab.state / "s3").rglob(f"{DATABASE}.dump.age")
     plain = plain_restore(practice, max(dumps, key=lambda path: path.parent.name))
     client = Client(practice)
@@ -65,8 +77,10 @@ def beside(practice: Practice, rows: list[tuple[str, str]]) -> None:
         ("the same with its playbook", f"{run.seconds:.0f} s"),
         (f"longest that a client was not served meanwhile ({client.done} turns)", f"{client.held:.1f} s"),
     ]
-    for row in rows[-4:]:
+    for row in rows[-7:]:
         print(*row, sep=": ", flush=True)
+    if used > MEMORY_MOST:
+        raise Failed(f"the backup's pod used {used:.0f} MiB, more than {MEMORY_MOST}")
     if client.held > LOCK_SECONDS:
         raise Failed(f"a client was held up for {client.held:.1f} s, longer than the {LOCK_SECONDS} s of the lock's timeout")
 

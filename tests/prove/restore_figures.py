@@ -13,13 +13,15 @@ NAMESPACE, DATABASE = "shaka-prod", "shaka_production"
 PLAIN = "plain"  # database
 INSIDE = "/var/lib/postgresql/data"  # the volume, in the pod
 POSTGRES_UID = 999
+# Finds a process of prod's Postgres: $pid
+POSTGRES_PROCESS = f"""uid=$(kubectl get pod -n {NAMESPACE} postgres-0 -o jsonpath='{{.metadata.uid}}')
+for pid in $(grep -lE "pod$uid|pod$(echo "$uid" | tr - _)" /proc/[0-9]*/cgroup 2> /dev/null | cut -d / -f 3); do
+  if [ "$(cat "/proc/$pid/comm" 2> /dev/null)" = postgres ]; then break; fi
+done"""
 # Outside the pod's limits, with its files and its network: what is measured is pg_restore, not how much CPU it is given.
 PLAIN_RESTORE = f"""
 set -e
-uid=$(kubectl get pod -n {NAMESPACE} postgres-0 -o jsonpath='{{.metadata.uid}}')
-for pid in $(grep -lE "pod$uid|pod$(echo "$uid" | tr - _)" /proc/[0-9]*/cgroup 2> /dev/null | cut -d / -f 3); do
-  if [ "$(cat "/proc/$pid/comm" 2> /dev/null)" = postgres ]; then break; fi
-done
+{POSTGRES_PROCESS}
 kubectl exec -n {NAMESPACE} postgres-0 -- createdb -U postgres -O {DATABASE} {PLAIN}
 began=$(date +%s.%N)
 nsenter --target "$pid" --mount --net --setuid {POSTGRES_UID} --setgid {POSTGRES_UID} /usr/bin/env PATH=/usr/lib/postgresql/15/bin:/usr/bin:/bin \
