@@ -21,9 +21,10 @@ echo "$(date +%s.%N) $began" | awk '{{print $1 - $2}}'
 rm /root/plain.zst /root/zstd
 """
 # What its processes hold themselves, without the files that the kernel keeps: KiB, of each look at a pod that runs.
+RUNNING = f"kubectl get pods -n {NAMESPACE} -l app=postgres-backup --field-selector=status.phase=Running"
 MEMORY = f"""
 while sleep 0.2; do
-  uid=$(kubectl get pods -n {NAMESPACE} -l app=postgres-backup --field-selector=status.phase=Running -o jsonpath='{{.items[0].metadata.uid}}' 2> /dev/null)
+  uid=$({RUNNING} -o jsonpath='{{.items[0].metadata.uid}}' 2> /dev/null)
   [ "$uid" ] || continue
   total=0
   for pid in $(grep -lE "pod$uid|pod$(echo "$uid" | tr - _)" /proc/[0-9]*/cgroup 2> /dev/null | cut -d / -f 3); do
