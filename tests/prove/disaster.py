@@ -55,7 +55,7 @@ def beside(practice: Practice, rows: list[tuple[str, str]]) -> None:
     if not stream:
         raise Failed(f"the backup does not say how long it took: {again.text[-400:]}")
     rows += [
-        ("pg_dump | zstd to a file, alone", f"{plain_seconds:.1f} s"),
+        ("pg_dump piped through zstd to a file, alone", f"{plain_seconds:.1f} s"),
         ("a backup of the same: read, encrypted and sent to S3", f"{stream[1]} s, {float(stream[1]) / plain_seconds:.2f}x"),
         ("memory of its pod at most", f"{used:.0f} MiB"),
     ]
