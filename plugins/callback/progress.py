@@ -142,7 +142,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
 
     def v2_playbook_on_stats(self, stats: Any) -> None:
         self.heartbeat.start("", "", True, time.monotonic())
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):  # no room: the next run packs its own
             if self.modules:
                 self.modules.keep()
 

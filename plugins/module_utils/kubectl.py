@@ -81,25 +81,22 @@ class Kubectl:
         """(True, what the API server answers to a GET) or (False, why not)."""
         with self._lock:
             if self._reader is None:
-                config, problem = self._config()
-                if config is None:
-                    return False, problem
                 try:
+                    config, problem = self._config()
+                    if config is None:
+                        return False, problem
                     self._reader = ApiReader(config, self.timeout)
                 except (LookupError, OSError, TypeError, ValueError) as error:
                     return False, f"the kubeconfig of {' '.join(self.command)} cannot be used: {type(error).__name__}: {error}"
         return self._reader.read(path)
 
     def _config(self) -> tuple[Any, str]:
-        """(what its kubeconfig says, '') or (None, why not). That of K3s is read here: its kubectl takes a tenth of a second to start."""
+        """(what its kubeconfig says, '') or (None, why not). Raises ValueError. K3s's own is read here: its kubectl takes a tenth of a second."""
         if self.command == ARGUMENTS["kubectl"]["default"] and not os.environ.get("KUBECONFIG"):
-            with contextlib.suppress(OSError, LookupError, ValueError):
+            with contextlib.suppress(OSError, LookupError, ValueError):  # what is there in another form, kubectl itself can read
                 return k3s_administrator(KUBECONFIG.read_text(encoding="utf-8")), ""
         ok, output = self.run("config", "view", "--raw", "--minify", "--output=json")
-        try:
-            return (json.loads(output), "") if ok else (None, output)
-        except ValueError:
-            return None, f"the kubeconfig of {' '.join(self.command)} cannot be used: {output[:200]}"
+        return (json.loads(output), "") if ok else (None, output)
 
     def get(self, path: str) -> tuple[Any, str]:
         """(the decoded object, '') or (None, why not)."""

@@ -154,11 +154,10 @@ def blocking_chains(entries: list[dict[str, Any]], outer: Collection[str] = ()) 
     def refuses(key: tuple[str, str, str]) -> bool:
         """Whether a packet that fits no conditional rule of the chain is refused there."""
         for expression in rules.get(key, []):
-            done = [part for part in expression if part != COMMENT and not {"counter", "log"} & set(part)]
-            everywhere = [part for part in done if not _fits_all_from(part, outer)]
-            if len(everywhere) != 1 or (len(done) > 1 and not _refusal(everywhere[0])):
+            parts = [part for part in expression if part != COMMENT and not {"counter", "log"} & set(part)]
+            done = [part for part in parts if not _fits_all_from(part, outer)]
+            if len(done) != 1 or (len(parts) > 1 and not _refusal(done[0])):
                 continue
-            done = everywhere
             target = (done[0].get("jump") or done[0].get("goto") or {}).get("target")
             if _refusal(done[0]) or (target and refuses((*key[:2], target))):
                 return True

@@ -339,9 +339,9 @@ def main() -> None:
     module = AnsibleModule(argument_spec={"names": names, "hosts": names}, supports_check_mode=True)
     facts = gather(commands_of(module), distribution_facts)
     facts["resolved"] = {name: addresses(name) for name in module.params["names"]}
-    facts["issuance"] = issuance.gather() if module.params["hosts"] else None
-    has_manager = facts["issuance"] is not None or not module.params["hosts"]
-    waiting = sorted({*module.params["hosts"]} - (issuance.certified(facts["issuance"]) if has_manager else issuance.carried()))
+    hosts = {*module.params["hosts"]}
+    facts["issuance"] = issuance.gather() if hosts else None
+    waiting = sorted(hosts - issuance.covered(facts["issuance"])) if hosts else []
     with ThreadPoolExecutor(RESOLVERS_AT_ONCE) as pool:
         facts["host_addresses"] = dict(zip(waiting, pool.map(addresses, waiting), strict=True))
     for name in (name for name, found in facts["resolved"].items() if not found):

@@ -16,6 +16,13 @@ def folder(concern: str) -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "shaka-platform" / concern
 
 
+def make(path: Path) -> bool:
+    """Make such a directory, its parents with it; whether code may be kept there (`ours`). Raises OSError."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path.mkdir(exist_ok=True, mode=0o700)
+    return ours(path)
+
+
 def ours(path: Path) -> bool:
     """Whether it is a directory that nobody but this user and root could have put there or written to, so that code may be read from it.
 

@@ -7,7 +7,7 @@ import threading
 from pathlib import Path
 
 from prove.practice import Failed, Practice
-from prove.restore_figures import DATABASE, NAMESPACE, POSTGRES_PROCESS, POSTGRES_UID
+from prove.restore_figures import DATABASE, NAMESPACE, POSTGRES_PROCESS, PROCESSES
 
 MEMORY_MOST = 64  # MiB that a backup's pod may use
 # Outside the pod's limits, as plain_restore; zstd is the controller's, as a bare server has none.
@@ -15,19 +15,18 @@ PLAIN_DUMP = f"""
 set -e
 {POSTGRES_PROCESS}
 began=$(date +%s.%N)
-nsenter --target "$pid" --mount --net --setuid {POSTGRES_UID} --setgid {POSTGRES_UID} /usr/bin/env PATH=/usr/lib/postgresql/15/bin:/usr/bin:/bin \
-  pg_dump -U {DATABASE} -d {DATABASE} | /root/zstd -q > /root/plain.zst
+$beside pg_dump -U {DATABASE} -d {DATABASE} | /root/zstd -q > /root/plain.zst
 echo "$(date +%s.%N) $began" | awk '{{print $1 - $2}}'
 rm /root/plain.zst /root/zstd
 """
-# What its processes hold themselves, without the files that the kernel keeps: KiB, of each look at a pod that runs.
 RUNNING = f"kubectl get pods -n {NAMESPACE} -l app=postgres-backup --field-selector=status.phase=Running"
+# What its processes hold themselves, without the files that the kernel keeps: KiB, of each look at a pod that runs.
 MEMORY = f"""
 while sleep 0.2; do
   uid=$({RUNNING} -o jsonpath='{{.items[0].metadata.uid}}' 2> /dev/null)
   [ "$uid" ] || continue
   total=0
-  for pid in $(grep -lE "pod$uid|pod$(echo "$uid" | tr - _)" /proc/[0-9]*/cgroup 2> /dev/null | cut -d / -f 3); do
+  for pid in $({PROCESSES}); do
     own=$(awk '/^Pss_Anon/ {{print $2}}' "/proc/$pid/smaps_rollup" 2> /dev/null)
     total=$((total + ${{own:-0}}))
   done

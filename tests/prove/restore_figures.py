@@ -13,19 +13,21 @@ NAMESPACE, DATABASE = "shaka-prod", "shaka_production"
 PLAIN = "plain"  # database
 INSIDE = "/var/lib/postgresql/data"  # the volume, in the pod
 POSTGRES_UID = 999
-# Finds a process of prod's Postgres: $pid
+# The processes of the pod $uid; and one of prod's Postgres: $pid, with the words that run a program beside it
+PROCESSES = """grep -lE "pod$uid|pod$(echo "$uid" | tr - _)" /proc/[0-9]*/cgroup 2> /dev/null | cut -d / -f 3"""
 POSTGRES_PROCESS = f"""uid=$(kubectl get pod -n {NAMESPACE} postgres-0 -o jsonpath='{{.metadata.uid}}')
-for pid in $(grep -lE "pod$uid|pod$(echo "$uid" | tr - _)" /proc/[0-9]*/cgroup 2> /dev/null | cut -d / -f 3); do
+for pid in $({PROCESSES}); do
   if [ "$(cat "/proc/$pid/comm" 2> /dev/null)" = postgres ]; then break; fi
-done"""
+done
+beside="nsenter --target $pid --mount --net --setuid {POSTGRES_UID} --setgid {POSTGRES_UID}
+  /usr/bin/env PATH=/usr/lib/postgresql/15/bin:/usr/bin:/bin\""""
 # Outside the pod's limits, with its files and its network: what is measured is pg_restore, not how much CPU it is given.
 PLAIN_RESTORE = f"""
 set -e
 {POSTGRES_PROCESS}
 kubectl exec -n {NAMESPACE} postgres-0 -- createdb -U postgres -O {DATABASE} {PLAIN}
 began=$(date +%s.%N)
-nsenter --target "$pid" --mount --net --setuid {POSTGRES_UID} --setgid {POSTGRES_UID} /usr/bin/env PATH=/usr/lib/postgresql/15/bin:/usr/bin:/bin \
-  pg_restore -U {DATABASE} -d {PLAIN} --jobs=2 --no-owner --no-acl {INSIDE}/plain.dump
+$beside pg_restore -U {DATABASE} -d {PLAIN} --jobs=2 --no-owner --no-acl {INSIDE}/plain.dump
 echo "$(date +%s.%N) $began" | awk '{{print $1 - $2}}'
 kubectl exec -n {NAMESPACE} postgres-0 -- sh -c 'dropdb -U postgres {PLAIN}; rm {INSIDE}/plain.dump'
 """

@@ -39,6 +39,11 @@ def gather(kubeconfig: Path = KUBECONFIG) -> Issuance | None:
     return found(int(time.time()), *lists) if lists else None
 
 
+def covered(issuance: Issuance | None) -> set[str]:
+    """The hosts for which nothing is ordered now."""
+    return carried() if issuance is None else certified(issuance)
+
+
 def certified(issuance: Issuance | None) -> set[str]:
     """The hosts that have a certificate: their authority need not look at them now."""
     return {host for certificate in (issuance["certificates"] if issuance else ()) if certificate["ready"] for host in certificate["hosts"]}

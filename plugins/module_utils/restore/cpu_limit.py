@@ -16,7 +16,7 @@ from typing import Any
 from ansible_collections.shaka.platform.plugins.module_utils.data.postgres_instance import POD
 from ansible_collections.shaka.platform.plugins.module_utils.kubectl import Kubectl, Unanswered
 from ansible_collections.shaka.platform.plugins.module_utils.quantities import format_cpu, parse_cpu
-from ansible_collections.shaka.platform.plugins.module_utils.restore.room import cpu_room
+from ansible_collections.shaka.platform.plugins.module_utils.restore.room import cpu_room, least
 
 CONTAINER = "postgres"
 BEFORE = "shaka.platform/cpu-limit-before-restore"  # annotation of the pod
@@ -33,8 +33,8 @@ def raise_limit(kubectl: Kubectl, namespace: str, spare: int | None) -> None:
         return
     room, cores = cpu_room(kubectl, namespace, spare), (os.cpu_count() or 1) * 1000
     more = room.for_more()
-    wanted = min(each for each in (cores, room.most, None if more is None else parse_cpu(limit) + more) if each is not None)
-    if wanted <= parse_cpu(limit):
+    wanted = least(cores, room.most, None if more is None else parse_cpu(limit) + more)
+    if wanted is None or wanted <= parse_cpu(limit):
         return
     kubectl.must("annotate", "pod", POD, f"--namespace={namespace}", "--overwrite", f"{BEFORE}={limit}")
     ok, _problem = _resize(kubectl, namespace, format_cpu(wanted))

@@ -12,7 +12,7 @@ import calendar
 import copy
 import json
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -97,11 +97,11 @@ class RestoreJobs:
 Found = TypeVar("Found", bound=RestoreJobs)
 
 
-def going_on(jobs: Iterable[RestoreJob], what: str, namespace: str) -> str:
+def going_on(jobs: RestoreJobs, what: str, namespace: str) -> str:
     """Why no other restore can begin, and what to do; '' when it can."""
-    job = next((each for each in jobs if each.running), None)
-    if job is None:
+    if not jobs.running:
         return ""
+    job = jobs.running[0]
     text = f"a restore of {what} goes on ({job.name}: {json.dumps(dict(job.about))}): wait until it has ended"
     return f"{text}; if whoever ran it is gone, it ends by itself within minutes, or now by: kubectl -n {namespace} delete job {job.name}"
 
@@ -109,11 +109,9 @@ def going_on(jobs: Iterable[RestoreJob], what: str, namespace: str) -> str:
 def once_ended(look: Callable[[], Found], what: str, namespace: str) -> tuple[Found, str]:
     """What is there once no other restore goes on, and ''; or why one still does. The pod of one whose controller is gone ends in this time."""
     deadline = time.monotonic() + ORPHAN_SECONDS
-    while text := going_on((found := look()).jobs, what, namespace):
-        if time.monotonic() > deadline:
-            return found, text
+    while (found := look()).running and time.monotonic() <= deadline:
         time.sleep(5 * PAUSE)
-    return found, ""
+    return found, going_on(found, what, namespace)
 
 
 def jobs(kubectl: Kubectl, namespace: str, name: str = NAME) -> list[RestoreJob]:

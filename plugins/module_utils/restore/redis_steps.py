@@ -25,7 +25,7 @@ from ansible_collections.shaka.platform.plugins.module_utils.restore.plan import
 from ansible_collections.shaka.platform.plugins.module_utils.restore.pod import PodFailed
 from ansible_collections.shaka.platform.plugins.module_utils.restore.redis_volume import ARMED, BEFORE, FILLED, UNDONE, RedisNow
 from ansible_collections.shaka.platform.plugins.module_utils.restore.restoration import FetchSecrets, Restoration, RestoreFailed
-from ansible_collections.shaka.platform.plugins.module_utils.restore.room import amount, cpu_room
+from ansible_collections.shaka.platform.plugins.module_utils.restore.room import amount
 from ansible_collections.shaka.platform.plugins.module_utils.restore.step import StepParameters
 
 FAILURES = (backup_before.NoBackupBefore, NoChoice, PodFailed, RestoreFailed, StoreError, Unanswered)
@@ -132,7 +132,7 @@ def begin(given: RedisInput) -> Result:
     restoration.require_room()
     pod.delete(given.kubectl, given.namespace, [job.name for job in found.jobs])
     with _ended_on_failure(given):
-        restoration.begin("", cpu_room(given.kubectl, given.namespace, 0).for_pod(), given.params["deadline"])
+        restoration.begin("", given.params["deadline"])
         restoration.pod.call("fresh")
         restoration.pod.put({"place": _folder(planned, FILLED)})
         restoration.fetch(FetchSecrets(configuration(s3, given.credentials), authorities(s3), given.params["identity"], ""))

@@ -20,7 +20,7 @@ from ansible_collections.shaka.platform.plugins.module_utils.restore.judgement i
 from ansible_collections.shaka.platform.plugins.module_utils.restore.plan import PlannedDatabase, RestorePlan
 from ansible_collections.shaka.platform.plugins.module_utils.restore.pod import PodFailed, PodReport, RestorePod
 from ansible_collections.shaka.platform.plugins.module_utils.restore.recovery import TEMPLATE
-from ansible_collections.shaka.platform.plugins.module_utils.restore.room import GROWTH, PODS, DiskNeed, amount, data_folder, lacking
+from ansible_collections.shaka.platform.plugins.module_utils.restore.room import GROWTH, PODS, DiskNeed, amount, cpu_room, data_folder, lacking
 from ansible_collections.shaka.platform.plugins.module_utils.restore.superuser import RefusedStatement, Superuser
 
 Result = TypeVar("Result")
@@ -77,14 +77,14 @@ class Restoration:
         if problem := lacking(needs):
             raise RestoreFailed(f"{'; '.join(problem)}: make room (old databases: -e restore_drop_before=STAMP), or give the server a larger disk")
 
-    def begin(self, mask: str, cpu: int | None, deadline_seconds: int) -> None:
+    def begin(self, mask: str, deadline_seconds: int) -> None:
         """Make the pod. Raises RestoreFailed, PodFailed, Unanswered.
 
         :arg mask: SQL for the application's database.
-        :arg cpu: millicores that the pod may have at most; None for what its template says.
         """
         plan = self.plan
         about = {"purpose": plan.purpose, "backup": plan.backup, "source": plan.source, "databases": [database.live for database in plan.databases]}
+        cpu = cpu_room(self.kubectl, plan.namespace, self.spare_cpu).for_pod()
         self.pod.create(about, plan.pod_bytes, cpu, deadline_seconds, TEMPLATE if plan.moment else "")
         self.pod.await_running(time.monotonic() + START_SECONDS)
         # a container that runs may not be reachable for a moment

@@ -67,14 +67,15 @@ class CpuRoom:
     def for_pod(self) -> int | None:
         """What the pod of a restore may have: half of what is spare, as Postgres, which does most of the work, gets the rest."""
         half = None if self.spare is None else max(self.spare // 2, SMALL_POD)
-        return _least(half, self.left, self.most)
+        return least(half, self.left, self.most)
 
     def for_more(self) -> int | None:
         """What may be added to a container that runs, as far as the namespace's quota goes."""
-        return _least(self.spare, self.left)
+        return least(self.spare, self.left)
 
 
-def _least(*amounts: int | None) -> int | None:
+def least(*amounts: int | None) -> int | None:
+    """Of those that there are."""
     return min((each for each in amounts if each is not None), default=None)
 
 
@@ -85,7 +86,7 @@ def cpu_room(kubectl: Kubectl, namespace: str, spare: int | None) -> CpuRoom:
     """
     core = f"/api/v1/namespaces/{namespace}"
     quotas, ranges = ((kubectl.find(f"{core}/{kind}") or {}).get("items") or [] for kind in ("resourcequotas", "limitranges"))
-    return CpuRoom(_least(*_left_by(quotas)), spare, _least(*_allowed_by(ranges)))
+    return CpuRoom(least(*_left_by(quotas)), spare, least(*_allowed_by(ranges)))
 
 
 def _left_by(quotas: Iterable[Mapping[str, Any]]) -> Iterator[int]:

@@ -34,7 +34,6 @@ from ansible_collections.shaka.platform.plugins.module_utils.restore.choice impo
 from ansible_collections.shaka.platform.plugins.module_utils.restore.plan import BESIDE, make, make_copy, stamp_now
 from ansible_collections.shaka.platform.plugins.module_utils.restore.pod import PodFailed
 from ansible_collections.shaka.platform.plugins.module_utils.restore.restoration import FetchSecrets, Restoration, RestoreFailed
-from ansible_collections.shaka.platform.plugins.module_utils.restore.room import cpu_room
 from ansible_collections.shaka.platform.plugins.module_utils.restore.step import StepParameters
 from ansible_collections.shaka.platform.plugins.module_utils.restore.superuser import RefusedStatement, Superuser
 
@@ -72,12 +71,7 @@ class StepInput(StepParameters):
     @property
     def restoration(self) -> Restoration:
         jobs = self.params["jobs"] or max(2, os.cpu_count() or 2)
-        return Restoration(self.kubectl, self.plan, jobs, self.spare_cpu)
-
-    @property
-    def spare_cpu(self) -> int | None:
-        """See `room.CpuRoom`."""
-        return self.environment["backup"].get("spare_cpu", 0)
+        return Restoration(self.kubectl, self.plan, jobs, self.environment["backup"].get("spare_cpu", 0))
 
 
 def plan(given: StepInput) -> Result:
@@ -171,8 +165,7 @@ def begin(given: StepInput) -> Result:
     restoration.require_room()
     leftovers.clear(given.kubectl, given.namespace, traces)
     with _ended_on_failure(given):
-        cpu = cpu_room(given.kubectl, given.namespace, given.spare_cpu).for_pod()
-        restoration.begin(given.params["mask"], cpu, given.params["deadline"])
+        restoration.begin(given.params["mask"], given.params["deadline"])
         if planned.purpose == names.EXPORT:
             restoration.dump()
         elif planned.kind != COPY:

@@ -8,7 +8,6 @@ import hashlib
 import os
 import shutil
 import sys
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from ansible import constants
 from ansible.plugins.loader import module_utils_loader
 from ansible_collections.shaka.platform.plugins.plugin_utils import cache
 from ansible_collections.shaka.platform.plugins.plugin_utils.collection import ROOT
+from ansible_collections.shaka.platform.plugins.plugin_utils.whole_file import replace_file
 
 MODULES = "ansible_collections.shaka.platform.plugins.modules."  # what the names of our modules' packed files start with
 KEPT = 4  # versions of the collection whose modules stay packed
@@ -57,6 +57,7 @@ class PackedModules:
     def __init__(self, root: Path, here: Path, folders: Iterable[Path]) -> None:
         self.here, self.folders = here, list(folders)
         self.kept = root / digest(self.folders)
+        self.laid: set[str] = set()  # names of those that this run got
 
     def lay_out(self) -> None:
         """Give this run what there is. Raises OSError."""
@@ -66,41 +67,25 @@ class PackedModules:
         for path in self.kept.iterdir():
             total, _line, content = path.read_bytes().partition(b"\n")
             if path.name.startswith(MODULES) and total == _sum(content):
-                _write(self.here / path.name, content)
+                replace_file(self.here / path.name, content)
+                self.laid.add(path.name)
         os.utime(self.kept)  # used last
 
     def keep(self) -> None:
         """Keep what this run has packed, unless its sources have changed meanwhile. Raises OSError."""
-        if digest(self.folders) != self.kept.name:
+        there = list(self.here.iterdir()) if self.here.is_dir() else []
+        packed = [path for path in there if path.name.startswith(MODULES) and path.suffix != ".lock" and path.name not in self.laid]
+        if not packed or digest(self.folders) != self.kept.name or not cache.make(self.kept):
             return
-        self.kept.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self.kept.mkdir(exist_ok=True, mode=0o700)
-        if not cache.ours(self.kept):
-            return
-        for path in self.here.iterdir() if self.here.is_dir() else ():
-            if path.name.startswith(MODULES) and path.suffix != ".lock":
-                content = path.read_bytes()
-                whole = _sum(content) + b"\n" + content
-                if not (self.kept / path.name).exists() or (self.kept / path.name).read_bytes() != whole:
-                    _write(self.kept / path.name, whole)
+        for path in packed:
+            content = path.read_bytes()
+            replace_file(self.kept / path.name, _sum(content) + b"\n" + content)
         for old in sorted(self.kept.parent.iterdir(), key=lambda path: path.stat().st_mtime, reverse=True)[KEPT:]:
             shutil.rmtree(old, ignore_errors=True)
 
 
 def _sum(content: bytes) -> bytes:
     return hashlib.sha256(content).hexdigest().encode()
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Whole or not at all, also beside another run."""
-    handle, part = tempfile.mkstemp(dir=path.parent, prefix=".")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        os.replace(part, path)  # noqa: PTH105
-    except OSError:
-        Path(part).unlink(missing_ok=True)
-        raise
 
 
 def packed_modules() -> PackedModules:

@@ -202,19 +202,23 @@ def _peak(env: Environment, jobs: Iterable[Mapping[str, Any]]) -> Amounts:
 
 def as_the_quota_leaves(env: Environment, job: Mapping[str, Any], others: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """A job's sizes, its CPU limit lowered to what an environment's quota leaves: with less of it a job takes longer, and works."""
-    quota = amounts(env["quota"], "", Problems(), zero=True).get("limits.cpu")
+    room = _cpu_beyond_peak(env, others)
     wanted, least = (amounts(job[part], "", Problems()).get("cpu") for part in ("limits", "requests"))
-    if quota is not None and wanted is not None and least is not None:
-        room = quota - _peak(env, others).cpu_limit
-        if least <= room < wanted:
-            return {**job, "limits": {**job["limits"], "cpu": format_resource("cpu", room)}}
+    if room is not None and wanted is not None and least is not None and least <= room < wanted:
+        return {**job, "limits": {**job["limits"], "cpu": format_resource("cpu", room)}}
     return dict(job)
+
+
+def _cpu_beyond_peak(env: Environment, jobs: Iterable[Mapping[str, Any]]) -> int | None:
+    """Millicores that the quota has beyond what the environment needs at most; None without a quota of CPU."""
+    quota = amounts(env["quota"], "", Problems(), zero=True).get("limits.cpu")
+    return None if quota is None else quota - _peak(env, jobs).cpu_limit
 
 
 def spare_cpu(env: Environment, jobs: Iterable[Mapping[str, Any]]) -> int | None:
     """Millicores that the quota has beyond the environment's peak, which a restore may take for a while; None without such a quota."""
-    quota = amounts(env["quota"], "", Problems(), zero=True).get("limits.cpu")
-    return None if quota is None else max(quota - _peak(env, jobs).cpu_limit, 0)
+    room = _cpu_beyond_peak(env, jobs)
+    return None if room is None else max(room, 0)
 
 
 def check_quota(env: Environment, path: str, jobs: Iterable[Mapping[str, Any]], problems: Problems) -> None:

@@ -36,8 +36,6 @@ def _folder() -> str:
     versions = hashlib.sha256(f"{ansible.__version__} {jinja2.__version__} {sys.version}".encode()).hexdigest()[:16]
     try:
         folder = cache.folder("templates") / versions
-        folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        folder.mkdir(exist_ok=True, mode=0o700)
+        return str(folder) if cache.make(folder) else ""
     except (OSError, RuntimeError):  # no home
         return ""
-    return str(folder) if cache.ours(folder) else ""
