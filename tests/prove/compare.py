@@ -37,6 +37,7 @@ PASSING_FILES = re.compile(
     re.VERBOSE,
 )
 PASSING_UNITS = re.compile(r"^(apt-daily|dpkg-db|e2scrub|fstrim|getty|modprobe@|run-|session-|systemd-(hostnamed|localed|timedated|tmpfiles))")
+RUNNING_TIMER = re.compile(r"(?<=\.timer active )running$")  # for as long as what it has started runs
 # Kinds that tell of events, leases, measurements and addresses, or that a controller makes and drops on its way.
 PASSING_KINDS = frozenset(
     "Event Lease Endpoints EndpointSlice PodMetrics NodeMetrics IPAddress ComponentStatus CertificateRequest Order Challenge CSINode"
@@ -136,7 +137,7 @@ def server(state: Mapping[str, Any]) -> dict[str, Any]:
         "shaka table": state["shaka table"].splitlines(),
         "nft tables": tables,
         "units": [line for line in state["units"] if not PASSING_UNITS.match(line)],
-        "active": [line for line in state["active"] if not PASSING_UNITS.match(line)],
+        "active": [RUNNING_TIMER.sub("waiting", line) for line in state["active"] if not PASSING_UNITS.match(line)],
         "sysctls": state["sysctls"],
         "packages": state["packages"],
     }

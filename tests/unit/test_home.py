@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
+import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +21,18 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give up
 
 
 @pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """A place that others may enter. Those of pytest are closed to them, by each run of it that begins, also while this one is in there."""
+    with tempfile.TemporaryDirectory() as place:
+        Path(place).chmod(0o755)
+        yield Path(place)
+
+
+@pytest.fixture
 def ana(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The home of a user, in a directory of root's."""
     monkeypatch.setattr(home, "HOMES", tmp_path / "home")
     monkeypatch.setattr(ledger, "LEDGER", tmp_path / "ledger.json")
-    for folder in [tmp_path, *tmp_path.parents][:-2]:  # pytest's are closed to others
-        folder.chmod(folder.stat().st_mode | 0o055)
     place = tmp_path / "home/ana"
     place.mkdir(parents=True)
     os.chown(place, NOBODY, NOBODY)
