@@ -15,28 +15,47 @@ import re
 import statistics
 import subprocess
 import tempfile
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import common
+import yaml
 
 PLACE = "/var/lib/bench-edge"  # on the server
 PACKAGES = ("nginx", "wrk", "libluajit-5.1-2", "libluajit-5.1-common")
 USERS, SECONDS, ROUNDS, PORT = 100, 8, 3, 8444
 REQUIRED = 0.9
+SPECS = yaml.safe_load((common.ROOT / "roles/traefik/meta/argument_specs.yml").read_text())["argument_specs"]["main"]["options"]
 NO_GUARD = {"environments": {"prod": {"api": {"edge_rate": {"average": 0}}}}}
-# What is tried of the edge, each beside nginx in the same minutes: the variables laid over the inventory.
-TRIED: dict[str, dict[str, object]] = {
-    "as shipped": {},
-    "without the access log": {"traefik_access_log": "none"},
-    "with a CPU limit of 1": {"traefik_limits": {"cpu": "1", "memory": "256Mi"}},
-}
+
+
+@dataclass(frozen=True)
+class Tried:
+    """One thing that is tried of the edge, beside nginx in the same minutes: the variables laid over the inventory, and the page asked for."""
+
+    name: str
+    variables: Mapping[str, object] = field(default_factory=dict)
+    page: str = "/healthz"
+
+
+SHIPPED = Tried("as shipped")
+WITH_DATA = Tried("as shipped, a row in Postgres and a key in Redis each", page="/")
+TRIED = (
+    SHIPPED,
+    WITH_DATA,
+    Tried("all fields in the access log", {"traefik_access_log_fields": SPECS["traefik_access_log_fields"]["choices"]}),
+    Tried("access log: errors", {"traefik_access_log": "errors"}),
+    Tried("access log: none", {"traefik_access_log": "none"}),
+    Tried("fast proxy", {"traefik_fast_proxy": True}),
+    Tried("fast proxy, access log: none", {"traefik_fast_proxy": True, "traefik_access_log": "none"}),
+    Tried("with a CPU limit of 1", {"traefik_limits": {"cpu": "1", "memory": "256Mi"}}),
+)
 COLOURS = {"edge": "#1f77b4", "nginx": "#9aa5b1", "direct": "#cbd3da"}
 HOW = (
-    f"wrk with {USERS} connections asks the demo application for a page of three bytes, on the server itself, so that load, proxy and application "
-    "share its CPUs. The flood guard is off. nginx: Debian's, TLS 1.3 with the same certificate, connections to the application kept, access log "
-    "on, a worker for each CPU, no limit. Rounds alternate in who goes first; medians."
+    f"wrk with {USERS} connections asks the demo application for a page, of three bytes where nothing else is said, on the server itself, so that "
+    "load, proxy and application share its CPUs. The flood guard is off. nginx: Debian's, TLS 1.3 with the same certificate, connections to the "
+    "application kept, access log on, a worker for each CPU, no limit. Rounds alternate in who goes first; medians."
 )
 NGINX = """
 worker_processes auto; pid {place}/nginx.pid; error_log {place}/error.log; events {{ worker_connections 2048; }}
@@ -108,24 +127,24 @@ class Tools:
         pods = json.loads(self.server.run("k3s kubectl get pods -n shaka-prod -l app=shaka-api -o json"))["items"]
         return [pod["status"]["podIP"] for pod in pods if not pod["metadata"].get("deletionTimestamp")]
 
-    def load(self, way: str, seconds: int) -> Load:
+    def load(self, way: str, page: str, seconds: int) -> Load:
         url = {"edge": f"https://{self.host}", "nginx": f"https://{self.host}:{PORT}", "direct": f"http://{self.pods()[0]}:3000"}[way]
         libraries = f"LD_LIBRARY_PATH={PLACE}/usr/lib/{os.uname().machine}-linux-gnu"
-        wrk = f"{libraries} {PLACE}/usr/bin/wrk -t2 -c{USERS} -d{seconds}s --timeout 10s -s {PLACE}/report.lua {url}/healthz"
+        wrk = f"{libraries} {PLACE}/usr/bin/wrk -t2 -c{USERS} -d{seconds}s --timeout 10s -s {PLACE}/report.lua {url}{page}"
         return Load.of(self.server.run(wrk))
 
     def clean(self) -> None:
         self.server.run(f"systemctl stop bench-nginx 2>/dev/null; rm -rf {PLACE}")
 
 
-def measure(tools: Tools, ways: Sequence[str], seconds: int, rounds: int) -> dict[str, list[Load]]:
+def measure(tools: Tools, ways: Sequence[str], page: str, seconds: int, rounds: int) -> dict[str, list[Load]]:
     """Alternating rounds; the first seconds of each way are not counted."""
     found: dict[str, list[Load]] = {way: [] for way in ways}
     for way in ways:
-        tools.load(way, 2)
+        tools.load(way, page, 2)
     for turn in range(rounds):
         for way in ways if turn % 2 == 0 else reversed(ways):
-            found[way].append(tools.load(way, seconds))
+            found[way].append(tools.load(way, page, seconds))
             print(f"  {way:<8} {found[way][-1].rate:>8.0f} requests/s, p95 {found[way][-1].p95:.1f} ms, {found[way][-1].failed} failed", flush=True)
     return found
 
@@ -151,7 +170,7 @@ def write(found: dict[str, dict[str, Load]], about: str, seconds: int, rounds: i
             share = load.rate / loads["nginx"].rate
             lines.append(f"| {tried} | {way} | {load.rate:.0f} | {load.p95:.1f} | {load.failed} | {share:.2f} |")
             bars.append(common.Bar(tried, way, load.rate, f"{load.rate:.0f}/s ({share:.2f})", COLOURS[way]))
-    shipped = found["as shipped"]
+    shipped = found[SHIPPED.name]
     share = shipped["edge"].rate / shipped["nginx"].rate
     lines += ["", f"As shipped {share:.2f} of nginx; aimed at {REQUIRED}.", ""]
     common.keep("edge", "\n".join(lines), common.chart("Requests per second with TLS, 100 users", bars, about, one_scale=True))
@@ -171,12 +190,14 @@ def main() -> None:
         found: dict[str, dict[str, Load]] = {}
         try:
             tools.unpack()
-            for tried, variables in TRIED.items():
-                server.site("traefik,apps", "-e", json.dumps({"platform_profile": "bench", "platform_profiles": {"bench": NO_GUARD}, **variables}))
+            for tried in TRIED:
+                profile = {"platform_profile": "bench", "platform_profiles": {"bench": NO_GUARD}}
+                server.site("traefik,apps", "-e", json.dumps({**profile, **tried.variables}))
                 tools.start_nginx()
-                ways = ["edge", "nginx", "direct"] if not found else ["edge", "nginx"]
-                print(tried, flush=True)
-                found[tried] = {way: median(loads) for way, loads in measure(tools, ways, options.seconds, options.rounds).items()}
+                ways = ["edge", "nginx", "direct"] if tried in (SHIPPED, WITH_DATA) else ["edge", "nginx"]
+                print(tried.name, flush=True)
+                loads = measure(tools, ways, tried.page, options.seconds, options.rounds)
+                found[tried.name] = {way: median(several) for way, several in loads.items()}
             write(found, server.about(load), options.seconds, options.rounds)
         finally:
             tools.clean()
