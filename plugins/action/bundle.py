@@ -101,7 +101,7 @@ class Packer:
         body, digest = self.registry.manifest(what, reference)
         documents, manifest = {digest: body}, json.loads(body)
         if media_type(manifest) in INDEXES:
-            own = Reference(reference.registry, reference.repository, "", oci_archive.of_architecture(what, manifest, self.architecture))
+            own = Reference(reference.registry, reference.repository, "", oci_archive.manifest_digest(what, manifest, self.architecture))
             documents[own.digest], _digest = self.registry.manifest(what, own)
             manifest = json.loads(documents[own.digest])
         return Image(reference, documents, oci_archive.parts(what, manifest))

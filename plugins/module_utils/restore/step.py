@@ -26,7 +26,7 @@ class StepParameters:
         return Credentials(self.params["credentials"]["access_key"], self.params["credentials"]["secret_key"])
 
 
-def answer(module: AnsibleModule, run: Callable[[dict[str, Any], bool], dict[str, Any]], failures: tuple[type[Exception], ...]) -> None:
+def run_and_exit(module: AnsibleModule, run: Callable[[dict[str, Any], bool], dict[str, Any]], failures: tuple[type[Exception], ...]) -> None:
     """End the module with what `run` makes of its parameters and the check mode."""
     try:
         result = run(module.params, module.check_mode)

@@ -16,7 +16,7 @@ from ansible_collections.shaka.platform.plugins.module_utils.conventions import 
 from ansible_collections.shaka.platform.plugins.module_utils.model_types import App, Environment, Model, RedisCopies
 from ansible_collections.shaka.platform.plugins.module_utils.verify import backups, wal_archive
 from ansible_collections.shaka.platform.plugins.module_utils.verify.backups import age, seconds
-from ansible_collections.shaka.platform.plugins.module_utils.verify.probes import Facts, HostState, hosts_of, is_backup, question
+from ansible_collections.shaka.platform.plugins.module_utils.verify.probes import Facts, HostState, host_question, hosts_of, is_backup
 
 DAY = 86400
 SYSTEM_NAMESPACES = ("kube-system", "cert-manager", "traefik")
@@ -162,14 +162,14 @@ def joined(name: str, scope: str, checks: Sequence[Check]) -> Check:
 
 def https_check(scope: str, app: App, host: str, facts: Facts) -> Check:
     """An application answers by its host: its readiness path with 200, and where it has none there with anything but `not found` and errors."""
-    answer = facts.https[question(app, host)]
+    answer = facts.https[host_question(app, host)]
     right = answer.status == 200 if app["asks_readiness"] else 0 < answer.status < 500 and answer.status != 404
     return Check("https", scope, right or _as_meant(app, answer.status), f"{answer.status} {host}" if answer.status else f"{host}: {answer.detail}")
 
 
 def certificate_check(scope: str, namespace: str, app: App, facts: Facts, least: int) -> Check:
     """The served certificate is trusted, and cert-manager's Certificate is Ready and valid for long enough."""
-    name, answers = f"{app['name']}-tls", [facts.https[question(app, host)] for host in hosts_of(app)]
+    name, answers = f"{app['name']}-tls", [facts.https[host_question(app, host)] for host in hosts_of(app)]
     answer = next((each for each in answers if not each.trusted), answers[0])
     stored = next(iter(_named(facts.lists["certificates"], namespace, name)), None)
     if stored is None:

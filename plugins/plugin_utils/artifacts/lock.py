@@ -160,7 +160,7 @@ def _agree(name: str, shipped: str, kept: str, where: str) -> None:
         )
 
 
-def additions(shipped: Mapping[str, Any], full: Mapping[str, Any]) -> dict[str, Any]:
+def missing_from(shipped: Mapping[str, Any], full: Mapping[str, Any]) -> dict[str, Any]:
     """The part of the full lock that the shipped one lacks."""
     result: dict[str, Any] = {"files": {}, "images": {}}
     for name, entry in full["files"].items():

@@ -47,9 +47,9 @@ from ansible_collections.shaka.platform.plugins.plugin_utils.model.sizes import 
     Bounds,
     amounts,
     as_the_quota_leaves,
+    check_bounds,
     check_quota,
     check_sizes,
-    check_space,
     scratch,
     sized,
     sized_by_roles,
@@ -90,7 +90,7 @@ def _check_space(space: Space, path: str, cluster: network.ClusterNetworks, prob
     """Check name, network, quota and LimitRange of an environment's or another namespace; returns the LimitRange in numbers."""
     problems.check(f"{path}.namespace", rules.namespace(space["namespace"]), space["namespace"])
     network.check_space(space, path, cluster, problems)
-    return check_space(space, path, problems)
+    return check_bounds(space, path, problems)
 
 
 # --- one environment ------------------------------------------------------------------------------------------------------------------------
