@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.shaka.platform.plugins.module_utils.backup import cluster, environment_dumps, layout
+from ansible_collections.shaka.platform.plugins.module_utils.backup.points import LATEST
 from ansible_collections.shaka.platform.plugins.module_utils.backup.store import Bucket, StoreError, authorities, configuration
 from ansible_collections.shaka.platform.plugins.module_utils.conventions import REDIS_BACKUP
 from ansible_collections.shaka.platform.plugins.module_utils.kubectl import Kubectl, Unanswered
@@ -26,13 +27,11 @@ from ansible_collections.shaka.platform.plugins.module_utils.restore.pod import 
 from ansible_collections.shaka.platform.plugins.module_utils.restore.redis_volume import ARMED, BEFORE, FILLED, UNDONE, RedisNow
 from ansible_collections.shaka.platform.plugins.module_utils.restore.restoration import FetchSecrets, Restoration, RestoreFailed
 from ansible_collections.shaka.platform.plugins.module_utils.restore.room import amount
-from ansible_collections.shaka.platform.plugins.module_utils.restore.step import StepParameters
+from ansible_collections.shaka.platform.plugins.module_utils.restore.step import Result, StepParameters
 
 FAILURES = (backup_before.NoBackupBefore, NoChoice, PodFailed, RestoreFailed, StoreError, Unanswered)
 PLAN_SECONDS = 120  # that the bucket may take to list and show what it has
 LOADED = 8 * 2**20  # bytes that Redis reads in a second at least
-
-Result = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -73,7 +72,7 @@ def plan(given: RedisInput) -> Result:
     except NoChoice as error:
         return {**result, "failed": True, "msg": str(error)}
     newer = [f"{backup.stamp} ({backup.problem})" for backup in found if backup.problem and backup.stamp > chosen.stamp]
-    if given.params["backup"] == choice.LATEST and newer:
+    if given.params["backup"] == LATEST and newer:
         result["warnings"].append(f"newer than {chosen.stamp}, and not to be restored: {', '.join(newer)}")
     tables.append(plan_table(planned, now))
     return {**result, "plan": planned.as_dict(), "empty": not now.keys, "problem": now.problem}

@@ -16,13 +16,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from ansible_collections.shaka.platform.plugins.module_utils.conventions import PAUSE
+from ansible_collections.shaka.platform.plugins.module_utils.data.redis_instance import POD
 from ansible_collections.shaka.platform.plugins.module_utils.engine.readiness import condition
 from ansible_collections.shaka.platform.plugins.module_utils.kubectl import Kubectl, Unanswered
 from ansible_collections.shaka.platform.plugins.module_utils.restore import pod
 from ansible_collections.shaka.platform.plugins.module_utils.restore.pod import RestoreJobs
 from ansible_collections.shaka.platform.plugins.module_utils.restore.room import amount
 
-POD = "redis-0"
 CALL_SECONDS = 5
 FILLED, ARMED, BEFORE = "restore", "restored", "before"
 UNDONE = "-undone"
