@@ -41,7 +41,7 @@ extends_documentation_fragment: shaka.platform.kubectl
 """
 
 EXAMPLES = r"""
-- name: See which releases there were
+- name: Read the records of earlier releases
   shaka.platform.release_records:
     namespace: shaka-prod
     app: api
