@@ -49,7 +49,7 @@ PROMPTING = frozenset({"pause"})
 
 
 def load_filters() -> None:
-    """Import the collection's filters: a task runs in a fork of this process, and would compile those that it uses anew."""
+    """Import the collection's filters: a task runs in a fork of this process, and would compile those that it uses again."""
     for module in pkgutil.iter_modules(filters.__path__):
         with contextlib.suppress(ImportError):  # the task that needs it says what is missing
             importlib.import_module(f"{filters.__name__}.{module.name}")

@@ -27,7 +27,7 @@ class Sized(TypedDict):
 
 # --- namespaces and who reaches whom --------------------------------------------------------------------------------------------------------
 
-# `except` is a word of Python's own, so these are no classes.
+# `except` is a word of Python's own, so these are not classes.
 EgressRule = TypedDict("EgressRule", {"cidr": str, "except": list[str], "ports": list[int], "protocol": str, "pods": list[str]})
 IngressRule = TypedDict(
     "IngressRule",

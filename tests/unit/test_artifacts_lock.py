@@ -265,7 +265,7 @@ def test_a_lock_that_cannot_be_used_is_left_out_and_said(tmp_path: Path) -> None
     assert found.lock == LOCK and "the collection's lock says aaaa" in found.flaws["artifacts.lock.yml"]
     bundle.mkdir()
     (bundle / "artifacts.lock.yml").write_text("[]")
-    assert "make the bundle anew" in artifact_lock.given(shipped_file, inventory, bundle).flaws["platform_bundle"]
+    assert "make the bundle again" in artifact_lock.given(shipped_file, inventory, bundle).flaws["platform_bundle"]
 
 
 def test_every_shipped_sum_has_two_sources_that_a_reader_can_open() -> None:

@@ -179,7 +179,7 @@ def put_in_place(given: RedisInput) -> Result:
 
 
 def _restarted(given: RedisInput) -> str:
-    """'' once Redis has started anew; why it does not. The restore's pod, which may have to undo that, would end without being asked."""
+    """'' once Redis has started again; why it does not. The restore's pod, which may have to undo that, would end without being asked."""
     planned, work = given.plan, given.restoration.pod
 
     def ask() -> None:

@@ -110,7 +110,7 @@ def drop(kubectl: Kubectl, namespace: str, folders: list[str]) -> None:
 
 
 def restart(kubectl: Kubectl, namespace: str) -> None:
-    """Its pod anew; `ready` waits for it. Raises Unanswered."""
+    """A new pod of it; `ready` waits for it. Raises Unanswered."""
     kubectl.must("delete", "pod", f"--namespace={namespace}", "--ignore-not-found", "--wait=false", POD)
 
 

@@ -38,7 +38,7 @@ def trouble(pod: Mapping[str, Any]) -> str:
 
 
 def restarts(pods: Iterable[Mapping[str, Any]]) -> int:
-    """How often the containers of pods began anew."""
+    """How often the containers of pods were restarted."""
     return sum(int(container.get("restartCount", 0)) for pod in pods for container in pod.get("status", {}).get("containerStatuses", []))
 
 
