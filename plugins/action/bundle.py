@@ -163,7 +163,7 @@ class Packer:
 
 
 def summary(changed: bool, message: str, fetched: list[str], pruned: list[Path]) -> dict[str, Any]:
-    """The result, its message said."""
+    """The result, whose message is also printed."""
     display.display(f"  {message}")
     return {"changed": changed, "msg": message, "fetched": fetched, "removed": [str(path) for path in pruned]}
 

@@ -181,7 +181,7 @@ class EdgeRate(TypedDict):
 
 
 class Hsts(TypedDict):
-    """Strict-Transport-Security; 0 seconds is none."""
+    """Strict-Transport-Security, which is not sent with 0 seconds."""
 
     seconds: int
     subdomains: bool
@@ -528,7 +528,7 @@ class Reserved(Sizes):
 
 
 class Server(Sizes):
-    """The size of the server; '' is not known. `networks`: those of the cluster, `addresses`: the server's, both by their key of `k3s_config`."""
+    """The size of the server; '' where it is not known. `networks`: those of the cluster, `addresses`: the server's, both by their key of `k3s_config`."""
 
     disk: str
     pods: int
@@ -573,7 +573,7 @@ class Acme(TypedDict):
 
 
 class Notify(TypedDict):
-    """Whom the server tells; '' is nobody."""
+    """Whom the server tells; '' for nobody."""
 
     webhook: str
 

@@ -138,7 +138,7 @@ States = tuple[Mapping[str, PostgresState], Mapping[str, RedisState]]
 
 
 def unfinished(postgres: Mapping[str, PostgresState], redis: Mapping[str, RedisState]) -> Iterable[str]:
-    """What is to be seen to once the pods have changed over."""
+    """What remains to be done once the pods have changed over."""
     for environment, database in postgres.items():
         if database.stand_in:
             yield f"{environment}: its pods may still use the stand-in for its database user"

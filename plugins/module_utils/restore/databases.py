@@ -86,7 +86,7 @@ def create_extension(name: str, schema: str, version: str, owner: str) -> str:
 
 
 def drop(names: Iterable[str]) -> list[str]:
-    """Databases away, with the sessions in them."""
+    """Drop databases, with the sessions in them."""
     return [f"drop database if exists {identifier(name)} with (force)" for name in names]
 
 

@@ -208,7 +208,7 @@ def _undo(given: RedisInput) -> str:
 
 
 def end(given: RedisInput) -> Result:
-    """Away with the pod, and with what was not put in place."""
+    """Remove the pod, and what was not put in place."""
     _end(given)
     return {"changed": True}
 
@@ -247,7 +247,7 @@ def clear(kubectl: Kubectl, copies: Mapping[str, RedisCopies], check_mode: bool)
 
 
 def drop_before(given: RedisInput) -> Result:
-    """What was there before a restore, away for good."""
+    """Remove for good what was there before a restore."""
     stamp = given.params["drop_before"]
     kept = redis_volume.find(given.kubectl, given.namespace).kept
     mine = [name for name in kept if name.removesuffix(UNDONE).partition("-")[2] == stamp.lower()]

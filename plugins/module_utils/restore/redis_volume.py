@@ -98,13 +98,13 @@ def find(kubectl: Kubectl, namespace: str) -> RedisTraces:
 
 
 def clear(kubectl: Kubectl, namespace: str, traces: RedisTraces) -> None:
-    """Away with the rest of restores that did not end. Raises Unanswered."""
+    """Remove what is left of restores that did not end. Raises Unanswered."""
     pod.delete(kubectl, namespace, traces.ended)
     drop(kubectl, namespace, traces.unfinished)
 
 
 def drop(kubectl: Kubectl, namespace: str, folders: list[str]) -> None:
-    """Away with folders of `find`. Raises Unanswered."""
+    """Remove folders that `find` names. Raises Unanswered."""
     if folders:
         kubectl.must("exec", f"--namespace={namespace}", POD, "--", "sh", "-ec", _DROP, "sh", *folders)
 

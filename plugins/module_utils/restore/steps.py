@@ -227,7 +227,7 @@ def put_in_place(given: StepInput) -> Result:
 
 
 def end(given: StepInput) -> Result:
-    """Away with the pod, and with new databases that were not put in place."""
+    """Remove the pod, and new databases that were not put in place."""
     _end(given)
     return {"changed": True}
 
@@ -286,7 +286,7 @@ def _traces(kubectl: Kubectl, env: Environment) -> leftovers.RestoreTraces | Non
 
 
 def drop_before(given: StepInput) -> Result:
-    """Databases from before a restore, away for good."""
+    """Drop for good the databases from before a restore."""
     stamp = given.params["drop_before"]
     traces = leftovers.find(given.kubectl, given.namespace)
     mine = [name for name in traces.kept if (found := names.read(name)) and found.stamp == stamp.lower()]

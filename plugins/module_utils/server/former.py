@@ -26,7 +26,7 @@ class StillThere(Exception):
 
 
 def former_operators(operators: Collection[str], entries: Iterable[str]) -> list[str]:
-    """Who got access, is no operator any more, and has not had it taken away.
+    """Who got access, is not an operator any more, and has not had it taken away.
 
     :arg operators: the accounts of the inventory.
     :arg entries: the ledger's paths.
