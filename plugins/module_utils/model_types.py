@@ -528,7 +528,7 @@ class Reserved(Sizes):
 
 
 class Server(Sizes):
-    """The size of the server; '' where it is not known. `networks`: those of the cluster, `addresses`: the server's, both by their key of `k3s_config`."""
+    """The size of the server; '' if not known. `networks`: those of the cluster, `addresses`: the server's, both by their key of `k3s_config`."""
 
     disk: str
     pods: int
