@@ -39,7 +39,7 @@ def run(params: Mapping[str, Any], check: bool, show_diff: bool) -> dict[str, An
         plan = compose(params, check)
         scrubber = Scrubber([*params["secrets"].values(), *plan.sensitive])
         try:
-            api, discovery = connect(params["kubeconfig"], check)
+            api, discovery = api_of(params["kubeconfig"], check)
         except Unreachable as error:
             if not check:
                 raise
@@ -59,7 +59,7 @@ def run(params: Mapping[str, Any], check: bool, show_diff: bool) -> dict[str, An
     return scrubber.all(answer)  # type: ignore[no-any-return]
 
 
-def connect(kubeconfig: str, check: bool) -> tuple[Api, Discovery]:
+def api_of(kubeconfig: str, check: bool) -> tuple[Api, Discovery]:
     """The server and its kinds. Raises Unreachable, or ApiError."""
     # On a server not made yet there is nothing to retry for; a restarting K3s is worth the wait of a real run.
     api = Api(kubeconfig, retry_for=0 if check else 30)

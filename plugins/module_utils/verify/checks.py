@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from ansible_collections.shaka.platform.plugins.module_utils import k3s_certificates
 from ansible_collections.shaka.platform.plugins.module_utils.backup import layout
-from ansible_collections.shaka.platform.plugins.module_utils.backup.overview import size
+from ansible_collections.shaka.platform.plugins.module_utils.backup.overview import shown_size
 from ansible_collections.shaka.platform.plugins.module_utils.conventions import POSTGRES_BACKUP, REDIS_BACKUP
 from ansible_collections.shaka.platform.plugins.module_utils.model_types import App, Environment, Model, RedisCopies
 from ansible_collections.shaka.platform.plugins.module_utils.verify import backups, wal_archive
@@ -268,7 +268,7 @@ def node_checks(facts: Facts) -> list[Check]:
         cpu, memory = (sum(_requested(pod, resource) for pod in pods) for resource in ("cpu", "memory"))
         shares = [
             f"cpu {round(cpu * 1000)}m of {round(quantity(able.get('cpu')) * 1000)}m",
-            f"memory {size(memory)} of {size(quantity(able.get('memory')))}",
+            f"memory {shown_size(memory)} of {shown_size(quantity(able.get('memory')))}",
             f"pods {len(pods)} of {able.get('pods', '?')}",
         ]
         checks.append(Check("requests", name, True, ", ".join(shares)))
@@ -280,7 +280,7 @@ def reserve_check(facts: Facts, reserved: float) -> list[Check]:
     used = facts.service_memory
     if used is None:
         return []
-    text = f"{size(used)} of {size(reserved)} reserved"
+    text = f"{shown_size(used)} of {shown_size(reserved)} reserved"
     if used > reserved:
         enough = -(-used * 1.15 // (50 * 2**20)) * 50
         text += f", so that pods are promised memory that is not there: set platform_server.reserved.memory to {enough:.0f}Mi"
@@ -320,11 +320,11 @@ def memory_rows(facts: Facts) -> list[list[str]]:
         component = f"{namespace}/{mine.get('app.kubernetes.io/name') or mine.get('app') or mine.get('k8s-app') or name}"
         count, total = used.get(component, (0, 0.0))
         used[component] = count + 1, total + sum(quantity(container["usage"].get("memory")) for container in entry.get("containers", ()))
-    rows = [[component, str(count), size(total)] for component, (count, total) in sorted(used.items(), key=lambda row: -row[1][1])]
+    rows = [[component, str(count), shown_size(total)] for component, (count, total) in sorted(used.items(), key=lambda row: -row[1][1])]
     if facts.lists["pod_metrics"] is None:
         rows.append(["pods", "", "not measured: metrics.k8s.io does not answer (yet)"])
     if facts.service_memory is not None:
-        rows.append(["k3s.service (PSS)", "", size(facts.service_memory)])
+        rows.append(["k3s.service (PSS)", "", shown_size(facts.service_memory)])
     return rows
 
 
