@@ -14,13 +14,13 @@ from ansible_collections.shaka.platform.plugins.module_utils.backup import layou
 from ansible_collections.shaka.platform.plugins.module_utils.backup.overview import shown_size
 from ansible_collections.shaka.platform.plugins.module_utils.conventions import POSTGRES_BACKUP, REDIS_BACKUP
 from ansible_collections.shaka.platform.plugins.module_utils.model_types import App, Environment, Model, RedisCopies
+from ansible_collections.shaka.platform.plugins.module_utils.quantities import QuantityError, exact
 from ansible_collections.shaka.platform.plugins.module_utils.verify import backups, wal_archive
 from ansible_collections.shaka.platform.plugins.module_utils.verify.backups import age, seconds
 from ansible_collections.shaka.platform.plugins.module_utils.verify.probes import Facts, HostState, host_question, hosts_of, is_backup
 
 DAY = 86400
 SYSTEM_NAMESPACES = ("kube-system", "cert-manager", "traefik")
-UNITS = {"": 1, "m": 1e-3, "u": 1e-6, "n": 1e-9, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
 
 
 class Check(NamedTuple):
@@ -329,9 +329,11 @@ def memory_rows(facts: Facts) -> list[list[str]]:
 
 
 def quantity(text: Any) -> float:
-    """A Kubernetes quantity as a number of cores or bytes; close enough for a table."""
-    match = re.fullmatch(r"([0-9.]+)([a-zA-Z]*)", str(text or "0"))
-    return float(match[1]) * UNITS.get(match[2], 1) if match else 0.0
+    """A Kubernetes quantity as a number of cores or bytes, for a table; 0 where there is none."""
+    try:
+        return float(exact(str(text or "0")))
+    except QuantityError:
+        return 0.0
 
 
 def _lacking(facts: Facts, namespace: str) -> list[str]:
