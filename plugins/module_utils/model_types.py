@@ -671,12 +671,30 @@ class RedisRights(TypedDict):
     commands: list[str]
 
 
+class PasswordReader(TypedDict):
+    """Of an application, what says whether its pods hold a password; see App."""
+
+    name: str
+    path: str
+    schedule: str
+    config_hash: str
+    uses: list[str]
+
+
+class PasswordReaders(TypedDict):
+    """Of an environment, what its applications' pods are found by."""
+
+    namespace: str
+    reads: Reads
+    apps: dict[str, PasswordReader]
+
+
 class RedisUserGiven(RedisRights):
-    """A user of a Redis and whose it is. `applications`: the parts of its environment that the applications' pods are found by."""
+    """A user of a Redis and whose it is."""
 
     environment: str
     in_run: bool
-    applications: dict[str, Any]
+    applications: PasswordReaders
     name: str
 
 
