@@ -67,7 +67,7 @@ def read(path: Path, remedy: str = "bring it back from your version control, or 
     return dict(held["platform_artifacts"])
 
 
-def given(shipped: Path, inventory: Path, bundle: Path | None) -> GivenLock:
+def given_lock(shipped: Path, inventory: Path, bundle: Path | None) -> GivenLock:
     """The bundle's own lock; without a bundle the collection's, with what the inventory's file adds to it."""
     pending = bundle is not None and not (bundle / NAME).is_file()
     try:
