@@ -15,7 +15,7 @@ from ansible_collections.shaka.platform.plugins.plugin_utils.ansible_settings im
 from ansible_collections.shaka.platform.plugins.plugin_utils.field_query import QueryError
 from ansible_collections.shaka.platform.plugins.plugin_utils.plan.rendering import render_role
 from ansible_collections.shaka.platform.plugins.plugin_utils.plan.request import Variables, digest_of, request_of
-from ansible_collections.shaka.platform.plugins.plugin_utils.report.ignore_rules import VARIABLE, IgnoreRule, holding, mark, read_rules
+from ansible_collections.shaka.platform.plugins.plugin_utils.report.ignore_rules import VARIABLE, IgnoreRule, in_force, mark, read_rules
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]
@@ -56,4 +56,4 @@ class ActionModule(ActionBase):  # type: ignore[misc]
     def _ignore_rules(self, variables: Variables) -> list[IgnoreRule]:
         """What the inventory ignores; in check mode alone, as a real run puts everything right."""
         entries = variables.value(VARIABLE) if self._task.check_mode else None
-        return holding(read_rules(entries), datetime.now(UTC).date())
+        return in_force(read_rules(entries), datetime.now(UTC).date())

@@ -11,9 +11,9 @@ from ansible.utils.display import Display
 from ansible_collections.shaka.platform.plugins.plugin_utils.artifacts.lock import (
     LockError,
     Missing,
-    additions,
     merged,
     missing,
+    missing_from,
     read,
     references,
     text,
@@ -82,7 +82,7 @@ class ActionModule(ControllerAction):
             display.display(f"  asking the upstreams for {len(lacking)} sums that the lock lacks: {', '.join(names)}")
             lock = with_sums(lock, lacking, Upstream(mirrors, arguments["timeout"]))
             if not self._task.check_mode:
-                replace_file(path, text(additions(shipped, lock)), 0o644)
+                replace_file(path, text(missing_from(shipped, lock)), 0o644)
         message = f"the lock has all sums ({path} adds to it)" if path.exists() else "the lock has all sums"
         if lacking:
             done = "would be resolved and written" if self._task.check_mode else "were resolved and written"

@@ -32,7 +32,7 @@ class ActionModule(ControllerAction):
         except (OSError, ValueError) as error:
             return {"failed": True, "msg": f"the buckets cannot be tried: {error}"}
         run(trials, bool(self._task.check_mode))
-        tables = [table(trial, names) for trial, names in trials]
+        tables = [table_of(trial, names) for trial, names in trials]
         findings = [text for trial, _names in trials for text in trial.findings]
         notes = [text for trial, _names in trials for text in trial.notes]
         result: dict[str, Any] = {"changed": False, "platform_findings": findings, "platform_table": tables}
@@ -74,7 +74,7 @@ def run(trials: list[tuple[BucketTrial, list[str]]], only_look: bool) -> None:
             trial.notes.append(f"{trial.place}: no answer within {PATIENCE} s: what the keys may do there was not tried from this controller")
 
 
-def table(trial: BucketTrial, names: list[str]) -> dict[str, Any]:
+def table_of(trial: BucketTrial, names: list[str]) -> dict[str, Any]:
     kept = f"versioning {trial.versioning}, Object Lock {trial.lock}"
     failed = [position for position, keys in enumerate(trial.tried) if any(keys.pair.inventory in text for text in trial.findings)]
     rows = [keys.row() for keys in trial.tried]

@@ -101,7 +101,7 @@ class Packer:
         body, digest = self.registry.manifest(what, reference)
         documents, manifest = {digest: body}, json.loads(body)
         if media_type(manifest) in INDEXES:
-            own = Reference(reference.registry, reference.repository, "", oci_archive.of_architecture(what, manifest, self.architecture))
+            own = Reference(reference.registry, reference.repository, "", oci_archive.manifest_digest(what, manifest, self.architecture))
             documents[own.digest], _digest = self.registry.manifest(what, own)
             manifest = json.loads(documents[own.digest])
         return Image(reference, documents, oci_archive.parts(what, manifest))
@@ -163,7 +163,7 @@ class Packer:
 
 
 def summary(changed: bool, message: str, fetched: list[str], pruned: list[Path]) -> dict[str, Any]:
-    """The result, its message said."""
+    """The result, whose message is also printed."""
     display.display(f"  {message}")
     return {"changed": changed, "msg": message, "fetched": fetched, "removed": [str(path) for path in pruned]}
 

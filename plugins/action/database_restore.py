@@ -10,11 +10,11 @@ from typing import Any
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
+from ansible_collections.shaka.platform.plugins.module_utils.conventions import PAUSE
 from ansible_collections.shaka.platform.plugins.plugin_utils import masks
 from ansible_collections.shaka.platform.plugins.plugin_utils.ansible_settings import connection_flaw
 
 SECRETS = ("identity", "credentials", "backup_key")
-PAUSE = 1.0  # seconds between two questions
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]

@@ -14,7 +14,7 @@ from ansible_collections.shaka.platform.plugins.plugin_utils.second_connection i
 
 # In front of the user's ssh_args, which share one connection among all tasks and may name a bastion: of an option ssh takes the first value.
 NOT_SHARED = "-o ControlMaster=no -o ControlPath=none"
-STARTING = 10.0  # seconds for which a server may refuse the second connection, as sshd does while it reads its files anew
+STARTING = 10.0  # seconds for which a server may refuse the second connection, as sshd does while it reads its files again
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core has no type information

@@ -26,7 +26,7 @@ from ansible_collections.shaka.platform.plugins.plugin_utils.second_connection i
 display = Display()
 LOOK = 0.2  # seconds between two looks at who has the lock
 ANSWER = 30.0  # seconds for the server to say so
-AGAIN = 1.0  # seconds until a lost connection is made anew
+AGAIN = 1.0  # seconds until a lost connection is made again
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core has no type information

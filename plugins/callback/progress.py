@@ -49,7 +49,7 @@ PROMPTING = frozenset({"pause"})
 
 
 def load_filters() -> None:
-    """Import the collection's filters: a task runs in a fork of this process, and would compile those that it uses anew."""
+    """Import the collection's filters: a task runs in a fork of this process, and would compile those that it uses again."""
     for module in pkgutil.iter_modules(filters.__path__):
         with contextlib.suppress(ImportError):  # the task that needs it says what is missing
             importlib.import_module(f"{filters.__name__}.{module.name}")
@@ -114,7 +114,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
 
     def v2_playbook_on_task_start(self, task: Any, is_conditional: bool) -> None:
         quiet = str(task.action).rsplit(".", 1)[-1] in PROMPTING
-        self.heartbeat.start(str(task.get_name()).removeprefix("shaka.platform."), bound(task.args), quiet, time.monotonic())
+        self.heartbeat.start(str(task.get_name()).removeprefix("shaka.platform."), longest_wait(task.args), quiet, time.monotonic())
 
     def v2_playbook_on_handler_task_start(self, task: Any) -> None:
         self.v2_playbook_on_task_start(task, False)
@@ -206,7 +206,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
                     return  # nobody reads any more
 
 
-def bound(arguments: Mapping[str, Any]) -> str:
+def longest_wait(arguments: Mapping[str, Any]) -> str:
     """How long the task may wait, where its arguments say so."""
     for name in BOUNDS:
         value = str(arguments.get(name) or "")

@@ -40,13 +40,13 @@ _value:
 from collections.abc import Callable
 from typing import Any
 
-from ansible_collections.shaka.platform.plugins.plugin_utils.model.authority_limits import find
+from ansible_collections.shaka.platform.plugins.plugin_utils.model.authority_limits import limit_findings
 from ansible_collections.shaka.platform.plugins.plugin_utils.plain import plain
 
 
 def authority_limits(issuance: Any, model: Any) -> dict[str, list[str]]:
     """The filter."""
-    return find(plain(issuance, typed=True), plain(model, typed=True))._asdict()
+    return limit_findings(plain(issuance, typed=True), plain(model, typed=True))._asdict()
 
 
 class FilterModule:

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, The shaka.platform founders
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Filter host_problems: see plugin_utils/host.py."""
+"""Filter host_problems: see plugin_utils/model/host.py."""
 
 from __future__ import annotations
 

@@ -6,7 +6,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.shaka.platform.plugins.module_utils.model_types import Model, RedisServerGiven, RedisUserGiven
+from ansible_collections.shaka.platform.plugins.module_utils.model_types import (
+    Model,
+    PasswordReader,
+    PasswordReaders,
+    RedisServerGiven,
+    RedisUserGiven,
+)
 from ansible_collections.shaka.platform.plugins.plugin_utils.model.redis_acl import user
 
 DOCUMENTATION = r"""
@@ -44,9 +50,11 @@ def redis_servers(model: Model) -> list[RedisServerGiven]:
         redis = env["redis"]
         in_run = name in model["environments"] or name in (model.get("previews") or {})
         if not redis["dedicated"] or in_run:
-            kept = ("name", "path", "schedule", "config_hash", "uses")
-            apps = {key: {part: value for part, value in app.items() if part in kept} for key, app in env["apps"].items()}
-            applications = {"namespace": env["namespace"], "reads": env["reads"], "apps": apps}
+            apps: dict[str, PasswordReader] = {
+                key: {"name": app["name"], "path": app["path"], "schedule": app["schedule"], "config_hash": app["config_hash"], "uses": app["uses"]}
+                for key, app in env["apps"].items()
+            }
+            applications: PasswordReaders = {"namespace": env["namespace"], "reads": env["reads"], "apps": apps}
             given: RedisUserGiven = {"environment": name, "in_run": in_run, "applications": applications, "name": redis["user"], **user(redis)}
             servers.setdefault(redis["namespace"], []).append(given)
     ended, complete = model.get("ended_previews") or [], bool(model.get("complete"))

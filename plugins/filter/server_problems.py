@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, The shaka.platform founders
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Filter server_problems: see plugin_utils/server.py."""
+"""Filter server_problems: see plugin_utils/model/server.py."""
 
 from __future__ import annotations
 

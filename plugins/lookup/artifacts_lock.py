@@ -41,7 +41,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.plugins.lookup import LookupBase
-from ansible_collections.shaka.platform.plugins.plugin_utils.artifacts.lock import given, images, missing, references
+from ansible_collections.shaka.platform.plugins.plugin_utils.artifacts.lock import given_lock, images, missing, references
 
 
 class LookupModule(LookupBase):  # type: ignore[misc]  # ansible-core has no type information
@@ -50,7 +50,7 @@ class LookupModule(LookupBase):  # type: ignore[misc]  # ansible-core has no typ
     def run(self, terms: list[str], variables: Mapping[str, Any] | None = None, **kwargs: Any) -> list[Any]:
         self.set_options(var_options=variables, direct=kwargs)
         bundle, overrides = self.get_option("bundle"), self.get_option("overrides")
-        found = given(Path(terms[0]), Path(self.get_option("inventory")), Path(bundle) if bundle else None)
+        found = given_lock(Path(terms[0]), Path(self.get_option("inventory")), Path(bundle) if bundle else None)
         return [
             {
                 "lock": found.lock,

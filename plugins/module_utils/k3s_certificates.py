@@ -15,14 +15,14 @@ PATTERNS = ("/var/lib/rancher/k3s/server/tls/*.crt", "/var/lib/rancher/k3s/agent
 _SCRIPT = 'for file; do printf "%s=" "$file"; openssl x509 -noout -enddate -dateopt iso_8601 -in "$file" || exit 1; done'
 
 
-def found(patterns: Iterable[str]) -> list[str]:
+def matching_files(patterns: Iterable[str]) -> list[str]:
     """The files that match, in order."""
     return sorted({str(path) for pattern in map(Path, patterns) for path in pattern.parent.glob(pattern.name) if path.is_file()})
 
 
 def ends(execute: Execute, patterns: Iterable[str] = PATTERNS) -> dict[str, int]:
     """Certificate file -> end of its first certificate, the leaf, in seconds since the epoch; ValueError for one that cannot be read."""
-    files = found(patterns)
+    files = matching_files(patterns)
     if not files:
         return {}
     code, out, err = execute(["sh", "-c", _SCRIPT, "sh", *files])

@@ -27,7 +27,7 @@ class Sized(TypedDict):
 
 # --- namespaces and who reaches whom --------------------------------------------------------------------------------------------------------
 
-# `except` is a word of Python's own, so these are no classes.
+# `except` is a word of Python's own, so these are not classes.
 EgressRule = TypedDict("EgressRule", {"cidr": str, "except": list[str], "ports": list[int], "protocol": str, "pods": list[str]})
 IngressRule = TypedDict(
     "IngressRule",
@@ -181,7 +181,7 @@ class EdgeRate(TypedDict):
 
 
 class Hsts(TypedDict):
-    """Strict-Transport-Security; 0 seconds is none."""
+    """Strict-Transport-Security, which is not sent with 0 seconds."""
 
     seconds: int
     subdomains: bool
@@ -528,7 +528,7 @@ class Reserved(Sizes):
 
 
 class Server(Sizes):
-    """The size of the server; '' is not known. `networks`: those of the cluster, `addresses`: the server's, both by their key of `k3s_config`."""
+    """The size of the server; '' if not known. `networks`: those of the cluster, `addresses`: the server's, both by their key of `k3s_config`."""
 
     disk: str
     pods: int
@@ -573,7 +573,7 @@ class Acme(TypedDict):
 
 
 class Notify(TypedDict):
-    """Whom the server tells; '' is nobody."""
+    """Whom the server tells; '' for nobody."""
 
     webhook: str
 
@@ -671,12 +671,30 @@ class RedisRights(TypedDict):
     commands: list[str]
 
 
+class PasswordReader(TypedDict):
+    """Of an application, what says whether its pods hold a password; see App."""
+
+    name: str
+    path: str
+    schedule: str
+    config_hash: str
+    uses: list[str]
+
+
+class PasswordReaders(TypedDict):
+    """Of an environment, what its applications' pods are found by."""
+
+    namespace: str
+    reads: Reads
+    apps: dict[str, PasswordReader]
+
+
 class RedisUserGiven(RedisRights):
-    """A user of a Redis and whose it is. `applications`: the parts of its environment that the applications' pods are found by."""
+    """A user of a Redis and whose it is."""
 
     environment: str
     in_run: bool
-    applications: dict[str, Any]
+    applications: PasswordReaders
     name: str
 
 

@@ -46,7 +46,8 @@ class QuantityError(ValueError):
     """The text is not a quantity of the expected kind; the message says why, and how to write it."""
 
 
-def _exact(text: str) -> Fraction:
+def exact(text: str) -> Fraction:
+    """A quantity in its own unit: cores, bytes or objects."""
     match = _NUMBER.fullmatch(text)
     if match is None:
         raise QuantityError("is not a Kubernetes quantity such as 250m, 2, 512Mi or 20Gi")
@@ -69,7 +70,7 @@ def _exact(text: str) -> Fraction:
 
 def parse_cpu(text: str) -> int:
     """CPU in millicores: '250m' -> 250, '1.5' -> 1500."""
-    cores = _exact(text.strip()) * 1000
+    cores = exact(text.strip()) * 1000
     if cores.denominator != 1:
         raise QuantityError("is finer than 1m, the smallest CPU that Kubernetes accepts")
     return int(cores)
@@ -77,7 +78,7 @@ def parse_cpu(text: str) -> int:
 
 def parse_memory(text: str) -> int:
     """Memory or disk in bytes: '64Mi' -> 67108864. Of a fraction of a unit, as in 1.1Gi, the next whole byte, which is what Kubernetes gives."""
-    size = _exact(text.strip())
+    size = exact(text.strip())
     if size.denominator != 1 and text.strip()[-1] in "num":
         raise QuantityError("is not a whole number of bytes ('m' means a thousandth; did you mean Mi?)")
     return math.ceil(size)
@@ -85,7 +86,7 @@ def parse_memory(text: str) -> int:
 
 def parse_count(text: str) -> int:
     """A number of objects: '10' -> 10."""
-    count = _exact(text.strip())
+    count = exact(text.strip())
     if count.denominator != 1:
         raise QuantityError("is not a whole number")
     return int(count)

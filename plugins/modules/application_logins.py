@@ -109,23 +109,12 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.shaka.platform.plugins.module_utils.conventions import WORKERS
 from ansible_collections.shaka.platform.plugins.module_utils.data.postgres import Passwords
 from ansible_collections.shaka.platform.plugins.module_utils.data.postgres_instance import Failed, PostgresState, instances_of, refuse_volumes
-from ansible_collections.shaka.platform.plugins.module_utils.data.redis_instance import RedisInstance, RedisState
+from ansible_collections.shaka.platform.plugins.module_utils.data.redis_instance import SERVERS, RedisInstance, RedisState
 from ansible_collections.shaka.platform.plugins.module_utils.kubectl import ARGUMENTS, Kubectl
 
 ARGUMENT_SPEC: dict[str, Any] = {
     "environments": {"type": "dict", "required": True},
-    "servers": {
-        "type": "list",
-        "elements": "dict",
-        "required": True,
-        "options": {
-            "namespace": {"type": "str", "required": True},
-            "users": {"type": "list", "elements": "dict", "required": True},
-            "copied": {"type": "str", "default": ""},
-            "ended": {"type": "list", "elements": "str", "default": []},
-            "complete": {"type": "bool", "default": False},
-        },
-    },
+    "servers": SERVERS,
     "passwords": {"type": "dict", "required": True, "no_log": True},
     "previews": {"type": "dict", "default": {}},
     "image": {"type": "str", "required": True},
@@ -138,7 +127,7 @@ States = tuple[Mapping[str, PostgresState], Mapping[str, RedisState]]
 
 
 def unfinished(postgres: Mapping[str, PostgresState], redis: Mapping[str, RedisState]) -> Iterable[str]:
-    """What is to be seen to once the pods have changed over."""
+    """What remains to be done once the pods have changed over."""
     for environment, database in postgres.items():
         if database.stand_in:
             yield f"{environment}: its pods may still use the stand-in for its database user"

@@ -30,7 +30,7 @@ description:
     is changed. The error says how to hand it over, with two labels. Objects without our labels are never read, reported or touched otherwise.
   - C(replicas) of a workload is left to a HorizontalPodAutoscaler that targets it, rendered or in the cluster.
   - Fields of our objects that somebody added by hand (a C(kubectl edit), say) are differences too, and taken out again. See O(controllers).
-  - An object that is being deleted is awaited, and made anew. A run that was killed at any point is completed by the next one.
+  - An object that is being deleted is awaited, and made again. A run that was killed at any point is completed by the next one.
   - C(changed) means that the object's content differs after the patch. C(metadata.managedFields), C(resourceVersion), C(generation), C(uid),
     C(creationTimestamp) and C(status) are not content.
   - In check mode everything is a server-side dry run. Where the cluster, a namespace, a kind or the Python client is not there yet,

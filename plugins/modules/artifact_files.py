@@ -123,7 +123,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
 
 WAY_OUT = "does the server reach it? Else name a mirror in platform_artifact_mirrors, or use a bundle (platform_bundle)"
 WRONG_CONTENT = (
-    "The upstream's file or the way to it has changed: do not go on before you know why; a new version belongs into the lock with its own sum"
+    "The upstream's file or the way to it has changed: do not go on before you know why; a new version belongs in the lock with its own sum"
 )
 
 

@@ -13,7 +13,7 @@ description:
   - Downloads the lock's files and the images for one architecture to a directory on the controller, which C(platform_bundle) then names.
   - What is there with the right sum is not fetched again. A file gets its place once its sum is verified, and the bundle's own lock is written last.
   - An image is read from its registry by digest and packed as an archive for K3s's C(agent/images), with the registry's own manifests, so that pods
-    name it as they would on a server with internet. A tag is resolved once; delete its archive to have it resolved anew.
+    name it as they would on a server with internet. A tag is resolved once; delete its archive to have it resolved again.
   - Files in C(bin), C(images), C(manifests) and C(wheels) that the bundle no longer needs are removed; a directory with other things is refused.
   - The passwords of registries are read from C(platform_secrets.registries), and are in no argument and no file.
 options:

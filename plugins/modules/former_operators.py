@@ -30,7 +30,7 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Ensure who is no longer an operator has no access
+- name: Ensure former operators have no access
   shaka.platform.former_operators:
     names: [ana]
     sudo: false

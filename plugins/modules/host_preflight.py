@@ -110,7 +110,7 @@ from ansible_collections.shaka.platform.plugins.module_utils.server.listeners im
 
 
 def installed(packages: list[str], execute: Execute) -> list[str]:
-    """The installed ones of these packages. dpkg-query exits 1 when it does not know one, which is no failure here."""
+    """The installed ones of these packages. dpkg-query exits 1 when it does not know one, which is not a failure here."""
     if not packages:
         return []
     _code, out, _err = execute(["dpkg-query", "--show", "--showformat=${Package} ${db:Status-Status}\n", *packages])

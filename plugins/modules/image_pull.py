@@ -17,7 +17,7 @@ description:
   - Logins and mirrors are those of K3s's C(registries.yaml), as for the kubelet.
 attributes:
   check_mode: {support: full, description: Says whether it would pull.}
-  diff_mode: {support: none, description: An image is no text.}
+  diff_mode: {support: none, description: An image has no text to compare.}
 options:
   image: {description: "The image, as in a pod.", type: str, required: true}
   seconds: {description: "For how long a pull may take.", type: int, default: 900}

@@ -12,7 +12,7 @@ author: The shaka.platform founders (@shaka-platform)
 description:
   - Copies the SQLite datastore of the running K3s by SQLite's online backup, with the token and the keys that open it, into a directory named by the
     time. Only root can read it. The oldest copies go.
-  - It is for an undo on the same host (C(docs/k3s.md)). It is no backup - the volumes are not in it, and it does not leave the server.
+  - It is for an undo on the same host (C(docs/k3s.md)). It is not a backup - the volumes are not in it, and it does not leave the server.
   - Without a datastore, as before the first start, nothing is done.
 attributes:
   check_mode: {support: full, description: Nothing is copied; what would be is reported as changed.}

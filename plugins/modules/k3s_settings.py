@@ -94,7 +94,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.shaka.platform.plugins.module_utils.conventions import Execute, commands_of
-from ansible_collections.shaka.platform.plugins.module_utils.k3s_certificates import PATTERNS, ends, found, is_authority
+from ansible_collections.shaka.platform.plugins.module_utils.k3s_certificates import PATTERNS, ends, is_authority, matching_files
 from ansible_collections.shaka.platform.plugins.module_utils.server.files import write_whole
 
 DAY = 86400
@@ -171,7 +171,7 @@ def day(seconds: float) -> str:
 def run(params: dict[str, Any], check_mode: bool, execute: Execute, now: float) -> dict[str, Any]:
     """The result of the module."""
     secrets = secret_changes(params["secret_files"])
-    foreign = [path for path in found(params["drop_ins"]) if path not in params["sums"]]
+    foreign = [path for path in matching_files(params["drop_ins"]) if path not in params["sums"]]
     if not check_mode:
         write_secrets(params["secret_files"], secrets)
         for path in foreign:

@@ -64,7 +64,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.shaka.platform.plugins.module_utils.conventions import commands_of
-from ansible_collections.shaka.platform.plugins.module_utils.server.swap import SwapError, is_container, steps
+from ansible_collections.shaka.platform.plugins.module_utils.server.swap import SwapError, is_container, steps_to_no_swap
 
 # Module -> file that exists when the kernel has its feature, whether it was loaded, is built in, or was loaded by a container's host.
 SHOWN_AT = {
@@ -144,7 +144,7 @@ class Settings:
         if is_container(self.root):
             self.left_out.append("swap: this is a container, whose swap belongs to its host")
             return
-        for step in steps(self.root, self.execute):
+        for step in steps_to_no_swap(self.root, self.execute):
             if not self.check_mode:
                 step.do()
             self._differs(step.before, step.after)

@@ -88,7 +88,7 @@ def cluster_of(administrator: str) -> Cluster:
     return Cluster(server, authority)
 
 
-def claims(token: str) -> dict[str, Any]:
+def token_claims(token: str) -> dict[str, Any]:
     """The claims of a token; empty when the text is not a token."""
     try:
         body = token.split(".")[1]
@@ -118,7 +118,7 @@ def why(text: str, cluster: Cluster, uid: str, now: float) -> str:
         known, token = document["clusters"][0]["cluster"], document["users"][0]["user"]["token"]
     except (ValueError, KeyError, IndexError, TypeError):
         return "it is not the platform's"
-    content = claims(token)
+    content = token_claims(token)
     if (known.get("server"), known.get("certificate-authority-data")) != cluster:
         return "the cluster's address or authority changed"
     if content.get("kubernetes.io", {}).get("serviceaccount", {}).get("uid") != uid:
@@ -165,7 +165,7 @@ def run(params: dict[str, Any], check_mode: bool, execute: Execute, now: float) 
 
 def result(reason: str, token: str) -> dict[str, Any]:
     """The module's result, which has nothing of the token but its expiry."""
-    expires = time.strftime("%Y-%m-%d %H:%M", time.gmtime(claims(token)["exp"])) if token else ""
+    expires = time.strftime("%Y-%m-%d %H:%M", time.gmtime(token_claims(token)["exp"])) if token else ""
     diff = {"before": f"{reason}\n", "after": f"valid until {expires or 'its expiry'}\n"} if reason else {}
     return {"changed": bool(reason), "reason": reason, "expires": expires, "diff": diff}
 

@@ -139,9 +139,8 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.shaka.platform.plugins.module_utils.kubectl import ARGUMENTS, Kubectl
 from ansible_collections.shaka.platform.plugins.module_utils.restore.redis_steps import FAILURES, STEPS, RedisInput, clear
-from ansible_collections.shaka.platform.plugins.module_utils.restore.step import answer
+from ansible_collections.shaka.platform.plugins.module_utils.restore.step import CLEAR, Result, run_and_exit
 
-CLEAR = "clear"
 ARGUMENT_SPEC: dict[str, Any] = {
     "step": {"type": "str", "required": True, "choices": [*STEPS, CLEAR]},
     "copies": {"type": "dict", "required": True},
@@ -161,7 +160,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
 LOOKING = ("plan", "drop_before")  # steps that check mode may run
 
 
-def run(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
+def run(params: dict[str, Any], check_mode: bool) -> Result:
     """The step's result; raises one of FAILURES."""
     kubectl, copies = Kubectl(params["kubectl"], params["timeout"]), params["copies"]
     if params["step"] == CLEAR:
@@ -173,7 +172,7 @@ def run(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
 
 def main() -> None:
     """Entry point of the module."""
-    answer(AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True), run, FAILURES)
+    run_and_exit(AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True), run, FAILURES)
 
 
 if __name__ == "__main__":

@@ -83,22 +83,11 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.shaka.platform.plugins.module_utils.conventions import WORKERS
 from ansible_collections.shaka.platform.plugins.module_utils.data.changeover import NOT_IN_FORCE
-from ansible_collections.shaka.platform.plugins.module_utils.data.redis_instance import RedisInstance
+from ansible_collections.shaka.platform.plugins.module_utils.data.redis_instance import SERVERS, RedisInstance
 from ansible_collections.shaka.platform.plugins.module_utils.kubectl import ARGUMENTS, Kubectl
 
 ARGUMENT_SPEC: dict[str, Any] = {
-    "servers": {
-        "type": "list",
-        "elements": "dict",
-        "required": True,
-        "options": {
-            "namespace": {"type": "str", "required": True},
-            "users": {"type": "list", "elements": "dict", "required": True},
-            "copied": {"type": "str", "default": ""},
-            "ended": {"type": "list", "elements": "str", "default": []},
-            "complete": {"type": "bool", "default": False},
-        },
-    },
+    "servers": SERVERS,
     "passwords": {"type": "dict", "required": True, "no_log": True},
     "rotate": {"type": "bool", "default": False},
     "wait_timeout": {"type": "int", "default": 0},

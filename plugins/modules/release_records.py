@@ -16,7 +16,7 @@ description:
     run of the site touches it.
 attributes:
   check_mode: {support: full, description: Only O(step=read) and O(step=target) do something.}
-  diff_mode: {support: none, description: A record is no state that should be.}
+  diff_mode: {support: none, description: A record is not a desired state.}
 options:
   step:
     description:
@@ -41,7 +41,7 @@ extends_documentation_fragment: shaka.platform.kubectl
 """
 
 EXAMPLES = r"""
-- name: See which releases there were
+- name: Read the records of earlier releases
   shaka.platform.release_records:
     namespace: shaka-prod
     app: api

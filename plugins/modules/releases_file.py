@@ -27,7 +27,7 @@ attributes:
 """
 
 EXAMPLES = r"""
-- name: Ensure the inventory has what runs
+- name: Ensure the inventory names the image that runs
   shaka.platform.releases_file:
     path: "{{ inventory_dir }}/group_vars/all/releases.yml"
     environment: prod

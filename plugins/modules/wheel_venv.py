@@ -11,7 +11,7 @@ version_added: "0.1.0"
 author: The shaka.platform founders (@shaka-platform)
 description:
   - Makes a virtual environment with the server's Python (Debian's can, without python3-venv) and installs exactly what the requirements file pins.
-    It is made anew when the file or the Python changes; while neither does, one remote call compares a sum, and nothing else is asked.
+    It is made again when the file or the Python changes; while neither does, one remote call compares a sum, and nothing else is asked.
   - The controller downloads the wheels with its own pip (C(pip download --require-hashes --only-binary=:all:)), from whatever index that is
     configured for, or takes them from O(wheels), and sends them. The server reaches no index, and pip does not stay on it.
 attributes:
@@ -92,12 +92,12 @@ def is_current(path: Path, marker: str) -> bool:
 
 
 def partial(path: Path) -> Path:
-    """Where the wheels are sent to; a run that was killed leaves them there for the next one, which sends them anew."""
+    """Where the wheels are sent to; a run that was killed leaves them there for the next one, which sends them again."""
     return path.with_name(f".{path.name}.wheels.zip")
 
 
 def build(path: Path, received: Path, marker: str, execute: Callable[[list[str]], tuple[int, str, str]]) -> None:
-    """Make the environment anew; its marker is written last, so that an interrupted run is made again."""
+    """Make the environment again; its marker is written last, so that an interrupted run is made again."""
     wheels = path.with_name(f"{path.name}.wheels")
     shutil.rmtree(wheels, ignore_errors=True)
     try:

@@ -291,7 +291,7 @@ def two_restores(place: Place) -> str:
     """The second is refused while the first goes on, and the first ends well."""
     run = restores.start_restore(place.server, *place.options, *RESTORE, "-e", "restore_backup_first=false")
     try:
-        restores.await_task(run, "Restore it into new databases")
+        restores.await_task(run, "Restore the backup into new databases")
         said = place.fails("restore", *RESTORE, "-e", "restore_backup_first=false")
     finally:
         output, _ = run.communicate(timeout=600)
@@ -349,7 +349,7 @@ FAULTS = [
     Fault("two restores at once", two_restores, rf"a restore of {ENVIRONMENT} goes on|do not need the lock", ""),
     *(
         Fault(f"controller killed: {task}", killed_in(task), r"is restored into", "")
-        for task in ("See which backups there are, and what this restore would do", "Take the backup", "Check what was restored")
+        for task in ("List the backups, and plan the restore", "Take the backup", "Check what was restored")
     ),
 ]
 

@@ -16,7 +16,7 @@ from prove.practice import RESULTS, Failed, Practice, kill_marked, machine, mark
 
 TOKEN = "move"
 HOST = "prod"
-KILLED_IN = "Restore it into new databases"  # task in which the first move is killed
+KILLED_IN = "Restore the backup into new databases"  # task in which the first move is killed
 CERTIFICATES = "kubectl get secrets -A --field-selector type=kubernetes.io/tls -o jsonpath='" + (
     r"""{range .items[*]}{.metadata.namespace} {.data.tls\.crt}{"\n"}{end}'"""
 )

@@ -11,7 +11,7 @@ from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
 from ansible_collections.shaka.platform.plugins.module_utils.verify.probes import hosts_of
 from ansible_collections.shaka.platform.plugins.plugin_utils.collection import ROLES, role_variables
-from ansible_collections.shaka.platform.plugins.plugin_utils.model.edge import certificates
+from ansible_collections.shaka.platform.plugins.plugin_utils.model.edge import asked_certificates
 from ansible_collections.shaka.platform.plugins.plugin_utils.plan.fit import make_plan
 from ansible_collections.shaka.platform.plugins.plugin_utils.plan.rendering import RenderedSet, render_role, scope_of
 from test_model import INTERFACE, change, inventory, run, secret
@@ -108,7 +108,7 @@ def test_the_certificates_that_are_counted_are_those_that_are_made() -> None:
     """Five orders of an authority stay, also when another one had as many between them."""
     data = many(api={"hosts": ["alias.acme.test"], "edge": {"redirects": ["www.acme.test", "old.acme.test"]}})
     made = {name: item["spec"] for (kind, name), item in objects(data).items() if kind == "Certificate"}
-    asked = {each.name: each.hosts for each in certificates({"prod": of_prod(data)})}
+    asked = {each.name: each.hosts for each in asked_certificates({"prod": of_prod(data)})}
     assert {name: spec["dnsNames"] for name, spec in made.items()} == asked and len(asked) == 4
     assert all(spec["revisionHistoryLimit"] >= 2 * 5 for spec in made.values())
 

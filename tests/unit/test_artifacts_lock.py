@@ -248,12 +248,12 @@ def test_the_lock_that_is_given_is_the_bundles_or_the_shipped_one_with_the_inven
     shipped_file, inventory, bundle = tmp_path / "shipped.yml", tmp_path / "inventory", tmp_path / "bundle"
     write_lock(shipped_file, LOCK)
     write_lock(inventory / "artifacts.lock.yml", {"images": {"postgres": {**LOCK["images"]["postgres"], "digest": f"sha256:{'f' * 64}"}}})
-    connected = artifact_lock.given(shipped_file, inventory, None)
+    connected = artifact_lock.given_lock(shipped_file, inventory, None)
     assert connected.lock["images"]["postgres"]["digest"] == f"sha256:{'f' * 64}" and not connected.pending
-    assert artifact_lock.given(shipped_file, inventory, bundle) == dataclasses.replace(connected, pending=True)
+    assert artifact_lock.given_lock(shipped_file, inventory, bundle) == dataclasses.replace(connected, pending=True)
     write_lock(bundle / "artifacts.lock.yml", {"files": {"k3s": {"path": "bin/k3s"}, "crds": {"path": "crds.yaml"}}, "images": {}})
     (bundle / "crds.yaml").touch()
-    packed = artifact_lock.given(shipped_file, inventory, bundle)
+    packed = artifact_lock.given_lock(shipped_file, inventory, bundle)
     assert (packed.lock["images"], packed.lacks, packed.pending, packed.flaws) == ({}, ["bin/k3s"], False, {})
 
 
@@ -261,11 +261,11 @@ def test_a_lock_that_cannot_be_used_is_left_out_and_said(tmp_path: Path) -> None
     shipped_file, inventory, bundle = tmp_path / "shipped.yml", tmp_path / "inventory", tmp_path / "bundle"
     write_lock(shipped_file, LOCK)
     write_lock(inventory / "artifacts.lock.yml", {"files": {"known": {"source": "https://github.com/known", "sha256": {"any": "d" * 64}}}})
-    found = artifact_lock.given(shipped_file, inventory, None)
+    found = artifact_lock.given_lock(shipped_file, inventory, None)
     assert found.lock == LOCK and "the collection's lock says aaaa" in found.flaws["artifacts.lock.yml"]
     bundle.mkdir()
     (bundle / "artifacts.lock.yml").write_text("[]")
-    assert "make the bundle anew" in artifact_lock.given(shipped_file, inventory, bundle).flaws["platform_bundle"]
+    assert "make the bundle again" in artifact_lock.given_lock(shipped_file, inventory, bundle).flaws["platform_bundle"]
 
 
 def test_every_shipped_sum_has_two_sources_that_a_reader_can_open() -> None:

@@ -65,7 +65,7 @@ def cluster(
 ) -> Any:
     certificates = [item("acme-api-tls", NOW, {"dnsNames": [*hosts], "issuer": issuer}, ready(NOW, state))] if hosts else []
     issuers = [{"metadata": {"name": ISSUER, "creationTimestamp": stamp(since)}}]
-    return issuance.found(NOW, issuers, certificates, list(requests), list(orders), list(events))
+    return issuance.issuance_of(NOW, issuers, certificates, list(requests), list(orders), list(events))
 
 
 def model(hosts: Sequence[str] = HOSTS, redirects: Any = (), **acme: Any) -> Any:

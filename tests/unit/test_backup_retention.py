@@ -76,6 +76,6 @@ def test_a_redis_is_pruned_beside_the_databases_of_its_environment() -> None:
     arguments = {"environments": {"prod": {"backup": backup}}, "redis_copies": {"shared": {"backup": backup}, "prod": {"backup": backup}}}
     assert [(name, kind) for name, kind, _backup in sources(arguments)] == [("prod", "dumps"), ("shared/redis", "redis"), ("prod/redis", "redis")]
     paths = [f"shaka/server/prod/{place}/20261126T100000Z/manifest" for place in ("7/dumps", "abc/redis", "7/base")]
-    listed = [Listed(path, 1, "") for path in paths]
+    listed = [Listed(path, 1) for path in paths]
     assert [[origin.system_identifier for origin in by_origin(listed, "shaka", kind)] for kind in ("dumps", "redis")] == [["7"], ["abc"]]
     assert "another cluster" in hindrance(ORIGIN, (), "2", False, "cluster")

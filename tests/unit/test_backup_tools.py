@@ -160,7 +160,7 @@ def test_a_server_gets_programs_and_archive(server: Any) -> None:
 @pytest.mark.parametrize(
     ("lock", "says"),
     [
-        ({"files": {}}, "no backup tools.*make the bundle anew"),
+        ({"files": {}}, "no backup tools.*make the bundle again"),
         (with_entry("age", sha256={"arm64": "a" * 64}), "age: the artifacts lock has no sum of it for amd64"),
         (with_entry("age", member="age/aged"), "age: age/aged is 0 times in its archive.*correct `member`"),
         (with_entry("rclone", member="rclone-*"), "rclone: rclone-.* is 2 times"),
@@ -177,7 +177,7 @@ def test_what_is_damaged_is_refused_and_leaves_nothing(server: Any, tmp_path: Pa
         tools.ready(LOCK, "amd64", None, upstream(server))
     bundle = bundle_of(tmp_path)
     (bundle / "tools/age.tar.gz").write_bytes(b"damaged")
-    with pytest.raises(ToolsError, match=r"age: .*age.tar.gz is missing or not the pinned file; make the bundle anew"):
+    with pytest.raises(ToolsError, match=r"age: .*age.tar.gz is missing or not the pinned file; make the bundle again"):
         tools.ready(LOCK, "amd64", bundle, upstream(server))
     cut = gzip.compress(b"no tar")[:-3]
     (bundle / "tools/age.tar.gz").write_bytes(cut)

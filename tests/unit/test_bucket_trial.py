@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 import pytest
-from ansible_collections.shaka.platform.plugins.action.bucket_trial import planned, run, table
+from ansible_collections.shaka.platform.plugins.action.bucket_trial import planned, run, table_of
 from ansible_collections.shaka.platform.plugins.module_utils.backup.bucket_trial import BucketTrial
 from ansible_collections.shaka.platform.plugins.module_utils.backup.s3_client import S3Client, StoreRefused, StoreUnreached, signed
 from ansible_collections.shaka.platform.plugins.module_utils.backup.store import Credentials
@@ -34,7 +34,7 @@ def tried(server: S3Server, *names: str, only_look: bool = False) -> tuple[Bucke
     secrets = keys(*names)
     ((trial, environments),) = planned("server", {"prod": environment(server.s3, "s3_reader" if "reader" in names else "s3")}, secrets)
     run([(trial, environments)], only_look)
-    shown = table(trial, environments)
+    shown = table_of(trial, environments)
     assert "canary" not in str([shown, trial.findings, trial.notes])
     return trial, {row[0].removeprefix("platform_secrets."): " ".join(row[1:]) for row in shown["rows"]}
 

@@ -297,6 +297,6 @@ def test_one_run_at_a_time(tmp_path: Path, server: Any) -> None:
 def test_an_image_without_the_architecture_and_one_of_an_old_kind() -> None:
     index = {"manifests": [{"digest": "sha256:1", "platform": {"os": "linux", "architecture": "s390x"}}]}
     with pytest.raises(UpstreamError, match="not made for amd64, only for s390x"):
-        oci_archive.of_architecture("api", index, "amd64")
+        oci_archive.manifest_digest("api", index, "amd64")
     with pytest.raises(UpstreamError, match=r"schema 1.*push the image again"):
         oci_archive.parts("api", {"schemaVersion": 1})

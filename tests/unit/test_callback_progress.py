@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.shaka.platform.plugins.callback import progress
-from ansible_collections.shaka.platform.plugins.callback.progress import CallbackModule, Heartbeat, bound
+from ansible_collections.shaka.platform.plugins.callback.progress import CallbackModule, Heartbeat, longest_wait
 
 
 class Printer:
@@ -35,7 +35,7 @@ def test_silent_while_others_speak() -> None:
 
 def test_says_what_is_known() -> None:
     heartbeat = Heartbeat(0)
-    heartbeat.start("Wait", bound({"wait_timeout": 300}), False, 0)
+    heartbeat.start("Wait", longest_wait({"wait_timeout": 300}), False, 0)
     heartbeat.hosts, heartbeat.attempt = ["a", "b", "c", "d"], "attempt 2 of 9 failed"
     assert heartbeat.line(5) == "  ...   5 s  Wait (a, b, c and 1 more; attempt 2 of 9 failed; waits up to 300 s)"
 
@@ -48,7 +48,7 @@ def test_leaves_prompts_alone() -> None:
 
 @pytest.mark.parametrize(("arguments", "text"), [({}, ""), ({"timeout": "60"}, "waits up to 60 s"), ({"timeout": "{{ x }}"}, "")])
 def test_bound(arguments: dict[str, Any], text: str) -> None:
-    assert bound(arguments) == text
+    assert longest_wait(arguments) == text
 
 
 @pytest.mark.parametrize("terminal", [False, True])

@@ -12,9 +12,10 @@ from ansible_collections.shaka.platform.plugins.module_utils.data.changeover imp
 from ansible_collections.shaka.platform.plugins.module_utils.data.postgres import DesiredPostgres, login, no_login, outdated, script
 from ansible_collections.shaka.platform.plugins.module_utils.data.scram import verifier
 from ansible_collections.shaka.platform.plugins.module_utils.kubectl import Kubectl, Unanswered
+from ansible_collections.shaka.platform.plugins.module_utils.model_types import PasswordReader, PasswordReaders
 
-APP = {"name": "api", "path": "platform_environments.prod.api", "schedule": "", "config_hash": "new", "uses": ["postgres"]}
-ENV = {"namespace": "shop", "reads": {"configmaps": "api-config", "secrets": "api-secrets"}, "apps": {"api": APP}}
+APP: PasswordReader = {"name": "api", "path": "platform_environments.prod.api", "schedule": "", "config_hash": "new", "uses": ["postgres"]}
+ENV: PasswordReaders = {"namespace": "shop", "reads": {"configmaps": "api-config", "secrets": "api-secrets"}, "apps": {"api": APP}}
 
 
 def pod(digest: str, suffix: str = "") -> dict[str, Any]:
@@ -96,8 +97,8 @@ def test_a_stand_in_is_needed_by_pods_that_roll_and_hold_another_password(object
     assert stand_in.needed(Application(Cluster(**objects), ENV, APP), "wanted") is needed
 
 
-WORKER = {**APP, "name": "worker"}
-CRON = {**APP, "name": "cron", "schedule": "@daily"}
+WORKER: PasswordReader = {**APP, "name": "worker"}
+CRON: PasswordReader = {**APP, "name": "cron", "schedule": "@daily"}
 
 
 @pytest.mark.parametrize(
@@ -112,9 +113,9 @@ CRON = {**APP, "name": "cron", "schedule": "@daily"}
         ([CRON], {"cron": {"spec": {"jobTemplate": {"spec": {"template": NEW}}}}, "pods": {"items": [OLD]}}, Held.BOTH),
     ],
 )
-def test_every_application_that_uses_the_server_counts(apps: list[dict[str, Any]], objects: dict[str, Any], found: Held) -> None:
+def test_every_application_that_uses_the_server_counts(apps: list[PasswordReader], objects: dict[str, Any], found: Held) -> None:
     """A job that runs by the clock holds the password too, as long as it runs."""
-    env = {**ENV, "apps": {app["name"]: app for app in apps}}
+    env: PasswordReaders = {**ENV, "apps": {app["name"]: app for app in apps}}
     applications = Applications(Cluster(api_secrets=secret("wanted"), **objects), env, "postgres")
     assert applications.held("DB_PASSWORD", "wanted") is found and applications.there() is bool(objects)
     assert not any(stand_in.needed(each, "other") for each in applications.members if each.scheduled), "a job cannot be rolled"

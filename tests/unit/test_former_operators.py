@@ -34,7 +34,7 @@ def server(tmp_path: Path) -> Path:
 def test_what_an_account_still_has(server: Path, expires: str, login: bool) -> None:
     (server / "etc/shadow").write_text(f"ana:!*:20000:0:99999:7::{expires}:\n")
     assert former.access_of("ana", server) == [*(["its login"] if login else []), "~/.ssh/authorized_keys", "~/.kube/config"]
-    assert former.may_log_in("nobody-like-that", server) is False
+    assert former.account_is_open("nobody-like-that", server) is False
 
 
 @pytest.fixture

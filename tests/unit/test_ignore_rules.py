@@ -11,7 +11,7 @@ from ansible_collections.shaka.platform.plugins.plugin_utils import field_query
 from ansible_collections.shaka.platform.plugins.plugin_utils.field_query import QueryError
 from ansible_collections.shaka.platform.plugins.plugin_utils.model import drift_ignore
 from ansible_collections.shaka.platform.plugins.plugin_utils.model.problems import Problems
-from ansible_collections.shaka.platform.plugins.plugin_utils.report.ignore_rules import divide, holding, mark, read_rules
+from ansible_collections.shaka.platform.plugins.plugin_utils.report.ignore_rules import divide, in_force, mark, read_rules
 
 TODAY = datetime.date(2026, 11, 26)
 IMAGE = "spec.containers[?name=='api'].image"
@@ -113,7 +113,7 @@ def test_when_a_rule_holds(entry: dict[str, Any], says: str | None) -> None:
     rules = read_rules([{"kind": "Deployment", "query": "spec.replicas", **entry}])
     lapsed = rules[0].lapsed(TODAY)
     assert lapsed is None if says is None else lapsed is not None and says in lapsed
-    assert holding(rules, TODAY) == (rules if says is None else [])
+    assert in_force(rules, TODAY) == (rules if says is None else [])
 
 
 def test_no_rules() -> None:

@@ -117,8 +117,8 @@ def test_a_claim_says_what_is_in_it() -> None:
     unbound = {"metadata": {**meta, "name": "later"}, "spec": {**spec, "volumeName": ""}}
     volumes = [{"name": "config"}, {"name": "data", "persistentVolumeClaim": {"claimName": "postgres-pvc"}}]
     workload = {"metadata": {"namespace": "shaka-prod"}, "spec": {"template": {"spec": {"volumes": volumes}}}}
-    assert claims.found([{"metadata": meta, "spec": spec}, unbound], [workload]) == [claim()]
-    assert claims.found([{"metadata": {**meta, "annotations": {claims.DATA: "no JSON"}}, "spec": spec}], []) == [claim(data={}, used=False)]
+    assert claims.bound_claims([{"metadata": meta, "spec": spec}, unbound], [workload]) == [claim()]
+    assert claims.bound_claims([{"metadata": {**meta, "annotations": {claims.DATA: "no JSON"}}, "spec": spec}], []) == [claim(data={}, used=False)]
 
 
 def test_without_a_cluster_nothing_is_there_and_of_one_that_is_silent_nothing_is_known(tmp_path: Path) -> None:

@@ -244,7 +244,7 @@ def test_the_pod_reports_how_far_it_is() -> None:
         (("size", "0", "101"), "is not what was written: it has 101 bytes"),
         (("digest", "0"), "was changed after it was written"),
         (("sealed", "0", "no identity matched any of the recipients"), "was encrypted for somebody else"),
-        (("sealed", "0", 'failed to read "stdin": unknown identity type'), "restore_identity_file is no age identity"),
+        (("sealed", "0", 'failed to read "stdin": unknown identity type'), "restore_identity_file is not an age identity"),
         (("dump", "0", "did not find magic string"), "no dump that this Postgres's pg_restore reads"),
         (
             ("restore", "0", "error: out of shared memory"),

@@ -108,7 +108,7 @@ def test_what_cannot_be_trusted_or_opened_is_refused_with_its_reason(server: Ser
     assert server.run("kubectl get jobs -n shaka-shared -l app=redis-restore -o name") == ""
 
 
-@pytest.mark.parametrize("task", ["Hand the copy to a pod", "Fetch it, and put it beside what is in use", "Restart Redis with it"])
+@pytest.mark.parametrize("task", ["Hand the copy to a pod", "Fetch the copy, and put it beside what is in use", "Restart Redis with the copy"])
 def test_a_controller_that_is_gone_leaves_one_or_the_other_and_the_next_run_clears(server: Server, good: Path, task: str) -> None:
     redis(server, ["SET dev:since 1"])
     kill_in(server, task, *DATA, *RESTORE, *FIRST, "-e", f"restore_backup={good.name}")

@@ -120,7 +120,7 @@ def test_without_an_answer_nothing_happens(server: Server, good: Path) -> None:
     assert good.name in said and "there was no answer" in said and "restore_confirm=prod" in said
 
 
-@pytest.mark.parametrize("task", ["Hand the backup to a pod", "Restore it into new databases", "Put the restored databases in place"])
+@pytest.mark.parametrize("task", ["Hand the backup to a pod", "Restore the backup into new databases", "Put the restored databases in place"])
 def test_a_controller_that_is_gone_leaves_what_is_live_and_the_next_run_clears(server: Server, good: Path, task: str) -> None:
     before, everyday = content(server, "shaka_production"), cpu_limit(server)
     kill_in(server, task, *DATA, *RESTORE, "-e", f"restore_backup={good.name}")

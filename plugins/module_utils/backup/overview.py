@@ -77,13 +77,13 @@ def rows(found: Sequence[Mapping[str, Any]], environment: str, due: str) -> tupl
         for database in each["databases"] or [{"name": "-", "bytes": 0, "database_bytes": 0}]:
             failed += [len(table)] if each["flaw"] else []
             start = [each["environment"], f"{each['server']}/{each['system_identifier']}", each["backup"], database["name"]]
-            sizes = [size(database["bytes"]), size(database["database_bytes"])]
+            sizes = [shown_size(database["bytes"]), shown_size(database["database_bytes"])]
             verified = "yes" if each["verified"] else f"no: {each['flaw']}"
             table.append([*start, *sizes, each["kind"] or "-", verified, each["drilled"] or "-", "" if table else due or "-"])
     return table, failed
 
 
-def size(number: float) -> str:
+def shown_size(number: float) -> str:
     for unit in ("B", "KiB", "MiB"):
         if number < 1024:
             return f"{number:.0f} {unit}"

@@ -19,7 +19,7 @@ LONGEST = 366 * 9  # days from one 29 February to the next, at most
 
 
 class CronSchedule:
-    """A schedule in its time zone; ValueError for one that is none, or where this machine does not know the zone."""
+    """A schedule in its time zone; ValueError for text that is not one, or where this machine does not know the zone."""
 
     def __init__(self, text: str, zone: str) -> None:
         self._every = _interval(text)
@@ -74,7 +74,7 @@ def _interval(text: str) -> datetime.timedelta | None:
 
 
 def _values(field: str, low: int, high: int, names: tuple[str, ...]) -> list[int]:
-    """Sorted; ValueError for what is none."""
+    """The numbers of a field, sorted; ValueError for text that has none."""
     found: set[int] = set()
     for part in field.lower().split(","):
         span, _slash, step = part.partition("/")

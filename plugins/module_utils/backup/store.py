@@ -61,11 +61,10 @@ def named_credentials(named: Mapping[str, Any], secrets: Mapping[str, Any]) -> C
 
 @dataclass(frozen=True)
 class Listed:
-    """An object; `path` is that below the bucket, `modified` in UTC as the service says it (ISO 8601)."""
+    """An object; `path` is that below the bucket."""
 
     path: str
     bytes: int
-    modified: str
 
 
 class Bucket:
@@ -90,10 +89,7 @@ class Bucket:
     def list(self, prefix: str, include: str = "") -> list[Listed]:
         """Every object below a prefix, or those that match rclone's pattern; empty where there is none. Raises StoreError."""
         options = ("--recursive", "--files-only", "--no-mimetype", "--fast-list", *_filter(include))
-        return [
-            Listed(_joined(prefix, entry["Path"]), int(entry["Size"]), str(entry["ModTime"]))
-            for entry in json.loads(self._run("lsjson", *options, self._at(prefix)))
-        ]
+        return [Listed(_joined(prefix, entry["Path"]), int(entry["Size"])) for entry in json.loads(self._run("lsjson", *options, self._at(prefix)))]
 
     def read(self, path: str, largest: int) -> bytes:
         """An object's content, or its first bytes where it has more. Raises StoreError."""

@@ -12,9 +12,10 @@ import base64
 import enum
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, cast
 
 from ansible_collections.shaka.platform.plugins.module_utils.conventions import PAUSE, Object
+from ansible_collections.shaka.platform.plugins.module_utils.model_types import App, Environment, PasswordReader, PasswordReaders
 
 from ..kubectl import Kubectl
 
@@ -35,9 +36,9 @@ class Held(enum.Enum):
 class Readers:
     """Whoever reads an environment's configuration and secrets."""
 
-    def __init__(self, kubectl: Kubectl, env: Mapping[str, Any]) -> None:
+    def __init__(self, kubectl: Kubectl, env: Environment | PasswordReaders) -> None:
         self.kubectl, self.namespace = kubectl, str(env["namespace"])
-        self.reads: Mapping[str, str] = env["reads"]
+        self.reads = cast(Mapping[str, str], env["reads"])
 
     def object(self, kind: str, suffix: str = "") -> dict[str, Any] | None:
         """The ConfigMap or Secret that their pods read, or their copy for a stand-in."""
@@ -52,7 +53,7 @@ class Readers:
 class Application(Readers):
     """An application of an environment: its Deployment or CronJob, its pods (also those that are ending), and the objects that they read."""
 
-    def __init__(self, kubectl: Kubectl, env: Mapping[str, Any], app: Mapping[str, Any]) -> None:
+    def __init__(self, kubectl: Kubectl, env: Environment | PasswordReaders, app: App | PasswordReader) -> None:
         super().__init__(kubectl, env)
         self.name, self.hash = app["name"], app["config_hash"]
         self.path, self.scheduled = str(app["path"]), bool(app["schedule"])
@@ -88,7 +89,7 @@ class Applications(Readers):
     :arg server: whose password it is, `postgres` or `redis`.
     """
 
-    def __init__(self, kubectl: Kubectl, env: Mapping[str, Any], server: str) -> None:
+    def __init__(self, kubectl: Kubectl, env: Environment | PasswordReaders, server: str) -> None:
         super().__init__(kubectl, env)
         self.members = [Application(kubectl, env, app) for app in env["apps"].values() if server in app["uses"]]
 

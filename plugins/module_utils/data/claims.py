@@ -25,7 +25,7 @@ def claims(kubeconfig: Path = KUBECONFIG) -> list[dict[str, Any]] | None:
     lists = read(kubeconfig, f"/api/v1/persistentvolumeclaims?{selector}", f"/apis/apps/v1/statefulsets?{selector}")
     if not lists:
         return None if lists is None else []
-    return found(*lists)
+    return bound_claims(*lists)
 
 
 def namespaces(kubeconfig: Path = KUBECONFIG) -> list[str] | None:
@@ -50,7 +50,7 @@ def read(kubeconfig: Path, *paths: str) -> list[list[dict[str, Any]]] | None:
         return None
 
 
-def found(bound: list[dict[str, Any]], workloads: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def bound_claims(bound: list[dict[str, Any]], workloads: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """What is known of each claim that has a volume. `used`: whether a workload of ours runs on it."""
     used = {
         (workload["metadata"]["namespace"], volume["persistentVolumeClaim"]["claimName"])

@@ -36,7 +36,7 @@ _RETRY = re.compile(r"rateLimited.* retry after (\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)
 def gather(kubeconfig: Path = KUBECONFIG) -> Issuance | None:
     """None without a cluster, before cert-manager, and where the API server does not answer."""
     lists = read(kubeconfig, *PATHS)
-    return found(int(time.time()), *lists) if lists else None
+    return issuance_of(int(time.time()), *lists) if lists else None
 
 
 def covered(issuance: Issuance | None) -> set[str]:
@@ -56,7 +56,7 @@ def carried(kubeconfig: Path = KUBECONFIG) -> set[str]:
     return {name.strip().lower() for each in annotations for key in NAMES for name in each.get(key, "").split(",")} - {""}
 
 
-def found(
+def issuance_of(
     now: int,
     issuers: list[dict[str, Any]],
     certificates: list[dict[str, Any]],

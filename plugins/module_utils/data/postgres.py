@@ -16,9 +16,8 @@ from typing import Any
 
 from . import previews, wal_archive
 from .scram import matches, verifier
-from .sql import identifier, literal
+from .sql import ADMIN, ATTRIBUTES, as_owner_if_trusted, identifier, literal
 
-ADMIN = "postgres"
 LOGIN = "password_rotation"  # stands in for the application's role while that role's password changes
 STATISTICS = "pg_stat_statements"
 POOLER = "pgbouncer"
@@ -28,7 +27,6 @@ LOOKUP = (
     "and (rolvaliduntil is null or rolvaliduntil > now())"
 )
 OURS = "shaka.platform"  # the comment of a role that the platform made, and takes the login from once the inventory no longer has it
-ROLE = "login nosuperuser nocreatedb nocreaterole noreplication nobypassrls"
 
 
 @dataclass(frozen=True)
@@ -156,12 +154,7 @@ def role_changes(
 def create_extension(extension: str, owner: str, database: str) -> str:
     """Make a trusted extension as the database's owner, so that a restore by the owner can replace it; any other as the superuser."""
     create = f"create extension if not exists {identifier(extension)}"
-    if database == ADMIN:
-        return create
-    return (
-        f"do $do$ begin if exists(select from pg_available_extension_versions where name = {literal(extension)} and trusted) then "
-        f"execute {literal('set local role ' + identifier(owner))}; end if; execute {literal(create)}; end $do$"
-    )
+    return create if database == ADMIN else as_owner_if_trusted(extension, owner, create)
 
 
 def _roles(desired: DesiredPostgres, present: Mapping[str, Mapping[str, Any]], left: Collection[str]) -> Iterator[SqlChange]:
@@ -169,7 +162,7 @@ def _roles(desired: DesiredPostgres, present: Mapping[str, Mapping[str, Any]], l
         yield SqlChange(ADMIN, f"no password of {ADMIN}: it connects inside the pod only", [f"alter role {identifier(ADMIN)} password null"])
     for name, password in desired.passwords.items():
         quoted, role = identifier(name), present.get(name)
-        attributes = wal_archive.ATTRIBUTES if name == wal_archive.ROLE else ROLE
+        attributes = wal_archive.ATTRIBUTES if name == wal_archive.ROLE else ATTRIBUTES
         if role is None:
             mark = f"comment on role {quoted} is {literal(OURS)}"
             yield SqlChange(ADMIN, f"role {name}", [f"create role {quoted} {attributes} password {literal(verifier(password))}", mark])
@@ -280,7 +273,7 @@ def login(user: str, password: str) -> SqlChange:
     create = literal(f"create role {name}")
     statements = [
         f"do $do$ begin if to_regrole({literal(name)}) is null then execute {create}; end if; end $do$",
-        f"alter role {name} {ROLE} inherit valid until 'infinity' password {literal(verifier(password))}",
+        f"alter role {name} {ATTRIBUTES} inherit valid until 'infinity' password {literal(verifier(password))}",
         f"grant {quoted} to {name}",
         f"alter role {name} reset all",
         *_settings(user, LOGIN),

@@ -17,7 +17,6 @@ from . import previews as databases_of_previews
 from . import stand_in, wal_archive
 from .changeover import Applications
 from .postgres import (
-    ADMIN,
     LOGIN,
     POOLER,
     STATISTICS,
@@ -37,6 +36,7 @@ from .postgres import (
     script,
 )
 from .previews import NO_PREVIEWS, HostedPreview, HostedPreviews, NotThePreviews
+from .sql import ADMIN
 from .volumes import refusals, volumes
 
 POD = "postgres-0"

@@ -12,11 +12,9 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from .scram import matches, verifier
-from .sql import identifier, literal
+from .sql import ADMIN, ATTRIBUTES, identifier, literal
 
-ADMIN = "postgres"
 MARK = "shaka.platform preview "  # begins the comment; the preview's name follows
-ROLE = "login nosuperuser nocreatedb nocreaterole noreplication nobypassrls"
 
 _NAMED = f"substr({{}}, {len(MARK) + 1})"
 _OWNER_COMMENT = "shobj_description(d.datdba, 'pg_authid')"  # first: the comment of a database is its owner's to change
@@ -108,7 +106,7 @@ def _made(preview: HostedPreview, cluster: Mapping[str, Any], found: Mapping[str
             raise NotThePreviews(f"the {kind} {preview.database} is there and not the preview's ({preview.name}): give the preview another name")
     limit = f"connection limit {preview.connections}"
     if role is None:
-        create = f"create role {quoted} {ROLE} {limit} password {literal(verifier(preview.password))}"
+        create = f"create role {quoted} {ATTRIBUTES} {limit} password {literal(verifier(preview.password))}"
         yield f"role {preview.database} of preview {preview.name}", ["begin", create, f"comment on role {quoted} is {mark}", "commit"]
     elif not matches(role["password"], preview.password):
         yield f"password of {preview.database}", [f"alter role {quoted} password {literal(verifier(preview.password))}"]

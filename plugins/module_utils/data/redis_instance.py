@@ -16,6 +16,19 @@ from .redis import CATEGORIES, User, answers, copier, differences, digest, forge
 POD = "redis-0"
 CLI = ["redis-cli", "-3", "--json"]
 DATABASES = 16  # Redis's own number
+# A module's option `servers`: what the filter redis_servers makes of the model
+SERVERS: dict[str, Any] = {
+    "type": "list",
+    "elements": "dict",
+    "required": True,
+    "options": {
+        "namespace": {"type": "str", "required": True},
+        "users": {"type": "list", "elements": "dict", "required": True},
+        "copied": {"type": "str", "default": ""},
+        "ended": {"type": "list", "elements": "str", "default": []},
+        "complete": {"type": "bool", "default": False},
+    },
+}
 PresentUsers = Mapping[str, Mapping[str, Any]]  # name -> what ACL GETUSER says
 
 

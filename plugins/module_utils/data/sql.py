@@ -4,6 +4,9 @@
 
 from __future__ import annotations
 
+ADMIN = "postgres"  # the superuser, and the database that it is in
+ATTRIBUTES = "login nosuperuser nocreatedb nocreaterole noreplication nobypassrls"  # of a role that the platform makes
+
 
 def identifier(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
@@ -12,3 +15,11 @@ def identifier(name: str) -> str:
 def literal(text: str) -> str:
     """A string constant; with standard_conforming_strings only quotes are special."""
     return "'" + text.replace("'", "''") + "'"
+
+
+def as_owner_if_trusted(extension: str, owner: str, statement: str) -> str:
+    """The statement, run as the owner where any owner may have the extension, else as the superuser."""
+    return (
+        f"do $do$ begin if exists(select from pg_available_extension_versions where name = {literal(extension)} and trusted) then "
+        f"execute {literal('set local role ' + identifier(owner))}; end if; execute {literal(statement)}; end $do$"
+    )

@@ -39,7 +39,7 @@ def run(params: Mapping[str, Any], check: bool, show_diff: bool) -> dict[str, An
         plan = compose(params, check)
         scrubber = Scrubber([*params["secrets"].values(), *plan.sensitive])
         try:
-            api, discovery = reach(params["kubeconfig"], check)
+            api, discovery = api_of(params["kubeconfig"], check)
         except Unreachable as error:
             if not check:
                 raise
@@ -59,7 +59,7 @@ def run(params: Mapping[str, Any], check: bool, show_diff: bool) -> dict[str, An
     return scrubber.all(answer)  # type: ignore[no-any-return]
 
 
-def reach(kubeconfig: str, check: bool) -> tuple[Api, Discovery]:
+def api_of(kubeconfig: str, check: bool) -> tuple[Api, Discovery]:
     """The server and its kinds. Raises Unreachable, or ApiError."""
     # On a server not made yet there is nothing to retry for; a restarting K3s is worth the wait of a real run.
     api = Api(kubeconfig, retry_for=0 if check else 30)
@@ -169,7 +169,7 @@ class Applier:
         return [item.error for item in self.extra if item.error]
 
     def _in_use(self, found: Mapping[Key, str]) -> Iterator[Key]:
-        """The accounts to be pruned that a workload which stays runs as: without one no pod of it could start, until its role applies it anew."""
+        """The accounts to be pruned that a workload which stays runs as: without one no pod of it could start, until its role applies it again."""
         accounts = [key for key, action in found.items() if key.kind == "ServiceAccount" and action == "pruned"]
         going = {(key.namespace, key.name, f"{key.kind.lower()}s") for key, action in found.items() if action == "pruned"}
         used = set()
@@ -183,7 +183,7 @@ class Applier:
         return (self.api.get(f"/api/v1/namespaces/{segment(namespace)}/persistentvolumeclaims") or {}).get("items") or []
 
     def _delete(self, item: Item) -> None:
-        """Exactly the object that was listed: one that is gone, or made anew since, is left."""
+        """Exactly the object that was listed: one that is gone, or made again since, is left."""
         body = {"propagationPolicy": "Background", "preconditions": {"uid": item.desired["metadata"]["uid"]}}
         try:
             self.api.request("DELETE", item.path, body=body)

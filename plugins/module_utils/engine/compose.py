@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .autoscaling import autoscaled, with_replicas, without_replicas
-from .identity import Key, describe, stamp
+from .identity import Key, describe, with_identity
 from .item import Item, Plan, Refused
 from .patches import apply_patches
 from .pruning import RULE, malformed
@@ -45,10 +45,10 @@ def compose(params: Mapping[str, Any], check: bool) -> Plan:
             problems += errors
         rendered = part.get("objects") or []
         for obj, source in [*upstream, *zip(rendered, part.get("sources") or [""] * len(rendered), strict=True)]:
-            stamped = stamp(obj, params["part_of"], params["role"], part["name"])
-            resolved, errors = fill_in(stamped, params["secrets"])
+            identified = with_identity(obj, params["part_of"], params["role"], part["name"])
+            resolved, errors = fill_in(identified, params["secrets"])
             problems += errors
-            plan.sensitive += [] if errors else composed(stamped, resolved)
+            plan.sensitive += [] if errors else composed(identified, resolved)
             if not errors and source not in manifests and misplaced(resolved):
                 problems.append(f"{describe(obj)} (template: {source}): a secret reference is resolved only in a Secret's stringData")
             plan.items.append(Item(part["name"], resolved, source))

@@ -45,7 +45,7 @@ def explain(obj: dict[str, Any], error: Exception, source: str = "") -> str:
     text = _refusal(obj, error) if isinstance(error, ApiError) else str(error)
     if isinstance(error, ApiError):
         if immutable(error):
-            text += ". To do: " + REMEDY.get(obj["kind"], OTHERS).format(kind=obj["kind"], delete=kubectl("delete", obj))
+            text += ". To do: " + REMEDY.get(obj["kind"], OTHERS).format(kind=obj["kind"], delete=kubectl_command("delete", obj))
         elif error.status == 404 and "namespaces" in error.message:
             text += ". To do: the namespace is made by role tenancy, run it first"
         elif "being terminated" in error.message:
@@ -65,7 +65,7 @@ def _short(message: str) -> str:
     return QUOTED.sub("Invalid value: (not shown): ", message)
 
 
-def kubectl(verb: str, obj: dict[str, Any]) -> str:
+def kubectl_command(verb: str, obj: dict[str, Any]) -> str:
     """`kubectl -n shaka-prod delete deployment shaka-api`."""
     key = key_of(obj)
     return f"kubectl {f'-n {key.namespace} ' if key.namespace else ''}{verb} {key.kind.lower()} {key.name}"
@@ -75,12 +75,12 @@ def taken(obj: dict[str, Any], whose: str, part_of: str, source: str = "") -> st
     """The refusal to take over somebody else's object, with what to do."""
     text = f"an object of this name is there already and is not this platform's: {whose}. Nothing was changed"
     labels = f"{MANAGED_BY}={MANAGER} {PART_OF}={part_of}"
-    handing = f"{kubectl('label', obj)} --overwrite {labels} (what the inventory does not have is then taken out of it)"
+    handing = f"{kubectl_command('label', obj)} --overwrite {labels} (what the inventory does not have is then taken out of it)"
     return explain(obj, Exception(f"{text}. To do: rename or delete it, or hand it over: {handing}"), source)
 
 
 def shrinking(obj: dict[str, Any], has: str, wants: str, source: str = "") -> str:
     """The refusal of a claim that asks for less than its volume has, with what to do."""
-    delete = kubectl("delete", obj).replace("persistentvolumeclaim", "pvc")
+    delete = kubectl_command("delete", obj).replace("persistentvolumeclaim", "pvc")
     way = f"save what it holds, delete what uses it and the claim ({delete}), run again and restore"
     return explain(obj, Exception(f"asks for {wants}, and the volume has {has}: a volume does not shrink. Nothing was changed. To do: {way}"), source)

@@ -50,7 +50,7 @@ def inventory_of(obj: Mapping[str, Any]) -> str:
     return str(((obj.get("metadata") or {}).get("annotations") or {}).get(INVENTORY) or "")
 
 
-def stamp(obj: dict[str, Any], part_of: str, role: str, set_name: str, inventory: str | None = None) -> dict[str, Any]:
+def with_identity(obj: dict[str, Any], part_of: str, role: str, set_name: str, inventory: str | None = None) -> dict[str, Any]:
     """A copy of `obj` with the labels that make it ours, and the inventory path unless it has one."""
     meta = dict(obj.get("metadata") or {})
     meta["labels"] = {**(meta.get("labels") or {}), MANAGED_BY: MANAGER, PART_OF: part_of, ROLE: role, SET: set_name}

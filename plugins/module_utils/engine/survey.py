@@ -10,7 +10,7 @@ from typing import Any
 
 from ..conventions import WORKERS
 from .admission import Admission
-from .applier import Applier, reach
+from .applier import Applier, api_of
 from .client import Api, ApiError, Unreachable
 from .compose import compose
 from .discovery import Discovery, Resource
@@ -31,7 +31,7 @@ def survey(requests: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """
     unchanged: dict[str, Any] = {}
     try:
-        api, discovery = reach(requests[0]["kubeconfig"], check=True)
+        api, discovery = api_of(requests[0]["kubeconfig"], check=True)
         with ThreadPoolExecutor(WORKERS) as pool:
             everything, admission = Everything(api, requests[0]["part_of"]), Admission(api, discovery)
             for request in requests:

@@ -24,7 +24,7 @@ def read(kubectl: Kubectl) -> dict[str, str]:
 
 
 def write(kubectl: Kubectl, data: Mapping[str, str]) -> None:
-    """In place of what is there; away with it where there is nothing to remember. Raises Unanswered."""
+    """Replace what is there; remove it where there is nothing to remember. Raises Unanswered."""
     if not data:
         kubectl.must("delete", "configmap", NAME, f"--namespace={NAMESPACE}", "--ignore-not-found")
         return

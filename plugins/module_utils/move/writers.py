@@ -10,14 +10,14 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from ansible_collections.shaka.platform.plugins.module_utils.conventions import PAUSE
-from ansible_collections.shaka.platform.plugins.module_utils.data.postgres import ADMIN
+from ansible_collections.shaka.platform.plugins.module_utils.data.postgres import POOLER
+from ansible_collections.shaka.platform.plugins.module_utils.data.sql import ADMIN
 from ansible_collections.shaka.platform.plugins.module_utils.kubectl import Kubectl, Unanswered, until_answered
 from ansible_collections.shaka.platform.plugins.module_utils.model_types import Environment
 from ansible_collections.shaka.platform.plugins.module_utils.move import record
 from ansible_collections.shaka.platform.plugins.module_utils.restore import databases
 from ansible_collections.shaka.platform.plugins.module_utils.restore.superuser import Superuser
 
-POOLER = "pgbouncer"
 # Application names of sessions that write nothing there: PGAPPNAME in the scripts of the roles backup and restore, and verify's own
 READERS = ("backup", "pg_basebackup", "postgres-restore", "verify", "wal_archive")
 END_SECONDS = 120  # for pods to end

@@ -22,7 +22,7 @@ HEADER = "X-Shaka-Release"
 RATE = 10  # requests per second for each release
 TIMEOUT = 5.0  # seconds for one
 ROUTED = 30.0  # seconds for the edge to know the route
-PAUSE = 0.2  # between two looks for it
+LOOK = 0.2  # seconds between two looks for it
 QUICK = 0.2  # seconds that are always right: what the noise of a small server makes of nothing
 
 
@@ -85,7 +85,7 @@ def route_problem(ask: Callable[[str], Reply], release: str, patience: float = R
             return ""
         if time.monotonic() > deadline:
             return f"the edge has no way to the release after {patience:.0f} s: {reply.problem or 'another release answers'}"
-        time.sleep(PAUSE)
+        time.sleep(LOOK)
 
 
 def measure(ask: Callable[[str], Reply], releases: Sequence[str], seconds: float, allowed: int, rate: int = RATE) -> list[Series]:

@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 
 from ansible_collections.shaka.platform.plugins.module_utils.backup import layout, manifest
 from ansible_collections.shaka.platform.plugins.module_utils.backup.layout import Found, Origin
+from ansible_collections.shaka.platform.plugins.module_utils.backup.points import LATEST
 
-LATEST = "latest"
 BEFORE_RESTORE = "before-restore"
 
 

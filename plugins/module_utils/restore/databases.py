@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ansible_collections.shaka.platform.plugins.module_utils.data.sql import identifier, literal
+from ansible_collections.shaka.platform.plugins.module_utils.data.sql import as_owner_if_trusted, identifier, literal
 
 # What is in the server. Sizes are in bytes.
 SERVER = """
@@ -82,14 +82,11 @@ def create_schema(name: str, owner: str) -> str:
 def create_extension(name: str, schema: str, version: str, owner: str) -> str:
     """As the database's owner if it is one that any owner may have, else as the superuser: as the role postgres makes those of the inventory."""
     create = f"create extension if not exists {identifier(name)} schema {identifier(schema)}" + (f" version {literal(version)}" if version else "")
-    return (
-        f"do $do$ begin if exists(select from pg_available_extension_versions where name = {literal(name)} and trusted) then "
-        f"execute {literal('set local role ' + identifier(owner))}; end if; execute {literal(create)}; end $do$"
-    )
+    return as_owner_if_trusted(name, owner, create)
 
 
 def drop(names: Iterable[str]) -> list[str]:
-    """Databases away, with the sessions in them."""
+    """Drop databases, with the sessions in them."""
     return [f"drop database if exists {identifier(name)} with (force)" for name in names]
 
 

@@ -66,7 +66,7 @@ def find(kubectl: Kubectl, namespace: str) -> RestoreTraces:
 
 
 def clear(kubectl: Kubectl, namespace: str, traces: RestoreTraces) -> None:
-    """Away with the rest of restores that did not end. Raises Unanswered, RefusedStatement."""
+    """Remove what is left of restores that did not end. Raises Unanswered, RefusedStatement."""
     pod.delete(kubectl, namespace, traces.ended)
     if traces.unfinished:
         Superuser(kubectl, namespace).run(databases.drop(traces.unfinished))

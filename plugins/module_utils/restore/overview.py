@@ -78,7 +78,7 @@ def backups_table(backups: Sequence[StoredBackup], identifier: str, environment:
         read = backup.manifest
         own = f"this {what}" if backup.origin.system_identifier == identifier else backup.origin_name
         size = amount(read.bytes) if read else ""
-        rows.append([backup.stamp, moment(backup.stamp), size, read.kind if read else "?", own, backup.problem or "authentic, complete"])
+        rows.append([backup.stamp, shown_moment(backup.stamp), size, read.kind if read else "?", own, backup.problem or "authentic, complete"])
     more = f" (the newest {SHOWN} of {len(backups)})" if len(backups) > SHOWN else ""
     return {"title": f"backups of {environment}{more}", "columns": ["restore_backup", "taken (UTC)", "size", "kind", "of", "state"], "rows": rows}
 
@@ -132,6 +132,6 @@ def _newest(now: LiveDatabase) -> str:
     return f", newest {now.newest[:16].replace('T', ' ')}" if now.newest else ""
 
 
-def moment(stamp: str) -> str:
+def shown_moment(stamp: str) -> str:
     """A stamp for a person."""
     return layout.moment(stamp).strftime("%Y-%m-%d %H:%M:%S")

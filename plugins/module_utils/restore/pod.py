@@ -90,7 +90,7 @@ class RestoreJobs:
 
     @property
     def ended(self) -> list[str]:
-        """Jobs of restores that go on no more."""
+        """Jobs of restores that have ended."""
         return [job.name for job in self.jobs if not job.running]
 
 

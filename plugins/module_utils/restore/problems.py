@@ -50,5 +50,5 @@ def _sealed(detail: str) -> str:
             "(-e restore_identity_file=FILE; platform_backup_recipient may have changed since)"
         )
     if "identity" in detail or "secret key" in detail:
-        return f"was not decrypted, as restore_identity_file is no age identity: {detail}"
+        return f"was not decrypted, as restore_identity_file is not an age identity: {detail}"
     return f"could not be decrypted: {detail}"

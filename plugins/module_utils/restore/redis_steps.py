@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.shaka.platform.plugins.module_utils.backup import cluster, environment_dumps, layout
+from ansible_collections.shaka.platform.plugins.module_utils.backup.points import LATEST
 from ansible_collections.shaka.platform.plugins.module_utils.backup.store import Bucket, StoreError, authorities, configuration
 from ansible_collections.shaka.platform.plugins.module_utils.conventions import REDIS_BACKUP
 from ansible_collections.shaka.platform.plugins.module_utils.kubectl import Kubectl, Unanswered
@@ -26,13 +27,11 @@ from ansible_collections.shaka.platform.plugins.module_utils.restore.pod import 
 from ansible_collections.shaka.platform.plugins.module_utils.restore.redis_volume import ARMED, BEFORE, FILLED, UNDONE, RedisNow
 from ansible_collections.shaka.platform.plugins.module_utils.restore.restoration import FetchSecrets, Restoration, RestoreFailed
 from ansible_collections.shaka.platform.plugins.module_utils.restore.room import amount
-from ansible_collections.shaka.platform.plugins.module_utils.restore.step import StepParameters
+from ansible_collections.shaka.platform.plugins.module_utils.restore.step import Result, StepParameters
 
 FAILURES = (backup_before.NoBackupBefore, NoChoice, PodFailed, RestoreFailed, StoreError, Unanswered)
 PLAN_SECONDS = 120  # that the bucket may take to list and show what it has
 LOADED = 8 * 2**20  # bytes that Redis reads in a second at least
-
-Result = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -73,7 +72,7 @@ def plan(given: RedisInput) -> Result:
     except NoChoice as error:
         return {**result, "failed": True, "msg": str(error)}
     newer = [f"{backup.stamp} ({backup.problem})" for backup in found if backup.problem and backup.stamp > chosen.stamp]
-    if given.params["backup"] == choice.LATEST and newer:
+    if given.params["backup"] == LATEST and newer:
         result["warnings"].append(f"newer than {chosen.stamp}, and not to be restored: {', '.join(newer)}")
     tables.append(plan_table(planned, now))
     return {**result, "plan": planned.as_dict(), "empty": not now.keys, "problem": now.problem}
@@ -180,7 +179,7 @@ def put_in_place(given: RedisInput) -> Result:
 
 
 def _restarted(given: RedisInput) -> str:
-    """'' once Redis has started anew; why it does not. The restore's pod, which may have to undo that, would end without being asked."""
+    """'' once Redis has started again; why it does not. The restore's pod, which may have to undo that, would end without being asked."""
     planned, work = given.plan, given.restoration.pod
 
     def ask() -> None:
@@ -209,7 +208,7 @@ def _undo(given: RedisInput) -> str:
 
 
 def end(given: RedisInput) -> Result:
-    """Away with the pod, and with what was not put in place."""
+    """Remove the pod, and what was not put in place."""
     _end(given)
     return {"changed": True}
 
@@ -248,7 +247,7 @@ def clear(kubectl: Kubectl, copies: Mapping[str, RedisCopies], check_mode: bool)
 
 
 def drop_before(given: RedisInput) -> Result:
-    """What was there before a restore, away for good."""
+    """Remove for good what was there before a restore."""
     stamp = given.params["drop_before"]
     kept = redis_volume.find(given.kubectl, given.namespace).kept
     mine = [name for name in kept if name.removesuffix(UNDONE).partition("-")[2] == stamp.lower()]

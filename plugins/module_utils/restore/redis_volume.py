@@ -16,13 +16,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from ansible_collections.shaka.platform.plugins.module_utils.conventions import PAUSE
+from ansible_collections.shaka.platform.plugins.module_utils.data.redis_instance import POD
 from ansible_collections.shaka.platform.plugins.module_utils.engine.readiness import condition
 from ansible_collections.shaka.platform.plugins.module_utils.kubectl import Kubectl, Unanswered
 from ansible_collections.shaka.platform.plugins.module_utils.restore import pod
 from ansible_collections.shaka.platform.plugins.module_utils.restore.pod import RestoreJobs
 from ansible_collections.shaka.platform.plugins.module_utils.restore.room import amount
 
-POD = "redis-0"
 CALL_SECONDS = 5
 FILLED, ARMED, BEFORE = "restore", "restored", "before"
 UNDONE = "-undone"
@@ -98,19 +98,19 @@ def find(kubectl: Kubectl, namespace: str) -> RedisTraces:
 
 
 def clear(kubectl: Kubectl, namespace: str, traces: RedisTraces) -> None:
-    """Away with the rest of restores that did not end. Raises Unanswered."""
+    """Remove what is left of restores that did not end. Raises Unanswered."""
     pod.delete(kubectl, namespace, traces.ended)
     drop(kubectl, namespace, traces.unfinished)
 
 
 def drop(kubectl: Kubectl, namespace: str, folders: list[str]) -> None:
-    """Away with folders of `find`. Raises Unanswered."""
+    """Remove folders that `find` names. Raises Unanswered."""
     if folders:
         kubectl.must("exec", f"--namespace={namespace}", POD, "--", "sh", "-ec", _DROP, "sh", *folders)
 
 
 def restart(kubectl: Kubectl, namespace: str) -> None:
-    """Its pod anew; `ready` waits for it. Raises Unanswered."""
+    """A new pod of it; `ready` waits for it. Raises Unanswered."""
     kubectl.must("delete", "pod", f"--namespace={namespace}", "--ignore-not-found", "--wait=false", POD)
 
 

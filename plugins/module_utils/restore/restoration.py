@@ -124,7 +124,7 @@ class Restoration:
     def advance(self, watched: float = 0) -> Progress:
         """Go on with whatever is due; raises RestoreFailed, PodFailed, Unanswered.
 
-        :arg watched: seconds to wait for the present phase to end. To ask anew costs more.
+        :arg watched: seconds to wait for the present phase to end. To ask again costs more.
         """
         until = time.monotonic() + watched
         while (report := self.pod.state()).ended is None and time.monotonic() < until:

@@ -31,7 +31,7 @@ _META = re.compile(r"\\[^\n]*\n?")  # psql's own commands, which pg_restore writ
 
 
 class UnreadableStatement(Exception):
-    """Text that is no SQL, or a statement of another kind than was asked for."""
+    """Text that is not SQL, or a statement of another kind than was asked for."""
 
 
 @dataclass(frozen=True)

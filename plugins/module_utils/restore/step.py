@@ -11,6 +11,10 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.shaka.platform.plugins.module_utils.backup.store import Credentials
 from ansible_collections.shaka.platform.plugins.module_utils.restore.plan import RestorePlan
 
+CLEAR = "clear"  # the step that has no plan
+
+Result = dict[str, Any]  # of a step, as the module answers it
+
 
 class StepParameters:
     """What is read of the module's parameters."""
@@ -26,7 +30,7 @@ class StepParameters:
         return Credentials(self.params["credentials"]["access_key"], self.params["credentials"]["secret_key"])
 
 
-def answer(module: AnsibleModule, run: Callable[[dict[str, Any], bool], dict[str, Any]], failures: tuple[type[Exception], ...]) -> None:
+def run_and_exit(module: AnsibleModule, run: Callable[[dict[str, Any], bool], Result], failures: tuple[type[Exception], ...]) -> None:
     """End the module with what `run` makes of its parameters and the check mode."""
     try:
         result = run(module.params, module.check_mode)

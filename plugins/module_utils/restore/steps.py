@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.shaka.platform.plugins.module_utils.backup import environment_dumps, layout
+from ansible_collections.shaka.platform.plugins.module_utils.backup.points import LATEST
 from ansible_collections.shaka.platform.plugins.module_utils.backup.store import Bucket, StoreError, authorities, configuration
 from ansible_collections.shaka.platform.plugins.module_utils.conventions import WORKERS
 from ansible_collections.shaka.platform.plugins.module_utils.data.sql import identifier
@@ -34,7 +35,7 @@ from ansible_collections.shaka.platform.plugins.module_utils.restore.choice impo
 from ansible_collections.shaka.platform.plugins.module_utils.restore.plan import BESIDE, make, make_copy, stamp_now
 from ansible_collections.shaka.platform.plugins.module_utils.restore.pod import PodFailed
 from ansible_collections.shaka.platform.plugins.module_utils.restore.restoration import FetchSecrets, Restoration, RestoreFailed
-from ansible_collections.shaka.platform.plugins.module_utils.restore.step import StepParameters
+from ansible_collections.shaka.platform.plugins.module_utils.restore.step import Result, StepParameters
 from ansible_collections.shaka.platform.plugins.module_utils.restore.superuser import RefusedStatement, Superuser
 
 FAILURES = (backup_before.NoBackupBefore, NoChoice, PodFailed, RefusedStatement, RestoreFailed, StoreError, Unanswered, swap.SwapRefused)
@@ -42,8 +43,6 @@ POSTGRES_SECONDS = 60  # that a Postgres may take to answer
 PLAN_SECONDS = 120  # that the bucket may take to list and show what it has
 WATCHED = 4  # seconds that one call watches a restore that needs nothing
 COPY = "file"  # kind of a plan whose dump is a file of the controller
-
-Result = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -96,7 +95,7 @@ def plan(given: StepInput) -> Result:
     except NoChoice as error:
         return {**result, "failed": True, "msg": str(error)}
     newer = [f"{backup.stamp} ({backup.problem})" for backup in found if backup.problem and backup.stamp > chosen.stamp]
-    if given.params["backup"] == choice.LATEST and newer:
+    if given.params["backup"] == LATEST and newer:
         text = f"newer than {chosen.stamp}, and not to be restored: {', '.join(newer)}"
         if given.params["purpose"] == names.DRILL:  # it is to find out whether what would be restored tonight can be
             return {**result, "failed": True, "msg": text}
@@ -107,7 +106,7 @@ def plan(given: StepInput) -> Result:
 
 
 def _plan_moment(given: StepInput, bucket: Bucket) -> Result:
-    if given.params["backup"] != choice.LATEST:
+    if given.params["backup"] != LATEST:
         raise NoChoice("restore_time and restore_backup are both given: a moment takes whichever base backup is right, so leave one of them out")
     found, chosen = recovery.look(bucket, given.source["name"], given.params["backup_key"], given.params["moment"], given.params["origin"])
     planned = recovery.make(chosen, given.source, given.environment, stamp_now(), given.params["beside"], given.params["databases"])
@@ -228,7 +227,7 @@ def put_in_place(given: StepInput) -> Result:
 
 
 def end(given: StepInput) -> Result:
-    """Away with the pod, and with new databases that were not put in place."""
+    """Remove the pod, and new databases that were not put in place."""
     _end(given)
     return {"changed": True}
 
@@ -287,7 +286,7 @@ def _traces(kubectl: Kubectl, env: Environment) -> leftovers.RestoreTraces | Non
 
 
 def drop_before(given: StepInput) -> Result:
-    """Databases from before a restore, away for good."""
+    """Drop for good the databases from before a restore."""
     stamp = given.params["drop_before"]
     traces = leftovers.find(given.kubectl, given.namespace)
     mine = [name for name in traces.kept if (found := names.read(name)) and found.stamp == stamp.lower()]

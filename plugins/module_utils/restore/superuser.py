@@ -8,9 +8,8 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from ansible_collections.shaka.platform.plugins.module_utils.data.postgres import ADMIN
 from ansible_collections.shaka.platform.plugins.module_utils.data.postgres_instance import POD, PSQL
-from ansible_collections.shaka.platform.plugins.module_utils.data.sql import identifier
+from ansible_collections.shaka.platform.plugins.module_utils.data.sql import ADMIN, identifier
 from ansible_collections.shaka.platform.plugins.module_utils.kubectl import Kubectl, Unanswered
 
 # An error is one line, without the rows that it is about. What a database's owner has set for its sessions does not hold for the superuser's: with a

@@ -26,7 +26,7 @@ class StillThere(Exception):
 
 
 def former_operators(operators: Collection[str], entries: Iterable[str]) -> list[str]:
-    """Who got access, is no operator any more, and has not had it taken away.
+    """Who got access, is not an operator any more, and has not had it taken away.
 
     :arg operators: the accounts of the inventory.
     :arg entries: the ledger's paths.
@@ -37,10 +37,10 @@ def former_operators(operators: Collection[str], entries: Iterable[str]) -> list
 def access_of(name: str, root: Path) -> list[str]:
     """What an account still has of what the platform gave it."""
     left = [f"~/{path}" for path in GIVEN if with_rights_of_its_home(root / "home" / name / path, (root / "home" / name / path).exists)]
-    return [*(["its login"] if may_log_in(name, root) else []), *left]
+    return [*(["its login"] if account_is_open(name, root) else []), *left]
 
 
-def may_log_in(name: str, root: Path) -> bool:
+def account_is_open(name: str, root: Path) -> bool:
     """Whether an account is there and not expired for good."""
     shadow = [line.split(":") for line in (root / "etc/shadow").read_text(encoding="utf-8").splitlines()]
     return any(entry[0] == name and entry[7:8] != ["1"] for entry in shadow)
@@ -51,7 +51,7 @@ def take_away(name: str, execute: Execute, root: Path) -> None:
 
     Nothing that it had before the platform is brought back by a later reset.
     """
-    if may_log_in(name, root):
+    if account_is_open(name, root):
         code, out, err = execute(["usermod", "--lock", "--expiredate", "1", name])
         if code != 0:
             raise StillThere(f"{name} can still log in: usermod: {(err or out).strip()}")

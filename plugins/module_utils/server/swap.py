@@ -84,7 +84,7 @@ def _switch_off(path: str, root: Path, execute: Execute) -> None:
     _must(execute, "systemctl", "mask", unit_of(path, execute))
 
 
-def steps(root: Path, execute: Execute) -> list[Step]:
+def steps_to_no_swap(root: Path, execute: Execute) -> list[Step]:
     """The steps after which there is no swap, now and at boot."""
     result: list[Step] = []
     fstab = root / "etc/fstab"

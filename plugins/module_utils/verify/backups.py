@@ -133,7 +133,7 @@ def _flaws(mine: Sequence[KeptBackup], kept: Sequence[KeptBackup], crons: Items,
         yield f"{mine[-1].stamp} does not count: {mine[-1].flaw}"
     before = mine[-2] if len(mine) > 1 and mine[-2].origin == mine[-1].origin else None
     if before and not mine[-1].flaw and mine[-1].bytes * 100 < before.bytes * smaller:
-        sizes = f"{overview.size(mine[-1].bytes)}, {before.stamp} has {overview.size(before.bytes)}"
+        sizes = f"{overview.shown_size(mine[-1].bytes)}, {before.stamp} has {overview.shown_size(before.bytes)}"
         yield f"it is much smaller than the one before ({sizes}; less than verify_backup_smaller_percent, {smaller} %); find out what is missing"
 
 
@@ -170,7 +170,7 @@ def _shown(mine: Sequence[KeptBackup], newest: float, now: float) -> str:
     if not mine:
         return "none in the bucket"
     proven = ", authentic" if mine[-1].read and not mine[-1].flaw else ""
-    return f"{clock(newest)} ({age(now - newest)} ago, {overview.size(mine[-1].bytes)}{proven})"
+    return f"{clock(newest)} ({age(now - newest)} ago, {overview.shown_size(mine[-1].bytes)}{proven})"
 
 
 def _age_text(moment: float, now: float) -> str:

@@ -11,16 +11,16 @@ from typing import Any, NamedTuple
 
 from ansible_collections.shaka.platform.plugins.module_utils import k3s_certificates
 from ansible_collections.shaka.platform.plugins.module_utils.backup import layout
-from ansible_collections.shaka.platform.plugins.module_utils.backup.overview import size
+from ansible_collections.shaka.platform.plugins.module_utils.backup.overview import shown_size
 from ansible_collections.shaka.platform.plugins.module_utils.conventions import POSTGRES_BACKUP, REDIS_BACKUP
 from ansible_collections.shaka.platform.plugins.module_utils.model_types import App, Environment, Model, RedisCopies
+from ansible_collections.shaka.platform.plugins.module_utils.quantities import QuantityError, exact
 from ansible_collections.shaka.platform.plugins.module_utils.verify import backups, wal_archive
 from ansible_collections.shaka.platform.plugins.module_utils.verify.backups import age, seconds
-from ansible_collections.shaka.platform.plugins.module_utils.verify.probes import Facts, HostState, hosts_of, is_backup, question
+from ansible_collections.shaka.platform.plugins.module_utils.verify.probes import Facts, HostState, host_question, hosts_of, is_backup
 
 DAY = 86400
 SYSTEM_NAMESPACES = ("kube-system", "cert-manager", "traefik")
-UNITS = {"": 1, "m": 1e-3, "u": 1e-6, "n": 1e-9, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
 
 
 class Check(NamedTuple):
@@ -162,14 +162,14 @@ def joined(name: str, scope: str, checks: Sequence[Check]) -> Check:
 
 def https_check(scope: str, app: App, host: str, facts: Facts) -> Check:
     """An application answers by its host: its readiness path with 200, and where it has none there with anything but `not found` and errors."""
-    answer = facts.https[question(app, host)]
+    answer = facts.https[host_question(app, host)]
     right = answer.status == 200 if app["asks_readiness"] else 0 < answer.status < 500 and answer.status != 404
     return Check("https", scope, right or _as_meant(app, answer.status), f"{answer.status} {host}" if answer.status else f"{host}: {answer.detail}")
 
 
 def certificate_check(scope: str, namespace: str, app: App, facts: Facts, least: int) -> Check:
     """The served certificate is trusted, and cert-manager's Certificate is Ready and valid for long enough."""
-    name, answers = f"{app['name']}-tls", [facts.https[question(app, host)] for host in hosts_of(app)]
+    name, answers = f"{app['name']}-tls", [facts.https[host_question(app, host)] for host in hosts_of(app)]
     answer = next((each for each in answers if not each.trusted), answers[0])
     stored = next(iter(_named(facts.lists["certificates"], namespace, name)), None)
     if stored is None:
@@ -268,7 +268,7 @@ def node_checks(facts: Facts) -> list[Check]:
         cpu, memory = (sum(_requested(pod, resource) for pod in pods) for resource in ("cpu", "memory"))
         shares = [
             f"cpu {round(cpu * 1000)}m of {round(quantity(able.get('cpu')) * 1000)}m",
-            f"memory {size(memory)} of {size(quantity(able.get('memory')))}",
+            f"memory {shown_size(memory)} of {shown_size(quantity(able.get('memory')))}",
             f"pods {len(pods)} of {able.get('pods', '?')}",
         ]
         checks.append(Check("requests", name, True, ", ".join(shares)))
@@ -280,7 +280,7 @@ def reserve_check(facts: Facts, reserved: float) -> list[Check]:
     used = facts.service_memory
     if used is None:
         return []
-    text = f"{size(used)} of {size(reserved)} reserved"
+    text = f"{shown_size(used)} of {shown_size(reserved)} reserved"
     if used > reserved:
         enough = -(-used * 1.15 // (50 * 2**20)) * 50
         text += f", so that pods are promised memory that is not there: set platform_server.reserved.memory to {enough:.0f}Mi"
@@ -320,18 +320,20 @@ def memory_rows(facts: Facts) -> list[list[str]]:
         component = f"{namespace}/{mine.get('app.kubernetes.io/name') or mine.get('app') or mine.get('k8s-app') or name}"
         count, total = used.get(component, (0, 0.0))
         used[component] = count + 1, total + sum(quantity(container["usage"].get("memory")) for container in entry.get("containers", ()))
-    rows = [[component, str(count), size(total)] for component, (count, total) in sorted(used.items(), key=lambda row: -row[1][1])]
+    rows = [[component, str(count), shown_size(total)] for component, (count, total) in sorted(used.items(), key=lambda row: -row[1][1])]
     if facts.lists["pod_metrics"] is None:
         rows.append(["pods", "", "not measured: metrics.k8s.io does not answer (yet)"])
     if facts.service_memory is not None:
-        rows.append(["k3s.service (PSS)", "", size(facts.service_memory)])
+        rows.append(["k3s.service (PSS)", "", shown_size(facts.service_memory)])
     return rows
 
 
 def quantity(text: Any) -> float:
-    """A Kubernetes quantity as a number of cores or bytes; close enough for a table."""
-    match = re.fullmatch(r"([0-9.]+)([a-zA-Z]*)", str(text or "0"))
-    return float(match[1]) * UNITS.get(match[2], 1) if match else 0.0
+    """A Kubernetes quantity as a number of cores or bytes, for a table; 0 where there is none."""
+    try:
+        return float(exact(str(text or "0")))
+    except QuantityError:
+        return 0.0
 
 
 def _lacking(facts: Facts, namespace: str) -> list[str]:

@@ -26,7 +26,7 @@ class LoginRefused(Exception):
 
 
 class PostgresSession:
-    """A session with one server; made by `login`."""
+    """A session with one server; made by `open_session`."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
@@ -116,7 +116,7 @@ class PostgresSession:
         self._connection.sendall(name + struct.pack("!I", len(content) + 4) + content)
 
 
-def login(address: tuple[str, int], user: str, database: str, password: str, timeout: float) -> PostgresSession:
+def open_session(address: tuple[str, int], user: str, database: str, password: str, timeout: float) -> PostgresSession:
     """A session; raises LoginRefused or OSError."""
     session = PostgresSession(socket.create_connection(address, timeout=timeout))
     try:

@@ -27,7 +27,7 @@ from ansible_collections.shaka.platform.plugins.module_utils.backup.layout impor
 from ansible_collections.shaka.platform.plugins.module_utils.conventions import LOCALE, POSTGRES_BACKUP, REDIS_BACKUP, WORKERS
 from ansible_collections.shaka.platform.plugins.module_utils.kubectl import Kubectl
 from ansible_collections.shaka.platform.plugins.module_utils.model_types import App, Environment, Model
-from ansible_collections.shaka.platform.plugins.module_utils.verify.postgres_login import LoginRefused, login
+from ansible_collections.shaka.platform.plugins.module_utils.verify.postgres_login import LoginRefused, open_session
 from ansible_collections.shaka.platform.plugins.module_utils.verify.redis_login import ping
 from ansible_collections.shaka.platform.plugins.module_utils.verify.stored_backups import StoredDumps
 from ansible_collections.shaka.platform.plugins.module_utils.verify.wal_archive import ArchiveState, ask
@@ -49,11 +49,10 @@ REBOOT = "/run/reboot-required"  # Debian's packages leave it, and beside it in 
 
 
 class ProbeAnswer(NamedTuple):
-    """The answer to one question: whether it was the expected one, in words, and how many milliseconds it took."""
+    """The answer to one question: whether it was the expected one, and in words."""
 
     ok: bool
     detail: str
-    milliseconds: int = 0
 
 
 class PostgresAnswer(NamedTuple):
@@ -119,7 +118,7 @@ def gather(
         ca_bundle = "\n".join(filter(None, [ca_bundle, own_root(kubectl, model)]))
         target = address or by_host.node_address(nodes["items"])
         served = [(app, host) for env in both.values() for app in env["apps"].values() for host in hosts_of(app)]
-        https = {question(app, host): pool.submit(ask_https, app, host, target, port, ca_bundle, kubectl.timeout) for app, host in served}
+        https = {host_question(app, host): pool.submit(ask_https, app, host, target, port, ca_bundle, kubectl.timeout) for app, host in served}
         host = pool.submit(look_at_host)
         copies = [redis_scope(name) for name in model.get("redis_copies") or ()]
         stored = {name: pool.submit(stored_of, name) for name in (*environments, *copies)}
@@ -157,7 +156,7 @@ def ask_postgres(kubectl: Kubectl, env: Environment, secret: str) -> PostgresAns
         return PostgresAnswer(ProbeAnswer(False, problem if not password else missing))
     why = ""
     try:
-        session = login(_address(found), spec["app_user"] or spec["user"], spec["database"], password, kubectl.timeout)
+        session = open_session(_address(found), spec["app_user"] or spec["user"], spec["database"], password, kubectl.timeout)
         try:
             session.ask("SELECT 1")
             return PostgresAnswer(_answer(True, "", f"login by {service}", started), _identifier(session))
@@ -234,11 +233,10 @@ def _denies(env: Environment, client: str) -> bool:
 
 
 def _answer(ok: bool, output: str, question: str, started: float) -> ProbeAnswer:
-    duration = int((time.monotonic() - started) * 1000)
-    lines = output.strip().splitlines()
     if ok:
-        return ProbeAnswer(True, f"{question} in {duration} ms", duration)
-    return ProbeAnswer(False, f"{question}: {lines[-1] if lines else 'no answer'}", duration)
+        return ProbeAnswer(True, f"{question} in {int((time.monotonic() - started) * 1000)} ms")
+    lines = output.strip().splitlines()
+    return ProbeAnswer(False, f"{question}: {lines[-1] if lines else 'no answer'}")
 
 
 def hosts_of(app: App) -> list[str]:
@@ -246,7 +244,7 @@ def hosts_of(app: App) -> list[str]:
     return [host for host in app["hosts"] if not host.startswith("*.")] if app["served"] else []
 
 
-def question(app: App, host: str) -> str:
+def host_question(app: App, host: str) -> str:
     """The name of the question whether an application answers at one of its hosts."""
     return f"{app['path']} {host}"
 

@@ -62,7 +62,7 @@ def look_into(env: Environment | RedisCopies, server: str, secrets: Secrets, kin
 
 
 def _refused(what: str, error: StoreRefused, own: bool) -> tuple[str, bool]:
-    """What is to be said of it, and whether it is wrong: keys of the server that may only write are as they should be."""
+    """What to say of it, and whether it is wrong: keys of the server that may only write are as they should be."""
     expected = own and error.code == "AccessDenied"
     return f"{what}: {error}{f'; {READER}' if expected else ''}", not expected
 

@@ -54,7 +54,7 @@ class GivenLock:
     flaws: dict[str, str] = field(default_factory=dict)
 
 
-def read(path: Path, remedy: str = "bring it back from your version control, or delete it to resolve anew") -> dict[str, Any]:
+def read(path: Path, remedy: str = "bring it back from your version control, or delete it to have it resolved again") -> dict[str, Any]:
     """The content of a lock's file; empty when there is no file yet."""
     try:
         held = yaml.load(path.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
@@ -67,12 +67,12 @@ def read(path: Path, remedy: str = "bring it back from your version control, or 
     return dict(held["platform_artifacts"])
 
 
-def given(shipped: Path, inventory: Path, bundle: Path | None) -> GivenLock:
+def given_lock(shipped: Path, inventory: Path, bundle: Path | None) -> GivenLock:
     """The bundle's own lock; without a bundle the collection's, with what the inventory's file adds to it."""
     pending = bundle is not None and not (bundle / NAME).is_file()
     try:
         if bundle is not None and not pending:
-            lock = read(bundle / NAME, "make the bundle anew with `ansible-playbook shaka.platform.bundle`")
+            lock = read(bundle / NAME, "make the bundle again with `ansible-playbook shaka.platform.bundle`")
             return GivenLock(lock, [entry["path"] for entry in lock["files"].values() if not (bundle / entry["path"]).is_file()])
         return GivenLock(merged(read(shipped), read(inventory / NAME), str(inventory / NAME)), pending=pending)
     except LockError as error:
@@ -160,7 +160,7 @@ def _agree(name: str, shipped: str, kept: str, where: str) -> None:
         )
 
 
-def additions(shipped: Mapping[str, Any], full: Mapping[str, Any]) -> dict[str, Any]:
+def missing_from(shipped: Mapping[str, Any], full: Mapping[str, Any]) -> dict[str, Any]:
     """The part of the full lock that the shipped one lacks."""
     result: dict[str, Any] = {"files": {}, "images": {}}
     for name, entry in full["files"].items():

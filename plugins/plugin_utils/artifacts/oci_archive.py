@@ -38,7 +38,7 @@ class Image:
         return f"{self.reference.name}:{self.reference.tag or 'bundled-' + self.digest.removeprefix('sha256:')[:12]}"
 
 
-def of_architecture(what: str, index: Mapping[str, Any], architecture: str) -> str:
+def manifest_digest(what: str, index: Mapping[str, Any], architecture: str) -> str:
     """The digest of an index's manifest for Linux on that architecture."""
     platforms = [(entry.get("platform") or {}, entry["digest"]) for entry in index["manifests"]]
     for platform, digest in platforms:

@@ -41,7 +41,7 @@ def ready(lock: Mapping[str, Any], architecture: str, bundle: Path | None, upstr
     """
     name = tools_image.reference(lock)
     if not name:
-        raise ToolsError("the artifacts lock has no backup tools; make the bundle anew with `ansible-playbook shaka.platform.bundle`")
+        raise ToolsError("the artifacts lock has no backup tools; make the bundle again with `ansible-playbook shaka.platform.bundle`")
     place = cache.folder("tools") / f"{name.rpartition(':')[2]}-{architecture}"
     place.parent.mkdir(parents=True, exist_ok=True)
     with alone(place.parent, f"another run still brings the backup tools into {place.parent}; wait for it", PATIENCE):
@@ -99,7 +99,7 @@ def _archive(name: str, entry: Mapping[str, Any], architecture: str, bundle: Pat
         return target
     packed = bundle / str(entry["path"])
     if not packed.is_file() or sha256_of(packed) != sha256:
-        raise ToolsError(f"{name}: {packed} is missing or not the pinned file; make the bundle anew with `ansible-playbook shaka.platform.bundle`")
+        raise ToolsError(f"{name}: {packed} is missing or not the pinned file; make the bundle again with `ansible-playbook shaka.platform.bundle`")
     return packed
 
 

@@ -132,7 +132,7 @@ def show_status(servers: Mapping[str, KnownServer], options: argparse.Namespace)
         names = [options.environment] if options.environment else list(server.environments)
         described = {}
         for env in (server.environments[name] for name in names):
-            described[status.labelled(env.name, status.ends(env.expires), time.time())] = {"namespace": env.namespace, "hosts": env.hosts}
+            described[status.labelled(env.name, status.seconds_of(env.expires), time.time())] = {"namespace": env.namespace, "hosts": env.hosts}
         print(status.status(json.loads(text)["items"], server.platform, described, counted))
     return 0
 

@@ -38,11 +38,11 @@ def trouble(pod: Mapping[str, Any]) -> str:
 
 
 def restarts(pods: Iterable[Mapping[str, Any]]) -> int:
-    """How often the containers of pods began anew."""
+    """How often the containers of pods were restarted."""
     return sum(int(container.get("restartCount", 0)) for pod in pods for container in pod.get("status", {}).get("containerStatuses", []))
 
 
-def ends(text: str) -> float | None:
+def seconds_of(text: str) -> float | None:
     """Seconds since the epoch of a moment, in UTC where it names no zone; none for what is not one, which a run of the site refuses."""
     try:
         moment = datetime.fromisoformat(text)

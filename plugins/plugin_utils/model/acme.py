@@ -29,7 +29,7 @@ PROVIDERS: dict[str, tuple[list[str], list[str]]] = {
 
 
 def settle(acme: Acme, problems: Problems) -> None:
-    """Check the authority, and name its issuer so that another authority has another name: by that cert-manager knows what to issue anew."""
+    """Check the authority, and name its issuer so that another authority has another name: by that cert-manager knows what to issue again."""
     acme["server"] = DIRECTORIES.get(acme["server"], acme["server"])
     if acme["kind"] == "acme":
         problems.check("platform_acme.email", rules.email(acme["email"]), acme["email"])

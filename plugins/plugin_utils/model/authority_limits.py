@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from ansible_collections.shaka.platform.plugins.module_utils.model_types import Issuance, Model
 from ansible_collections.shaka.platform.plugins.plugin_utils.model.acme import DIRECTORIES
-from ansible_collections.shaka.platform.plugins.plugin_utils.model.edge import AskedCertificate, certificates
+from ansible_collections.shaka.platform.plugins.plugin_utils.model.edge import AskedCertificate, asked_certificates
 
 HOUR = 3600
 DAY = 24 * HOUR
@@ -72,7 +72,7 @@ class LimitFindings(NamedTuple):
     warnings: list[str]
 
 
-def find(issuance: Issuance | None, model: Model) -> LimitFindings:
+def limit_findings(issuance: Issuance | None, model: Model) -> LimitFindings:
     """What there is to say before an order.
 
     :arg issuance: what module_utils/data/issuance.py found on the server; None where nothing is known.
@@ -94,7 +94,7 @@ def find(issuance: Issuance | None, model: Model) -> LimitFindings:
 def _ordered(issuance: Issuance, model: Model) -> Iterator[AskedCertificate]:
     """The certificates that cert-manager would order: they are not there, not ready, or for other names or of another issuer."""
     fine = [(each["namespace"], each["name"], each["hosts"], each["issuer"]) for each in issuance["certificates"] if each["ready"]]
-    for certificate in certificates({**model["environments"], **model["previews"]}):
+    for certificate in asked_certificates({**model["environments"], **model["previews"]}):
         if (certificate.namespace, certificate.name, _names(certificate), model["acme"]["issuer"]) not in fine:
             yield certificate
 

@@ -35,7 +35,7 @@ GROUPS = (*SHARED, *ISSUED)  # besides the environments, none of which can be ca
 
 _CONFIG = "a ConfigMap"
 
-PREVIOUS = "_PREVIOUS"  # ends the name of a key of before a rotation, which opens what is not encrypted anew yet
+PREVIOUS = "_PREVIOUS"  # ends the name of a key of before a rotation, which opens what is not encrypted again yet
 
 
 _PLATFORM_S = {HASH_KEY, POOLER_SECRET, redis.ADMINISTRATOR, *_OF_BACKUPS}  # with which no application encrypts
@@ -240,7 +240,7 @@ def _check_leaks(open_texts: Iterable[tuple[str, str, str]], paths_of: Mapping[s
     for path, text, where in open_texts:
         for forms, place in known:
             if any(form in text for form in forms):
-                problems.add(path, f"holds the value of {place}, and {where} is no place for it; let the application read the secret")
+                problems.add(path, f"holds the value of {place}, and it does not belong in {where}; let the application read the secret")
 
 
 def _open_texts(environments: Mapping[str, Environment], previewed: Mapping[str, Mapping[str, str]]) -> Iterator[tuple[str, str, str]]:

@@ -192,7 +192,7 @@ class AskedCertificate(NamedTuple):
     hosts: list[str]
 
 
-def certificates(environments: Mapping[str, Environment]) -> Iterator[AskedCertificate]:
+def asked_certificates(environments: Mapping[str, Environment]) -> Iterator[AskedCertificate]:
     """As roles/apps/templates/environment/edge.yaml.j2 names them."""
     for env in environments.values():
         for app in (app for app in env["apps"].values() if app["served"]):
@@ -203,4 +203,4 @@ def certificates(environments: Mapping[str, Environment]) -> Iterator[AskedCerti
 
 def hosts(environments: Mapping[str, Environment]) -> list[str]:
     """All that certificates are asked for."""
-    return sorted({host for certificate in certificates(environments) for host in certificate.hosts})
+    return sorted({host for certificate in asked_certificates(environments) for host in certificate.hosts})

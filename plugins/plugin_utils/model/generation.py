@@ -72,9 +72,7 @@ def generate_missing(
             raise ValueError(f"rotate: '{path}' comes from elsewhere (secrets_given); get a new one there and write it with ansible-vault edit")
         group, _slash, name = path.partition("/")
         if encrypts(name) and existing.get(group, {}).get(name + PREVIOUS):
-            text = (
-                f"still has the value of before in {name}{PREVIOUS}: encrypt the data anew, remove that value, and rotate then; else it would be lost"
-            )
+            text = f"still has the value of before in {name}{PREVIOUS}: encrypt the data again, remove that value, then rotate; else it would be lost"
             raise ValueError(f"rotate: '{path}' {text}")
     result = Result({group: dict(names) for group, names in existing.items()})
     for group, names in groups.items():

@@ -78,7 +78,7 @@ def own_addresses(k3s_config: Mapping[str, Any], problems: Problems) -> dict[str
     return result
 
 
-def misplaced(addresses: Mapping[str, list[str]], found: Iterable[str]) -> Iterator[str]:
+def foreign_addresses(addresses: Mapping[str, list[str]], found: Iterable[str]) -> Iterator[str]:
     """A problem for each IPv4 address of the inventory that no interface of the server has: behind it, nobody would answer.
 
     :arg addresses: by their key in `k3s_config`.

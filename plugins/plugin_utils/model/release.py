@@ -85,7 +85,7 @@ def _seconds(value: int, least: int) -> str | None:
 
 
 def refusal(model: Model, environment: str, key: str, image: str, playbook: str) -> str:
-    """Why this release is not begun: the variable, its value, the rule and the fix. Empty when it may be.
+    """Why this release may not begin: the variable, its value, the rule and the fix. Empty when it may be.
 
     :arg playbook: `deploy`, or `rollback`, whose image is found in the records.
     """

@@ -47,9 +47,9 @@ from ansible_collections.shaka.platform.plugins.plugin_utils.model.sizes import 
     Bounds,
     amounts,
     as_the_quota_leaves,
+    check_bounds,
     check_quota,
     check_sizes,
-    check_space,
     scratch,
     sized,
     sized_by_roles,
@@ -90,7 +90,7 @@ def _check_space(space: Space, path: str, cluster: network.ClusterNetworks, prob
     """Check name, network, quota and LimitRange of an environment's or another namespace; returns the LimitRange in numbers."""
     problems.check(f"{path}.namespace", rules.namespace(space["namespace"]), space["namespace"])
     network.check_space(space, path, cluster, problems)
-    return check_space(space, path, problems)
+    return check_bounds(space, path, problems)
 
 
 # --- one environment ------------------------------------------------------------------------------------------------------------------------
@@ -212,7 +212,7 @@ def _images(names: Collection[str], known: Collection[str], raw: Raw, problems: 
         if name == PACKED:
             problems.add("platform_bundle", "has no backup tools, as an earlier version made it; run `ansible-playbook shaka.platform.bundle` again")
         else:
-            problems.add(f"platform_image_overrides.{name}", "is not set, and the lock has no such image; name one, or make the bundle anew")
+            problems.add(f"platform_image_overrides.{name}", "is not set, and the lock has no such image; name one, or make the bundle again")
     return used
 
 
@@ -373,7 +373,7 @@ def resolve(variables: Mapping[str, Any], interface: Interface, images: Collecti
         if name in raw["platform_previews"]:
             problems.add(f"{previews.VARIABLE}.{name}", "is the name of an environment, and over; take this entry out")
         else:
-            problems.add("preview", "is an environment of the inventory and no preview; take it out of platform_environments to remove it", name)
+            problems.add("preview", "is an environment of the inventory and not a preview; take it out of platform_environments to remove it", name)
     previewed: dict[str, Environment] = {}
     for name, given in right.items():
         filled = previews.made_from(as_completed[given["of"]], name, given, raw, problems)

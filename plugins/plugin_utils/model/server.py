@@ -11,7 +11,7 @@ from typing import Any
 
 from ansible_collections.shaka.platform.plugins.module_utils.quantities import parse_cpu, parse_memory, show_memory
 from ansible_collections.shaka.platform.plugins.plugin_utils.model import rules
-from ansible_collections.shaka.platform.plugins.plugin_utils.model.network import foreign_overlaps, misplaced
+from ansible_collections.shaka.platform.plugins.plugin_utils.model.network import foreign_addresses, foreign_overlaps
 
 # A server sold as 2 GiB reports about 5 % less, because the kernel and the firmware keep a part.
 KEPT_BY_KERNEL = 0.10
@@ -95,7 +95,7 @@ def _routes(facts: Mapping[str, Any], networks: Mapping[str, list[str]], address
             "network: no default route, without which K3s does not start and no Service answers; add one, "
             "on a server without internet to a dummy interface (docs/artifacts.md)"
         )
-    yield from misplaced(addresses, list(facts.get("all_ipv4_addresses") or []))
+    yield from foreign_addresses(addresses, list(facts.get("all_ipv4_addresses") or []))
     for key, present in (facts.get("k3s_networks") or {}).items():
         if present and key in networks and sorted(present) != sorted(networks[key]):
             was, now = ", ".join(present), ", ".join(networks[key])

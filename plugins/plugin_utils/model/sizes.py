@@ -138,7 +138,7 @@ def canonical_quota(quota: Mapping[str, Any], path: str, problems: Problems) -> 
     return result
 
 
-def check_space(space: Space, path: str, problems: Problems) -> Bounds:
+def check_bounds(space: Space, path: str, problems: Problems) -> Bounds:
     """Checks quota and LimitRange of an environment or namespace; returns the LimitRange in numbers."""
     space["quota"] = canonical_quota(space["quota"], path, problems)
     amounts(space["quota"], f"{path}.quota", problems, zero=True)

@@ -19,7 +19,7 @@ except ImportError:  # an ansible-core that keeps it elsewhere: what was written
 
 _QUOTE = "quote it"
 # A scalar without quotes, as far as numbers, dates and the words for true, false and null go.
-# Ansible's !unsafe resolves a scalar anew, also one with quotes.
+# Ansible's !unsafe resolves a scalar again, also one with quotes.
 _PLAIN = r"(?:!unsafe\s+[\"']?)?([^\s\"'{}\[\],|>&*!%@`#][^\s\"'{}\[\],#]*)"
 
 # YAML 1.1 reads 0123 by eights and 12:30 by sixties, which is never what was meant.

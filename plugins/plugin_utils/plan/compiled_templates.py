@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, The shaka.platform founders
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The roles' templates as Jinja compiles them, kept from run to run: each task renders in a process of its own, which would compile them anew."""
+"""The roles' templates as Jinja compiles them, kept from run to run: each task renders in a process of its own, which would compile them again."""
 
 from __future__ import annotations
 

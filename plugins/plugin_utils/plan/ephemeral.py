@@ -16,7 +16,7 @@ STORAGE = "ephemeral-storage"
 REQUEST, LIMIT = 32 << 20, 128 << 20
 
 
-def scratch(pod: Object) -> tuple[int, bool]:
+def empty_dirs(pod: Object) -> tuple[int, bool]:
     """Bytes of a pod's emptyDirs on the disk, and whether each has a size."""
     volumes = [volume["emptyDir"] or {} for volume in pod.get("volumes") or [] if "emptyDir" in volume]
     sizes = [volume.get("sizeLimit") for volume in volumes if volume.get("medium") != "Memory"]
@@ -32,7 +32,7 @@ def bound(item: dict[str, Any]) -> dict[str, Any]:
     pod = item["template"]["spec"] if item.get("kind") == "PodTemplate" else pod_spec(item)
     if pod is None or not pod.get("containers"):
         return item
-    size, is_bounded = scratch(pod)
+    size, is_bounded = empty_dirs(pod)
     for container in [*pod["containers"], *(pod.get("initContainers") or [])]:
         resources = container.setdefault("resources", {})
         resources.setdefault("requests", {}).setdefault(STORAGE, format_memory(REQUEST))

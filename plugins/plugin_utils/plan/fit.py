@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Protocol
 
 from ansible_collections.shaka.platform.plugins.module_utils.conventions import Object
+from ansible_collections.shaka.platform.plugins.module_utils.engine.identity import INVENTORY
 from ansible_collections.shaka.platform.plugins.module_utils.model_types import Model, Server, Space
 from ansible_collections.shaka.platform.plugins.module_utils.quantities import (
     QuantityError,
@@ -33,7 +34,6 @@ from ansible_collections.shaka.platform.plugins.plugin_utils.amounts import Amou
 from ansible_collections.shaka.platform.plugins.plugin_utils.report.tables import RULE, table
 
 EPHEMERAL = "ephemeral-storage"
-ANNOTATION = "shaka.platform/inventory"
 
 # What K3s itself runs: requests and limits of its packaged manifests (https://github.com/k3s-io/k3s/tree/master/manifests).
 PACKAGED = {"coredns": ("100m", "70Mi", "170Mi"), "metrics-server": ("100m", "70Mi", ""), "local-path-provisioner": ("0", "0", "")}
@@ -273,7 +273,7 @@ def _spaces(model: Model) -> dict[str, _Space]:
 
 def variable(item: Object, rendered: Rendered) -> str:
     """The inventory's dictionary that sizes a workload, as far as its annotation and its role tell."""
-    path = str(((item.get("metadata") or {}).get("annotations") or {}).get(ANNOTATION, ""))
+    path = str(((item.get("metadata") or {}).get("annotations") or {}).get(INVENTORY, ""))
     if rendered.environment and path in ("", f"platform_environments.{rendered.environment}"):
         return f"platform_environments.{rendered.environment}.{rendered.role}"
     if rendered.role == "redis":

@@ -12,7 +12,7 @@ from typing import Any
 from ansible.errors import AnsibleError
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
-from ansible_collections.shaka.platform.plugins.module_utils.engine.identity import PREVIEW, stamp
+from ansible_collections.shaka.platform.plugins.module_utils.engine.identity import PREVIEW, with_identity
 from ansible_collections.shaka.platform.plugins.module_utils.engine.yamlio import YamlError, read_objects
 from ansible_collections.shaka.platform.plugins.module_utils.model_types import Model
 from ansible_collections.shaka.platform.plugins.plugin_utils.collection import KINDS, ROLES, role_variables, search_path, site_roles, templates
@@ -122,6 +122,6 @@ def render_role(role: Path, templar: Templar, variables: Mapping[str, Any], mode
                 if kind == "cluster" and path.name == PATCHES:
                     rendered.patches.extend(objects)
                     continue
-                rendered.objects.extend(stamp(obj, str(model["name"]), role.name, name, inventory) for obj in objects)
+                rendered.objects.extend(with_identity(obj, str(model["name"]), role.name, name, inventory) for obj in objects)
                 rendered.sources.extend([f"{role.name}/templates/{kind}/{path.name}"] * len(objects))
     return list(sets.values())

@@ -66,7 +66,7 @@ def read_rules(entries: Any) -> list[IgnoreRule]:
     return [IgnoreRule.read(number, entry) for number, entry in enumerate(found) if isinstance(entry, Mapping)]
 
 
-def holding(rules: Iterable[IgnoreRule], today: datetime.date) -> list[IgnoreRule]:
+def in_force(rules: Iterable[IgnoreRule], today: datetime.date) -> list[IgnoreRule]:
     """The rules that have a reason, and whose time is not over."""
     return [rule for rule in rules if rule.lapsed(today) is None]
 
