@@ -37,6 +37,9 @@ TWO = history(("deploy", A, GOOD), ("deploy", B, GOOD))
         (history(("deploy", A, GOOD), ("deploy", B, GOOD), ("deploy", C, "undone")), B, "", A),
         # a second rollback goes back one further, not forth again
         (history(("deploy", A, GOOD), ("deploy", B, GOOD), ("deploy", C, GOOD), ("rollback", B, GOOD)), B, "", A),
+        # the same image once more, as a repeated CI job deploys it, is not what ran before
+        (history(("deploy", A, GOOD), ("deploy", B, GOOD), ("deploy", B, GOOD)), B, "", A),
+        (history(("deploy", A, GOOD), ("deploy", B, GOOD), ("rollback", A, GOOD), ("deploy", A, GOOD)), A, "", "lab.local/api:1"),
     ],
 )
 def test_a_rollback_finds_its_release(known: list[Record], running: str, to: str, image: str) -> None:

@@ -98,7 +98,8 @@ def target(records: Sequence[Record], running: str, to: str) -> Record:
             raise NoRelease(f"rollback_to: '{to}' is not a release that succeeded; known: {known}")
         found = named[-1]
     else:
-        own = [record for record in good if record["image"] == running and record["kind"] == DEPLOY]
+        # a deploy of what ran already brought nothing, and there is nothing before it to go back to
+        own = [record for record in good if record["image"] == running != record["previous"] and record["kind"] == DEPLOY]
         if not own:
             raise NoRelease(
                 f"what runs ({short(running)}) was not brought by a deploy that is recorded; name a release with -e rollback_to=N; known: {known}"
