@@ -65,6 +65,9 @@ def test_migrations_that_lie_between_are_named() -> None:
     known = records.changed(TWO, migration="done")
     assert records.migrations_since(known, A) == [2]
     assert records.migrations_since(known, B) == []
+    again = records.begun(known, "deploy", A, B, "c0ffee", "rolling", "ana", "2026-11-27T00:00:00Z")
+    tried = records.changed(again, state=records.UNDONE, migration="done")  # such as since it does not bear the database of B
+    assert records.migrations_since(tried, A) == [2, 3] and records.migrations_since(tried, B) == [3]
 
 
 def test_the_newest_record_without_an_end_is_under_way() -> None:

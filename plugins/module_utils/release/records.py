@@ -115,8 +115,9 @@ def target(records: Sequence[Record], running: str, to: str) -> Record:
 
 
 def migrations_since(records: Sequence[Record], image: str) -> list[int]:
-    """Numbers of the releases after that image's last one whose migration ran: the database is theirs."""
-    last = max((index for index, record in enumerate(records) if record["image"] == image and record["kind"] == DEPLOY), default=-1)
+    """Numbers of the releases after that image's last one that succeeded whose migration ran, also of those that did not: the database is theirs."""
+    good = [index for index, record in enumerate(records) if record["image"] == image and (record["kind"], record["state"]) == (DEPLOY, SUCCEEDED)]
+    last = max(good, default=-1)
     return [record["number"] for record in records[last + 1 :] if record["migration"] != "none"]
 
 
