@@ -314,6 +314,17 @@ def test_below_a_wildcard_the_longer_path_goes_first_with_its_guard() -> None:
     assert sorted(found, key=lambda path: found[path]) == ["/", "/login", "/a/longer/path"]
 
 
+def test_a_certificate_does_not_name_what_its_wildcard_stands_for() -> None:
+    """Let's Encrypt answers "is redundant with a wildcard domain in the same request"; the name still has its route, and its certificate."""
+    data = many(api={"host": "api.acme.test", "hosts": ["acme.test", "*.acme.test", "a.b.acme.test"]})
+    data["platform_acme"] |= {"kind": "self_signed"}
+    made, named = objects(data), ["acme.test", "*.acme.test", "a.b.acme.test"]
+    assert made["Certificate", "acme-api-tls"]["spec"]["dnsNames"] == named
+    assert named in [each.hosts for each in certificates({"prod": of_prod(data)})]
+    assert [rule["host"] for rule in made["Ingress", "acme-api"]["spec"]["rules"]] == ["api.acme.test", "acme.test", "a.b.acme.test"]
+    assert "api.acme.test" in run(data).model["hosts"]
+
+
 @pytest.mark.parametrize(
     ("api", "path", "says"),
     [

@@ -60,6 +60,7 @@ def fill_in(env: Environment, platform: str, release: object) -> None:
         app["image"] = released(release, key)[0] or app["image"]
         app["hosts"] = list(dict.fromkeys([*([app["host"]] if app["host"] else []), *app["hosts"]]))
         app["host"] = next(iter(app["hosts"]), "")
+        app["certified"] = edge.certified(app["hosts"])
         app["served"] = bool(app["hosts"]) and app["protocol"] in SERVED
         app["writable"] = {**SCRATCH, **{str(folder): str(size) for folder, size in app["writable"].items()}}
         app["gid"] = app["uid"] if app["gid"] is None else app["gid"]

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, cast
 
 from ansible_collections.shaka.platform.plugins.module_utils.model_types import App, AppEdge, EdgeRate, Environment
@@ -183,6 +183,11 @@ def own_secrets(env: Environment) -> list[str]:
     return sorted({app["edge"]["basic_auth"] for app in env["apps"].values() if app["edge"]["basic_auth"]})
 
 
+def certified(hosts: Collection[str]) -> list[str]:
+    """The names of the certificate for these hosts: Let's Encrypt refuses a name beside the wildcard that stands for it (cert-manager's issue 2128)."""
+    return [host for host in hosts if host.startswith("*.") or f"*.{host.partition('.')[2]}" not in hosts]
+
+
 class AskedCertificate(NamedTuple):
     """A Certificate that is made for an application, and where the inventory has its hosts."""
 
@@ -196,11 +201,12 @@ def certificates(environments: Mapping[str, Environment]) -> Iterator[AskedCerti
     """As roles/apps/templates/environment/edge.yaml.j2 names them."""
     for env in environments.values():
         for app in (app for app in env["apps"].values() if app["served"]):
-            yield AskedCertificate(env["namespace"], f"{app['name']}-tls", f"{app['path']}.hosts", app["hosts"])
+            yield AskedCertificate(env["namespace"], f"{app['name']}-tls", f"{app['path']}.hosts", app["certified"])
             for number, host in enumerate(app["edge"]["redirects"], 1):
                 yield AskedCertificate(env["namespace"], f"{app['name']}-redirect-{number}-tls", f"{app['path']}.edge.redirects", [host])
 
 
 def hosts(environments: Mapping[str, Environment]) -> list[str]:
-    """All that certificates are asked for."""
-    return sorted({host for certificate in certificates(environments) for host in certificate.hosts})
+    """All that Traefik leads from, and has certificates for."""
+    served = [app for env in environments.values() for app in env["apps"].values() if app["served"]]
+    return sorted({host for app in served for host in [*app["hosts"], *app["edge"]["redirects"]]})
