@@ -184,7 +184,7 @@ def own_secrets(env: Environment) -> list[str]:
 
 
 def certified(hosts: Collection[str]) -> list[str]:
-    """The names of the certificate for these hosts: Let's Encrypt refuses a name beside the wildcard that stands for it (cert-manager's issue 2128)."""
+    """The names of the certificate for these hosts: Let's Encrypt refuses one that a wildcard beside it stands for (cert-manager #2128)."""
     return [host for host in hosts if host.startswith("*.") or f"*.{host.partition('.')[2]}" not in hosts]
 
 
