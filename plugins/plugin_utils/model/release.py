@@ -62,10 +62,10 @@ def check(app: App, problems: Problems) -> None:
             )
         before = max(before, step["weight"])
         problems.check(f"{where}.seconds", _seconds(step["seconds"], 1), step["seconds"])
-    for kind in ("header", "cookie"):
-        name = str(canary[kind])
-        if name and not rules.TOKEN.fullmatch(name):
-            problems.add(f"{path}.canary.{kind}", f"is not the name of a {kind}; use letters, digits and hyphens, such as X-Canary", name)
+    header, cookie = str(canary["header"]), str(canary["cookie"])
+    problems.check(f"{path}.canary.header", rules.request_header(header) if header else None, header)
+    if cookie and (not rules.TOKEN.fullmatch(cookie) or "`" in cookie):  # which ends a text in Traefik's rules
+        problems.add(f"{path}.canary.cookie", "is not the name of a cookie; use letters, digits and hyphens, such as canary", cookie)
     problems.check(f"{path}.gate.path", rules.url_path(gate["path"]) if gate["path"] else None, gate["path"])
     problems.check(f"{path}.gate.seconds", _seconds(gate["seconds"], 0), gate["seconds"])
     if not 0 <= gate["max_errors"] <= 100:

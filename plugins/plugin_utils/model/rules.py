@@ -225,6 +225,11 @@ def secure_url(value: str) -> str | None:
     return url(value) or (None if value.startswith("https://") else "is not encrypted; use https://")
 
 
+def request_header(value: str) -> str | None:
+    """The name of a header that reaches an application: Traefik takes away those with other characters (aliasheadersstrategy)."""
+    return None if re.fullmatch(r"[A-Za-z0-9-]+", value) else "is not the name of a header that the edge lets in; use letters, digits and '-'"
+
+
 def url_path(value: str) -> str | None:
     """The path of a URL."""
     return None if re.fullmatch(r"/[^\s?#]*", value) else "is not a path; it starts with /, without host, spaces and query"
