@@ -231,9 +231,10 @@ def _check_run(app: App, problems: Problems) -> None:
             problems.add(f"{path}.autoscale", "aims at nothing; set cpu or memory")
         if app["schedule"]:
             problems.add(f"{path}.autoscale", "is for what runs all the time; leave it out, or the schedule")
-    for name, words in (("command", app["command"]), ("args", app["args"])):
-        for word in words:
-            problems.check(f"{path}.{name}", rules.deliverable(word) or rules.secret_reference(word))
+    for flaw in rules.words(app["command"]):
+        problems.add(f"{path}.command", flaw)
+    for word in app["args"]:
+        problems.check(f"{path}.args", rules.deliverable(word) or rules.secret_reference(word))
 
 
 def _check_port(app: App, apps: Mapping[str, App], problems: Problems) -> None:
@@ -278,8 +279,8 @@ def _check_probes(app: App, problems: Problems) -> None:
             problems.add(f"{here}.port", "is not a TCP port number; use 1 to 65535", probe["port"])
         if probe["type"] == "exec" and not probe["command"]:
             problems.add(f"{here}.command", "is empty; say what exec runs")
-        for word in probe["command"]:
-            problems.check(f"{here}.command", rules.deliverable(word) or rules.secret_reference(word))
+        for flaw in rules.words(probe["command"]):
+            problems.add(f"{here}.command", flaw)
         if probe["type"] in ("http", "grpc", "tcp") and app["protocol"] == "none" and not probe["port"]:
             problems.add(f"{here}.port", f"is not filled in, and the application has no port that {probe['type']} could ask; set one, or use exec")
 

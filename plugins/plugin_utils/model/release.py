@@ -73,8 +73,8 @@ def check(app: App, problems: Problems) -> None:
     if gate["p95_factor"] < 1:
         problems.add(f"{path}.gate.p95_factor", "must be at least 1, which is as slow as the running release", gate["p95_factor"])
     problems.check(f"{path}.migrate.seconds", _seconds(migrate["seconds"], 1), migrate["seconds"])
-    if any(not part for part in migrate["command"][:1]):
-        problems.add(f"{path}.migrate.command", "begins with an empty text; name the program first")
+    for flaw in rules.words(migrate["command"]):
+        problems.add(f"{path}.migrate.command", flaw)
 
 
 def _seconds(value: int, least: int) -> str | None:

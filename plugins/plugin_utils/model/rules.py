@@ -9,7 +9,7 @@ import json
 import re
 import ssl
 import zoneinfo
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from urllib.parse import urlsplit
 
 from ansible_collections.shaka.platform.plugins.module_utils.cron_syntax import EVERY, FIELDS, MACROS
@@ -479,6 +479,13 @@ def secret_reference(value: str) -> str | None:
     """What the engine would take for a secret that it has to fill in."""
     found = REFERENCE.search(value)
     return f"holds {found[0]}, as templates call a secret; move the value to the environment's secrets, where it arrives" if found else None
+
+
+def words(command: Sequence[str]) -> Iterator[str]:
+    """What a container runs, word by word: each can arrive, and the first one is a program."""
+    yield from filter(None, (deliverable(word) or secret_reference(word) for word in command))
+    if any(not word for word in command[:1]):
+        yield "begins with an empty text; name the program first"
 
 
 def variable_size(name: str, value: str) -> str | None:
