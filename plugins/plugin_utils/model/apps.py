@@ -18,6 +18,7 @@ from ansible_collections.shaka.platform.plugins.plugin_utils.model.sizes import 
 SHORT = "api"  # the application that an environment may have beside `apps`, and whose image is the lock's
 MOST = 63 - len(NEXT)  # characters of a name, which is a label and a Service's
 MOST_SCHEDULED = 52  # of a CronJob (https://kubernetes.io/docs/concepts/workloads/controllers/cron-jobs/)
+MOST_OF_USER = 2**31 - 1  # of a user or a group (IsValidUserID in Kubernetes' pkg/apis/core/validation)
 MOST_OF_VOLUME = 58  # of its name, which a pod has with `data-` before it
 SCRATCH = {"/tmp": "64Mi"}
 # Secret -> whose server it opens
@@ -222,6 +223,9 @@ def _check_run(app: App, problems: Problems) -> None:
     if app["replicas"] < 1:
         problems.add(f"{path}.replicas", "must be at least 1; leave the application out to have none", app["replicas"])
     _least(app, app, "", {"deadline_seconds": 1, "disruption": 0, "uid": 1, "gid": 1, "drain_seconds": 0, "grace_seconds": 0}, problems)
+    for name in ("uid", "gid"):
+        if int(cast(Any, app)[name]) > MOST_OF_USER:
+            problems.add(f"{path}.{name}", f"must be at most {MOST_OF_USER}, the largest that Kubernetes takes", cast(Any, app)[name])
     if app["schedule"]:
         problems.check(f"{path}.schedule", rules.cron(app["schedule"]), app["schedule"])
         problems.check(f"{path}.time_zone", rules.time_zone(app["time_zone"]), app["time_zone"])
