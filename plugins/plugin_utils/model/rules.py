@@ -232,7 +232,10 @@ def request_header(value: str) -> str | None:
 
 def url_path(value: str) -> str | None:
     """The path of a URL."""
-    return None if re.fullmatch(r"/[^\s?#]*", value) else "is not a path; it starts with /, without host, spaces and query"
+    return None if re.fullmatch(r"/[^\s?#\x00-\x1f\x7f]*", value) else "is not a path; it starts with /, without host, spaces and query"
+
+
+_KEPT_CODED = ":/?#[]@!$&'()*+,;=%"  # as %XX in the path that Traefik compares, in capitals (RFC 3986, 2.2; seen in 3.7.15); else decoded
 
 
 def edge_path(value: str) -> str | None:
@@ -244,6 +247,11 @@ def edge_path(value: str) -> str | None:
     for part in ("//", "/./", "/../", "%2f", "`", *ends):
         if part in lowered:
             return f"has {part}, which no route may have; write the path as the application sees it"
+    for code in re.findall(r"%[0-9A-Fa-f]{2}", value):
+        if chr(int(code[1:], 16)) not in _KEPT_CODED:
+            return f"has {code}, which Traefik compares as the character that it stands for; write that, or a shorter path without it"
+        if code != code.upper():
+            return f"has {code}, which Traefik compares in capitals; write {code.upper()}"
     return None
 
 
