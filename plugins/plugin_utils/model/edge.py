@@ -140,6 +140,21 @@ def buffer(variables: Mapping[str, Any], problems: Problems) -> int:
         return parse_memory(DEFAULT_BUFFER)
 
 
+# Variable of the role traefik -> the least that it may be
+_LEAST = {"traefik_read_seconds": 0, "traefik_write_seconds": 0, "traefik_idle_seconds": 0, "traefik_header_bytes": 1024}
+
+
+def check_router(variables: Mapping[str, Any], problems: Problems) -> None:
+    """The router's own numbers and names, as far as they are set."""
+    for name, least in _LEAST.items():
+        if name in variables and variables[name] < least:
+            problems.add(name, f"must be {least} or more", str(variables[name]))
+    for name in variables.get("traefik_access_log_headers") or ():
+        problems.check("traefik_access_log_headers", rules.request_header(name), name)
+    for name in variables.get("traefik_namespaces") or ():
+        problems.check("traefik_namespaces", rules.label(name), name)
+
+
 def check_all(environments: Mapping[str, Environment], secrets: Mapping[str, Mapping[str, str]], buffer: int, problems: Problems) -> None:
     """Check every application's edge; no host has two meanings."""
     apps = [(secrets.get(name, {}), app) for name, env in environments.items() for app in env["apps"].values()]
