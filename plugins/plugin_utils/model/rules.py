@@ -504,7 +504,11 @@ def variable_size(name: str, value: str) -> str | None:
 
 def duration(value: str) -> str | None:
     """A duration as Traefik writes it: a positive number and its unit."""
-    return None if re.fullmatch(r"[1-9][0-9]*(ms|s|m|h)", value) else "is not a duration above 0; write it like 1s, 500ms or 1m"
+    match = re.fullmatch(r"([1-9][0-9]*)(ms|s|m|h)", value, re.ASCII)
+    if match is None:
+        return "is not a duration above 0; write it like 1s, 500ms or 1m"
+    hours = int(match[1]) / {"ms": 3600000, "s": 3600, "m": 60, "h": 1}[match[2]]
+    return None if hours <= 8760 else "is longer than a year, and Traefik does not read what is longer than some hundreds; use a shorter one"
 
 
 def shown(value: object) -> str:
