@@ -89,6 +89,14 @@ def test_an_environment_waits_for_its_first_application() -> None:
     assert objects(data, "config").keys() == {("ConfigMap", "acme-api-config"), ("Secret", "acme-api-secrets")}
 
 
+@pytest.mark.parametrize(("platform", "key"), [("acme", "solver"), ("default", "deny"), ("redis", "prod"), ("postgres", "prod"), ("redis", "backup")])
+def test_an_application_has_no_name_of_the_platform_s_own_objects(platform: str, key: str) -> None:
+    data = many() | {"platform_name": platform}
+    data["platform_environments"]["prod"]["apps"][key] = {"image": "r.test/a:1", "internal": True, "secrets": []}
+    (problem,) = [problem for problem in run(data).problems if problem.path == f"platform_environments.prod.apps.{key}"]
+    assert f"makes the name {platform}-{key}, which the platform's own objects have; rename it" in problem.text
+
+
 def test_each_application_has_its_own_objects_and_no_others() -> None:
     found = objects(many())
     kinds = {name: {kind for kind, other in found if other == f"acme-{name}"} for name in yaml.safe_load(MANY)}

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, cast
 
@@ -22,6 +23,8 @@ MOST_OF_USER = 2**31 - 1  # of a user or a group (IsValidUserID in Kubernetes' p
 MOST_OF_VOLUME = 58  # of its name, which a pod has with `data-` before it
 SCRATCH = {"/tmp": "64Mi"}
 # Secret -> whose server it opens
+# What an environment has beside its applications, by the whole name; {0} is the environment's
+OWN = "acme-solver|default-deny|no-pods|(postgres|redis|pgbouncer)-({0}|backup|backup-s3|base-backup|for-backup|for-wal|restore|users|wal)"
 OPENS = {"DB_PASSWORD": "postgres", "REDIS_PASSWORD": "redis"}
 FIELDS = {"startup": "startupProbe", "readiness": "readinessProbe", "liveness": "livenessProbe"}
 DEFAULT_PROBES = {"http": "http", "h2c": "tcp", "tcp": "tcp", "none": "none"}  # protocol -> type
@@ -164,7 +167,7 @@ def check(env: Environment, options: Options, bounds: Bounds, release_path: str,
             problems.add(f"{release_path}.apps.{key}", f"belongs to no application of the environment; remove it; {nearest(str(key), apps)}")
     for key, app in apps.items():
         path = app["path"]
-        _check_name(key, app, apps, problems)
+        _check_name(key, app, env, problems)
         where = released(release, key)[1]
         _check_image(app, f"{release_path}.{where}" if where else f"{path}.image", apps, has_image, problems)
         check_sizes(app, f"{path}.", problems, bounds, mine)
@@ -179,8 +182,9 @@ def check(env: Environment, options: Options, bounds: Bounds, release_path: str,
     check_unique(claims, "rename one", problems)
 
 
-def _check_name(key: str, app: App, apps: Mapping[str, App], problems: Problems) -> None:
-    """A part of the names of a Deployment, a Service and a label, none of which another application may have for itself."""
+def _check_name(key: str, app: App, env: Environment, problems: Problems) -> None:
+    """A part of the names of a Deployment, a Service and a label, none of which another application or the platform itself may have."""
+    apps = env["apps"]
     most, route = MOST_SCHEDULED if app["schedule"] else MOST, edge.ROUTE.fullmatch(key)
     flaw = rules.label(key)
     if flaw is None and key.endswith(NEXT):
@@ -188,6 +192,8 @@ def _check_name(key: str, app: App, apps: Mapping[str, App], problems: Problems)
     if flaw is None and route and route[1] in apps:
         made = f"edge.{route[2]}s makes by their number" if route[2] else "its wildcards have"
         flaw = f"is named like a route of {route[1]}, which {made}; rename it"
+    if flaw is None and re.fullmatch(OWN.format(re.escape(env["name"])), app["name"]):
+        flaw = f"makes the name {app['name']}, which the platform's own objects have; rename it"
     if flaw is None and len(app["name"]) > most:
         flaw = f"makes the name {app['name']} longer than {most} characters; use a shorter one"
     problems.check(app["path"], flaw, key)
