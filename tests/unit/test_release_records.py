@@ -53,6 +53,8 @@ def test_a_rollback_finds_its_release(known: list[Record], running: str, to: str
         (TWO, C, "", "was not brought by a deploy that is recorded"),
         (TWO, B, "7", "'7' is not a release that succeeded; known: 1 (api@aaaaaaaaaaaa), 2 (api@bbbbbbbbbbbb)"),
         (TWO, B, "2", "is what runs"),
+        (TWO, C, "sha256:", "'sha256:' is not a release that succeeded"),  # a variable of CI that was empty
+        (TWO, C, "sha256:b", "'sha256:b' is not a release that succeeded"),
         (history(("deploy", A, GOOD), ("deploy", C, "undone")), A, "2", "'2' is not a release that succeeded"),
     ],
 )

@@ -86,14 +86,14 @@ def underway(records: Sequence[Record]) -> Record | None:
 def target(records: Sequence[Record], running: str, to: str) -> Record:
     """The record whose image a rollback brings back.
 
-    :arg to: its number, or the beginning of its digest; empty is the release before the one that runs. A second rollback goes back one further.
+    :arg to: its number, or seven or more digits of its digest; empty is the release before the one that runs. A second rollback goes back one further.
     :raises NoRelease: there is none.
     """
     good = [record for record in records if record["state"] == SUCCEEDED]
     known = ", ".join(f"{record['number']} ({short(record['image'])})" for record in good[-10:]) or "none"
     if to:
-        digest = to if to.startswith("sha256:") else f"sha256:{to}"
-        named = [record for record in good if str(record["number"]) == to or (len(to) > 6 and digest in record["image"])]
+        digest = to.removeprefix("sha256:")
+        named = [record for record in good if str(record["number"]) == to or (len(digest) > 6 and f"@sha256:{digest}" in record["image"])]
         if not named:
             raise NoRelease(f"rollback_to: '{to}' is not a release that succeeded; known: {known}")
         found = named[-1]
