@@ -73,6 +73,8 @@ def check(app: App, problems: Problems) -> None:
     if gate["p95_factor"] < 1:
         problems.add(f"{path}.gate.p95_factor", "must be at least 1, which is as slow as the running release", gate["p95_factor"])
     problems.check(f"{path}.migrate.seconds", _seconds(migrate["seconds"], 1), migrate["seconds"])
+    if migrate["command"] and (source := app["image_of"]):
+        problems.add(f"{path}.migrate.command", f"never runs, as the application is released with {source}, whose image it has; move it to {source}")
     for flaw in rules.words(migrate["command"]):
         problems.add(f"{path}.migrate.command", flaw)
 
