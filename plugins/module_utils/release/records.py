@@ -86,7 +86,7 @@ def underway(records: Sequence[Record]) -> Record | None:
 def target(records: Sequence[Record], running: str, to: str) -> Record:
     """The record whose image a rollback brings back.
 
-    :arg to: its number, or seven or more digits of its digest; empty is the release before the one that runs. A second rollback goes back one further.
+    :arg to: its number, or seven or more digits of its digest; empty is the release before the running one. A second rollback goes back one further.
     :raises NoRelease: there is none.
     """
     good = [record for record in records if record["state"] == SUCCEEDED]
