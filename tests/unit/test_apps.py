@@ -80,6 +80,11 @@ def test_api_beside_apps_is_the_application_of_that_name() -> None:
     assert short["name"] == "acme-api" and short["path"] == "platform_environments.prod.api"
 
 
+def test_a_release_of_an_api_that_is_no_more_is_named() -> None:
+    data = change("platform_environments/prod/api", None) | {"platform_releases": {"prod": {"image": "r.test/api:7"}}}
+    assert [problem.path for problem in run(data).problems] == ["platform_releases.prod.image"]
+
+
 def test_an_environment_waits_for_its_first_application() -> None:
     data = change("platform_environments/prod/api", None)
     data["platform_environments"]["prod"]["network"] = "zero_trust"

@@ -162,9 +162,7 @@ def check(env: Environment, options: Options, bounds: Bounds, release_path: str,
     :arg has_image: whether the platform has an image of its own for applications that name none.
     """
     apps, mine = env["apps"], f"platform_environments.{env['name']}."
-    for key in (release.get("apps") or {}) if isinstance(release, Mapping) else ():
-        if key not in apps:
-            problems.add(f"{release_path}.apps.{key}", f"belongs to no application of the environment; remove it; {nearest(str(key), apps)}")
+    _check_released(release, release_path, apps, problems)
     for key, app in apps.items():
         path = app["path"]
         _check_name(key, app, env, problems)
@@ -180,6 +178,26 @@ def check(env: Environment, options: Options, bounds: Bounds, release_path: str,
         _check_folders(app, env["reads"]["configmaps"].removesuffix("-config"), problems)
     claims = [(f"{app['path']}.volumes.{name}", volume["claim"]) for app in apps.values() for name, volume in app["volumes"].items()]
     check_unique(claims, "rename one", problems)
+
+
+def _check_released(release: object, path: str, apps: Mapping[str, App], problems: Problems) -> None:
+    """What was released last, in the shape that deploy writes: what is not found in it would bring an older image back, and say nothing."""
+    given = release if isinstance(release, Mapping) else {}
+    entries = given.get("apps") or {}
+    if not isinstance(release or {}, Mapping):
+        problems.add(path, "must be a dictionary (apps: {application: {image: reference}})", None if isinstance(release, list) else release)
+    for key in given:
+        if key not in ("apps", "image"):
+            problems.add(f"{path}.{key}", f"is unknown; {nearest(str(key), ('apps', 'image'))}")
+    if given.get("image") and SHORT not in apps:
+        problems.add(f"{path}.image", f"is that of {SHORT}, which the environment does not have; remove it; {nearest(SHORT, apps)}")
+    if not isinstance(entries, Mapping):
+        problems.add(f"{path}.apps", "must be a dictionary (application: {image: reference})", None if isinstance(entries, list) else entries)
+    for key, entry in entries.items() if isinstance(entries, Mapping) else ():
+        if key not in apps:
+            problems.add(f"{path}.apps.{key}", f"belongs to no application of the environment; remove it; {nearest(str(key), apps)}")
+        elif not isinstance(entry, Mapping) or list(entry) != ["image"] or not isinstance(entry["image"], str):
+            problems.add(f"{path}.apps.{key}", "must be {image: reference}, as deploy writes it", entry if isinstance(entry, str) else None)
 
 
 def _check_name(key: str, app: App, env: Environment, problems: Problems) -> None:
