@@ -149,6 +149,14 @@ def test_pods_that_do_not_become_ready_are_undone_as_users_have_the_others(tmp_p
     assert run.applied == [(OLD, False), (BAD, False)] and run.record["state"] == "undone" and run.inventory == ""
 
 
+def test_after_a_killed_release_is_put_right_what_runs_is_looked_at_anew(tmp_path: Path, model: Any) -> None:
+    """What ran when it was killed is not what runs 'as before'."""
+    killed = {"running": OLD, "underway": {"number": 2}, "records": [], "target": {"number": 1, "image": OLD}, "migrations": [], "free_percent": 60}
+    run = roll_back(tmp_path, model, {"release_records": killed, f"applied {OLD}": {"failed": True, "msg": "0 of 2 pods are available"}})
+    steps = [given.get("step", "look") if name == "release_records" else name for name, given in run.asked]
+    assert steps[:4] == ["look", "applied", "look", "target"], run.end
+
+
 @pytest.mark.parametrize("seconds", [15, 0])
 def test_a_share_of_the_users_has_its_time_with_a_gate_and_without(tmp_path: Path, model: Any, seconds: int) -> None:
     changed = copy.deepcopy(model)
