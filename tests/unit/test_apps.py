@@ -338,6 +338,14 @@ def test_a_certificate_does_not_name_what_its_wildcard_stands_for() -> None:
     assert "api.acme.test" in run(data).model["hosts"]
 
 
+@pytest.mark.parametrize(("kind", "more", "right"), [("acme", 99, True), ("acme", 100, False), ("self_signed", 100, True)])
+def test_a_certificate_has_no_more_names_than_an_authority_issues(kind: str, more: int, right: bool) -> None:
+    data = many(api={"hosts": [f"customer-{number}.test" for number in range(more)]})
+    data["platform_acme"] |= {"kind": kind}
+    paths = [problem.path for problem in run(data).problems if "names, and an authority issues at most 100" in problem.text]
+    assert paths == ([] if right else ["platform_environments.prod.apps.api.hosts"])
+
+
 @pytest.mark.parametrize(
     ("api", "path", "says"),
     [

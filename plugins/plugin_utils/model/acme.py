@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, cast
 
 from ansible_collections.shaka.platform.plugins.module_utils.model_types import S3, Acme, Model
@@ -15,6 +15,7 @@ from ansible_collections.shaka.platform.plugins.plugin_utils.model.problems impo
 
 GROUP = "acme"  # in platform_secrets
 CA_KEY = "CA_KEY"
+MOST_NAMES = 100  # of a certificate (https://letsencrypt.org/docs/rate-limits/#new-orders-per-account)
 # Names for directories (https://letsencrypt.org/docs/acme-protocol-updates/, https://letsencrypt.org/docs/staging-environment/)
 DIRECTORIES = {
     "letsencrypt": "https://acme-v02.api.letsencrypt.org/directory",
@@ -57,6 +58,17 @@ def check_hosts(acme: Acme, hosts: Iterable[str], problems: Problems) -> None:
     for host in hosts if asks_by_http(acme) else ():
         if host.startswith("*."):
             problems.add("platform_acme.challenge", f"is http01, which proves no wildcard such as {host}; use dns01, or write its names", "http01")
+
+
+def check_names(acme: Acme, certificates: Iterable[tuple[str, Collection[str]]], problems: Problems) -> None:
+    """A certificate has at most so many names.
+
+    :arg certificates: where the inventory has the hosts of each, and its names.
+    """
+    for path, names in certificates if acme["kind"] == "acme" else ():
+        if len(names) > MOST_NAMES:
+            text = f"makes a certificate of {len(names)} names, and an authority issues at most {MOST_NAMES} in one"
+            problems.add(path, f"{text}; give some of them to another application of the same image (image_of), or use a wildcard")
 
 
 def _check_dns(acme: Acme, problems: Problems) -> None:

@@ -415,6 +415,7 @@ def resolve(variables: Mapping[str, Any], interface: Interface, images: Collecti
     credentials.check(raw, environments, copied, authority["secrets"], problems, own_config)
     further = [host for env in everything.values() for app in env["apps"].values() for host in app["hosts"][1:]]
     acme.check_hosts(authority, further, problems)
+    acme.check_names(authority, ((each.path, each.hosts) for each in edge.certificates(everything)), problems)
     secrets = with_previews(credentials.flat(raw["platform_secrets"]), previewed)
     edge.check_all(everything, secrets, edge.buffer(of_roles, problems), problems)
     plain = [PLAIN.format(path) for path in raw.get("plain_secrets") or []]
