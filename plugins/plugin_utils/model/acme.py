@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
+import re
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any, cast
 
@@ -79,6 +80,10 @@ def _check_dns(acme: Acme, problems: Problems) -> None:
     for key in PROVIDERS[dns["provider"]][1]:
         if not cast(Mapping[str, str], dns)[key]:
             problems.add(f"platform_acme.dns.{key}", f"is not filled in, and {dns['provider']} needs it")
+    if dns["provider"] == "rfc2136" and dns["nameserver"]:
+        bare = re.fullmatch(r"[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*", dns["nameserver"])  # cert-manager wants IPv6 in brackets
+        dns["nameserver"] = f"[{dns['nameserver']}]" if bare else dns["nameserver"]
+        problems.check("platform_acme.dns.nameserver", rules.nameserver(dns["nameserver"]), dns["nameserver"])
 
 
 def own_secrets(acme: Acme) -> list[str]:

@@ -212,6 +212,14 @@ def url(value: str) -> str | None:
     return address((match[1] or match[2]).rstrip("."))
 
 
+def nameserver(value: str) -> str | None:
+    """A server of DNS as cert-manager takes it: a name or an address, one of IPv6 in brackets, and a port (its ValidNameserver)."""
+    match = re.fullmatch(r"(?:[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*\.?|\[([0-9A-Fa-f:.]+)\])(?::([0-9]{1,5}))?", value)
+    if match is None or (match[1] and not _is_ip(match[1])):
+        return "is not a server of DNS; write its address or name, and if need be :port, such as 10.0.0.53:53 or [fd00::53]:53"
+    return "has a port that is not one; use 1 to 65535, or leave it out" if match[2] and not 0 < int(match[2]) < 65536 else None
+
+
 def _is_ip(text: str) -> bool:
     try:
         ipaddress.ip_address(text)
