@@ -325,7 +325,7 @@ def _check_folders(app: App, reads: str, problems: Problems) -> None:
     for folder, size in app["writable"].items():
         check_amount(size, f"{path}.writable.{folder}", problems)
     for place, folder in places:
-        taken = folder in (f"/etc/{reads}", f"/run/secrets/{reads}")
+        taken = f"{folder}/".startswith((f"/etc/{reads}/", f"/run/secrets/{reads}/"))  # also below it: nobody can make a folder there
         problems.check(place, "is where the platform puts the configuration; use another folder" if taken else rules.mount(folder), folder)
     check_unique(places, "use another folder", problems)
 
