@@ -324,7 +324,8 @@ class App(Sized):
 
     - key: its name in the inventory; `name` is the one in Kubernetes, and `path` where the inventory has it.
     - labels: what the label `app` says on its pods, those of a release that is being tried among them.
-    - hosts: all of them, `host` first; `served`: whether Traefik leads to it; `asked`: the path by which verify asks whether it works.
+    - hosts: all of them, `host` first; `certified`: those that its certificate names; `served`: whether Traefik leads to it; `asked`: the path by
+      which verify asks whether it works.
     - everything: whether it sees all of the environment's configuration; `variables` and `files` are what it sees. `config_hash` changes with that.
     - uses: which servers of the platform it may reach, `postgres` and `redis`.
     - checks: its probes as Kubernetes has them, by their fields.
@@ -352,6 +353,7 @@ class App(Sized):
     protocol: str
     host: str
     hosts: list[str]
+    certified: list[str]
     paths: list[str]
     internal: bool
     served: bool

@@ -109,8 +109,9 @@ def main() -> None:
     changed, chosen, migrations = False, cast("records.Record | None", None), list[int]()
     if step == "target":
         try:
-            chosen = records.target(known, running, given["to"])
-            migrations = records.migrations_since(known, chosen["image"])
+            ended = records.settled(known, running, now)  # as the next `begin` writes it: one that was killed at its very end has succeeded
+            chosen = records.target(ended, running, given["to"])
+            migrations = records.migrations_since(ended, chosen["image"])
         except records.NoRelease as error:
             module.fail_json(msg=str(error))
     elif step != "read":

@@ -80,6 +80,11 @@ def test_api_beside_apps_is_the_application_of_that_name() -> None:
     assert short["name"] == "acme-api" and short["path"] == "platform_environments.prod.api"
 
 
+def test_a_release_of_an_api_that_is_no_more_is_named() -> None:
+    data = change("platform_environments/prod/api", None) | {"platform_releases": {"prod": {"image": "r.test/api:7"}}}
+    assert [problem.path for problem in run(data).problems] == ["platform_releases.prod.image"]
+
+
 def test_an_environment_waits_for_its_first_application() -> None:
     data = change("platform_environments/prod/api", None)
     data["platform_environments"]["prod"]["network"] = "zero_trust"
@@ -87,6 +92,14 @@ def test_an_environment_waits_for_its_first_application() -> None:
     assert env["apps"] == {} and "PORT" not in env["config"]
     assert objects(data) == {}
     assert objects(data, "config").keys() == {("ConfigMap", "acme-api-config"), ("Secret", "acme-api-secrets")}
+
+
+@pytest.mark.parametrize(("platform", "key"), [("acme", "solver"), ("default", "deny"), ("redis", "prod"), ("postgres", "prod"), ("redis", "backup")])
+def test_an_application_has_no_name_of_the_platform_s_own_objects(platform: str, key: str) -> None:
+    data = many() | {"platform_name": platform}
+    data["platform_environments"]["prod"]["apps"][key] = {"image": "r.test/a:1", "internal": True, "secrets": []}
+    (problem,) = [problem for problem in run(data).problems if problem.path == f"platform_environments.prod.apps.{key}"]
+    assert f"makes the name {platform}-{key}, which the platform's own objects have; rename it" in problem.text
 
 
 def test_each_application_has_its_own_objects_and_no_others() -> None:
@@ -312,6 +325,25 @@ def test_below_a_wildcard_the_longer_path_goes_first_with_its_guard() -> None:
             (path,) = item["spec"]["rules"][0]["http"]["paths"]
             found[path["path"]] = int(item["metadata"]["annotations"]["traefik.ingress.kubernetes.io/router.priority"])
     assert sorted(found, key=lambda path: found[path]) == ["/", "/login", "/a/longer/path"]
+
+
+def test_a_certificate_does_not_name_what_its_wildcard_stands_for() -> None:
+    """Let's Encrypt answers "is redundant with a wildcard domain in the same request"; the name still has its route, and its certificate."""
+    data = many(api={"host": "api.acme.test", "hosts": ["acme.test", "*.acme.test", "a.b.acme.test"]})
+    data["platform_acme"] |= {"kind": "self_signed"}
+    made, named = objects(data), ["acme.test", "*.acme.test", "a.b.acme.test"]
+    assert made["Certificate", "acme-api-tls"]["spec"]["dnsNames"] == named
+    assert named in [each.hosts for each in certificates({"prod": of_prod(data)})]
+    assert [rule["host"] for rule in made["Ingress", "acme-api"]["spec"]["rules"]] == ["api.acme.test", "acme.test", "a.b.acme.test"]
+    assert "api.acme.test" in run(data).model["hosts"]
+
+
+@pytest.mark.parametrize(("kind", "more", "right"), [("acme", 99, True), ("acme", 100, False), ("self_signed", 100, True)])
+def test_a_certificate_has_no_more_names_than_an_authority_issues(kind: str, more: int, right: bool) -> None:
+    data = many(api={"hosts": [f"customer-{number}.test" for number in range(more)]})
+    data["platform_acme"] |= {"kind": kind}
+    paths = [problem.path for problem in run(data).problems if "names, and an authority issues at most 100" in problem.text]
+    assert paths == ([] if right else ["platform_environments.prod.apps.api.hosts"])
 
 
 @pytest.mark.parametrize(

@@ -70,7 +70,8 @@ def cluster(
 
 def model(hosts: Sequence[str] = HOSTS, redirects: Any = (), **acme: Any) -> Any:
     authority = {"kind": "acme", "server": DIRECTORIES["letsencrypt"], "issuer": ISSUER, "check_limits": True, **acme}
-    app = {"name": "acme-api", "path": "platform_environments.prod.api", "served": True, "hosts": [*hosts], "edge": {"redirects": list(redirects)}}
+    app = {"name": "acme-api", "path": "platform_environments.prod.api", "served": True, "hosts": [*hosts], "certified": [*hosts]}
+    app["edge"] = {"redirects": list(redirects)}
     return {"acme": authority, "previews": {}, "environments": {"prod": {"namespace": "prod", "apps": {"api": app}}}}
 
 

@@ -93,6 +93,27 @@ def test_cert_manager_reaches_the_nameserver_that_it_updates(nameserver: str, ci
 
 
 @pytest.mark.parametrize(
+    ("given", "nameserver", "right"),
+    [
+        ("10.0.0.53", "10.0.0.53", True),
+        ("ns1.shaka-api.net:53", "ns1.shaka-api.net:53", True),
+        ("fd00::53", "[fd00::53]", True),  # refused by cert-manager 1.21 without brackets: "too many colons in address"
+        ("[fd00::53]:54", "[fd00::53]:54", True),
+        ("http://10.0.0.53", "http://10.0.0.53", False),
+        ("10.0.0.53:99999", "10.0.0.53:99999", False),
+        ("fd00:53:zz", "fd00:53:zz", False),
+        (":53", ":53", False),
+    ],
+)
+def test_a_nameserver_is_given_as_cert_manager_takes_it(given: str, nameserver: str, right: bool) -> None:
+    dns = {**authority()["dns"], "provider": "rfc2136", "nameserver": given, "key_name": "edge"}
+    asked, problems = authority(challenge="dns01", dns=dns), Problems()
+    acme.settle(asked, problems)
+    assert asked["dns"]["nameserver"] == nameserver
+    assert [problem.path for problem in problems] == ([] if right else ["platform_acme.dns.nameserver"])
+
+
+@pytest.mark.parametrize(
     ("value", "right"),
     [
         ("ana:$2y$05$" + "a" * 53, True),

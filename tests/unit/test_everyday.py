@@ -195,6 +195,23 @@ def test_an_environment_without_applications_says_what_there_is() -> None:
         remote.first(env)
 
 
+def test_nobody_is_led_into_a_job_that_runs_by_the_clock() -> None:
+    """It has no pod in between, and no Deployment ever; its logs are those of its last runs."""
+    apps = {"report": {"schedule": "@daily"}, "web": {}}
+    raw = {
+        "platform_environments": {"prod": {"apps": apps}, "night": {"apps": {"report": apps["report"]}}},
+        "platform_previews": {"pr": {"of": "prod"}},
+    }
+    found = inventory.server("one", inventory.extract(raw))
+    prod, night = found.environments["prod"], found.environments["night"]
+    assert remote.first(prod) == "web" == remote.first(found.environments["pr"])
+    with pytest.raises(Mistake, match=r"report runs by the clock .* shaka logs prod report"):
+        remote.inside(found, prod, "report", ["env"], False)
+    with pytest.raises(Mistake, match="night has only applications that run by the clock"):
+        remote.first(night)
+    assert "platform-report" in " ".join(remote.logs(found, night, "", False, "", None, False))
+
+
 # --- the table ------------------------------------------------------------------------------------------------------------------------------
 
 

@@ -156,6 +156,13 @@ def test_what_cannot_be_made_is_refused(change: dict[str, Any], path: str, words
     assert [problem.path for problem in run(with_previews(**change)).problems if words in problem.text] == [path]
 
 
+def test_one_that_would_be_over_at_once_is_not_made() -> None:
+    """As of -e preview_days=0, or of days that are not a number."""
+    made = {"made": {"pr-2": {"of": "prod", "expires": OVER}}}
+    (problem,) = run(with_previews(pr_1={}, run_of=made)).problems
+    assert problem.path == "preview_days" and "would end pr-2 before it is made; use a whole number" in problem.text
+
+
 def test_no_environment_is_taken_for_a_preview() -> None:
     said = run(with_previews(run_of={"ended": ["prod"]})).problems
     assert ["is an environment of the inventory" in problem.text for problem in said] == [True]

@@ -145,6 +145,22 @@ def test_a_canary_below_a_wildcard_leaves_the_names_of_others_alone(site: Site) 
     assert routes and all("!Host(`a.shaka-api.net`)" in match for match in routes)
 
 
+@pytest.mark.parametrize("strategy", ["canary", "blue_green"])
+def test_users_of_another_application_s_path_on_the_same_host_stay_there(site: Site, strategy: str) -> None:
+    """Its own route has a rule's length for its priority, which is below that of a release's routes."""
+    other = {"image_of": "api", "host": "shaka-api.net", "paths": ["/files", "/v1/files"], "secrets": []}
+    given = {"platform_environments/prod/api/strategy": strategy, "platform_environments/prod/apps": {"files": other}}
+    given |= {"platform_environments/prod/api/paths": ["/", "/v1", "/v1/files/mine"], "platform_releases": {"prod": {"image": OLD}}}
+    resolved = plain(site.resolve(given), typed=True)
+    assert resolved["problems"] == []
+    routes = routes_of(rendered(site, state(resolved["model"], replicas=1, gate=True, weight=100)))
+    assert [route["match"] for route in routes if "X-Shaka-Release" not in route["match"]] == [
+        "Host(`shaka-api.net`) && !PathPrefix(`/files`) && !PathPrefix(`/v1/files`)",
+        "Host(`shaka-api.net`) && PathPrefix(`/v1`) && !PathPrefix(`/v1/files`)",
+        "Host(`shaka-api.net`) && PathPrefix(`/v1/files/mine`)",
+    ]
+
+
 @pytest.mark.parametrize(("strategy", "trial", "weights"), [("rolling", 1, []), ("recreate", 0, []), ("blue_green", 2, [100]), ("canary", 1, [20])])
 def test_the_way_of_each_strategy(models: Mapping[str, Any], strategy: str, trial: int, weights: list[int]) -> None:
     model = models[strategy]

@@ -111,6 +111,16 @@ def test_a_release_is_kept_with_what_ran_before(cluster: Cluster) -> None:
     assert after["target"]["image"] == OLD and after["records"][0]["finished"] and after["underway"] == {}
 
 
+def test_a_rollback_knows_a_release_that_was_killed_before_it_recorded_its_end(cluster: Cluster) -> None:
+    cluster.runs(OLD)
+    cluster.records(step="begin", record=RECORD)
+    cluster.keep()
+    cluster.runs(NEW)  # and the inventory has it
+    assert cluster.records(step="target")["target"]["image"] == OLD
+    cluster.runs(OLD)  # it was killed before, and put right
+    assert "known: none" in cluster.records(step="target")["msg"]
+
+
 def test_records_of_another_application_stay(cluster: Cluster) -> None:
     cluster.runs(OLD)
     cluster.records(step="begin", record=RECORD)

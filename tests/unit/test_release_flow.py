@@ -46,6 +46,22 @@ PLAYBOOK = """
         platform_model: "{{ lookup('ansible.builtin.file', playbook_dir ~ '/model.json') | from_json }}"
     - ansible.builtin.include_role: {name: shaka.platform.release, tasks_from: rollback}
 """
+SHARE = """
+- hosts: localhost
+  connection: local
+  gather_facts: false
+  tasks:
+    - ansible.builtin.set_fact:
+        platform_model: "{{ lookup('ansible.builtin.file', playbook_dir ~ '/model.json') | from_json }}"
+        began: "{{ now().timestamp() }}"
+    - ansible.builtin.include_role: {name: shaka.platform.release, tasks_from: share}
+      vars:
+        __release_step: {weight: 10, seconds: 4}
+        __release_plan: "{{ platform_model | shaka.platform.release_plan('prod', 'api') }}"
+        __release_inventory: "{{ platform_model }}"
+        __release_token: t0k3n
+    - ansible.builtin.debug: {msg: "{{ 'it lasted' if now().timestamp() - (began | float) >= 4 else 'it did not last' }}"}
+"""
 
 
 class Run(NamedTuple):
@@ -78,7 +94,7 @@ def model() -> Any:
     return plain(Site().resolve(given), typed=True)["model"]
 
 
-def roll_back(folder: Path, model: Any, answers: dict[str, Any], *arguments: str) -> Run:
+def roll_back(folder: Path, model: Any, answers: dict[str, Any], *arguments: str, play: str = PLAYBOOK) -> Run:
     """Run the role's tasks in a collection whose modules, and whose role `apps`, are stand-ins."""
     collection = folder / "ansible_collections/shaka/platform"
     for part in ("plugins/filter", "plugins/module_utils", "plugins/plugin_utils", "plugins/action/releases_file.py", "roles/release"):
@@ -91,7 +107,7 @@ def roll_back(folder: Path, model: Any, answers: dict[str, Any], *arguments: str
     records = {"running": BAD, "underway": {}, "records": [], "target": {"number": 1, "image": OLD}, "migrations": [], "free_percent": 60}
     (folder / "answers.json").write_text(json.dumps({"release_records": records, **answers}))
     (folder / "model.json").write_text(json.dumps(model))
-    (folder / "play.yml").write_text(PLAYBOOK)
+    (folder / "play.yml").write_text(play)
     (folder / "ansible.cfg").write_text(f"[defaults]\ncollections_path = {folder}\n")
     given = {"rollback_environment": "prod", "release_file": f"{folder}/releases.yml", "ansible_python_interpreter": sys.executable}
     command = ["ansible-playbook", "play.yml", "-i", "localhost,", "-e", json.dumps(given)]
@@ -131,3 +147,20 @@ def test_pods_that_do_not_become_ready_are_undone_as_users_have_the_others(tmp_p
     run = roll_back(tmp_path, model, {f"applied {OLD}": {"failed": True, "msg": "0 of 2 pods are available"}})
     assert run.code == 2 and "The release was undone" in run.end and "0 of 2 pods are available" in run.end
     assert run.applied == [(OLD, False), (BAD, False)] and run.record["state"] == "undone" and run.inventory == ""
+
+
+def test_after_a_killed_release_is_put_right_what_runs_is_looked_at_anew(tmp_path: Path, model: Any) -> None:
+    """What ran when it was killed is not what runs 'as before'."""
+    killed = {"running": OLD, "underway": {"number": 2}, "records": [], "target": {"number": 1, "image": OLD}, "migrations": [], "free_percent": 60}
+    run = roll_back(tmp_path, model, {"release_records": killed, f"applied {OLD}": {"failed": True, "msg": "0 of 2 pods are available"}})
+    steps = [given.get("step", "look") if name == "release_records" else name for name, given in run.asked]
+    assert steps[:4] == ["look", "applied", "look", "target"], run.end
+
+
+@pytest.mark.parametrize("seconds", [15, 0])
+def test_a_share_of_the_users_has_its_time_with_a_gate_and_without(tmp_path: Path, model: Any, seconds: int) -> None:
+    changed = copy.deepcopy(model)
+    changed["all_environments"]["prod"]["apps"]["api"]["gate"]["seconds"] = seconds
+    run = roll_back(tmp_path, changed, {"edge_gate": {}}, "-e", "deploy_environment=prod", play=SHARE)
+    assert run.code == 0 and run.gates == [4 if seconds else 0], run.end
+    assert seconds or "it lasted" in run.end  # with a gate it is the gate's requests that last, and this one's is a stand-in

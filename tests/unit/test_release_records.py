@@ -37,6 +37,9 @@ TWO = history(("deploy", A, GOOD), ("deploy", B, GOOD))
         (history(("deploy", A, GOOD), ("deploy", B, GOOD), ("deploy", C, "undone")), B, "", A),
         # a second rollback goes back one further, not forth again
         (history(("deploy", A, GOOD), ("deploy", B, GOOD), ("deploy", C, GOOD), ("rollback", B, GOOD)), B, "", A),
+        # the same image once more, as a repeated CI job deploys it, is not what ran before
+        (history(("deploy", A, GOOD), ("deploy", B, GOOD), ("deploy", B, GOOD)), B, "", A),
+        (history(("deploy", A, GOOD), ("deploy", B, GOOD), ("rollback", A, GOOD), ("deploy", A, GOOD)), A, "", "lab.local/api:1"),
     ],
 )
 def test_a_rollback_finds_its_release(known: list[Record], running: str, to: str, image: str) -> None:
@@ -50,6 +53,8 @@ def test_a_rollback_finds_its_release(known: list[Record], running: str, to: str
         (TWO, C, "", "was not brought by a deploy that is recorded"),
         (TWO, B, "7", "'7' is not a release that succeeded; known: 1 (api@aaaaaaaaaaaa), 2 (api@bbbbbbbbbbbb)"),
         (TWO, B, "2", "is what runs"),
+        (TWO, C, "sha256:", "'sha256:' is not a release that succeeded"),  # a variable of CI that was empty
+        (TWO, C, "sha256:b", "'sha256:b' is not a release that succeeded"),
         (history(("deploy", A, GOOD), ("deploy", C, "undone")), A, "2", "'2' is not a release that succeeded"),
     ],
 )
@@ -62,6 +67,9 @@ def test_migrations_that_lie_between_are_named() -> None:
     known = records.changed(TWO, migration="done")
     assert records.migrations_since(known, A) == [2]
     assert records.migrations_since(known, B) == []
+    again = records.begun(known, "deploy", A, B, "c0ffee", "rolling", "ana", "2026-11-27T00:00:00Z")
+    tried = records.changed(again, state=records.UNDONE, migration="done")  # such as since it does not bear the database of B
+    assert records.migrations_since(tried, A) == [2, 3] and records.migrations_since(tried, B) == [3]
 
 
 def test_the_newest_record_without_an_end_is_under_way() -> None:

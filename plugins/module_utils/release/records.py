@@ -86,19 +86,20 @@ def underway(records: Sequence[Record]) -> Record | None:
 def target(records: Sequence[Record], running: str, to: str) -> Record:
     """The record whose image a rollback brings back.
 
-    :arg to: its number, or the beginning of its digest; empty is the release before the one that runs. A second rollback goes back one further.
+    :arg to: its number, or seven or more digits of its digest; empty is the release before the running one. A second rollback goes back one further.
     :raises NoRelease: there is none.
     """
     good = [record for record in records if record["state"] == SUCCEEDED]
     known = ", ".join(f"{record['number']} ({short(record['image'])})" for record in good[-10:]) or "none"
     if to:
-        digest = to if to.startswith("sha256:") else f"sha256:{to}"
-        named = [record for record in good if str(record["number"]) == to or (len(to) > 6 and digest in record["image"])]
+        digest = to.removeprefix("sha256:")
+        named = [record for record in good if str(record["number"]) == to or (len(digest) > 6 and f"@sha256:{digest}" in record["image"])]
         if not named:
             raise NoRelease(f"rollback_to: '{to}' is not a release that succeeded; known: {known}")
         found = named[-1]
     else:
-        own = [record for record in good if record["image"] == running and record["kind"] == DEPLOY]
+        # a deploy of what ran already brought nothing, and there is nothing before it to go back to
+        own = [record for record in good if record["image"] == running != record["previous"] and record["kind"] == DEPLOY]
         if not own:
             raise NoRelease(
                 f"what runs ({short(running)}) was not brought by a deploy that is recorded; name a release with -e rollback_to=N; known: {known}"
@@ -114,8 +115,9 @@ def target(records: Sequence[Record], running: str, to: str) -> Record:
 
 
 def migrations_since(records: Sequence[Record], image: str) -> list[int]:
-    """Numbers of the releases after that image's last one whose migration ran: the database is theirs."""
-    last = max((index for index, record in enumerate(records) if record["image"] == image and record["kind"] == DEPLOY), default=-1)
+    """Numbers of the releases after that image's last one that succeeded whose migration ran, also of those that did not: the database is theirs."""
+    good = [index for index, record in enumerate(records) if record["image"] == image and (record["kind"], record["state"]) == (DEPLOY, SUCCEEDED)]
+    last = max(good, default=-1)
     return [record["number"] for record in records[last + 1 :] if record["migration"] != "none"]
 
 

@@ -41,6 +41,7 @@ class KnownEnvironment:
     """An environment, or a preview of one: where its objects are, and who its data belongs to. `hosts`: the names that its applications answer to.
 
     `of`: the environment whose Postgres a preview is in, `postgres_namespace`: where that runs, `expires`: when the preview is over.
+    `jobs`: the applications that run by the clock, and have no pod in between.
     """
 
     name: str
@@ -55,6 +56,7 @@ class KnownEnvironment:
     of: str = ""
     postgres_namespace: str = ""
     expires: str = ""
+    jobs: Sequence[str] = ()
 
     @property
     def apps(self) -> list[str]:
@@ -190,6 +192,7 @@ def described(env: Mapping[str, Any]) -> dict[str, Any]:
         "postgres": {key: postgres.get(key) or "" for key in ("database", "user")},
         "redis": {key: redis.get(key) or "" for key in ("database", "prefix", "user", "dedicated")},
         "apps": {name: _hosts(app or {}) for name, app in apps.items()},
+        "jobs": [name for name, app in apps.items() if (app or {}).get("schedule")],
     }
 
 
@@ -220,6 +223,7 @@ def server(name: str, found: Mapping[str, Any]) -> KnownServer:
             redis_namespace=namespace if str(redis["dedicated"]).lower() in ("true", "yes", "1") else shared_namespace,
             hosts={str(app): [str(host) for host in hosts if host] for app, hosts in env["apps"].items()},
             postgres_namespace=namespace,
+            jobs=[str(app) for app in env["jobs"]],
         )
     for key, preview in found["previews"].items():
         if parent := environments.get(preview["of"]):
@@ -256,6 +260,7 @@ def _preview(name: str, platform: str, parent: KnownEnvironment, expires: str, t
         of=parent.name,
         postgres_namespace=parent.namespace,
         expires=expires,
+        jobs=parent.jobs,
     )
 
 

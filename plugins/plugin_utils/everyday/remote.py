@@ -26,14 +26,25 @@ def workload(server: KnownServer, env: KnownEnvironment, app: str) -> tuple[str,
     """Namespace, and kind with name, of an application, or of `postgres` or `redis`."""
     if app in DATA and app not in env.apps:
         return (env.redis_namespace if app == "redis" else env.postgres_namespace), f"statefulset/{app}"
-    return env.namespace, f"deployment/{server.platform}-{chosen(f'an application of {env.name}', app, [*env.apps, *DATA])}"
+    chosen(f"an application of {env.name}", app, [*env.apps, *DATA])
+    if app in env.jobs:
+        raise Mistake(f"{app} runs by the clock (schedule), and has no pod to go into in between; see what it wrote: shaka logs {env.name} {app}")
+    return env.namespace, f"deployment/{server.platform}-{app}"
+
+
+def known(env: KnownEnvironment) -> list[str]:
+    """The environment's applications; a Mistake where it has none."""
+    if not env.apps:
+        raise Mistake(f"{env.name} has no application; name postgres or redis")
+    return env.apps
 
 
 def first(env: KnownEnvironment) -> str:
     """The application that is meant when none is named."""
-    if not env.apps:
-        raise Mistake(f"{env.name} has no application; name postgres or redis")
-    return "api" if "api" in env.apps else env.apps[0]
+    running = [app for app in known(env) if app not in env.jobs]
+    if not running:
+        raise Mistake(f"{env.name} has only applications that run by the clock (schedule); name postgres or redis")
+    return "api" if "api" in running else running[0]
 
 
 def inside(server: KnownServer, env: KnownEnvironment, app: str, command: Sequence[str], terminal: bool) -> list[str]:
@@ -67,8 +78,8 @@ def logs(server: KnownServer, env: KnownEnvironment, app: str, follow: bool, sin
     if app in DATA and app not in env.apps:
         namespace, names = workload(server, env, app)[0], [app]
     else:
-        first(env)
-        apps = [chosen(f"an application of {env.name}", app, [*env.apps, *DATA])] if app else env.apps
+        apps = known(env)
+        apps = [chosen(f"an application of {env.name}", app, [*apps, *DATA])] if app else apps
         namespace, names = env.namespace, [f"{server.platform}-{name}{end}" for name in apps for end in ("", NEXT)]
     tail = lines if lines is not None else (-1 if since else LINES)
     command = [

@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, cast
 
 from ansible_collections.shaka.platform.plugins.module_utils.model_types import S3, Acme, Model
@@ -15,6 +16,7 @@ from ansible_collections.shaka.platform.plugins.plugin_utils.model.problems impo
 
 GROUP = "acme"  # in platform_secrets
 CA_KEY = "CA_KEY"
+MOST_NAMES = 100  # of a certificate (https://letsencrypt.org/docs/rate-limits/#new-orders-per-account)
 # Names for directories (https://letsencrypt.org/docs/acme-protocol-updates/, https://letsencrypt.org/docs/staging-environment/)
 DIRECTORIES = {
     "letsencrypt": "https://acme-v02.api.letsencrypt.org/directory",
@@ -59,6 +61,17 @@ def check_hosts(acme: Acme, hosts: Iterable[str], problems: Problems) -> None:
             problems.add("platform_acme.challenge", f"is http01, which proves no wildcard such as {host}; use dns01, or write its names", "http01")
 
 
+def check_names(acme: Acme, certificates: Iterable[tuple[str, Collection[str]]], problems: Problems) -> None:
+    """A certificate has at most so many names.
+
+    :arg certificates: where the inventory has the hosts of each, and its names.
+    """
+    for path, names in certificates if acme["kind"] == "acme" else ():
+        if len(names) > MOST_NAMES:
+            text = f"makes a certificate of {len(names)} names, and an authority issues at most {MOST_NAMES} in one"
+            problems.add(path, f"{text}; give some of them to another application of the same image (image_of), or use a wildcard")
+
+
 def _check_dns(acme: Acme, problems: Problems) -> None:
     dns = acme["dns"]
     if not dns["provider"]:
@@ -67,6 +80,10 @@ def _check_dns(acme: Acme, problems: Problems) -> None:
     for key in PROVIDERS[dns["provider"]][1]:
         if not cast(Mapping[str, str], dns)[key]:
             problems.add(f"platform_acme.dns.{key}", f"is not filled in, and {dns['provider']} needs it")
+    if dns["provider"] == "rfc2136" and dns["nameserver"]:
+        bare = re.fullmatch(r"[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*", dns["nameserver"])  # cert-manager wants IPv6 in brackets
+        dns["nameserver"] = f"[{dns['nameserver']}]" if bare else dns["nameserver"]
+        problems.check("platform_acme.dns.nameserver", rules.nameserver(dns["nameserver"]), dns["nameserver"])
 
 
 def own_secrets(acme: Acme) -> list[str]:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, cast
 
@@ -18,9 +19,12 @@ from ansible_collections.shaka.platform.plugins.plugin_utils.model.sizes import 
 SHORT = "api"  # the application that an environment may have beside `apps`, and whose image is the lock's
 MOST = 63 - len(NEXT)  # characters of a name, which is a label and a Service's
 MOST_SCHEDULED = 52  # of a CronJob (https://kubernetes.io/docs/concepts/workloads/controllers/cron-jobs/)
+MOST_OF_USER = 2**31 - 1  # of a user or a group (IsValidUserID in Kubernetes' pkg/apis/core/validation)
 MOST_OF_VOLUME = 58  # of its name, which a pod has with `data-` before it
 SCRATCH = {"/tmp": "64Mi"}
 # Secret -> whose server it opens
+# What an environment has beside its applications, by the whole name; {0} is the environment's
+OWN = "acme-solver|default-deny|no-pods|(postgres|redis|pgbouncer)-({0}|backup|backup-s3|base-backup|for-backup|for-wal|restore|users|wal)"
 OPENS = {"DB_PASSWORD": "postgres", "REDIS_PASSWORD": "redis"}
 FIELDS = {"startup": "startupProbe", "readiness": "readinessProbe", "liveness": "livenessProbe"}
 DEFAULT_PROBES = {"http": "http", "h2c": "tcp", "tcp": "tcp", "none": "none"}  # protocol -> type
@@ -60,6 +64,7 @@ def fill_in(env: Environment, platform: str, release: object) -> None:
         app["image"] = released(release, key)[0] or app["image"]
         app["hosts"] = list(dict.fromkeys([*([app["host"]] if app["host"] else []), *app["hosts"]]))
         app["host"] = next(iter(app["hosts"]), "")
+        app["certified"] = edge.certified(app["hosts"])
         app["served"] = bool(app["hosts"]) and app["protocol"] in SERVED
         app["writable"] = {**SCRATCH, **{str(folder): str(size) for folder, size in app["writable"].items()}}
         app["gid"] = app["uid"] if app["gid"] is None else app["gid"]
@@ -157,12 +162,10 @@ def check(env: Environment, options: Options, bounds: Bounds, release_path: str,
     :arg has_image: whether the platform has an image of its own for applications that name none.
     """
     apps, mine = env["apps"], f"platform_environments.{env['name']}."
-    for key in (release.get("apps") or {}) if isinstance(release, Mapping) else ():
-        if key not in apps:
-            problems.add(f"{release_path}.apps.{key}", f"belongs to no application of the environment; remove it; {nearest(str(key), apps)}")
+    _check_released(release, release_path, apps, problems)
     for key, app in apps.items():
         path = app["path"]
-        _check_name(key, app, apps, problems)
+        _check_name(key, app, env, problems)
         where = released(release, key)[1]
         _check_image(app, f"{release_path}.{where}" if where else f"{path}.image", apps, has_image, problems)
         check_sizes(app, f"{path}.", problems, bounds, mine)
@@ -177,8 +180,29 @@ def check(env: Environment, options: Options, bounds: Bounds, release_path: str,
     check_unique(claims, "rename one", problems)
 
 
-def _check_name(key: str, app: App, apps: Mapping[str, App], problems: Problems) -> None:
-    """A part of the names of a Deployment, a Service and a label, none of which another application may have for itself."""
+def _check_released(release: object, path: str, apps: Mapping[str, App], problems: Problems) -> None:
+    """What was released last, in the shape that deploy writes: what is not found in it would bring an older image back, and say nothing."""
+    given = release if isinstance(release, Mapping) else {}
+    entries = given.get("apps") or {}
+    if not isinstance(release or {}, Mapping):
+        problems.add(path, "must be a dictionary (apps: {application: {image: reference}})", None if isinstance(release, list) else release)
+    for key in given:
+        if key not in ("apps", "image"):
+            problems.add(f"{path}.{key}", f"is unknown; {nearest(str(key), ('apps', 'image'))}")
+    if given.get("image") and SHORT not in apps:
+        problems.add(f"{path}.image", f"is that of {SHORT}, which the environment does not have; remove it; {nearest(SHORT, apps)}")
+    if not isinstance(entries, Mapping):
+        problems.add(f"{path}.apps", "must be a dictionary (application: {image: reference})", None if isinstance(entries, list) else entries)
+    for key, entry in entries.items() if isinstance(entries, Mapping) else ():
+        if key not in apps:
+            problems.add(f"{path}.apps.{key}", f"belongs to no application of the environment; remove it; {nearest(str(key), apps)}")
+        elif not isinstance(entry, Mapping) or list(entry) != ["image"] or not isinstance(entry["image"], str):
+            problems.add(f"{path}.apps.{key}", "must be {image: reference}, as deploy writes it", entry if isinstance(entry, str) else None)
+
+
+def _check_name(key: str, app: App, env: Environment, problems: Problems) -> None:
+    """A part of the names of a Deployment, a Service and a label, none of which another application or the platform itself may have."""
+    apps = env["apps"]
     most, route = MOST_SCHEDULED if app["schedule"] else MOST, edge.ROUTE.fullmatch(key)
     flaw = rules.label(key)
     if flaw is None and key.endswith(NEXT):
@@ -186,6 +210,8 @@ def _check_name(key: str, app: App, apps: Mapping[str, App], problems: Problems)
     if flaw is None and route and route[1] in apps:
         made = f"edge.{route[2]}s makes by their number" if route[2] else "its wildcards have"
         flaw = f"is named like a route of {route[1]}, which {made}; rename it"
+    if flaw is None and re.fullmatch(OWN.format(re.escape(env["name"])), app["name"]):
+        flaw = f"makes the name {app['name']}, which the platform's own objects have; rename it"
     if flaw is None and len(app["name"]) > most:
         flaw = f"makes the name {app['name']} longer than {most} characters; use a shorter one"
     problems.check(app["path"], flaw, key)
@@ -221,6 +247,9 @@ def _check_run(app: App, problems: Problems) -> None:
     if app["replicas"] < 1:
         problems.add(f"{path}.replicas", "must be at least 1; leave the application out to have none", app["replicas"])
     _least(app, app, "", {"deadline_seconds": 1, "disruption": 0, "uid": 1, "gid": 1, "drain_seconds": 0, "grace_seconds": 0}, problems)
+    for name in ("uid", "gid"):
+        if int(cast(Any, app)[name]) > MOST_OF_USER:
+            problems.add(f"{path}.{name}", f"must be at most {MOST_OF_USER}, the largest that Kubernetes takes", cast(Any, app)[name])
     if app["schedule"]:
         problems.check(f"{path}.schedule", rules.cron(app["schedule"]), app["schedule"])
         problems.check(f"{path}.time_zone", rules.time_zone(app["time_zone"]), app["time_zone"])
@@ -230,9 +259,10 @@ def _check_run(app: App, problems: Problems) -> None:
             problems.add(f"{path}.autoscale", "aims at nothing; set cpu or memory")
         if app["schedule"]:
             problems.add(f"{path}.autoscale", "is for what runs all the time; leave it out, or the schedule")
-    for name, words in (("command", app["command"]), ("args", app["args"])):
-        for word in words:
-            problems.check(f"{path}.{name}", rules.deliverable(word) or rules.secret_reference(word))
+    for flaw in rules.words(app["command"]):
+        problems.add(f"{path}.command", flaw)
+    for word in app["args"]:
+        problems.check(f"{path}.args", rules.deliverable(word) or rules.secret_reference(word))
 
 
 def _check_port(app: App, apps: Mapping[str, App], problems: Problems) -> None:
@@ -277,8 +307,8 @@ def _check_probes(app: App, problems: Problems) -> None:
             problems.add(f"{here}.port", "is not a TCP port number; use 1 to 65535", probe["port"])
         if probe["type"] == "exec" and not probe["command"]:
             problems.add(f"{here}.command", "is empty; say what exec runs")
-        for word in probe["command"]:
-            problems.check(f"{here}.command", rules.deliverable(word) or rules.secret_reference(word))
+        for flaw in rules.words(probe["command"]):
+            problems.add(f"{here}.command", flaw)
         if probe["type"] in ("http", "grpc", "tcp") and app["protocol"] == "none" and not probe["port"]:
             problems.add(f"{here}.port", f"is not filled in, and the application has no port that {probe['type']} could ask; set one, or use exec")
 
@@ -295,7 +325,7 @@ def _check_folders(app: App, reads: str, problems: Problems) -> None:
     for folder, size in app["writable"].items():
         check_amount(size, f"{path}.writable.{folder}", problems)
     for place, folder in places:
-        taken = folder in (f"/etc/{reads}", f"/run/secrets/{reads}")
+        taken = f"{folder}/".startswith((f"/etc/{reads}/", f"/run/secrets/{reads}/"))  # also below it: nobody can make a folder there
         problems.check(place, "is where the platform puts the configuration; use another folder" if taken else rules.mount(folder), folder)
     check_unique(places, "use another folder", problems)
 

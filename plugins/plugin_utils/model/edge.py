@@ -5,13 +5,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, cast
 
-from ansible_collections.shaka.platform.plugins.module_utils.model_types import App, AppEdge, EdgeRate, Environment
+from ansible_collections.shaka.platform.plugins.module_utils.model_types import App, AppEdge, Cors, EdgeRate, Environment
 from ansible_collections.shaka.platform.plugins.module_utils.quantities import QuantityError, format_memory, parse_memory
 from ansible_collections.shaka.platform.plugins.plugin_utils.model import rules
-from ansible_collections.shaka.platform.plugins.plugin_utils.model.problems import Problems, nearest
+from ansible_collections.shaka.platform.plugins.plugin_utils.model.problems import Problems, check_unique, nearest
 
 BUFFER, DEFAULT_BUFFER = "traefik_buffer", "64Mi"
 # Ingresses that an application may have beside the one of its own name
@@ -19,6 +19,15 @@ ROUTE = re.compile(r"(.+?)-(?:(rate|stream|redirect)-[1-9][0-9]*(?:-wildcard)?|w
 _YEAR = 31536000  # least seconds of a header that browsers ship (https://hstspreload.org)
 _RATE = {"average": 50, "burst": 100, "period": "1s"}  # of a path's guard, as of `edge_rate`
 _ORIGIN = re.compile(r"\*|[a-z][a-z0-9+.-]*://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")  # capacitor://localhost is that of an app on a phone
+_METHOD = re.compile(r"[A-Z]+(-[A-Z]+)*|\*")  # browsers compare it as it is written (https://fetch.spec.whatwg.org/#concept-method)
+# What says where an answer ends: one that Traefik writes over it cuts off each answer (seen in 3.7.15)
+_FRAMING = ("connection", "content-length", "trailer", "transfer-encoding", "upgrade")
+# https://www.w3.org/TR/referrer-policy/#referrer-policies
+_REFERRER_POLICIES = (
+    "no-referrer", "no-referrer-when-downgrade", "origin", "origin-when-cross-origin", "same-origin", "strict-origin",
+    "strict-origin-when-cross-origin", "unsafe-url",
+)  # fmt: skip
+_PORTS = {"http": "80", "https": "443"}
 _USER = re.compile(r"[^:\s]+:\$2[aby]?\$\d\d\$[./A-Za-z0-9]{53}")
 
 
@@ -32,7 +41,13 @@ def users(value: str) -> str | None:
 
 def origin(value: str) -> str | None:
     """A web origin (RFC 6454), or all of them."""
-    return None if _ORIGIN.fullmatch(value) else "is not an origin; write scheme and host alone, like https://app.your-domain.net, or *"
+    if not _ORIGIN.fullmatch(value):
+        return "is not an origin; write scheme and host alone, like https://app.your-domain.net, or *"
+    scheme, _colon, rest = value.partition("://")
+    port = rest.rpartition("]")[2].rpartition(":")[2] if ":" in rest.rpartition("]")[2] else ""
+    if port and port == _PORTS.get(scheme):
+        return f"names the port that {scheme} has anyway, which browsers leave out; write {value.removesuffix(':' + port)}"
+    return "has a port that is not one; use 1 to 65535, or leave it out" if port and not 0 < int(port) < 65536 else None
 
 
 def header(name: str, value: str) -> str | None:
@@ -41,6 +56,8 @@ def header(name: str, value: str) -> str | None:
         return "is not the name of a header; use letters, digits and '-'"
     if re.search(r"[\x00-\x1f\x7f]", value):
         return "has a control character or a line break; write the header in one line"
+    if name.lower() in _FRAMING:
+        return "says where an answer ends, and would break each of them; take it out"
     if name.lower() == "strict-transport-security":
         return "is set by edge.hsts; set its seconds, subdomains and preload there"
     return None
@@ -66,17 +83,20 @@ def check(edge: AppEdge, app: App, path: str, secrets: Mapping[str, str], buffer
     :arg buffer: bytes of traefik_buffer.
     """
     hsts, cors = edge["hsts"], edge["cors"]
-    if hsts["seconds"] < 0:
-        problems.add(f"{path}.hsts.seconds", "must be 0 or more", str(hsts["seconds"]))
+    numbers = {"hsts.seconds": hsts["seconds"], "cors.max_age": cors["max_age"], "maintenance.retry_seconds": edge["maintenance"]["retry_seconds"]}
+    for key, seconds in numbers.items():
+        if seconds < 0:
+            problems.add(f"{path}.{key}", "must be 0 or more", str(seconds))
     if hsts["preload"] and (not hsts["subdomains"] or hsts["seconds"] < _YEAR):
         problems.add(f"{path}.hsts.preload", f"needs hsts.subdomains and hsts.seconds of at least {_YEAR}, or browsers do not take it")
     edge["headers"] = {str(name): rules.as_text(value) for name, value in edge["headers"].items()}
     for name, value in edge["headers"].items():
         problems.check(f"{path}.headers.{name}", header(name, value))
-    for each in cors["origins"]:
-        problems.check(f"{path}.cors.origins", origin(each), each)
-    if cors["credentials"] and "*" in cors["origins"]:
-        problems.add(f"{path}.cors.credentials", "lets every page of the web act for a logged-in user, as origins has *; name the origins")
+    check_unique(((f"{path}.headers.{name}", name.lower()) for name in edge["headers"]), "a header's name is the same in capitals", problems)
+    for word in (policy.strip() for policy in edge["referrer_policy"].split(",") if edge["referrer_policy"]):
+        if word not in _REFERRER_POLICIES:
+            problems.add(f"{path}.referrer_policy", f"is not a policy that browsers know; {nearest(word, _REFERRER_POLICIES)}", word)
+    _check_cors(cors, path, problems)
     for key, networks in (("allow", edge["allow"]), ("maintenance.allow", edge["maintenance"]["allow"])):
         for cidr in networks:
             problems.check(f"{path}.{key}", rules.network(cidr), cidr)
@@ -97,6 +117,19 @@ def check(edge: AppEdge, app: App, path: str, secrets: Mapping[str, str], buffer
         problems.add(f"{path}.basic_auth", f"is not a secret of the environment; {nearest(edge['basic_auth'], secrets)}", edge["basic_auth"])
 
 
+def _check_cors(cors: Cors, path: str, problems: Problems) -> None:
+    for each in cors["origins"]:
+        problems.check(f"{path}.cors.origins", origin(each), each)
+    for method in cors["methods"]:
+        flaw = None if _METHOD.fullmatch(method) else "is not a method; write one in capitals, such as GET, or *"
+        problems.check(f"{path}.cors.methods", flaw, method)
+    for key, names in (("headers", cors["headers"]), ("expose", cors["expose"])):
+        for name in names:
+            problems.check(f"{path}.cors.{key}", None if name == "*" else rules.request_header(name) if key == "headers" else header(name, ""), name)
+    if cors["credentials"] and "*" in cors["origins"]:
+        problems.add(f"{path}.cors.credentials", "lets every page of the web act for a logged-in user, as origins has *; name the origins")
+
+
 def buffer(variables: Mapping[str, Any], problems: Problems) -> int:
     """Bytes of traefik_buffer, as far as it is set."""
     text = str(variables.get(BUFFER) or DEFAULT_BUFFER)
@@ -105,6 +138,21 @@ def buffer(variables: Mapping[str, Any], problems: Problems) -> int:
     except QuantityError as error:
         problems.add(BUFFER, str(error), text)
         return parse_memory(DEFAULT_BUFFER)
+
+
+# Variable of the role traefik -> the least that it may be
+_LEAST = {"traefik_read_seconds": 0, "traefik_write_seconds": 0, "traefik_idle_seconds": 0, "traefik_header_bytes": 1024}
+
+
+def check_router(variables: Mapping[str, Any], problems: Problems) -> None:
+    """The router's own numbers and names, as far as they are set."""
+    for name, least in _LEAST.items():
+        if name in variables and variables[name] < least:
+            problems.add(name, f"must be {least} or more", str(variables[name]))
+    for name in variables.get("traefik_access_log_headers") or ():
+        problems.check("traefik_access_log_headers", rules.request_header(name), name)
+    for name in variables.get("traefik_namespaces") or ():
+        problems.check("traefik_namespaces", rules.label(name), name)
 
 
 def check_all(environments: Mapping[str, Environment], secrets: Mapping[str, Mapping[str, str]], buffer: int, problems: Problems) -> None:
@@ -183,6 +231,11 @@ def own_secrets(env: Environment) -> list[str]:
     return sorted({app["edge"]["basic_auth"] for app in env["apps"].values() if app["edge"]["basic_auth"]})
 
 
+def certified(hosts: Collection[str]) -> list[str]:
+    """The names of the certificate for these hosts: Let's Encrypt refuses one that a wildcard beside it stands for (cert-manager #2128)."""
+    return [host for host in hosts if host.startswith("*.") or f"*.{host.partition('.')[2]}" not in hosts]
+
+
 class AskedCertificate(NamedTuple):
     """A Certificate that is made for an application, and where the inventory has its hosts."""
 
@@ -196,11 +249,12 @@ def asked_certificates(environments: Mapping[str, Environment]) -> Iterator[Aske
     """As roles/apps/templates/environment/edge.yaml.j2 names them."""
     for env in environments.values():
         for app in (app for app in env["apps"].values() if app["served"]):
-            yield AskedCertificate(env["namespace"], f"{app['name']}-tls", f"{app['path']}.hosts", app["hosts"])
+            yield AskedCertificate(env["namespace"], f"{app['name']}-tls", f"{app['path']}.hosts", app["certified"])
             for number, host in enumerate(app["edge"]["redirects"], 1):
                 yield AskedCertificate(env["namespace"], f"{app['name']}-redirect-{number}-tls", f"{app['path']}.edge.redirects", [host])
 
 
 def hosts(environments: Mapping[str, Environment]) -> list[str]:
-    """All that certificates are asked for."""
-    return sorted({host for certificate in asked_certificates(environments) for host in certificate.hosts})
+    """All that Traefik leads from, and has certificates for."""
+    served = [app for env in environments.values() for app in env["apps"].values() if app["served"]]
+    return sorted({host for app in served for host in [*app["hosts"], *app["edge"]["redirects"]]})

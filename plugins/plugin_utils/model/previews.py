@@ -55,6 +55,8 @@ def read(given: Mapping[str, Any], run: Mapping[str, Any], options: Options, now
         ends = moment(preview["expires"])
         if ends is None:
             problems.add(f"{path}.expires", f"is not a moment; write one in UTC, such as {EXAMPLE}", preview["expires"])
+        elif ends <= now and name in (run.get("made") or {}):
+            problems.add("preview_days", f"would end {name} before it is made; use a whole number of days, at least 1, such as -e preview_days=3")
         elif ends <= now:
             over.append(name)
         if name not in over:

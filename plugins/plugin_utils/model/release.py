@@ -62,10 +62,10 @@ def check(app: App, problems: Problems) -> None:
             )
         before = max(before, step["weight"])
         problems.check(f"{where}.seconds", _seconds(step["seconds"], 1), step["seconds"])
-    for kind in ("header", "cookie"):
-        name = str(canary[kind])
-        if name and not rules.TOKEN.fullmatch(name):
-            problems.add(f"{path}.canary.{kind}", f"is not the name of a {kind}; use letters, digits and hyphens, such as X-Canary", name)
+    header, cookie = str(canary["header"]), str(canary["cookie"])
+    problems.check(f"{path}.canary.header", rules.request_header(header) if header else None, header)
+    if cookie and (not rules.TOKEN.fullmatch(cookie) or "`" in cookie):  # which ends a text in Traefik's rules
+        problems.add(f"{path}.canary.cookie", "is not the name of a cookie; use letters, digits and hyphens, such as canary", cookie)
     problems.check(f"{path}.gate.path", rules.url_path(gate["path"]) if gate["path"] else None, gate["path"])
     problems.check(f"{path}.gate.seconds", _seconds(gate["seconds"], 0), gate["seconds"])
     if not 0 <= gate["max_errors"] <= 100:
@@ -73,8 +73,10 @@ def check(app: App, problems: Problems) -> None:
     if gate["p95_factor"] < 1:
         problems.add(f"{path}.gate.p95_factor", "must be at least 1, which is as slow as the running release", gate["p95_factor"])
     problems.check(f"{path}.migrate.seconds", _seconds(migrate["seconds"], 1), migrate["seconds"])
-    if any(not part for part in migrate["command"][:1]):
-        problems.add(f"{path}.migrate.command", "begins with an empty text; name the program first")
+    if migrate["command"] and (source := app["image_of"]):
+        problems.add(f"{path}.migrate.command", f"never runs, as the application is released with {source}, whose image it has; move it to {source}")
+    for flaw in rules.words(migrate["command"]):
+        problems.add(f"{path}.migrate.command", flaw)
 
 
 def _seconds(value: int, least: int) -> str | None:

@@ -183,10 +183,11 @@ def _check_redis(shared: SharedRedis, namespaces: Mapping[str, Space], bounds: M
 
 
 def _check_edges(raw: Raw, authority: Acme, of_roles: Mapping[str, Any], problems: Problems) -> list[str]:
-    """Check the server's address, the certificate authority, and the proxies before the server, which it returns."""
+    """Check the server's address, the certificate authority, the router, and the proxies before the server, which it returns."""
     for host, address in raw.get("hosts", {}).items():
         problems.check(f"ansible_host of {host}", rules.address(address), address)
     acme.settle(authority, problems)
+    edge.check_router(of_roles, problems)
     proxies = [str(network) for network in of_roles.get("traefik_trusted_proxies") or []]
     for cidr in proxies:
         problems.check("traefik_trusted_proxies", rules.network(cidr), cidr)
@@ -414,6 +415,7 @@ def resolve(variables: Mapping[str, Any], interface: Interface, images: Collecti
     credentials.check(raw, environments, copied, authority["secrets"], problems, own_config)
     further = [host for env in everything.values() for app in env["apps"].values() for host in app["hosts"][1:]]
     acme.check_hosts(authority, further, problems)
+    acme.check_names(authority, ((each.path, each.hosts) for each in edge.asked_certificates(everything)), problems)
     secrets = with_previews(credentials.flat(raw["platform_secrets"]), previewed)
     edge.check_all(everything, secrets, edge.buffer(of_roles, problems), problems)
     plain = [PLAIN.format(path) for path in raw.get("plain_secrets") or []]

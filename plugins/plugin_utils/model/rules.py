@@ -9,7 +9,7 @@ import json
 import re
 import ssl
 import zoneinfo
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from urllib.parse import urlsplit
 
 from ansible_collections.shaka.platform.plugins.module_utils.cron_syntax import EVERY, FIELDS, MACROS
@@ -212,6 +212,14 @@ def url(value: str) -> str | None:
     return address((match[1] or match[2]).rstrip("."))
 
 
+def nameserver(value: str) -> str | None:
+    """A server of DNS as cert-manager takes it: a name or an address, one of IPv6 in brackets, and a port (its ValidNameserver)."""
+    match = re.fullmatch(r"(?:[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*\.?|\[([0-9A-Fa-f:.]+)\])(?::([0-9]{1,5}))?", value)
+    if match is None or (match[1] and not _is_ip(match[1])):
+        return "is not a server of DNS; write its address or name, and if need be :port, such as 10.0.0.53:53 or [fd00::53]:53"
+    return "has a port that is not one; use 1 to 65535, or leave it out" if match[2] and not 0 < int(match[2]) < 65536 else None
+
+
 def _is_ip(text: str) -> bool:
     try:
         ipaddress.ip_address(text)
@@ -225,9 +233,17 @@ def secure_url(value: str) -> str | None:
     return url(value) or (None if value.startswith("https://") else "is not encrypted; use https://")
 
 
+def request_header(value: str) -> str | None:
+    """The name of a header that reaches an application: Traefik takes away those with other characters (aliasheadersstrategy)."""
+    return None if re.fullmatch(r"[A-Za-z0-9-]+", value) else "is not the name of a header that the edge lets in; use letters, digits and '-'"
+
+
 def url_path(value: str) -> str | None:
     """The path of a URL."""
-    return None if re.fullmatch(r"/[^\s?#]*", value) else "is not a path; it starts with /, without host, spaces and query"
+    return None if re.fullmatch(r"/[^\s?#\x00-\x1f\x7f]*", value) else "is not a path; it starts with /, without host, spaces and query"
+
+
+_KEPT_CODED = ":/?#[]@!$&'()*+,;=%"  # as %XX in the path that Traefik compares, in capitals (RFC 3986, 2.2; seen in 3.7.15); else decoded
 
 
 def edge_path(value: str) -> str | None:
@@ -239,6 +255,11 @@ def edge_path(value: str) -> str | None:
     for part in ("//", "/./", "/../", "%2f", "`", *ends):
         if part in lowered:
             return f"has {part}, which no route may have; write the path as the application sees it"
+    for code in re.findall(r"%[0-9A-Fa-f]{2}", value):
+        if chr(int(code[1:], 16)) not in _KEPT_CODED:
+            return f"has {code}, which Traefik compares as the character that it stands for; write that, or a shorter path without it"
+        if code != code.upper():
+            return f"has {code}, which Traefik compares in capitals; write {code.upper()}"
     return None
 
 
@@ -476,6 +497,13 @@ def secret_reference(value: str) -> str | None:
     return f"holds {found[0]}, as templates call a secret; move the value to the environment's secrets, where it arrives" if found else None
 
 
+def words(command: Sequence[str]) -> Iterator[str]:
+    """What a container runs, word by word: each can arrive, and the first one is a program."""
+    yield from filter(None, (deliverable(word) or secret_reference(word) for word in command))
+    if any(not word for word in command[:1]):
+        yield "begins with an empty text; name the program first"
+
+
 def variable_size(name: str, value: str) -> str | None:
     """Linux takes at most 128 KiB for a variable and its name (MAX_ARG_STRLEN, execve(2))."""
     size = len(f"{name}={value}".encode(errors="replace")) + 1
@@ -484,7 +512,11 @@ def variable_size(name: str, value: str) -> str | None:
 
 def duration(value: str) -> str | None:
     """A duration as Traefik writes it: a positive number and its unit."""
-    return None if re.fullmatch(r"[1-9][0-9]*(ms|s|m|h)", value) else "is not a duration above 0; write it like 1s, 500ms or 1m"
+    match = re.fullmatch(r"([1-9][0-9]*)(ms|s|m|h)", value, re.ASCII)
+    if match is None:
+        return "is not a duration above 0; write it like 1s, 500ms or 1m"
+    hours = int(match[1]) / {"ms": 3600000, "s": 3600, "m": 60, "h": 1}[match[2]]
+    return None if hours <= 8760 else "is longer than a year, and Traefik does not read what is longer than some hundreds; use a shorter one"
 
 
 def shown(value: object) -> str:

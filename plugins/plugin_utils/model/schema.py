@@ -121,6 +121,7 @@ def _validated(data: Raw, options: Mapping[str, Any], path: str, problems: Probl
 
 _WRONG_TYPE = re.compile(r"argument '(\w+)' is of type .*?(?: found in '([\w> -]+)'\.)? and we were unable to convert to (\w+):.*", re.DOTALL)
 _NO_CHOICE = re.compile(r"value of (\w+) must be one of: (.*), got: .*?(?: found in ([\w> -]+))?")
+_NO_CHOICES = re.compile(r"value of (\w+) must be one or more of: (.*)\. Got no match for: (.*?)(?: found in ([\w> -]+))?")
 _MISSING = re.compile(r"missing required arguments: (.*?)(?: found in ([\w> -]+))?")
 
 
@@ -134,6 +135,8 @@ def _complaint(text: str) -> tuple[list[str], str]:
         return names(match[2], match[1]), f"must be {_KINDS.get(match[3], match[3])}"
     if match := _NO_CHOICE.fullmatch(text):
         return names(match[3], match[1]), f"is unknown; known: {match[2]}"
+    if match := _NO_CHOICES.fullmatch(text):
+        return names(match[4], match[1]), f"has {shown(match[3])}, which is unknown; known: {match[2]}"
     if match := _MISSING.fullmatch(text):
         return names(match[2]), f"lacks {match[1]}"
     return [], text
