@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 from ansible_collections.shaka.platform.plugins.module_utils.conventions import STATE, Execute
 from ansible_collections.shaka.platform.plugins.module_utils.server import ledger, traces
+from ansible_collections.shaka.platform.plugins.module_utils.server.access import effective
 from ansible_collections.shaka.platform.plugins.module_utils.server.home import with_rights_of_its_home
 
 Before = dict[str, Any]  # path -> what was there before
@@ -204,7 +205,7 @@ class Installation:
         yield
         if not ours:
             return
-        code, out, err = self.execute(["/usr/sbin/sshd", "-T", "-C", f"user={self.account},host=localhost,addr=127.0.0.1"])
+        code, out, err = effective(self.account, self.execute)
         settings = dict(line.split(" ", 1) for line in out.splitlines() if " " in line)
         root = self.account != "root" or settings.get("permitrootlogin") != "no"
         if code != 0 or settings.get("pubkeyauthentication") != "yes" or not root:
