@@ -191,7 +191,7 @@ def from_iptables(saved: str, family: str) -> list[dict[str, Any]]:
     verdicts = {"ACCEPT": {"accept": None}, "DROP": {"drop": None}, "REJECT": {"reject": None}, "RETURN": {"return": None}}
     table = ""
     for line in saved.splitlines():
-        words = shlex.split(line, comments=False)
+        words = [] if line.startswith("#") else shlex.split(line)
         if line.startswith("*"):
             table = line[1:]
         elif table == "filter" and line.startswith(":"):
@@ -218,14 +218,18 @@ def _interfaces(words: list[str]) -> list[dict[str, Any]]:
 
 
 def rules_of_others(root: Path, execute: Execute) -> list[dict[str, Any]]:
-    """The entries of the running packet filter, by the program that the server has."""
-    if (root / "usr/sbin/nft").exists():
-        code, out, _err = execute(["nft", "--json", "list", "ruleset"])
-        return list(json.loads(out)["nftables"]) if code == 0 else []
+    """The entries of the running packet filter, by the program that the server has. nft does not see what iptables-legacy has loaded."""
     entries = []
-    for family, program in (("ip", "iptables-save"), ("ip6", "ip6tables-save")):
-        code, out, _err = execute([program]) if (root / "usr/sbin" / program).exists() else (1, "", "")
-        entries += from_iptables(out, family) if code == 0 else []
+    there = (root / "usr/sbin/nft").exists()
+    if there:
+        code, out, _err = execute(["nft", "--json", "list", "ruleset"])
+        entries += json.loads(out)["nftables"] if code == 0 else []
+    for family, program, tables in (("ip", "iptables", "ip_tables_names"), ("ip6", "ip6tables", "ip6_tables_names")):
+        loaded = root / "proc/net" / tables
+        legacy = loaded.exists() and "filter" in loaded.read_text(encoding="ascii").split()  # else asking would load the old modules
+        for save in [*([] if there else [f"{program}-save"]), *([f"{program}-legacy-save"] if legacy else [])]:
+            code, out, _err = execute([save]) if (root / "usr/sbin" / save).exists() else (1, "", "")
+            entries += from_iptables(out, family) if code == 0 else []
     return entries
 
 
