@@ -87,6 +87,14 @@ def test_swap_goes_now_and_at_boot(kernel: Path) -> None:
     assert kernel_settings.run(params(swap_off=True), False, record(ran, kernel), kernel)["changed"] is False
 
 
+@pytest.mark.parametrize("coding", ["utf-8", "latin-1"])
+def test_an_fstab_in_any_coding_keeps_its_bytes(kernel: Path, coding: str) -> None:
+    (kernel / "etc/fstab").write_bytes("LABEL=m\xfasica /m\xfasica ext4 defaults 0 1\n/swap none swap sw 0 0\n".encode(coding))
+    kernel_settings.run(params(swap_off=True), False, record([], kernel), kernel)
+    expected = f"LABEL=m\xfasica /m\xfasica ext4 defaults 0 1\n{swap.MARK}/swap none swap sw 0 0\n"
+    assert (kernel / "etc/fstab").read_bytes() == expected.encode(coding)
+
+
 def test_swap_in_use_beyond_memory_is_refused(kernel: Path) -> None:
     (kernel / "proc/swaps").write_text("Filename Type Size Used Priority\n/swap file 4194300 2048000 -2\n")
     ran: list[str] = []

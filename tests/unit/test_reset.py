@@ -172,7 +172,7 @@ def test_other_machines_files_and_other_links_refuse_a_reset(tmp_path: Path, mon
     tree.unlink()
     tree.mkdir()
     (tree / "share").mkdir()
-    table.write_text(f"nas:/x {tree}/share fuse.sshfs rw 0 0\n")
+    table.write_bytes(f"nas:/x {tree}/share fuse.sshfs rw 0 0\nnas:/y /srv/m\xfasica nfs rw 0 0\n".encode("latin-1"))
     with pytest.raises(reset.NotOurs, match="reset_mounts"):
         server.refuse_what_is_not_ours([])
     server.refuse_what_is_not_ours([f"{tree}/share"])

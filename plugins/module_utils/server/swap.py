@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from ansible_collections.shaka.platform.plugins.module_utils.conventions import Execute
 from ansible_collections.shaka.platform.plugins.module_utils.server.files import write_whole
+from ansible_collections.shaka.platform.plugins.module_utils.server.whole import text_of
 
 MARK = "# swap is off (shaka.platform): "
 # Debian's zram-tools starts a service; systemd's zram-generator reads this file, and does nothing when it is empty.
@@ -73,7 +74,7 @@ def _must(execute: Execute, *command: str) -> None:
 
 
 def _switch_off(path: str, root: Path, execute: Execute) -> None:
-    used, room = in_use((root / "proc/swaps").read_text()), available((root / "proc/meminfo").read_text())
+    used, room = in_use(text_of(root / "proc/swaps")), available(text_of(root / "proc/meminfo"))
     if used > room:
         raise SwapError(
             f"swap {path}: {used >> 20} MiB are swapped out but only {room >> 20} MiB of memory are available; "
@@ -88,17 +89,17 @@ def steps(root: Path, execute: Execute) -> list[Step]:
     """The steps after which there is no swap, now and at boot."""
     result: list[Step] = []
     fstab = root / "etc/fstab"
-    text = fstab.read_text() if fstab.exists() else ""
+    text = text_of(fstab) if fstab.exists() else ""
     if without_swap(text) != text:
         mode = fstab.stat().st_mode & 0o777
         result.append(Step("/etc/fstab: swap", "/etc/fstab: no swap", lambda: write_whole(fstab, without_swap(text), mode, MARK)))
     configuration = root / ZRAM_CONFIGURATION
-    if (root / ZRAM_GENERATOR).exists() and (not configuration.exists() or configuration.read_text()):
+    if (root / ZRAM_GENERATOR).exists() and (not configuration.exists() or text_of(configuration)):
         result.append(Step("zram-generator: swap", "zram-generator: no swap", lambda: write_whole(configuration, "", 0o644)))
     service = root / "etc/systemd/system" / ZRAM_SERVICE
     if (root / "usr/lib/systemd/system" / ZRAM_SERVICE).exists() and not service.is_symlink():
         result.append(Step(f"{ZRAM_SERVICE}: starts", f"{ZRAM_SERVICE}: masked", lambda: _must(execute, "systemctl", "mask", "--now", ZRAM_SERVICE)))
-    for line in (root / "proc/swaps").read_text().splitlines()[1:]:
+    for line in text_of(root / "proc/swaps").splitlines()[1:]:
         path = line.split()[0]
         result.append(Step(f"swap {path}: on", f"swap {path}: off", partial(_switch_off, path, root, execute)))
     return result
