@@ -178,6 +178,13 @@ def test_other_machines_files_and_other_links_refuse_a_reset(tmp_path: Path, mon
     server.refuse_what_is_not_ours([f"{tree}/share"])
 
 
+def test_a_unit_that_was_masked_is_not_the_platforms(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os.path, "realpath", lambda path: os.devnull if path.endswith("zramswap.service") else path)
+    server = reset.Installation(lambda *_a, **_k: (1, "", ""), reset.Kept(False, True), [], "root")
+    ours = ["/etc/systemd/system/zramswap.service", "/etc/systemd/system/shaka-notify.timer"]
+    assert server.units(ours) == ["shaka-notify.timer", *reset.UNITS]
+
+
 @pytest.mark.parametrize(("target", "refused"), [("private/notify", False), ("/srv/notify", True), ("private/other", True)])
 def test_systemds_own_link_to_a_units_state_is_removed_and_another_is_refused(
     target: str, refused: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -116,7 +116,8 @@ class Installation:
         return bool(entries) or not self.stays() or any(path != ledger.LEDGER for path in state.iterdir())
 
     def units(self, entries: Iterable[str]) -> list[str]:
-        own = [Path(path).name for path in entries if re.match(r"^/etc/systemd/system/[^/]+\.(service|timer|socket)$", path)]
+        written = [path for path in entries if re.match(r"^/etc/systemd/system/[^/]+\.(service|timer|socket)$", path)]
+        own = [Path(path).name for path in written if os.path.realpath(path) != os.devnull]  # a unit that was masked is another's
         return list(dict.fromkeys([*own, *UNITS]))
 
     def is_known(self, unit: str) -> bool:
