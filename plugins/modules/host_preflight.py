@@ -219,7 +219,7 @@ def _interfaces(words: list[str]) -> list[dict[str, Any]]:
 
 def rules_of_others(root: Path, execute: Execute) -> list[dict[str, Any]]:
     """The entries of the running packet filter, by the program that the server has. nft does not see what iptables-legacy has loaded."""
-    entries = []
+    entries: list[dict[str, Any]] = []
     there = (root / "usr/sbin/nft").exists()
     if there:
         code, out, _err = execute(["nft", "--json", "list", "ruleset"])

@@ -41,7 +41,7 @@ def _size(key: str, net: Network) -> str | None:
 
 def _for_dns(address: ipaddress.IPv4Address | ipaddress.IPv6Address, services: Network) -> bool:
     """Whether a Service may have an address; the first one is the API server's."""
-    return address in services and address > services.network_address + 1
+    return address in services and int(address) > int(services.network_address) + 1
 
 
 def parts(value: Any) -> list[str]:
