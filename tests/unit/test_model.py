@@ -296,6 +296,11 @@ def test_mistake_is_named(path: str, value: Any, where: str, says: str) -> None:
     assert any(problem.path == where and says in problem.text for problem in problems), problems
 
 
+@pytest.mark.parametrize("name", ["host_time_zone", "host_operator_name", "host_firewall_ssh_sources", "host_manage_sshd", "k3s_node_name"])
+def test_a_variable_of_a_role_without_a_value_is_named(name: str) -> None:
+    assert [str(problem).split("\n")[0] for problem in run({**inventory(), name: None}).problems] == [name]
+
+
 def test_a_mistake_alone_is_one_problem() -> None:
     for path, value, where, _says in MISTAKES:
         if where.endswith((".replcas", ".schedule", ".host", ".time_zone", ".email")):

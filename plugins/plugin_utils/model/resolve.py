@@ -246,7 +246,10 @@ def _check_roles(variables: Raw, interface: Interface, problems: Problems) -> Ma
     """Check the other roles' variables, as far as they are set; returns K3s's configuration, which decides the networks."""
     right: Raw = {}
     for options in interface.roles.values():
-        right |= schema.check({name: variables[name] for name in options if name in variables}, options, problems)
+        given = {name: variables[name] for name in options if name in variables}
+        for name in (name for name, value in given.items() if value is None):  # to Ansible it takes the default's place
+            problems.add(name, "has no value; give it one, or leave the line out for the default")
+        right |= schema.check(given, options, problems)
     for start, item in sized_by_roles(interface.roles, right).items():
         check_sizes(item, start, problems, None)
     return right
