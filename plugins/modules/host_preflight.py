@@ -99,6 +99,7 @@ from ansible_collections.shaka.platform.plugins.module_utils.conventions import 
 from ansible_collections.shaka.platform.plugins.module_utils.server import former, ledger
 from ansible_collections.shaka.platform.plugins.module_utils.server.access import TABLE, may_log_in
 from ansible_collections.shaka.platform.plugins.module_utils.server.listeners import (
+    PORTLESS,
     Listener,
     Tunnel,
     carriers,
@@ -252,11 +253,17 @@ def closes(params: dict[str, Any], process: int, execute: Execute, root: Path) -
     """What the packet filter will close when it comes for the first time, and why it must not."""
     there = (root / "usr/sbin/nft").exists() and execute(["nft", "list", "table", *TABLE.split()])[0] == 0
     closed = closed_by(listening(execute(["ss", "-Hlntup"])[1]), params["tcp_ports"], params["udp_ports"])
-    through = tunnel(server_address(process), execute) if closed and not params["may_close_tunnel"] else None
+    through = None if params["may_close_tunnel"] else tunnel(server_address(process), execute)
     return [] if there else [str(each) for each in closed], _endangered(through, closed) if through else iter(())
 
 
 def _endangered(through: Tunnel, closed: list[Listener]) -> Iterator[str]:
+    if through.kind in PORTLESS:
+        yield (
+            f"this connection arrives by the tunnel {through.name} ({through.kind}), whose packets have no port, and the filter would close their "
+            "protocol: connect to the server's own address (ansible_host), or set host_manage_firewall to false; or "
+            "host_firewall_may_close_tunnel to true when they come over a UDP port that stays open"
+        )
     for carrier in carriers(through, closed):
         yield (
             f"this connection arrives by the tunnel {through.name} ({through.kind}), which may run on {carrier}, and the filter would close that: "

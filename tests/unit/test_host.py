@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -179,6 +180,17 @@ def test_other_firewalls_are_refused_with_the_way_out(tmp_path: Path, ufw: str, 
     params |= {"sshd": False, "operator": "", "operators": [], "time_zone": ""}
     found = host_preflight.run(params, "root", tmp_path, lambda _command: (firewalld, "", ""), tmp_path)["problems"]
     assert len(found) == bool(says) and all(says in problem for problem in found)
+
+
+@pytest.mark.parametrize(("kind", "may_close", "refused"), [("gre", False, True), ("sit", False, True), ("gre", True, False), ("tun", False, False)])
+def test_a_tunnel_whose_packets_have_no_port_is_named_before_it_is_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, may_close: bool, refused: bool
+) -> None:
+    monkeypatch.setattr(host_preflight, "server_address", lambda _process: "10.9.0.1")
+    shown = json.dumps([{"ifname": "t0", "link_type": kind, "linkinfo": {"info_kind": kind}}])
+    params = {"tcp_ports": [], "udp_ports": [], "may_close_tunnel": may_close}
+    closed, why = host_preflight.closes(params, 1, lambda command: (0, shown if command[0] == "ip" else "", ""), tmp_path)
+    assert closed == [] and [f"the tunnel t0 ({kind})" in text and "ansible_host" in text for text in why] == [True] * refused
 
 
 def test_packages_that_dpkg_has(tmp_path: Path) -> None:
