@@ -92,6 +92,25 @@ def test_an_operator_with_a_key_is_fine() -> None:
     assert problems(**operator, host_sshd_root_login="no", host_firewall_ssh_sources=["192.0.2.0/24", "2001:db8::/32", "198.51.100.7"]) == []
 
 
+ECDSA_KEY = (
+    "ecdsa-sha2-nistp256 AAAAE2VjZHNhLXNoYTItbmlzdHAyNTYAAAAIbmlzdHAyNTYAAABBBHYcz5ChyFdo/8hgvM"
+    "oCffx/nMc3/OLJi36pYgnIv3Uwz9QamxBxkpwwRIkTX+EM16Qs4jAcXjASxBycV57ghTQ="
+)
+
+
+@pytest.mark.parametrize("key", [PUBLIC_KEY, f"{PUBLIC_KEY}\r\n", ECDSA_KEY])
+def test_a_whole_key_is_one(key: str) -> None:
+    assert problems(host_operator_authorized_keys=[key]) == []
+
+
+@pytest.mark.parametrize(
+    "key",
+    [PUBLIC_KEY.replace("7q8r me", " me"), PUBLIC_KEY.split()[0] + " " + PUBLIC_KEY.split()[1][:-8], ECDSA_KEY[:-24], f"ssh-rsa {PUBLIC_KEY[12:]}"],
+)
+def test_a_key_that_was_cut_or_is_of_another_kind_lets_nobody_in(key: str) -> None:
+    assert "is not a whole public key" in problems(host_operator_authorized_keys=[key])[0]
+
+
 def test_root_may_be_kept_out_by_a_user_with_sudo() -> None:
     assert problems(host_sshd_root_login="no", user="maria") == []
 

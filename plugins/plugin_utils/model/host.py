@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import base64
 import ipaddress
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,6 +14,27 @@ from typing import Any
 KEY = re.compile(
     r"(ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp(256|384|521)|sk-(ssh-ed25519|ecdsa-sha2-nistp256)@openssh\.com) [A-Za-z0-9+/]{40,}={0,2}( [^\n]*)?"
 )
+
+
+def is_public_key(value: Any) -> bool:
+    """Whether OpenSSH reads a text as a public key without options. One that was cut when it was copied lets nobody in, and sshd says nothing."""
+    text = str(value).strip()
+    if KEY.fullmatch(text) is None:
+        return False
+    kind, coded = text.split()[:2]
+    try:
+        data = base64.b64decode(coded, validate=True)
+    except ValueError:
+        return False
+    fields: list[bytes] = []  # each with its length in front (RFC 4253, 6.6)
+    while data:
+        end = 4 + int.from_bytes(data[:4], "big")
+        if len(data) < end:
+            return False
+        fields.append(data[4:end])
+        data = data[end:]
+    name = kind.encode()
+    return fields[0] == name and len(fields) > 1 and (not name.endswith(b"ed25519") or len(fields[1]) == 32)
 
 
 def matches(pattern: str) -> Callable[[Any], bool]:
@@ -55,7 +77,7 @@ RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "host_journal_keep_free": (matches(r"[1-9]\d*[KMGT]"), "a size with K, M, G or T, such as 1G"),
     "host_journal_days": (between(1, 3650), "1 to 3650 days"),
     "host_operator_name": (matches(r"([a-z][a-z0-9_-]{0,30})?"), "lower-case letters, digits, _ and -, at most 31; empty for no account"),
-    "host_operator_authorized_keys": (lambda value: KEY.fullmatch(str(value).strip()) is not None, "a public key as in a .pub file, without options"),
+    "host_operator_authorized_keys": (is_public_key, "a whole public key as in a .pub file, without options"),
     "host_ssh_port": (PORT, "1 to 65535"),
     "host_firewall_tcp_ports": (PORT, "1 to 65535"),
     "host_firewall_udp_ports": (PORT, "1 to 65535"),
