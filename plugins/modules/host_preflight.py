@@ -84,7 +84,6 @@ problems:
   elements: str
 """
 
-import getpass
 import json
 import os
 import pwd
@@ -95,7 +94,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.shaka.platform.plugins.module_utils.conventions import Execute, commands_of
+from ansible_collections.shaka.platform.plugins.module_utils.conventions import Execute, commands_of, user_of_connection
 from ansible_collections.shaka.platform.plugins.module_utils.server import former, ledger
 from ansible_collections.shaka.platform.plugins.module_utils.server.access import TABLE, may_log_in
 from ansible_collections.shaka.platform.plugins.module_utils.server.listeners import (
@@ -331,8 +330,7 @@ def main() -> None:
         "operators": {"type": "list", "elements": "str", "default": []},
     }
     module = AnsibleModule(argument_spec=spec, supports_check_mode=True)
-    # the user of the connection, not the one that it became
-    user = os.environ.get("SUDO_USER") or getpass.getuser()
+    user = user_of_connection()
     module.exit_json(**run(module.params, user, Path(pwd.getpwnam(user).pw_dir), commands_of(module)))
 
 

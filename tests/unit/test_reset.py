@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 import pytest
+from ansible_collections.shaka.platform.plugins.module_utils.conventions import user_of_connection
 from ansible_collections.shaka.platform.plugins.module_utils.server import reset, traces
 from ansible_collections.shaka.platform.plugins.module_utils.server.lock import Busy, alone
 from ansible_collections.shaka.platform.plugins.modules import reset_server
@@ -248,6 +249,15 @@ def test_a_control_group_that_systemd_removed_meanwhile_is_no_error(tmp_path: Pa
     monkeypatch.setattr(Path, "rmdir", slowly)
     reset.remove_group(tmp_path / "kubepods.slice")
     assert list(tmp_path.iterdir()) == [] and held == []
+
+
+@pytest.mark.parametrize("variables", [{"SUDO_USER": "ops"}, {"DOAS_USER": "ops", "LOGNAME": "root"}, {"LOGNAME": "ops"}])
+def test_the_account_of_the_connection_is_known_however_it_became_root(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]) -> None:
+    for name in ("SUDO_USER", "DOAS_USER", "LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert user_of_connection() == "ops"
 
 
 def test_the_account_of_the_connection_is_never_removed() -> None:
