@@ -644,7 +644,9 @@ def test_clients_that_announce_themselves_may_be_allowed_to() -> None:
     assert not run(data).problems, run(data).message()
 
 
-@pytest.mark.parametrize(("name", "right"), [("x" * 54, True), ("x" * 55, False), ("3shaka", True), ("1e7", False)])
+@pytest.mark.parametrize(
+    ("name", "right"), [("x" * 54, True), ("x" * 55, False), ("3shaka", True), ("1e7", False), ("1e-3", False), ("0b101", False)]
+)
 def test_a_platform_s_name_fits_its_service(name: str, right: bool) -> None:
     data = inventory()
     data["platform_name"] = name

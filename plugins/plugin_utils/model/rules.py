@@ -26,7 +26,7 @@ _PLACEHOLDERS = (
 
 
 # A name is written into manifests, whose readers take these for something else than text.
-_NOT_TEXT = re.compile(r"[0-9]+|0x[0-9a-f]+|0o[0-7]+|[0-9]+e[0-9]+|true|false|null")
+_NOT_TEXT = re.compile(r"[0-9]+|0x[0-9a-f]+|0o[0-7]+|0b[01]+|[0-9]+e-?[0-9]+|true|false|null")
 
 
 def label(value: str) -> str | None:
