@@ -372,6 +372,7 @@ def test_a_lock_that_was_left_out_is_a_problem() -> None:
         ("0 2 * * *", True), ("*/15 0-6 1,15 jan-mar mon", True), ("@daily", True), ("0 2 * *", False), ("60 2 * * *", False), ("0 2 * * mun", False),
         ("0 2 31-1 * *", False), ("*/0 * * * *", False), ("@reboot", False), ("0 2 * * 7", False), ("0 2 * * 0", True),
         ("0 2 * * sat", True), ("@every 6h", True), ("@every 1h30m", True), ("@every ", False), ("0 2 * * 5-7", False),
+        ("@every 9999999h", False), ("@every 2562047h", True),
         ("@every 1.5h", True), ("@every 0.0h", False), ("TZ=UTC 0 2 * * *", False), ("0 2 30 feb *", False), ("0 2 31 4,jun ?", False),
         ("0 2 30-31 2 */1", False), ("0 2 31 2 mon", True), ("0 2 29 2 *", True), ("0 2 31 */2 *", True), ("0 2 20/5 feb *", True),
     ],

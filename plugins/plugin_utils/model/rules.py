@@ -12,7 +12,7 @@ import zoneinfo
 from collections.abc import Iterable, Mapping
 from urllib.parse import urlsplit
 
-from ansible_collections.shaka.platform.plugins.module_utils.cron_syntax import EVERY, FIELDS, MACROS
+from ansible_collections.shaka.platform.plugins.module_utils.cron_syntax import DURATION, EVERY, FIELDS, MACROS
 from ansible_collections.shaka.platform.plugins.module_utils.engine.references import REFERENCE
 
 TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")  # a header's name (RFC 9110, 5.6.2) and a cookie's (RFC 6265)
@@ -352,12 +352,17 @@ def time_zone(value: str) -> str | None:
 _DAYS = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 
 
+_PER_HOUR = {"h": 1, "m": 60, "s": 3600}
+_LONGEST = 2**63 / 3.6e12  # hours that a duration of Go may have
+
+
 def cron(value: str) -> str | None:
     """A schedule of CronJob: five fields, or a macro (https://kubernetes.io/docs/concepts/workloads/controllers/cron-jobs/#schedule-syntax)."""
     if value in MACROS:
         return None
     if EVERY.fullmatch(value):
-        return None if re.search(r"[1-9]", value) else "never comes; write it like @every 6h"
+        hours = sum(float(number) / _PER_HOUR[unit] for number, unit in DURATION.findall(value))
+        return None if 0 < hours < _LONGEST else "never comes; write it like @every 6h"
     fields = value.split()
     if len(fields) != len(FIELDS):
         return "is not a cron schedule; it has five fields: minute hour day-of-month month day-of-week"
