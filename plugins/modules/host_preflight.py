@@ -90,6 +90,7 @@ import pwd
 import re
 import shlex
 from collections.abc import Collection, Iterator, Mapping
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -123,9 +124,12 @@ def ssh_algorithms(execute: Execute) -> dict[str, list[str]]:
     return {kind: execute(["ssh", "-Q", kind])[1].split() for kind in ("cipher", "kex", "mac", "HostKeyAlgorithms")}
 
 
-HOOKS = ("prerouting", "input", "forward", "output")
+HOOKS = ("ingress", "prerouting", "input", "forward", "output", "postrouting")
 # A match of iptables that always fits, as nft lists it
 COMMENT = {"xt": {"type": "match", "name": "comment"}}
+INTERFACES = ("iif", "iifname", "oif", "oifname")
+# What nft compares -> values that a rule for all new connections has
+ALL_OF = {("ct", "state"): ("new",), ("meta", "l4proto"): ("tcp", 6), ("meta", "nfproto"): ("ipv4",)}
 REFUSALS = ({"drop": None}, {"xt": {"type": "target", "name": "REJECT"}})
 
 
@@ -156,12 +160,12 @@ def blocking_chains(entries: list[dict[str, Any]], outer: Collection[str] = ()) 
         for expression in rules.get(key, []):
             parts = [part for part in expression if part != COMMENT and not {"counter", "log"} & set(part)]
             done = [part for part in parts if not _fits_all_from(part, outer)]
-            if len(done) != 1 or (len(parts) > 1 and not _refusal(done[0])):
+            if len(done) != 1:
                 continue
             target = (done[0].get("jump") or done[0].get("goto") or {}).get("target")
             if _refusal(done[0]) or (target and refuses((*key[:2], target))):
                 return True
-            if "accept" in done[0] or "goto" in done[0]:
+            if len(parts) == 1 and {"accept", "goto", "return"} & set(done[0]):
                 return False
         return False
 
@@ -177,12 +181,14 @@ def _refusal(part: Mapping[str, Any]) -> bool:
 
 
 def _fits_all_from(part: Mapping[str, Any], outer: Collection[str]) -> bool:
-    """Whether a match takes all that comes or goes by one of these interfaces, as nft lists it."""
+    """Whether a match takes each new TCP connection that comes or goes by one of these interfaces, as nft lists it."""
     match = part.get("match") or {}
-    key, interface = ((match.get("left") or {}).get("meta") or {}).get("key"), match.get("right")
-    if key not in ("iif", "iifname", "oif", "oifname") or not outer:
-        return False
-    return interface in outer if match["op"] == "==" else match["op"] == "!=" and interface == "lo"
+    left, right = match.get("left"), match.get("right")
+    fields = [(kind, left[kind].get("key")) for kind in ("meta", "ct") if kind in left] if isinstance(left, dict) else []
+    wanted = ALL_OF.get(fields[0], outer if fields[0][1] in INTERFACES else ()) if fields else ()
+    values = right["set"] if isinstance(right, dict) and "set" in right else right if isinstance(right, list) else [right]
+    among = any(fnmatchcase(str(each), str(value)) for each in wanted for value in values)
+    return bool(wanted) and (not among if match["op"] == "!=" else among)
 
 
 def from_iptables(saved: str, family: str) -> list[dict[str, Any]]:
@@ -203,18 +209,28 @@ def from_iptables(saved: str, family: str) -> list[dict[str, Any]]:
             always = ("-A", "--comment", "--reject-with")
             options = {name: value for name, value in options.items() if name not in always and (name, value) != ("-m", "comment")}
             verdict = verdicts.get(target, {"log": None} if target == "LOG" else {"jump": {"target": target}})
-            matches = _interfaces(words) if set(options) <= {"-i", "-o"} else [{"match": options}]
+            modules = {words[place + 1] for place in range(len(words)) if words[place] == "-m"}
+            matches = _known(words) if set(options) <= {*KNOWN, "-m"} and modules <= MODULES else [{"match": options}]
             expression = [*matches, verdict]
             entries.append({"rule": {"family": family, "table": table, "chain": words[1], "expr": expression}})
     return entries
 
 
-def _interfaces(words: list[str]) -> list[dict[str, Any]]:
-    """The interfaces that a rule is bound to, as nft lists them."""
-    keys = {"-i": "iifname", "-o": "oifname"}
-    places = [place for place, word in enumerate(words) if word in keys]
-    operator = {place: "!=" if words[place - 1] == "!" else "==" for place in places}
-    return [{"match": {"op": operator[place], "left": {"meta": {"key": keys[words[place]]}}, "right": words[place + 1]}} for place in places]
+# Options of iptables -> what nft compares
+KNOWN = {"-i": ("meta", "iifname"), "-o": ("meta", "oifname"), "-p": ("meta", "l4proto"), "--ctstate": ("ct", "state"), "--state": ("ct", "state")}
+
+MODULES = {"tcp", "udp", "conntrack", "state", "comment"}  # they add no condition of their own
+
+
+def _known(words: list[str]) -> list[dict[str, Any]]:
+    """Interfaces, protocol and states that a rule is bound to, as nft lists them."""
+    matches = []
+    for before, option, value in zip(words, words[1:], words[2:], strict=False):
+        if option in KNOWN:
+            kind, key = KNOWN[option]
+            right = value.lower().split(",") if kind == "ct" else [re.sub(r"\+$", "*", value)]
+            matches.append({"match": {"op": "!=" if before == "!" else "==", "left": {kind: {"key": key}}, "right": right}})
+    return matches
 
 
 def rules_of_others(root: Path, execute: Execute) -> list[dict[str, Any]]:

@@ -169,7 +169,7 @@ def test_a_last_rule_that_refuses_the_rest_is_in_the_way(rules: list[dict[str, A
     assert found == (["table ip filter, chain INPUT (input)"] if blocks else [])
 
 
-def of(key: str, name: str, operator: str = "==") -> dict[str, Any]:
+def of(key: str, name: Any, operator: str = "==") -> dict[str, Any]:
     return {"match": {"op": operator, "left": {"meta": {"key": key}}, "right": name}}
 
 
@@ -186,6 +186,32 @@ def of(key: str, name: str, operator: str = "==") -> dict[str, Any]:
 )
 def test_a_last_rule_for_the_outer_interface_alone_is_in_the_way(rules: list[dict[str, Any]], blocks: bool) -> None:
     chains = [chain("ip", "filter", "INPUT", hook="input", policy="accept"), *rules]
+    assert host_preflight.blocking_chains(chains, ["eth0"]) == (["table ip filter, chain INPUT (input)"] if blocks else [])
+
+
+def new(kind: str, key: str, right: Any, operator: str = "==") -> dict[str, Any]:
+    return {"match": {"op": operator, "left": {kind: {"key": key}}, "right": right}}
+
+
+@pytest.mark.parametrize(
+    ("rules", "blocks"),
+    [
+        ([rule("INPUT", new("ct", "state", "new", "in"), DROP)], True),
+        ([rule("INPUT", new("ct", "state", ["established", "related"], "!="), DROP)], True),
+        ([rule("INPUT", new("meta", "l4proto", {"set": ["tcp", "udp"]}), {"reject": None})], True),
+        ([rule("INPUT", new("meta", "nfproto", "ipv4"), DROP)], True),
+        ([rule("INPUT", of("iifname", {"set": ["eth1", "eth0"]}), DROP)], True),
+        ([rule("INPUT", of("iifname", "eth*"), new("ct", "state", ["invalid", "new"], "in"), DROP)], True),
+        ([rule("INPUT", of("iifname", "eth0"), {"jump": {"target": "FINAL"}}), rule("FINAL", REJECT)], True),
+        ([rule("INPUT", new("ct", "state", ["established", "related"], "in"), DROP)], False),
+        ([rule("INPUT", new("ct", "state", "new", "!="), DROP)], False),
+        ([rule("INPUT", new("meta", "l4proto", "udp"), DROP), rule("INPUT", new("meta", "nfproto", "ipv6"), DROP)], False),
+        ([rule("INPUT", new("ct", "state", "new", "in"), ACCEPT)], False),
+        ([rule("INPUT", {"return": None}), rule("INPUT", REJECT)], False),
+    ],
+)
+def test_a_native_rule_that_refuses_all_that_is_new_is_in_the_way(rules: list[dict[str, Any]], blocks: bool) -> None:
+    chains = [chain("ip", "filter", "INPUT", hook="input", policy="accept"), chain("ip", "filter", "FINAL"), *rules]
     assert host_preflight.blocking_chains(chains, ["eth0"]) == (["table ip filter, chain INPUT (input)"] if blocks else [])
 
 
@@ -286,6 +312,13 @@ ens4\t0000000A\t00000000\t0001\t0\t0\t100\t000000FF\t0\t0\t0
         ("ACCEPT", "-i ens3 -j DROP", ["INPUT (input)"]),
         ("ACCEPT", "-i ens4 -j DROP", []),
         ("ACCEPT", "-i lo -j DROP", []),
+        ("ACCEPT", "-m conntrack --ctstate NEW -j REJECT", ["INPUT (input)"]),
+        ("ACCEPT", "-i ens+ -m state --state INVALID,NEW -j DROP", ["INPUT (input)"]),
+        ("ACCEPT", "-m conntrack ! --ctstate RELATED,ESTABLISHED -j DROP", ["INPUT (input)"]),
+        ("ACCEPT", "-p tcp -m tcp -j REJECT --reject-with tcp-reset", ["INPUT (input)"]),
+        ("ACCEPT", "-m conntrack --ctstate INVALID -j DROP", []),
+        ("ACCEPT", "-p udp -j DROP", []),
+        ("ACCEPT", "-p tcp -m recent --update --seconds 60 -j DROP", []),
     ],
 )
 def test_a_server_without_nft_shows_its_rules_by_iptables(tmp_path: Path, forward: str, last: str, blocks: list[str]) -> None:
