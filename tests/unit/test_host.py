@@ -73,6 +73,8 @@ def test_other_systems_are_refused(system: str) -> None:
         ("host_firewall_trusted_interfaces", ["lo", "cni0"], "is where pods are"),
         ("host_firewall_pod_tcp_ports", [0], "1 to 65535"),
         ("host_firewall_pod_udp_ports", ["dns"], "1 to 65535"),
+        ("host_firewall_ssh_sources", ["::ffff:192.0.2.7"], "an address or a network"),
+        ("host_firewall_pod_blocked", ["::ffff:10.0.0.0/104"], "an address or a network"),
         ("host_firewall_pod_blocked", ["metadata.google.internal"], "an address or a network"),
         ("host_sshd_max_auth_tries", 100, "1 to 50"),
         ("host_sshd_ciphers", ["+aes128-ctr"], "ssh -Q cipher"),

@@ -48,12 +48,13 @@ def between(least: int, most: int) -> Callable[[Any], bool]:
 
 
 def is_network(value: Any) -> bool:
-    """Whether a value is an address or a network (CIDR) without host bits."""
+    """Whether a value is an address or a network (CIDR) without host bits. No packet has one of IPv4 in the notation of IPv6."""
     try:
-        ipaddress.ip_network(str(value))
+        found = ipaddress.ip_network(str(value))
     except ValueError:
         return False
-    return "%" not in str(value)  # the interface of a link-local address
+    mapped = isinstance(found, ipaddress.IPv6Network) and found.network_address.ipv4_mapped
+    return not mapped and "%" not in str(value)  # the interface of a link-local address
 
 
 CLOCK_TIME = matches(r"([01]\d|2[0-3]):[0-5]\d")
