@@ -74,6 +74,9 @@ def test_other_systems_are_refused(system: str) -> None:
         ("host_firewall_pod_tcp_ports", [0], "1 to 65535"),
         ("host_firewall_pod_udp_ports", ["dns"], "1 to 65535"),
         ("host_firewall_ssh_sources", ["::ffff:192.0.2.7"], "an address or a network"),
+        ("host_updates_time", "0٣:3٠", "HH:MM in quotes"),  # noqa: RUF001  # Arabic digits, which systemd does not read
+        ("host_updates_delay", "٣٠", "0 to 720 minutes"),
+        ("host_journal_size", "1٠M", "a size with K, M, G or T"),  # noqa: RUF001
         ("host_firewall_pod_blocked", ["::ffff:10.0.0.0/104"], "an address or a network"),
         ("host_firewall_pod_blocked", ["metadata.google.internal"], "an address or a network"),
         ("host_sshd_max_auth_tries", 100, "1 to 50"),

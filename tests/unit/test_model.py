@@ -301,6 +301,18 @@ def test_a_variable_of_a_role_without_a_value_is_named(name: str) -> None:
     assert [str(problem).split("\n")[0] for problem in run({**inventory(), name: None}).problems] == [name]
 
 
+@pytest.mark.parametrize("digits", ["٦٤", "²", "1²"])
+@pytest.mark.parametrize(
+    ("path", "named"),
+    [
+        ("platform_secret_minimum/JWT_SECRET", "platform_secret_minimum.JWT_SECRET"),
+        ("platform_environments/prod/api/replicas", "platform_environments.prod.api.replicas"),
+    ],
+)
+def test_digits_of_other_scripts_are_no_number(digits: str, path: str, named: str) -> None:
+    assert [problem.path for problem in run(change(path, digits)).problems if problem.path == named] == [named]
+
+
 def test_a_mistake_alone_is_one_problem() -> None:
     for path, value, where, _says in MISTAKES:
         if where.endswith((".replcas", ".schedule", ".host", ".time_zone", ".email")):

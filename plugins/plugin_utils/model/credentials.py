@@ -79,7 +79,7 @@ def minimum_of(lengths: Mapping[str, Any], problems: Problems) -> dict[str, int]
     """Secret name -> least length."""
     result: dict[str, int] = {}
     for name, text in lengths.items():
-        if isinstance(text, bool) or not str(text).isdigit() or int(text) < LEAST_MINIMUM:
+        if isinstance(text, bool) or not re.fullmatch("[0-9]+", str(text)) or int(text) < LEAST_MINIMUM:
             problems.add(f"platform_secret_minimum.{name}", f"must be a whole number of characters, {LEAST_MINIMUM} or more", text)
         else:
             result[str(name)] = int(text)

@@ -19,7 +19,7 @@ ROUTE = re.compile(r"(.+?)-(?:(rate|stream|redirect)-[1-9][0-9]*(?:-wildcard)?|w
 _YEAR = 31536000  # least seconds of a header that browsers ship (https://hstspreload.org)
 _RATE = {"average": 50, "burst": 100, "period": "1s"}  # of a path's guard, as of `edge_rate`
 _ORIGIN = re.compile(r"\*|[a-z][a-z0-9+.-]*://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")  # capacitor://localhost is that of an app on a phone
-_USER = re.compile(r"[^:\s]+:\$2[aby]?\$\d\d\$[./A-Za-z0-9]{53}")
+_USER = re.compile(r"[^:\s]+:\$2[aby]?\$[0-9]{2}\$[./A-Za-z0-9]{53}")
 
 
 def users(value: str) -> str | None:
@@ -170,7 +170,7 @@ def _rate(place: object, rate: Any, path: str, problems: Problems) -> EdgeRate:
     for key, value in rate.items():
         if key not in _RATE:
             problems.add(f"{where}.{key}", f"is unknown; {nearest(str(key), _RATE)}")
-        elif key != "period" and not re.fullmatch(r"\d+", str(value)):
+        elif key != "period" and not re.fullmatch(r"[0-9]+", str(value)):
             problems.add(f"{where}.{key}", "must be a whole number of requests", value)
         else:
             filled[str(key)] = str(value) if key == "period" else int(value)

@@ -39,12 +39,12 @@ def is_public_key(value: Any) -> bool:
 
 def matches(pattern: str) -> Callable[[Any], bool]:
     """A test: does the whole text of a value match the pattern?"""
-    return lambda value: re.fullmatch(pattern, str(value)) is not None
+    return lambda value: re.fullmatch(pattern, str(value), re.ASCII) is not None
 
 
 def between(least: int, most: int) -> Callable[[Any], bool]:
     """A test: is the value a whole number within these bounds?"""
-    return lambda value: re.fullmatch(r"\d{1,9}", str(value)) is not None and least <= int(value) <= most
+    return lambda value: re.fullmatch(r"[0-9]{1,9}", str(value)) is not None and least <= int(value) <= most
 
 
 def is_network(value: Any) -> bool:
