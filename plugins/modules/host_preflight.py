@@ -315,7 +315,13 @@ def run(params: dict[str, Any], user: str, home: Path, execute: Execute, root: P
             f"SSH by key only would lock out {user}, who has no key on the server; "
             f"put one into {home}/.ssh/authorized_keys (ssh-copy-id), or set host_manage_sshd to false"
         )
-    gone = former.former_operators(params["operators"], ledger.load(root / str(ledger.LEDGER)[1:]))
+    recorded = ledger.load(root / str(ledger.LEDGER)[1:])
+    if user == params["operator"] and f"/home/{user}/{former.GIVEN[0]}" not in recorded:
+        problems.append(
+            f"host_operator_name: '{user}' is the account that Ansible connects as, and would lose its password and the keys that "
+            "host_operator_authorized_keys does not have; connect as another one for this run, or name another operator"
+        )
+    gone = former.former_operators(params["operators"], recorded)
     if user in gone:
         problems.append(
             f"host_operator_name: '{user}' has left it, and Ansible connects as that account, which would lose its access; connect as another one"

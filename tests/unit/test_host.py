@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible_collections.shaka.platform.plugins.module_utils.server import ledger
 from ansible_collections.shaka.platform.plugins.modules import host_preflight
 from ansible_collections.shaka.platform.plugins.plugin_utils.model.host import RULES, host_problems
 
@@ -230,6 +231,24 @@ def test_other_firewalls_are_refused_with_the_way_out(tmp_path: Path, ufw: str, 
     params |= {"sshd": False, "operator": "", "operators": [], "time_zone": ""}
     found = host_preflight.run(params, "root", tmp_path, lambda _command: (firewalld, "", ""), tmp_path)["problems"]
     assert len(found) == bool(says) and all(says in problem for problem in found)
+
+
+@pytest.mark.parametrize(
+    ("user", "entries", "refused"),
+    [
+        ("maria", {}, True),
+        ("root", {}, False),
+        ("maria", {"/home/maria/.ssh/authorized_keys": None}, False),
+        ("maria", {"/home/ana/.ssh/authorized_keys": None}, True),
+    ],
+)
+def test_the_account_of_the_connection_does_not_become_the_operator(tmp_path: Path, user: str, entries: dict[str, Any], refused: bool) -> None:
+    for path, text in {"etc/passwd": "", "etc/shadow": "", str(ledger.LEDGER)[1:]: json.dumps(entries)}.items():
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(text)
+    params = {"packages": [], "firewall": False, "sshd": False, "operator": "maria", "operators": ["maria", "ana"], "time_zone": ""}
+    found = host_preflight.run(params, user, tmp_path, lambda _command: (0, "", ""), tmp_path)["problems"]
+    assert ["host_operator_name: 'maria' is the account that Ansible connects as" in text for text in found] == [True] * refused
 
 
 @pytest.mark.parametrize(("kind", "may_close", "refused"), [("gre", False, True), ("sit", False, True), ("gre", True, False), ("tun", False, False)])
