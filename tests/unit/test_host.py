@@ -55,6 +55,8 @@ def test_other_systems_are_refused(system: str) -> None:
         ("host_journal_keep_free", "1Gi", "K, M, G or T"),
         ("host_journal_days", 0, "1 to 3650"),
         ("host_operator_name", "Ana", "lower-case"),
+        ("host_operator_name", "ana-", "lower-case"),
+        ("host_operator_name", "ana__b", "one _ between them"),
         ("host_operator_name", "operator", "account or group of the system"),
         ("host_operator_name", "ana", "host_operator_authorized_keys: empty"),
         ("host_operator_authorized_keys", ["-----BEGIN OPENSSH PRIVATE KEY-----"], "public key"),

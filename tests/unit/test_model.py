@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar, trust_as_template
 from ansible_collections.shaka.platform.plugins.plugin_utils import collection
 from ansible_collections.shaka.platform.plugins.plugin_utils.model import backup, edge, rules
 from ansible_collections.shaka.platform.plugins.plugin_utils.model.resolve import Resolution, resolve
@@ -311,6 +315,15 @@ def test_a_variable_of_a_role_without_a_value_is_named(name: str) -> None:
 )
 def test_digits_of_other_scripts_are_no_number(digits: str, path: str, named: str) -> None:
     assert [problem.path for problem in run(change(path, digits)).problems if problem.path == named] == [named]
+
+
+@pytest.mark.parametrize("name", ["ana", "ana_b", "ana-b", "a--b2", "Ana", "ana-", "ana_", "ana__b", "ana-_b", "1e7", "ana.b", "x" * 32])
+def test_an_account_that_is_taken_has_a_service_account(name: str) -> None:
+    right = not [problem for problem in run({**inventory(), "tenancy_operator_name": name}).problems if problem.path == "tenancy_operator_name"]
+    template = yaml.safe_load((ROOT / "roles/tenancy/vars/main.yml").read_text())["__tenancy_operator"]
+    made = Templar(loader=DataLoader(), variables={"tenancy_operator_name": name}).template(trust_as_template(template))
+    subdomain = re.fullmatch(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*", made)  # as Kubernetes has it
+    assert right is (name in ("ana", "ana_b", "ana-b", "a--b2")) and (subdomain or not right)
 
 
 def test_a_mistake_alone_is_one_problem() -> None:

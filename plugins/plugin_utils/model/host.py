@@ -10,6 +10,8 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from ansible_collections.shaka.platform.plugins.plugin_utils.model import rules
+
 # A public key as OpenSSH writes it, without options: those could run a command or forward a port that nobody reviewed.
 KEY = re.compile(
     r"(ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp(256|384|521)|sk-(ssh-ed25519|ecdsa-sha2-nistp256)@openssh\.com) [A-Za-z0-9+/]{40,}={0,2}( [^\n]*)?"
@@ -77,7 +79,10 @@ RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "host_journal_size": (matches(r"[1-9]\d*[KMGT]"), "a size with K, M, G or T, such as 500M"),
     "host_journal_keep_free": (matches(r"[1-9]\d*[KMGT]"), "a size with K, M, G or T, such as 1G"),
     "host_journal_days": (between(1, 3650), "1 to 3650 days"),
-    "host_operator_name": (matches(r"([a-z][a-z0-9_-]{0,30})?"), "lower-case letters, digits, _ and -, at most 31; empty for no account"),
+    "host_operator_name": (
+        lambda value: not value or rules.account(str(value)) is None,
+        "lower-case letters and digits, with - or one _ between them, at most 31; empty for no account",
+    ),
     "host_operator_authorized_keys": (is_public_key, "a whole public key as in a .pub file, without options"),
     "host_ssh_port": (PORT, "1 to 65535"),
     "host_firewall_tcp_ports": (PORT, "1 to 65535"),

@@ -293,6 +293,8 @@ def resolve(variables: Mapping[str, Any], interface: Interface, images: Collecti
     of_roles = _check_roles(raw, interface, problems)
     cluster = network.cluster_networks(of_roles.get("k3s_config") or {}, problems)
     addresses = network.own_addresses(of_roles.get("k3s_config") or {}, problems)
+    if operator := of_roles.get("tenancy_operator_name"):
+        problems.check("tenancy_operator_name", rules.account(str(operator)), operator)
     if node := of_roles.get("k3s_node_name"):
         problems.check("k3s_node_name", rules.node_name(str(node)), node)
     network.check_server(cluster, raw.get("hosts") or {}, problems)

@@ -50,6 +50,13 @@ def node_name(value: str) -> str | None:
     return f"is not a node's name; set it to lower-case letters, digits and '-', at most 63{instead}"
 
 
+def account(value: str) -> str | None:
+    """An account of Linux that has a ServiceAccount called operator-<name>, with a dot for each '_', which Kubernetes' names do not have."""
+    if len(value) <= 31 and re.fullmatch(r"[a-z](-*[a-z0-9]|_[a-z0-9])*", value):
+        return None
+    return "is not the name of an account; use lower-case letters and digits, with '-' or one '_' between them, at most 31"
+
+
 _TAKEN_NAMESPACES = ("default", "cert-manager", "traefik")
 
 
