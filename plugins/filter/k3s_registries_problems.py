@@ -40,7 +40,7 @@ KEYS: dict[str, dict[str, type]] = {
     "tls": {"ca_file": str, "cert_file": str, "key_file": str, "insecure_skip_verify": bool},
 }  # fmt: skip
 WORDS = {list: "a list", dict: "a mapping", str: "a text", bool: "true or false"}
-NAME = re.compile(r"\*|[A-Za-z0-9.-]+(:\d{1,5})?")
+NAME = re.compile(r"\*|[A-Za-z0-9.-]+(:[0-9]{1,5})?")
 ENDPOINT = re.compile(r"https?://[^\s/]+(/\S*)?")
 
 

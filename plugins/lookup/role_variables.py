@@ -67,11 +67,11 @@ class LookupModule(LookupBase):  # type: ignore[misc]  # ansible-core has no typ
 
     def run(self, terms: list[str], variables: Mapping[str, Any] | None = None, **kwargs: Any) -> list[Any]:
         given = variables or {}
-        interface = collection.interface()
+        interface, texts = collection.interface(), collection.text_keys()
         platform = {name: given[name] for name in interface.variables if name in given}
         try:
             values = {name: self._templar.template(value) for name, value in platform.items()}
-            not_as_written = dict(flaw for name, value in values.items() for flaw in misread(value, name, hidden=name == SECRETS))
+            not_as_written = dict(flaw for name, value in values.items() for flaw in misread(value, name, hidden=name == SECRETS, texts=texts))
         except AnsibleError:
             flaws = [flaw for name, value in platform.items() for flaw in self._flaws(value, name)]
             if not flaws:

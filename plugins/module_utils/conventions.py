@@ -1,9 +1,11 @@
 # Copyright: (c) 2026, The shaka.platform founders
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What all modules share: how a command is run, how many requests run at once, how long to pause between two looks, where they keep things."""
+"""What all modules share: how a command is run, whose connection it is, requests at once, the pause between two looks, where they keep things."""
 
 from __future__ import annotations
 
+import getpass
+import os
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
@@ -25,6 +27,11 @@ K3S_NETWORKS = {"cluster-cidr": "10.42.0.0/16", "service-cidr": "10.43.0.0/16"}
 PAUSE = 1.0
 # What commands print must be as their manuals have it, whatever language the server has or the ssh client sends along (Debian's sends LANG and LC_*).
 LOCALE = {"LANG": "C.UTF-8", "LC_ALL": "C.UTF-8", "LANGUAGE": ""}
+
+
+def user_of_connection() -> str:
+    """The account that Ansible connects as, not the one that it became: sudo and doas name it, and su to root leaves LOGNAME."""
+    return os.environ.get("SUDO_USER") or os.environ.get("DOAS_USER") or getpass.getuser()
 
 
 class RunsCommands(Protocol):

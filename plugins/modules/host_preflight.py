@@ -84,21 +84,22 @@ problems:
   elements: str
 """
 
-import getpass
 import json
 import os
 import pwd
 import re
 import shlex
 from collections.abc import Collection, Iterator, Mapping
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.shaka.platform.plugins.module_utils.conventions import Execute, commands_of
+from ansible_collections.shaka.platform.plugins.module_utils.conventions import Execute, commands_of, user_of_connection
 from ansible_collections.shaka.platform.plugins.module_utils.server import former, ledger
 from ansible_collections.shaka.platform.plugins.module_utils.server.access import TABLE, may_log_in
 from ansible_collections.shaka.platform.plugins.module_utils.server.listeners import (
+    PORTLESS,
     Listener,
     Tunnel,
     carriers,
@@ -123,9 +124,12 @@ def ssh_algorithms(execute: Execute) -> dict[str, list[str]]:
     return {kind: execute(["ssh", "-Q", kind])[1].split() for kind in ("cipher", "kex", "mac", "HostKeyAlgorithms")}
 
 
-HOOKS = ("prerouting", "input", "forward", "output")
+HOOKS = ("ingress", "prerouting", "input", "forward", "output", "postrouting")
 # A match of iptables that always fits, as nft lists it
 COMMENT = {"xt": {"type": "match", "name": "comment"}}
+INTERFACES = ("iif", "iifname", "oif", "oifname")
+# What nft compares -> values that a rule for all new connections has
+ALL_OF = {("ct", "state"): ("new",), ("meta", "l4proto"): ("tcp", 6), ("meta", "nfproto"): ("ipv4",)}
 REFUSALS = ({"drop": None}, {"xt": {"type": "target", "name": "REJECT"}})
 
 
@@ -156,12 +160,12 @@ def blocking_chains(entries: list[dict[str, Any]], outer: Collection[str] = ()) 
         for expression in rules.get(key, []):
             parts = [part for part in expression if part != COMMENT and not {"counter", "log"} & set(part)]
             done = [part for part in parts if not _fits_all_from(part, outer)]
-            if len(done) != 1 or (len(parts) > 1 and not _refusal(done[0])):
+            if len(done) != 1:
                 continue
             target = (done[0].get("jump") or done[0].get("goto") or {}).get("target")
             if _refusal(done[0]) or (target and refuses((*key[:2], target))):
                 return True
-            if "accept" in done[0] or "goto" in done[0]:
+            if len(parts) == 1 and {"accept", "goto", "return"} & set(done[0]):
                 return False
         return False
 
@@ -177,12 +181,14 @@ def _refusal(part: Mapping[str, Any]) -> bool:
 
 
 def _fits_all_from(part: Mapping[str, Any], outer: Collection[str]) -> bool:
-    """Whether a match takes all that comes or goes by one of these interfaces, as nft lists it."""
+    """Whether a match takes each new TCP connection that comes or goes by one of these interfaces, as nft lists it."""
     match = part.get("match") or {}
-    key, interface = ((match.get("left") or {}).get("meta") or {}).get("key"), match.get("right")
-    if key not in ("iif", "iifname", "oif", "oifname") or not outer:
-        return False
-    return interface in outer if match["op"] == "==" else match["op"] == "!=" and interface == "lo"
+    left, right = match.get("left"), match.get("right")
+    fields = [(kind, left[kind].get("key")) for kind in ("meta", "ct") if kind in left] if isinstance(left, dict) else []
+    wanted = ALL_OF.get(fields[0], outer if fields[0][1] in INTERFACES else ()) if fields else ()
+    values = right["set"] if isinstance(right, dict) and "set" in right else right if isinstance(right, list) else [right]
+    among = any(fnmatchcase(str(each), str(value)) for each in wanted for value in values)
+    return bool(wanted) and (not among if match["op"] == "!=" else among)
 
 
 def from_iptables(saved: str, family: str) -> list[dict[str, Any]]:
@@ -191,7 +197,7 @@ def from_iptables(saved: str, family: str) -> list[dict[str, Any]]:
     verdicts = {"ACCEPT": {"accept": None}, "DROP": {"drop": None}, "REJECT": {"reject": None}, "RETURN": {"return": None}}
     table = ""
     for line in saved.splitlines():
-        words = shlex.split(line, comments=False)
+        words = [] if line.startswith("#") else shlex.split(line)
         if line.startswith("*"):
             table = line[1:]
         elif table == "filter" and line.startswith(":"):
@@ -203,29 +209,43 @@ def from_iptables(saved: str, family: str) -> list[dict[str, Any]]:
             always = ("-A", "--comment", "--reject-with")
             options = {name: value for name, value in options.items() if name not in always and (name, value) != ("-m", "comment")}
             verdict = verdicts.get(target, {"log": None} if target == "LOG" else {"jump": {"target": target}})
-            matches = _interfaces(words) if set(options) <= {"-i", "-o"} else [{"match": options}]
+            modules = {words[place + 1] for place in range(len(words)) if words[place] == "-m"}
+            matches = _known(words) if set(options) <= {*KNOWN, "-m"} and modules <= MODULES else [{"match": options}]
             expression = [*matches, verdict]
             entries.append({"rule": {"family": family, "table": table, "chain": words[1], "expr": expression}})
     return entries
 
 
-def _interfaces(words: list[str]) -> list[dict[str, Any]]:
-    """The interfaces that a rule is bound to, as nft lists them."""
-    keys = {"-i": "iifname", "-o": "oifname"}
-    places = [place for place, word in enumerate(words) if word in keys]
-    operator = {place: "!=" if words[place - 1] == "!" else "==" for place in places}
-    return [{"match": {"op": operator[place], "left": {"meta": {"key": keys[words[place]]}}, "right": words[place + 1]}} for place in places]
+# Options of iptables -> what nft compares
+KNOWN = {"-i": ("meta", "iifname"), "-o": ("meta", "oifname"), "-p": ("meta", "l4proto"), "--ctstate": ("ct", "state"), "--state": ("ct", "state")}
+
+MODULES = {"tcp", "udp", "conntrack", "state", "comment"}  # they add no condition of their own
+
+
+def _known(words: list[str]) -> list[dict[str, Any]]:
+    """Interfaces, protocol and states that a rule is bound to, as nft lists them."""
+    matches = []
+    for before, option, value in zip(words, words[1:], words[2:], strict=False):
+        if option in KNOWN:
+            kind, key = KNOWN[option]
+            right = value.lower().split(",") if kind == "ct" else [re.sub(r"\+$", "*", value)]
+            matches.append({"match": {"op": "!=" if before == "!" else "==", "left": {kind: {"key": key}}, "right": right}})
+    return matches
 
 
 def rules_of_others(root: Path, execute: Execute) -> list[dict[str, Any]]:
-    """The entries of the running packet filter, by the program that the server has."""
-    if (root / "usr/sbin/nft").exists():
+    """The entries of the running packet filter, by the program that the server has. nft does not see what iptables-legacy has loaded."""
+    entries: list[dict[str, Any]] = []
+    there = (root / "usr/sbin/nft").exists()
+    if there:
         code, out, _err = execute(["nft", "--json", "list", "ruleset"])
-        return list(json.loads(out)["nftables"]) if code == 0 else []
-    entries = []
-    for family, program in (("ip", "iptables-save"), ("ip6", "ip6tables-save")):
-        code, out, _err = execute([program]) if (root / "usr/sbin" / program).exists() else (1, "", "")
-        entries += from_iptables(out, family) if code == 0 else []
+        entries += json.loads(out)["nftables"] if code == 0 else []
+    for family, program, tables in (("ip", "iptables", "ip_tables_names"), ("ip6", "ip6tables", "ip6_tables_names")):
+        loaded = root / "proc/net" / tables
+        legacy = loaded.exists() and "filter" in loaded.read_text(encoding="ascii").split()  # else asking would load the old modules
+        for save in [*([] if there else [f"{program}-save"]), *([f"{program}-legacy-save"] if legacy else [])]:
+            code, out, _err = execute([save]) if (root / "usr/sbin" / save).exists() else (1, "", "")
+            entries += from_iptables(out, family) if code == 0 else []
     return entries
 
 
@@ -248,11 +268,17 @@ def closes(params: dict[str, Any], process: int, execute: Execute, root: Path) -
     """What the packet filter will close when it comes for the first time, and why it must not."""
     there = (root / "usr/sbin/nft").exists() and execute(["nft", "list", "table", *TABLE.split()])[0] == 0
     closed = closed_by(listening(execute(["ss", "-Hlntup"])[1]), params["tcp_ports"], params["udp_ports"])
-    through = tunnel(server_address(process), execute) if closed and not params["may_close_tunnel"] else None
+    through = None if params["may_close_tunnel"] else tunnel(server_address(process), execute)
     return [] if there else [str(each) for each in closed], _endangered(through, closed) if through else iter(())
 
 
 def _endangered(through: Tunnel, closed: list[Listener]) -> Iterator[str]:
+    if through.kind in PORTLESS:
+        yield (
+            f"this connection arrives by the tunnel {through.name} ({through.kind}), whose packets have no port, and the filter would close their "
+            "protocol: connect to the server's own address (ansible_host), or set host_manage_firewall to false; or "
+            "host_firewall_may_close_tunnel to true when they come over a UDP port that stays open"
+        )
     for carrier in carriers(through, closed):
         yield (
             f"this connection arrives by the tunnel {through.name} ({through.kind}), which may run on {carrier}, and the filter would close that: "
@@ -289,7 +315,13 @@ def run(params: dict[str, Any], user: str, home: Path, execute: Execute, root: P
             f"SSH by key only would lock out {user}, who has no key on the server; "
             f"put one into {home}/.ssh/authorized_keys (ssh-copy-id), or set host_manage_sshd to false"
         )
-    gone = former.former_operators(params["operators"], ledger.load(root / str(ledger.LEDGER)[1:]))
+    recorded = ledger.load(root / str(ledger.LEDGER)[1:])
+    if user == params["operator"] and f"/home/{user}/{former.GIVEN[0]}" not in recorded:
+        problems.append(
+            f"host_operator_name: '{user}' is the account that Ansible connects as, and would lose its password and the keys that "
+            "host_operator_authorized_keys does not have; connect as another one for this run, or name another operator"
+        )
+    gone = former.former_operators(params["operators"], recorded)
     if user in gone:
         problems.append(
             f"host_operator_name: '{user}' has left it, and Ansible connects as that account, which would lose its access; connect as another one"
@@ -320,8 +352,7 @@ def main() -> None:
         "operators": {"type": "list", "elements": "str", "default": []},
     }
     module = AnsibleModule(argument_spec=spec, supports_check_mode=True)
-    # the user of the connection, not the one that it became
-    user = os.environ.get("SUDO_USER") or getpass.getuser()
+    user = user_of_connection()
     module.exit_json(**run(module.params, user, Path(pwd.getpwnam(user).pw_dir), commands_of(module)))
 
 

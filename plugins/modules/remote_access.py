@@ -75,13 +75,11 @@ unconfirmed:
   type: bool
 """
 
-import getpass
-import os
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.shaka.platform.plugins.module_utils.conventions import commands_of
+from ansible_collections.shaka.platform.plugins.module_utils.conventions import commands_of, user_of_connection
 from ansible_collections.shaka.platform.plugins.module_utils.server.access import AccessError, File, Firewall, Part, Sshd
 from ansible_collections.shaka.platform.plugins.module_utils.server.commit_confirm import Commit
 
@@ -120,7 +118,7 @@ def parts(params: dict[str, Any], user: str) -> list[Part]:
 
 def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
-    commit = Commit(parts(module.params, os.environ.get("SUDO_USER") or getpass.getuser()), commands_of(module))
+    commit = Commit(parts(module.params, user_of_connection()), commands_of(module))
     result: dict[str, Any] = {"changed": True, "unconfirmed": False}
     try:
         if module.params["phase"] == "confirm":

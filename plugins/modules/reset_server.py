@@ -74,14 +74,13 @@ platform_table:
 
 import json
 import os
-import pwd
 import socket
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.shaka.platform.plugins.module_utils.conventions import Execute, commands_of
+from ansible_collections.shaka.platform.plugins.module_utils.conventions import Execute, commands_of, user_of_connection
 from ansible_collections.shaka.platform.plugins.module_utils.server import ledger, traces
 from ansible_collections.shaka.platform.plugins.module_utils.server.lock import Busy, alone
 from ansible_collections.shaka.platform.plugins.module_utils.server.reset import Installation, Kept, NotOurs
@@ -146,11 +145,6 @@ def tables(found: Mapping[str, list[str]], kept: Kept, backups: Mapping[str, str
     return [*result, {"title": "What stays", "columns": ["", ""], "rows": [["", each] for each in stays]}]
 
 
-def own_account() -> str:
-    """The account that this connection logged in as."""
-    return os.environ.get("SUDO_USER") or pwd.getpwuid(os.getuid()).pw_name
-
-
 def refuse_own_account(account: str, users: list[str]) -> None:
     """Refuse to remove the account, or the keys, of the connection that the reset runs over."""
     if account in users:
@@ -161,7 +155,7 @@ def refuse_own_account(account: str, users: list[str]) -> None:
 
 def run(params: dict[str, Any], check_mode: bool, execute: Execute) -> dict[str, Any]:
     """The result of the module."""
-    account = own_account()
+    account = user_of_connection()
     refuse_own_account(account, params["users"])
     kept = Kept(params["keep_data"], params["keep_ssh"])
     server = Installation(execute, kept, params["users"], account)

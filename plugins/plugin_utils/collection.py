@@ -96,6 +96,23 @@ def interface() -> Interface:
     return Interface(variables, dictionaries, roles, tuple(dict.fromkeys(images)))
 
 
+@lru_cache(maxsize=1)
+def text_keys() -> frozenset[str]:
+    """The keys of an inventory whose values are texts, or lists of texts, in every dictionary that has them."""
+    found: dict[str, set[str]] = {}
+
+    def collect(options: Options) -> None:
+        for name, option in options.items():
+            kind = option.get("type", "str")
+            found.setdefault(name, set()).add(option.get("elements", "raw") if kind == "list" else kind)
+            collect(option.get("options") or {})
+
+    known = interface()
+    for options in (known.variables, *known.dictionaries.values()):
+        collect(options)
+    return frozenset(name for name, kinds in found.items() if kinds == {"str"})
+
+
 def _images(role: str) -> list[str]:
     """What a role lists in its variable `__<role>_images`."""
     return [image for path in _files(ROLES / role / "vars") for image in (_yaml(path) or {}).get(f"__{role}_images", [])]

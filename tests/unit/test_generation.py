@@ -79,6 +79,8 @@ def test_a_key_that_data_is_encrypted_with_stays_until_it_is_removed_by_hand() -
     ("name", "kept"),
     [
         *((name, True) for name in ("ENCRYPTION_KEY", "encryption_key", "APP_KEY", "SECRET_KEY_BASE", "RAILS_MASTER_KEY", "FERNET", "CRYPTO_SEED")),
+        *((name, True) for name in ("MASTERKEY", "app_key2", "DATA_KEYRING", "AES256_SECRET", "PASSWORD_PEPPER", "HASHIDS_SALT", "PASSPHRASE")),
+        *((name, False) for name in ("BASALT", "KEYCLOAK_TOKEN", "SALTED_TOKEN")),
         *((name, False) for name in ("JWT_SECRET", "DB_PASSWORD", "HASH_KEY", "BACKUP_KEY", "APP_KEY_PREVIOUS", "MONKEY_TOKEN", "SESSION_SECRET")),
     ],
 )

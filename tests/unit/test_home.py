@@ -68,6 +68,15 @@ def test_paths_outside_of_homes_are_roots(ana: Path, tmp_path: Path) -> None:
     assert [home.keeper(path) for path in (tmp_path / "etc/x", ana, ana / "x", tmp_path / "home/none/x")] == [None, None, (NOBODY, NOBODY), None]
 
 
+def test_a_directory_of_the_users_in_a_home_of_roots_is_the_users(ana: Path) -> None:
+    """As sshd's ChrootDirectory wants homes."""
+    os.chown(ana, 0, 0)
+    assert home.keeper(ana / ".ssh/authorized_keys") is None
+    (ana / ".ssh").mkdir()
+    os.chown(ana / ".ssh", NOBODY, NOBODY)
+    assert [home.keeper(ana / path) for path in (".ssh/authorized_keys", "x")] == [(NOBODY, NOBODY), None]
+
+
 def racing(folder: Path, target: Path) -> None:
     """The user, who puts links under every name that the run may use, as fast as possible."""
     os.setresgid(NOBODY, NOBODY, NOBODY)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from ansible_collections.shaka.platform.plugins.module_utils.server import ledger
 from ansible_collections.shaka.platform.plugins.modules import host_preflight
 from ansible_collections.shaka.platform.plugins.plugin_utils.model.host import RULES, host_problems
 
@@ -53,6 +55,8 @@ def test_other_systems_are_refused(system: str) -> None:
         ("host_journal_keep_free", "1Gi", "K, M, G or T"),
         ("host_journal_days", 0, "1 to 3650"),
         ("host_operator_name", "Ana", "lower-case"),
+        ("host_operator_name", "ana-", "lower-case"),
+        ("host_operator_name", "ana__b", "one _ between them"),
         ("host_operator_name", "operator", "account or group of the system"),
         ("host_operator_name", "ana", "host_operator_authorized_keys: empty"),
         ("host_operator_authorized_keys", ["-----BEGIN OPENSSH PRIVATE KEY-----"], "public key"),
@@ -72,6 +76,11 @@ def test_other_systems_are_refused(system: str) -> None:
         ("host_firewall_trusted_interfaces", ["lo", "cni0"], "is where pods are"),
         ("host_firewall_pod_tcp_ports", [0], "1 to 65535"),
         ("host_firewall_pod_udp_ports", ["dns"], "1 to 65535"),
+        ("host_firewall_ssh_sources", ["::ffff:192.0.2.7"], "an address or a network"),
+        ("host_updates_time", "0٣:3٠", "HH:MM in quotes"),  # noqa: RUF001  # Arabic digits, which systemd does not read
+        ("host_updates_delay", "٣٠", "0 to 720 minutes"),
+        ("host_journal_size", "1٠M", "a size with K, M, G or T"),  # noqa: RUF001
+        ("host_firewall_pod_blocked", ["::ffff:10.0.0.0/104"], "an address or a network"),
         ("host_firewall_pod_blocked", ["metadata.google.internal"], "an address or a network"),
         ("host_sshd_max_auth_tries", 100, "1 to 50"),
         ("host_sshd_ciphers", ["+aes128-ctr"], "ssh -Q cipher"),
@@ -89,6 +98,25 @@ def test_bad_values_are_refused_by_name(name: str, value: Any, says: str) -> Non
 def test_an_operator_with_a_key_is_fine() -> None:
     operator: dict[str, Any] = {"host_operator_name": "ana", "host_operator_authorized_keys": [PUBLIC_KEY], "host_operator_sudo": True}
     assert problems(**operator, host_sshd_root_login="no", host_firewall_ssh_sources=["192.0.2.0/24", "2001:db8::/32", "198.51.100.7"]) == []
+
+
+ECDSA_KEY = (
+    "ecdsa-sha2-nistp256 AAAAE2VjZHNhLXNoYTItbmlzdHAyNTYAAAAIbmlzdHAyNTYAAABBBHYcz5ChyFdo/8hgvM"
+    "oCffx/nMc3/OLJi36pYgnIv3Uwz9QamxBxkpwwRIkTX+EM16Qs4jAcXjASxBycV57ghTQ="
+)
+
+
+@pytest.mark.parametrize("key", [PUBLIC_KEY, f"{PUBLIC_KEY}\r\n", ECDSA_KEY])
+def test_a_whole_key_is_one(key: str) -> None:
+    assert problems(host_operator_authorized_keys=[key]) == []
+
+
+@pytest.mark.parametrize(
+    "key",
+    [PUBLIC_KEY.replace("7q8r me", " me"), PUBLIC_KEY.split()[0] + " " + PUBLIC_KEY.split()[1][:-8], ECDSA_KEY[:-24], f"ssh-rsa {PUBLIC_KEY[12:]}"],
+)
+def test_a_key_that_was_cut_or_is_of_another_kind_lets_nobody_in(key: str) -> None:
+    assert "is not a whole public key" in problems(host_operator_authorized_keys=[key])[0]
 
 
 def test_root_may_be_kept_out_by_a_user_with_sudo() -> None:
@@ -149,7 +177,7 @@ def test_a_last_rule_that_refuses_the_rest_is_in_the_way(rules: list[dict[str, A
     assert found == (["table ip filter, chain INPUT (input)"] if blocks else [])
 
 
-def of(key: str, name: str, operator: str = "==") -> dict[str, Any]:
+def of(key: str, name: Any, operator: str = "==") -> dict[str, Any]:
     return {"match": {"op": operator, "left": {"meta": {"key": key}}, "right": name}}
 
 
@@ -169,6 +197,32 @@ def test_a_last_rule_for_the_outer_interface_alone_is_in_the_way(rules: list[dic
     assert host_preflight.blocking_chains(chains, ["eth0"]) == (["table ip filter, chain INPUT (input)"] if blocks else [])
 
 
+def new(kind: str, key: str, right: Any, operator: str = "==") -> dict[str, Any]:
+    return {"match": {"op": operator, "left": {kind: {"key": key}}, "right": right}}
+
+
+@pytest.mark.parametrize(
+    ("rules", "blocks"),
+    [
+        ([rule("INPUT", new("ct", "state", "new", "in"), DROP)], True),
+        ([rule("INPUT", new("ct", "state", ["established", "related"], "!="), DROP)], True),
+        ([rule("INPUT", new("meta", "l4proto", {"set": ["tcp", "udp"]}), {"reject": None})], True),
+        ([rule("INPUT", new("meta", "nfproto", "ipv4"), DROP)], True),
+        ([rule("INPUT", of("iifname", {"set": ["eth1", "eth0"]}), DROP)], True),
+        ([rule("INPUT", of("iifname", "eth*"), new("ct", "state", ["invalid", "new"], "in"), DROP)], True),
+        ([rule("INPUT", of("iifname", "eth0"), {"jump": {"target": "FINAL"}}), rule("FINAL", REJECT)], True),
+        ([rule("INPUT", new("ct", "state", ["established", "related"], "in"), DROP)], False),
+        ([rule("INPUT", new("ct", "state", "new", "!="), DROP)], False),
+        ([rule("INPUT", new("meta", "l4proto", "udp"), DROP), rule("INPUT", new("meta", "nfproto", "ipv6"), DROP)], False),
+        ([rule("INPUT", new("ct", "state", "new", "in"), ACCEPT)], False),
+        ([rule("INPUT", {"return": None}), rule("INPUT", REJECT)], False),
+    ],
+)
+def test_a_native_rule_that_refuses_all_that_is_new_is_in_the_way(rules: list[dict[str, Any]], blocks: bool) -> None:
+    chains = [chain("ip", "filter", "INPUT", hook="input", policy="accept"), chain("ip", "filter", "FINAL"), *rules]
+    assert host_preflight.blocking_chains(chains, ["eth0"]) == (["table ip filter, chain INPUT (input)"] if blocks else [])
+
+
 @pytest.mark.parametrize(
     ("ufw", "firewalld", "says"), [("ENABLED=yes", 3, "ufw disable"), ("ENABLED=no", 0, "disable --now firewalld"), ("ENABLED=no", 3, "")]
 )
@@ -179,6 +233,35 @@ def test_other_firewalls_are_refused_with_the_way_out(tmp_path: Path, ufw: str, 
     params |= {"sshd": False, "operator": "", "operators": [], "time_zone": ""}
     found = host_preflight.run(params, "root", tmp_path, lambda _command: (firewalld, "", ""), tmp_path)["problems"]
     assert len(found) == bool(says) and all(says in problem for problem in found)
+
+
+@pytest.mark.parametrize(
+    ("user", "entries", "refused"),
+    [
+        ("maria", {}, True),
+        ("root", {}, False),
+        ("maria", {"/home/maria/.ssh/authorized_keys": None}, False),
+        ("maria", {"/home/ana/.ssh/authorized_keys": None}, True),
+    ],
+)
+def test_the_account_of_the_connection_does_not_become_the_operator(tmp_path: Path, user: str, entries: dict[str, Any], refused: bool) -> None:
+    for path, text in {"etc/passwd": "", "etc/shadow": "", str(ledger.LEDGER)[1:]: json.dumps(entries)}.items():
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(text)
+    params = {"packages": [], "firewall": False, "sshd": False, "operator": "maria", "operators": ["maria", "ana"], "time_zone": ""}
+    found = host_preflight.run(params, user, tmp_path, lambda _command: (0, "", ""), tmp_path)["problems"]
+    assert ["host_operator_name: 'maria' is the account that Ansible connects as" in text for text in found] == [True] * refused
+
+
+@pytest.mark.parametrize(("kind", "may_close", "refused"), [("gre", False, True), ("sit", False, True), ("gre", True, False), ("tun", False, False)])
+def test_a_tunnel_whose_packets_have_no_port_is_named_before_it_is_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, may_close: bool, refused: bool
+) -> None:
+    monkeypatch.setattr(host_preflight, "server_address", lambda _process: "10.9.0.1")
+    shown = json.dumps([{"ifname": "t0", "link_type": kind, "linkinfo": {"info_kind": kind}}])
+    params = {"tcp_ports": [], "udp_ports": [], "may_close_tunnel": may_close}
+    closed, why = host_preflight.closes(params, 1, lambda command: (0, shown if command[0] == "ip" else "", ""), tmp_path)
+    assert closed == [] and [f"the tunnel t0 ({kind})" in text and "ansible_host" in text for text in why] == [True] * refused
 
 
 def test_packages_that_dpkg_has(tmp_path: Path) -> None:
@@ -220,6 +303,7 @@ def test_a_time_zone_that_the_server_does_not_have_is_a_problem(tmp_path: Path) 
 
 
 SAVED = """# Generated by iptables-save
+# Table `nat' is incompatible, use 'nft' tool.
 *nat
 :PREROUTING DROP [0:0]
 COMMIT
@@ -254,6 +338,13 @@ ens4\t0000000A\t00000000\t0001\t0\t0\t100\t000000FF\t0\t0\t0
         ("ACCEPT", "-i ens3 -j DROP", ["INPUT (input)"]),
         ("ACCEPT", "-i ens4 -j DROP", []),
         ("ACCEPT", "-i lo -j DROP", []),
+        ("ACCEPT", "-m conntrack --ctstate NEW -j REJECT", ["INPUT (input)"]),
+        ("ACCEPT", "-i ens+ -m state --state INVALID,NEW -j DROP", ["INPUT (input)"]),
+        ("ACCEPT", "-m conntrack ! --ctstate RELATED,ESTABLISHED -j DROP", ["INPUT (input)"]),
+        ("ACCEPT", "-p tcp -m tcp -j REJECT --reject-with tcp-reset", ["INPUT (input)"]),
+        ("ACCEPT", "-m conntrack --ctstate INVALID -j DROP", []),
+        ("ACCEPT", "-p udp -j DROP", []),
+        ("ACCEPT", "-p tcp -m recent --update --seconds 60 -j DROP", []),
     ],
 )
 def test_a_server_without_nft_shows_its_rules_by_iptables(tmp_path: Path, forward: str, last: str, blocks: list[str]) -> None:
@@ -265,3 +356,19 @@ def test_a_server_without_nft_shows_its_rules_by_iptables(tmp_path: Path, forwar
     assert host_preflight.blocking_chains(entries, host_preflight.outer_interfaces(tmp_path)) == [
         f"table ip filter, chain {chain}" for chain in blocks
     ]
+
+
+@pytest.mark.parametrize(("tables", "blocks"), [("filter\nnat\n", ["table ip filter, chain FORWARD (forward)"]), ("nat\n", []), (None, [])])
+def test_rules_of_iptables_legacy_are_seen_beside_nft(tmp_path: Path, tables: str | None, blocks: list[str]) -> None:
+    (tmp_path / "usr/sbin").mkdir(parents=True)
+    for program in ("nft", "iptables-save", "iptables-legacy-save"):
+        (tmp_path / "usr/sbin" / program).touch()
+    (tmp_path / "proc/net").mkdir(parents=True)
+    if tables is not None:
+        (tmp_path / "proc/net/ip_tables_names").write_text(tables)
+
+    def execute(command: list[str]) -> tuple[int, str, str]:
+        assert command[0] in ("nft", "iptables-legacy-save"), "what nft has already said"
+        return 0, '{"nftables": []}' if command[0] == "nft" else SAVED.format(forward="DROP", last="-j LOG"), ""
+
+    assert host_preflight.blocking_chains(host_preflight.rules_of_others(tmp_path, execute)) == blocks

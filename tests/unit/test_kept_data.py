@@ -34,6 +34,7 @@ def model(name: str = "prod", **change: Any) -> Any:
     postgres = {"database": "shaka_prod", "databases": ["billing"], "user": "shaka_prod", "renamed_from": {"database": "", "user": ""}}
     redis = {"namespace": "shaka-shared", "dedicated": False, "database": 2, "prefix": "prod:"}
     env = {"name": name, "namespace": change.get("namespace", f"shaka-{name}")}
+    env["apps"] = change.get("apps", {})
     env |= {"postgres": {**postgres, **change.get("postgres", {})}, "redis": {**redis, **change.get("redis", {})}}
     shared = {"name": "shared", "namespace": change.get("shared", "shaka-shared")}
     return {"name": change.get("platform", "shaka"), "all_environments": {name: env}, "namespaces": {"shared": shared}}
@@ -97,6 +98,35 @@ def test_a_user_of_another_name_has_to_say_so() -> None:
     assert data_problems(HAD, model(postgres=both), [], []) == []
 
 
+def app(name: str, volume: str) -> dict[str, Any]:
+    """An application of prod with a volume."""
+    return {name: {"path": f"platform_environments.prod.apps.{name}", "volumes": {volume: {"claim": f"shaka-{name}-{volume}"}}}}
+
+
+INDEX = claim(name="shaka-search-index", set="apps.prod", data={}, size="5Gi")
+
+
+@pytest.mark.parametrize("apps", [app("find", "index"), app("search", "files")])
+def test_an_application_or_volume_of_another_name_does_not_start_empty(apps: dict[str, Any]) -> None:
+    assert data_problems([*HAD, INDEX], model(apps=app("search", "index")), [], []) == []
+    found = data_problems([*HAD, INDEX], model(apps=apps), [], [])
+    assert len(found) == 1
+    words = [
+        "platform_environments.prod.apps: ",
+        "volume shaka-search-index of 5Gi",
+        "would start empty",
+        "platform_retire: [prod/shaka-search-index]",
+    ]
+    assert [text for text in words if text not in found[0]] == []
+    assert data_problems([*HAD, INDEX], model(apps=apps), ["prod/shaka-search-index"], []) == []
+    assert data_problems([*HAD, INDEX], model(apps=apps), [], ["persistentvolumeclaims/shaka-prod/shaka-search-index"]) == []
+    assert data_problems([*HAD, {**INDEX, "used": False}], model(apps=apps), [], []) == [], "it stayed behind before"
+
+
+def test_an_application_that_went_alone_leaves_its_volume() -> None:
+    assert data_problems([*HAD, INDEX], model(), [], []) == []
+
+
 @pytest.mark.parametrize("change", [{"used": False}, {"data": {}}])
 def test_what_was_retired_before_and_what_an_earlier_version_made_is_no_problem(change: dict[str, Any]) -> None:
     assert data_problems([claim(**change)], model("production" if "used" in change else "prod", postgres={"databases": []}), [], []) == []
@@ -118,6 +148,8 @@ def test_a_claim_says_what_is_in_it() -> None:
     volumes = [{"name": "config"}, {"name": "data", "persistentVolumeClaim": {"claimName": "postgres-pvc"}}]
     workload = {"metadata": {"namespace": "shaka-prod"}, "spec": {"template": {"spec": {"volumes": volumes}}}}
     assert claims.bound_claims([{"metadata": meta, "spec": spec}, unbound], [workload]) == [claim()]
+    scheduled = {**workload, "spec": {"jobTemplate": {"spec": workload["spec"]}}}
+    assert claims.bound_claims([{"metadata": meta, "spec": spec}], [scheduled]) == [claim()]
     assert claims.bound_claims([{"metadata": {**meta, "annotations": {claims.DATA: "no JSON"}}, "spec": spec}], []) == [claim(data={}, used=False)]
 
 

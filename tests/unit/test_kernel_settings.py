@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.shaka.platform.plugins.module_utils.server import swap
+from ansible_collections.shaka.platform.plugins.module_utils.server import ledger, swap
 from ansible_collections.shaka.platform.plugins.modules import kernel_settings
 
 UUID = "UUID=0a1b /      ext4 defaults 0 1\n"
@@ -26,6 +27,7 @@ def kernel(tmp_path: Path) -> Path:
         "proc/swaps": "Filename\tType\tSize\tUsed\tPriority\n",
         "proc/meminfo": "MemTotal: 2048000 kB\nMemAvailable:  1024000 kB\n",
         "etc/fstab": UUID,
+        "etc/systemd/system/other.swap": "",
     }.items():
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_text(text)
@@ -79,12 +81,34 @@ def test_swap_goes_now_and_at_boot(kernel: Path) -> None:
     assert len(kernel_settings.run(params(swap_off=True), True, record(ran, kernel), kernel)["differing"]) == 4
     assert ran == [] and swap.MARK not in (kernel / "etc/fstab").read_text()
     kernel_settings.run(params(swap_off=True), False, record(ran, kernel), kernel)
-    assert "swapoff /dev/sda2" in ran and "systemctl mask dev-sda2.swap" in ran and f"systemctl mask --now {swap.ZRAM_SERVICE}" in ran
+    assert "swapoff /dev/sda2" in ran and f"systemctl stop {swap.ZRAM_SERVICE}" in ran
+    units = kernel / swap.UNITS
+    assert [str((units / unit).readlink()) for unit in ("dev-sda2.swap", swap.ZRAM_SERVICE)] == ["/dev/null", "/dev/null"]
     assert (kernel / "etc/fstab").read_text() == UUID + f"{swap.MARK}/dev/sda2 none swap sw 0 0\n# /old none swap sw 0 0\n"
     assert (kernel / swap.ZRAM_CONFIGURATION).read_text() == ""
-    (kernel / "etc/systemd/system").mkdir()
-    (kernel / "etc/systemd/system" / swap.ZRAM_SERVICE).symlink_to("/dev/null")
     assert kernel_settings.run(params(swap_off=True), False, record(ran, kernel), kernel)["changed"] is False
+
+
+def test_a_unit_of_the_owners_own_goes_and_a_reset_brings_it_back(kernel: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(swap, "remember", partial(ledger.remember, ledger=kernel / "ledger.json"))
+    monkeypatch.setattr(ledger, "belongs", lambda _path: True)
+    unit = kernel / swap.UNITS / "dev-sda2.swap"
+    unit.write_text("[Swap]\nWhat=/a swap\n")
+    (kernel / "proc/swaps").write_text("Filename Type Size Used Priority\n/a\\040swap file 2097148 0 -2\n")
+    ran: list[str] = []
+    kernel_settings.run(params(swap_off=True), False, record(ran, kernel), kernel)
+    assert str(unit.readlink()) == "/dev/null" and ran[-1] == "swapoff /a swap"
+    for path, before in ledger.load(kernel / "ledger.json").items():
+        ledger.bring_back(Path(path), before)
+    assert not unit.is_symlink() and unit.read_text() == "[Swap]\nWhat=/a swap\n"
+
+
+@pytest.mark.parametrize("coding", ["utf-8", "latin-1"])
+def test_an_fstab_in_any_coding_keeps_its_bytes(kernel: Path, coding: str) -> None:
+    (kernel / "etc/fstab").write_bytes("LABEL=m\xfasica /m\xfasica ext4 defaults 0 1\n/swap none swap sw 0 0\n".encode(coding))
+    kernel_settings.run(params(swap_off=True), False, record([], kernel), kernel)
+    expected = f"LABEL=m\xfasica /m\xfasica ext4 defaults 0 1\n{swap.MARK}/swap none swap sw 0 0\n"
+    assert (kernel / "etc/fstab").read_bytes() == expected.encode(coding)
 
 
 def test_swap_in_use_beyond_memory_is_refused(kernel: Path) -> None:

@@ -78,6 +78,15 @@ def test_of_a_file_with_marked_lines_the_marks_go_and_the_owners_later_lines_sta
         assert file.read_text() == "/dev/vda1 / ext4\n/swap none swap\n/dev/vdb1 /data ext4\n"
 
 
+def test_lines_in_another_coding_stay_as_they_are(shared: Path) -> None:
+    file, listing = shared / "etc/fstab", shared / "manifest.json"
+    file.write_bytes(b"# parti\xe7\xe3o\n# off: /swap none swap\n")
+    remember(file, listing, mark="# off: ")
+    assert not ledger.is_back(file, ledger.load(listing)[str(file)])
+    bring_back(file, ledger.load(listing)[str(file)])
+    assert file.read_bytes() == b"# parti\xe7\xe3o\n/swap none swap\n"
+
+
 def test_file_link_directory_and_nothing_come_back(tmp_path: Path) -> None:
     file, link, folder, fresh = (tmp_path / name for name in ("file", "link", "folder", "fresh"))
     file.write_text("old")

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar, trust_as_template
 from ansible_collections.shaka.platform.plugins.plugin_utils import collection
 from ansible_collections.shaka.platform.plugins.plugin_utils.model import backup, edge, rules
 from ansible_collections.shaka.platform.plugins.plugin_utils.model.resolve import Resolution, resolve
@@ -296,6 +300,32 @@ def test_mistake_is_named(path: str, value: Any, where: str, says: str) -> None:
     assert any(problem.path == where and says in problem.text for problem in problems), problems
 
 
+@pytest.mark.parametrize("name", ["host_time_zone", "host_operator_name", "host_firewall_ssh_sources", "host_manage_sshd", "k3s_node_name"])
+def test_a_variable_of_a_role_without_a_value_is_named(name: str) -> None:
+    assert [str(problem).split("\n")[0] for problem in run({**inventory(), name: None}).problems] == [name]
+
+
+@pytest.mark.parametrize("digits", ["٦٤", "²", "1²"])
+@pytest.mark.parametrize(
+    ("path", "named"),
+    [
+        ("platform_secret_minimum/JWT_SECRET", "platform_secret_minimum.JWT_SECRET"),
+        ("platform_environments/prod/api/replicas", "platform_environments.prod.api.replicas"),
+    ],
+)
+def test_digits_of_other_scripts_are_no_number(digits: str, path: str, named: str) -> None:
+    assert [problem.path for problem in run(change(path, digits)).problems if problem.path == named] == [named]
+
+
+@pytest.mark.parametrize("name", ["ana", "ana_b", "ana-b", "a--b2", "Ana", "ana-", "ana_", "ana__b", "ana-_b", "1e7", "ana.b", "x" * 32])
+def test_an_account_that_is_taken_has_a_service_account(name: str) -> None:
+    right = not [problem for problem in run({**inventory(), "tenancy_operator_name": name}).problems if problem.path == "tenancy_operator_name"]
+    template = yaml.safe_load((ROOT / "roles/tenancy/vars/main.yml").read_text())["__tenancy_operator"]
+    made = Templar(loader=DataLoader(), variables={"tenancy_operator_name": name}).template(trust_as_template(template))
+    subdomain = re.fullmatch(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*", made)  # as Kubernetes has it
+    assert right is (name in ("ana", "ana_b", "ana-b", "a--b2")) and (subdomain or not right)
+
+
 def test_a_mistake_alone_is_one_problem() -> None:
     for path, value, where, _says in MISTAKES:
         if where.endswith((".replcas", ".schedule", ".host", ".time_zone", ".email")):
@@ -367,6 +397,7 @@ def test_a_lock_that_was_left_out_is_a_problem() -> None:
         ("0 2 * * *", True), ("*/15 0-6 1,15 jan-mar mon", True), ("@daily", True), ("0 2 * *", False), ("60 2 * * *", False), ("0 2 * * mun", False),
         ("0 2 31-1 * *", False), ("*/0 * * * *", False), ("@reboot", False), ("0 2 * * 7", False), ("0 2 * * 0", True),
         ("0 2 * * sat", True), ("@every 6h", True), ("@every 1h30m", True), ("@every ", False), ("0 2 * * 5-7", False),
+        ("@every 9999999h", False), ("@every 2562047h", True),
         ("@every 1.5h", True), ("@every 0.0h", False), ("TZ=UTC 0 2 * * *", False), ("0 2 30 feb *", False), ("0 2 31 4,jun ?", False),
         ("0 2 30-31 2 */1", False), ("0 2 31 2 mon", True), ("0 2 29 2 *", True), ("0 2 31 */2 *", True), ("0 2 20/5 feb *", True),
     ],
@@ -643,7 +674,9 @@ def test_clients_that_announce_themselves_may_be_allowed_to() -> None:
     assert not run(data).problems, run(data).message()
 
 
-@pytest.mark.parametrize(("name", "right"), [("x" * 54, True), ("x" * 55, False), ("3shaka", True), ("1e7", False)])
+@pytest.mark.parametrize(
+    ("name", "right"), [("x" * 54, True), ("x" * 55, False), ("3shaka", True), ("1e7", False), ("1e-3", False), ("0b101", False)]
+)
 def test_a_platform_s_name_fits_its_service(name: str, right: bool) -> None:
     data = inventory()
     data["platform_name"] = name

@@ -157,6 +157,20 @@ def test_sshds_own_view_must_be_the_files() -> None:
     assert "for root sshd would use 'passwordauthentication yes'" in part.problem(sshd_says("passwordauthentication yes\npermitrootlogin no\n"))
 
 
+def with_match_local_port(command: list[str]) -> tuple[int, str, str]:
+    """An sshd whose files have `Match LocalPort`, as OpenSSH 9.2 answers."""
+    if "-T" in command and "lport=" not in command[-1]:
+        return 255, "", "'Match LocalPort' in configuration but 'lport' not in connection test specification."
+    return 0, "passwordauthentication no\nauthorizedkeysfile none\n" if "-T" in command else "", ""
+
+
+def test_an_sshd_that_matches_ports_is_asked_with_one(tmp_path: Path) -> None:
+    part = Sshd(File(Path("/x"), "PasswordAuthentication no\n", 0o600), "root")
+    assert part.problem(with_match_local_port) == ""
+    assert may_log_in("ops", tmp_path, with_match_local_port) is False
+    assert "does not say what it would use for root: broken" in part.problem(lambda command: (255 if "-T" in command else 0, "", "broken"))
+
+
 @pytest.mark.parametrize(
     ("sshd", "keys", "expected"),
     [

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 import pytest
+from ansible_collections.shaka.platform.plugins.module_utils.conventions import user_of_connection
 from ansible_collections.shaka.platform.plugins.module_utils.server import reset, traces
 from ansible_collections.shaka.platform.plugins.module_utils.server.lock import Busy, alone
 from ansible_collections.shaka.platform.plugins.modules import reset_server
@@ -172,10 +173,17 @@ def test_other_machines_files_and_other_links_refuse_a_reset(tmp_path: Path, mon
     tree.unlink()
     tree.mkdir()
     (tree / "share").mkdir()
-    table.write_text(f"nas:/x {tree}/share fuse.sshfs rw 0 0\n")
+    table.write_bytes(f"nas:/x {tree}/share fuse.sshfs rw 0 0\nnas:/y /srv/m\xfasica nfs rw 0 0\n".encode("latin-1"))
     with pytest.raises(reset.NotOurs, match="reset_mounts"):
         server.refuse_what_is_not_ours([])
     server.refuse_what_is_not_ours([f"{tree}/share"])
+
+
+def test_a_unit_that_was_masked_is_not_the_platforms(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os.path, "realpath", lambda path: os.devnull if path.endswith("zramswap.service") else path)
+    server = reset.Installation(lambda *_a, **_k: (1, "", ""), reset.Kept(False, True), [], "root")
+    ours = ["/etc/systemd/system/zramswap.service", "/etc/systemd/system/shaka-notify.timer"]
+    assert server.units(ours) == ["shaka-notify.timer", *reset.UNITS]
 
 
 @pytest.mark.parametrize(("target", "refused"), [("private/notify", False), ("/srv/notify", True), ("private/other", True)])
@@ -241,6 +249,15 @@ def test_a_control_group_that_systemd_removed_meanwhile_is_no_error(tmp_path: Pa
     monkeypatch.setattr(Path, "rmdir", slowly)
     reset.remove_group(tmp_path / "kubepods.slice")
     assert list(tmp_path.iterdir()) == [] and held == []
+
+
+@pytest.mark.parametrize("variables", [{"SUDO_USER": "ops"}, {"DOAS_USER": "ops", "LOGNAME": "root"}, {"LOGNAME": "ops"}])
+def test_the_account_of_the_connection_is_known_however_it_became_root(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]) -> None:
+    for name in ("SUDO_USER", "DOAS_USER", "LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert user_of_connection() == "ops"
 
 
 def test_the_account_of_the_connection_is_never_removed() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
+from ansible_collections.shaka.platform.plugins.plugin_utils.collection import text_keys
 from ansible_collections.shaka.platform.plugins.plugin_utils.model.written import misread
 
 
@@ -16,7 +17,9 @@ def flaws(tmp_path: Path, text: str) -> dict[str, str]:
     path = tmp_path / "platform.yml"
     path.write_text(text)
     variables: dict[str, Any] = DataLoader().load_from_file(str(path), trusted_as_template=True)
-    return dict(misread(Templar(loader=DataLoader(), variables=variables).template(variables["platform_environments"]), "environments"))
+    return dict(
+        misread(Templar(loader=DataLoader(), variables=variables).template(variables["platform_environments"]), "environments", texts=text_keys())
+    )
 
 
 @pytest.mark.parametrize(
@@ -33,6 +36,15 @@ def test_a_value_of_config_in_another_spelling_is_refused(tmp_path: Path, writte
     found = flaws(tmp_path, flow if layout == "flow" else block)
     assert list(found) == ["environments.dev.config.VALUE"]
     assert f"is written {written} and read by YAML as {read}; quote it" in found["environments.dev.config.VALUE"]
+
+
+@pytest.mark.parametrize("written", ["0123", "12:30:45", "1_000", "0x10", "0b11"])
+def test_a_name_that_is_another_number_is_refused_wherever_it_is(tmp_path: Path, written: str) -> None:
+    text = f"platform_environments:\n  dev:\n    access: {{viewers: [ana, {written}]}}\n    operators:\n    - {written}\n    username: {written}\n"
+    found = flaws(tmp_path, text)
+    assert list(found) == ["environments.dev.access.viewers[1]", "environments.dev.operators[0]", "environments.dev.username"]
+    assert all(text.startswith(f"is written {written} and read by YAML as ") for text in found.values())
+    assert flaws(tmp_path, text.replace(written, f"'{written}'")) == {}
 
 
 @pytest.mark.parametrize(

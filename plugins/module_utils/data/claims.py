@@ -22,10 +22,11 @@ TIMEOUT = 5  # seconds for an answer of the API server
 def claims(kubeconfig: Path = KUBECONFIG) -> list[dict[str, Any]] | None:
     """Each bound claim; none without a cluster, and None where there is a cluster that does not answer."""
     selector = f"labelSelector={MANAGED_BY}%3D{MANAGER}"
-    lists = read(kubeconfig, f"/api/v1/persistentvolumeclaims?{selector}", f"/apis/apps/v1/statefulsets?{selector}")
+    kinds = ("apps/v1/statefulsets", "apps/v1/deployments", "batch/v1/cronjobs")
+    lists = read(kubeconfig, f"/api/v1/persistentvolumeclaims?{selector}", *(f"/apis/{kind}?{selector}" for kind in kinds))
     if not lists:
         return None if lists is None else []
-    return bound_claims(*lists)
+    return bound_claims(lists[0], [workload for workloads in lists[1:] for workload in workloads])
 
 
 def namespaces(kubeconfig: Path = KUBECONFIG) -> list[str] | None:
@@ -55,7 +56,7 @@ def bound_claims(bound: list[dict[str, Any]], workloads: list[dict[str, Any]]) -
     used = {
         (workload["metadata"]["namespace"], volume["persistentVolumeClaim"]["claimName"])
         for workload in workloads
-        for volume in workload["spec"]["template"]["spec"].get("volumes") or []
+        for volume in _pods(workload["spec"]).get("volumes") or []
         if volume.get("persistentVolumeClaim")
     }
     result = []
@@ -66,6 +67,12 @@ def bound_claims(bound: list[dict[str, Any]], workloads: list[dict[str, Any]]) -
             owner = {"platform": labels.get(PART_OF, ""), "set": labels.get(SET, ""), "size": spec["resources"]["requests"]["storage"]}
             result.append({"namespace": where[0], "name": where[1], **owner, "used": where in used, "data": _record(meta)})
     return sorted(result, key=lambda entry: (entry["namespace"], entry["name"]))
+
+
+def _pods(spec: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What a workload's pods are; a CronJob has it in that of its Jobs."""
+    pods: Mapping[str, Any] = (spec["jobTemplate"]["spec"] if "jobTemplate" in spec else spec)["template"]["spec"]
+    return pods
 
 
 def _record(meta: Mapping[str, Any]) -> dict[str, Any]:

@@ -31,6 +31,11 @@ class File(NamedTuple):
 SYNONYMS = {"prohibit-password": "without-password"}
 
 
+def effective(user: str, execute: Execute) -> tuple[int, str, str]:
+    """How `sshd -T` ends: what sshd uses for a user who comes from the server itself. Without a port it refuses a file that has Match LocalPort."""
+    return execute(["/usr/sbin/sshd", "-T", "-C", f"user={user},host=localhost,addr=127.0.0.1,laddr=127.0.0.1,lport=22"])
+
+
 class Part(Protocol):
     """The packet filter or sshd."""
 
@@ -123,11 +128,14 @@ class Sshd:
         if code != 0:
             return f"sshd refuses its files: {(err or out).strip()}"
         for user in dict.fromkeys((self.user, "nobody")):
-            effective = must(execute, "/usr/sbin/sshd", "-T", "-C", f"user={user},host=localhost,addr=127.0.0.1").lower().splitlines()
+            code, out, err = effective(user, execute)
+            if code != 0:
+                return f"sshd does not say what it would use for {user}: {(err or out).strip()}"
+            lines = out.lower().splitlines()
             for expected in self.expected():
-                if expected not in effective:
+                if expected not in lines:
                     key = expected.split()[0]
-                    actual = next((line for line in effective if line.startswith(f"{key} ")), f"{key}: nothing")
+                    actual = next((line for line in lines if line.startswith(f"{key} ")), f"{key}: nothing")
                     return f"for {user} sshd would use '{actual}' instead of '{expected}'; another file under /etc/ssh sets it first: remove it there"
         return ""
 
@@ -145,7 +153,7 @@ class Sshd:
 
 def may_log_in(user: str, home: Path, execute: Execute) -> bool:
     """Whether sshd finds a key for a user. Where a command or an authority provides keys, that cannot be known, and is assumed."""
-    code, out, _err = execute(["/usr/sbin/sshd", "-T", "-C", f"user={user},host=localhost,addr=127.0.0.1"])
+    code, out, _err = effective(user, execute)
     if code != 0:
         return True
     settings = dict(line.split(None, 1) for line in out.splitlines() if len(line.split(None, 1)) == 2)

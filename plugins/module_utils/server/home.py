@@ -24,14 +24,19 @@ Result = TypeVar("Result")
 
 
 def keeper(path: Path) -> tuple[int, int] | None:
-    """User and group of the home that a path lies in; None outside of homes, and in one that is not there or is root's."""
+    """User and group of the home that a path lies in, or of the first directory below one of root's that is not root's; None where all are."""
     if HOMES not in path.parents or path.parent == HOMES:
         return None
-    try:
-        status = (HOMES / path.relative_to(HOMES).parts[0]).stat()
-    except FileNotFoundError:
-        return None
-    return (status.st_uid, status.st_gid) if status.st_uid else None
+    folder = HOMES
+    for name in path.relative_to(HOMES).parts[:-1]:
+        folder /= name
+        try:
+            status = folder.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        if status.st_uid:
+            return status.st_uid, status.st_gid
+    return None
 
 
 def with_rights_of_its_home(path: Path, work: Callable[[], Result]) -> Result:

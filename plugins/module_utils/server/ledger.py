@@ -110,7 +110,7 @@ def is_back(path: Path, before: dict[str, Any] | None) -> bool:
 
 def _is_back(path: Path, before: dict[str, Any] | None) -> bool:
     if before and before.get("mark"):
-        return not path.exists() or not any(line.startswith(before["mark"]) for line in path.read_text(encoding="utf-8").splitlines())
+        return not path.exists() or not any(line.startswith(before["mark"]) for line in whole.text_of(path).splitlines())
     return _state(path, before is None or before.get("content") is not None) == before
 
 
@@ -123,7 +123,7 @@ def _bring_back(path: Path, before: dict[str, Any] | None) -> None:
     if _is_back(path, before):
         return
     if before and before.get("mark"):
-        text = path.read_text(encoding="utf-8")
+        text = whole.text_of(path)
         whole.replace(path, re.sub(f"^{re.escape(before['mark'])}", "", text, flags=re.MULTILINE), before["mode"])
         return
     if before is None:

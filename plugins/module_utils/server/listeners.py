@@ -20,6 +20,8 @@ DHCP = (("udp", 68), ("udp", 546))  # the server's own client, whose answers the
 # IKE, OpenVPN, L2TP, WireGuard and Tailscale as they come
 VPN = frozenset({("udp", 500), ("udp", 4500), ("udp", 1194), ("tcp", 1194), ("udp", 1701), ("udp", 51820), ("udp", 41641)})
 TUNNELS = frozenset({"wireguard", "tun", "gre", "gretap", "ip6gre", "ipip", "ip6tnl", "sit", "vti", "vti6", "xfrm", "ppp", "l2tp"})
+# Those whose packets are of an IP protocol of their own, which the rules let in as answers only; IPsec's are, where no NAT is on the way.
+PORTLESS = frozenset({"gre", "gretap", "ip6gre", "ipip", "ip6tnl", "sit", "vti", "vti6", "xfrm"})
 
 
 class Listener(NamedTuple):

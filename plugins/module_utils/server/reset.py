@@ -18,7 +18,9 @@ from typing import Any, NamedTuple
 
 from ansible_collections.shaka.platform.plugins.module_utils.conventions import STATE, Execute
 from ansible_collections.shaka.platform.plugins.module_utils.server import ledger, traces
+from ansible_collections.shaka.platform.plugins.module_utils.server.access import effective
 from ansible_collections.shaka.platform.plugins.module_utils.server.home import with_rights_of_its_home
+from ansible_collections.shaka.platform.plugins.module_utils.server.whole import text_of
 
 Before = dict[str, Any]  # path -> what was there before
 GRACE = 15.0  # seconds that databases have to end by themselves
@@ -114,7 +116,8 @@ class Installation:
         return bool(entries) or not self.stays() or any(path != ledger.LEDGER for path in state.iterdir())
 
     def units(self, entries: Iterable[str]) -> list[str]:
-        own = [Path(path).name for path in entries if re.match(r"^/etc/systemd/system/[^/]+\.(service|timer|socket)$", path)]
+        written = [path for path in entries if re.match(r"^/etc/systemd/system/[^/]+\.(service|timer|socket)$", path)]
+        own = [Path(path).name for path in written if os.path.realpath(path) != os.devnull]  # a unit that was masked is another's
         return list(dict.fromkeys([*own, *UNITS]))
 
     def is_known(self, unit: str) -> bool:
@@ -204,7 +207,7 @@ class Installation:
         yield
         if not ours:
             return
-        code, out, err = self.execute(["/usr/sbin/sshd", "-T", "-C", f"user={self.account},host=localhost,addr=127.0.0.1"])
+        code, out, err = effective(self.account, self.execute)
         settings = dict(line.split(" ", 1) for line in out.splitlines() if " " in line)
         root = self.account != "root" or settings.get("permitrootlogin") != "no"
         if code != 0 or settings.get("pubkeyauthentication") != "yes" or not root:
@@ -357,19 +360,19 @@ def remove_tree(path: Path, spare: str | None = None) -> None:
 def mounts() -> list[str]:
     """The platform's mount points now."""
     fstab = Path("/etc/fstab")
-    return traces.mounts(MOUNTED.read_text(encoding="utf-8"), fstab.read_text(encoding="utf-8") if fstab.exists() else "")
+    return traces.mounts(text_of(MOUNTED), text_of(fstab) if fstab.exists() else "")
 
 
 def foreign_mounts(trees: Iterable[str], spare: str | None) -> list[str]:
     """Mount points of other machines' files in these directories, but for what is spared and for what the platform itself mounted for pods."""
     own, real = set(mounts()), [os.path.realpath(tree) for tree in trees]
     kept = f"{os.path.realpath(spare)}/" if spare else None
-    points = [point for point, kind in traces.mounted(MOUNTED.read_text(encoding="utf-8")) if FOREIGN.fullmatch(kind) and point not in own]
+    points = [point for point, kind in traces.mounted(text_of(MOUNTED)) if FOREIGN.fullmatch(kind) and point not in own]
     inside = [point for point in points if any(f"{point}/".startswith(f"{tree}/") for tree in real)]
     return [point for point in inside if not (kept and f"{point}/".startswith(kept))]
 
 
 def holds_mount(path: Path, *, below: bool = True) -> bool:
     """Whether a directory is a mount point, or has one below it. Path.is_mount does not know of directories mounted over themselves."""
-    points, real = traces.mount_points(MOUNTED.read_text(encoding="utf-8")), os.path.realpath(path)
+    points, real = traces.mount_points(text_of(MOUNTED)), os.path.realpath(path)
     return real in points or (below and any(point.startswith(f"{real}/") for point in points))

@@ -12,12 +12,16 @@ from typing import NamedTuple
 
 from ansible_collections.shaka.platform.plugins.module_utils.conventions import Execute
 from ansible_collections.shaka.platform.plugins.module_utils.server.files import write_whole
+from ansible_collections.shaka.platform.plugins.module_utils.server.ledger import CANDIDATE, remember
+from ansible_collections.shaka.platform.plugins.module_utils.server.traces import unescaped
+from ansible_collections.shaka.platform.plugins.module_utils.server.whole import text_of
 
 MARK = "# swap is off (shaka.platform): "
 # Debian's zram-tools starts a service; systemd's zram-generator reads this file, and does nothing when it is empty.
 ZRAM_SERVICE = "zramswap.service"
 ZRAM_GENERATOR = Path("usr/lib/systemd/system-generators/zram-generator")
 ZRAM_CONFIGURATION = Path("etc/systemd/zram-generator.conf")
+UNITS = Path("etc/systemd/system")
 
 
 class SwapError(Exception):
@@ -73,32 +77,48 @@ def _must(execute: Execute, *command: str) -> None:
 
 
 def _switch_off(path: str, root: Path, execute: Execute) -> None:
-    used, room = in_use((root / "proc/swaps").read_text()), available((root / "proc/meminfo").read_text())
+    used, room = in_use(text_of(root / "proc/swaps")), available(text_of(root / "proc/meminfo"))
     if used > room:
         raise SwapError(
             f"swap {path}: {used >> 20} MiB are swapped out but only {room >> 20} MiB of memory are available; "
             "stop something, add memory, or set host_manage_swap to false"
         )
+    # first what lasts: a partition that systemd finds by its type, or a unit of its own, would come back at boot
+    _mask(unit_of(path, execute), root, execute)
     _must(execute, "swapoff", path)
-    # a partition that systemd finds by its type, or a unit of its own, would come back at boot
-    _must(execute, "systemctl", "mask", unit_of(path, execute))
+
+
+def _mask(unit: str, root: Path, execute: Execute) -> None:
+    """As `systemctl mask`, which refuses a unit that the owner wrote into /etc; a reset brings back what was there."""
+    link = root / UNITS / unit
+    remember(link)
+    partial_link = link.with_name(f"{unit}{CANDIDATE}")
+    partial_link.unlink(missing_ok=True)
+    partial_link.symlink_to("/dev/null")
+    partial_link.rename(link)
+    _must(execute, "systemctl", "daemon-reload")
+
+
+def _stop_zram(root: Path, execute: Execute) -> None:
+    _must(execute, "systemctl", "stop", ZRAM_SERVICE)
+    _mask(ZRAM_SERVICE, root, execute)
 
 
 def steps_to_no_swap(root: Path, execute: Execute) -> list[Step]:
     """The steps after which there is no swap, now and at boot."""
     result: list[Step] = []
     fstab = root / "etc/fstab"
-    text = fstab.read_text() if fstab.exists() else ""
+    text = text_of(fstab) if fstab.exists() else ""
     if without_swap(text) != text:
         mode = fstab.stat().st_mode & 0o777
         result.append(Step("/etc/fstab: swap", "/etc/fstab: no swap", lambda: write_whole(fstab, without_swap(text), mode, MARK)))
     configuration = root / ZRAM_CONFIGURATION
-    if (root / ZRAM_GENERATOR).exists() and (not configuration.exists() or configuration.read_text()):
+    if (root / ZRAM_GENERATOR).exists() and (not configuration.exists() or text_of(configuration)):
         result.append(Step("zram-generator: swap", "zram-generator: no swap", lambda: write_whole(configuration, "", 0o644)))
-    service = root / "etc/systemd/system" / ZRAM_SERVICE
+    service = root / UNITS / ZRAM_SERVICE
     if (root / "usr/lib/systemd/system" / ZRAM_SERVICE).exists() and not service.is_symlink():
-        result.append(Step(f"{ZRAM_SERVICE}: starts", f"{ZRAM_SERVICE}: masked", lambda: _must(execute, "systemctl", "mask", "--now", ZRAM_SERVICE)))
-    for line in (root / "proc/swaps").read_text().splitlines()[1:]:
-        path = line.split()[0]
+        result.append(Step(f"{ZRAM_SERVICE}: starts", f"{ZRAM_SERVICE}: masked", partial(_stop_zram, root, execute)))
+    for line in text_of(root / "proc/swaps").splitlines()[1:]:
+        path = unescaped(line.split()[0])
         result.append(Step(f"swap {path}: on", f"swap {path}: off", partial(_switch_off, path, root, execute)))
     return result

@@ -60,7 +60,7 @@ def processes(proc: Path = Path("/proc")) -> dict[int, str]:
 
 
 def unescaped(text: str) -> str:
-    """The path that /proc/self/mounts writes with octal codes for blanks and the like."""
+    """The path that /proc/self/mounts and /proc/swaps write with octal codes for blanks and the like."""
     return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match.group(1), 8)), text)
 
 

@@ -11,6 +11,11 @@ from pathlib import Path
 PARTIAL = ".shaka-new"
 
 
+def text_of(path: Path) -> str:
+    """The text of a file that others write too, in whatever coding and locale; `replace` writes the same bytes."""
+    return path.read_text(encoding="utf-8", errors="surrogateescape")
+
+
 def put(partial: Path, dest: Path, mode: int) -> None:
     """Give a complete file, on the same file system, its owner, mode and name; its content is on the disk before it gets the name."""
     with partial.open("rb") as source:
@@ -45,7 +50,7 @@ def replace(dest: Path, text: str, mode: int) -> None:
     partial.unlink(missing_ok=True)
     try:
         with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            file.write(text.encode())
+            file.write(text.encode(errors="surrogateescape"))  # what another wrote need not be UTF-8
         put(partial, dest, mode)
     finally:
         partial.unlink(missing_ok=True)

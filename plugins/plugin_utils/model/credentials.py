@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -41,15 +42,19 @@ PREVIOUS = "_PREVIOUS"  # ends the name of a key of before a rotation, which ope
 _PLATFORM_S = {HASH_KEY, POOLER_SECRET, redis.ADMINISTRATOR, *_OF_BACKUPS}  # with which no application encrypts
 
 
+_OF_DATA = re.compile(r"CRYPT|CIPHER|(^|_)((APP|DATA|ENC|MASTER|PRIVATE|SECRET)?KEY(S|SET|RING)?|FERNET|AES|SALTS?|PEPPERS?|PASSPHRASES?)[0-9]*(_|$)")
+
+
 def encrypts(name: str) -> bool:
     """Whether an application may encrypt data with a secret of that name, so that the only copy of its value must not go.
 
-    As frameworks call it: ENCRYPTION_KEY, APP_KEY (Laravel), SECRET_KEY_BASE and MASTER_KEY (Rails), SECRET_KEY (Django), FERNET_KEY, cipher_pepper.
+    As frameworks call it: ENCRYPTION_KEY, APP_KEY (Laravel), SECRET_KEY_BASE and MASTER_KEY (Rails), SECRET_KEY (Django), FERNET_KEY, masterkey; and
+    what hashes are made with, which cannot be made again: PASSWORD_PEPPER, HASHIDS_SALT.
     """
     upper = name.upper()
     if name in _PLATFORM_S or upper.endswith(PREVIOUS):
         return False
-    return bool({"KEY", "KEYS", "FERNET", "AES"} & {*upper.split("_")}) or any(word in upper for word in ("CRYPT", "CIPHER"))
+    return _OF_DATA.search(upper) is not None
 
 
 def flat(secrets: Any, problems: Problems | None = None) -> dict[str, dict[str, str]]:
@@ -74,7 +79,7 @@ def minimum_of(lengths: Mapping[str, Any], problems: Problems) -> dict[str, int]
     """Secret name -> least length."""
     result: dict[str, int] = {}
     for name, text in lengths.items():
-        if isinstance(text, bool) or not str(text).isdigit() or int(text) < LEAST_MINIMUM:
+        if isinstance(text, bool) or not re.fullmatch("[0-9]+", str(text)) or int(text) < LEAST_MINIMUM:
             problems.add(f"platform_secret_minimum.{name}", f"must be a whole number of characters, {LEAST_MINIMUM} or more", text)
         else:
             result[str(name)] = int(text)

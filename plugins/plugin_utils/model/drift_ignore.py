@@ -40,7 +40,7 @@ def _query(expression: str) -> str | None:
 
 def _date(value: str) -> str | None:
     """A calendar date (ISO 8601, extended format), or nothing."""
-    if not value or (re.fullmatch(r"\d{4}-\d\d-\d\d", value) and _in_calendar(value)):
+    if not value or (re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", value) and _in_calendar(value)):
         return None
     return "is not a date of the calendar; write it as YYYY-MM-DD, such as 2027-01-31"
 

@@ -28,7 +28,7 @@ _REFERRER_POLICIES = (
     "strict-origin-when-cross-origin", "unsafe-url",
 )  # fmt: skip
 _PORTS = {"http": "80", "https": "443"}
-_USER = re.compile(r"[^:\s]+:\$2[aby]?\$\d\d\$[./A-Za-z0-9]{53}")
+_USER = re.compile(r"[^:\s]+:\$2[aby]?\$[0-9]{2}\$[./A-Za-z0-9]{53}")
 
 
 def users(value: str) -> str | None:
@@ -218,7 +218,7 @@ def _rate(place: object, rate: Any, path: str, problems: Problems) -> EdgeRate:
     for key, value in rate.items():
         if key not in _RATE:
             problems.add(f"{where}.{key}", f"is unknown; {nearest(str(key), _RATE)}")
-        elif key != "period" and not re.fullmatch(r"\d+", str(value)):
+        elif key != "period" and not re.fullmatch(r"[0-9]+", str(value)):
             problems.add(f"{where}.{key}", "must be a whole number of requests", value)
         else:
             filled[str(key)] = str(value) if key == "period" else int(value)

@@ -4,10 +4,13 @@
 
 from __future__ import annotations
 
+import base64
 import ipaddress
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
+
+from ansible_collections.shaka.platform.plugins.plugin_utils.model import rules
 
 # A public key as OpenSSH writes it, without options: those could run a command or forward a port that nobody reviewed.
 KEY = re.compile(
@@ -15,23 +18,45 @@ KEY = re.compile(
 )
 
 
+def is_public_key(value: Any) -> bool:
+    """Whether OpenSSH reads a text as a public key without options. One that was cut when it was copied lets nobody in, and sshd says nothing."""
+    text = str(value).strip()
+    if KEY.fullmatch(text) is None:
+        return False
+    kind, coded = text.split()[:2]
+    try:
+        data = base64.b64decode(coded, validate=True)
+    except ValueError:
+        return False
+    fields: list[bytes] = []  # each with its length in front (RFC 4253, 6.6)
+    while data:
+        end = 4 + int.from_bytes(data[:4], "big")
+        if len(data) < end:
+            return False
+        fields.append(data[4:end])
+        data = data[end:]
+    name = kind.encode()
+    return fields[0] == name and len(fields) > 1 and (not name.endswith(b"ed25519") or len(fields[1]) == 32)
+
+
 def matches(pattern: str) -> Callable[[Any], bool]:
     """A test: does the whole text of a value match the pattern?"""
-    return lambda value: re.fullmatch(pattern, str(value)) is not None
+    return lambda value: re.fullmatch(pattern, str(value), re.ASCII) is not None
 
 
 def between(least: int, most: int) -> Callable[[Any], bool]:
     """A test: is the value a whole number within these bounds?"""
-    return lambda value: re.fullmatch(r"\d{1,9}", str(value)) is not None and least <= int(value) <= most
+    return lambda value: re.fullmatch(r"[0-9]{1,9}", str(value)) is not None and least <= int(value) <= most
 
 
 def is_network(value: Any) -> bool:
-    """Whether a value is an address or a network (CIDR) without host bits."""
+    """Whether a value is an address or a network (CIDR) without host bits. No packet has one of IPv4 in the notation of IPv6."""
     try:
-        ipaddress.ip_network(str(value))
+        found = ipaddress.ip_network(str(value))
     except ValueError:
         return False
-    return "%" not in str(value)  # the interface of a link-local address
+    mapped = isinstance(found, ipaddress.IPv6Network) and found.network_address.ipv4_mapped
+    return not mapped and "%" not in str(value)  # the interface of a link-local address
 
 
 CLOCK_TIME = matches(r"([01]\d|2[0-3]):[0-5]\d")
@@ -54,8 +79,11 @@ RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "host_journal_size": (matches(r"[1-9]\d*[KMGT]"), "a size with K, M, G or T, such as 500M"),
     "host_journal_keep_free": (matches(r"[1-9]\d*[KMGT]"), "a size with K, M, G or T, such as 1G"),
     "host_journal_days": (between(1, 3650), "1 to 3650 days"),
-    "host_operator_name": (matches(r"([a-z][a-z0-9_-]{0,30})?"), "lower-case letters, digits, _ and -, at most 31; empty for no account"),
-    "host_operator_authorized_keys": (lambda value: KEY.fullmatch(str(value).strip()) is not None, "a public key as in a .pub file, without options"),
+    "host_operator_name": (
+        lambda value: not value or rules.account(str(value)) is None,
+        "lower-case letters and digits, with - or one _ between them, at most 31; empty for no account",
+    ),
+    "host_operator_authorized_keys": (is_public_key, "a whole public key as in a .pub file, without options"),
     "host_ssh_port": (PORT, "1 to 65535"),
     "host_firewall_tcp_ports": (PORT, "1 to 65535"),
     "host_firewall_udp_ports": (PORT, "1 to 65535"),

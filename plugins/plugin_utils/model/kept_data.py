@@ -2,8 +2,8 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Which data of a server an inventory would leave behind, so that something starts on empty data in its place. Pure.
 
-Data lies in a claim of a namespace, under a database's name or a Redis number and prefix. An inventory that no longer has one of these is refused,
-unless it says so: `platform_retire` names what stays behind, `postgres.renamed_from` what has another name now.
+Data lies in a claim of a namespace, under a database's name, a Redis number and prefix, or the names of an application and its volume. An inventory
+that no longer has one of these is refused, unless it says so: `platform_retire` names what stays behind, `postgres.renamed_from` what is named anew.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from ansible_collections.shaka.platform.plugins.plugin_utils.model.problems impo
 
 RETIRE = "platform_retire"
 POSTGRES, REDIS = "postgres-pvc", "redis-pvc"
+APPS = "apps."  # begins the names of the sets of an environment's applications
 
 
 def check_retired(names: Sequence[str], spaces: Mapping[str, Any], environments: Mapping[str, Environment], problems: Problems) -> None:
@@ -29,6 +30,13 @@ def check_retired(names: Sequence[str], spaces: Mapping[str, Any], environments:
             problems.add(RETIRE, "is still in the inventory; remove it here, or there", name)
         elif rest and rest in databases:
             problems.add(RETIRE, f"is still in platform_environments.{environment}.postgres; remove it here, or there", name)
+        elif env and rest in (volumes := _volumes(env)):
+            problems.add(RETIRE, f"is still {volumes[rest]}; remove it here, or there", name)
+
+
+def _volumes(env: Environment) -> dict[str, str]:
+    """Claim -> where the inventory has the volume of an application."""
+    return {volume["claim"]: f"{app['path']}.volumes.{name}" for app in env["apps"].values() for name, volume in app["volumes"].items()}
 
 
 def left_behind(claims: Sequence[Mapping[str, Any]], model: Model, retire: Collection[str], delete: Collection[str]) -> list[str]:
@@ -53,7 +61,7 @@ def left_behind(claims: Sequence[Mapping[str, Any]], model: Model, retire: Colle
             problems += _postgres(env, record, retire)
         elif claim["name"] == REDIS and claim["used"]:
             problems += _redis(claim["namespace"], record, environments, retire)
-    return [*_gone(gone, model, empty, retire), *problems]
+    return [*_gone(gone, model, empty, retire), *problems, *_applications(claims, environments, retire)]
 
 
 def _gone(gone: Mapping[str, Sequence[Mapping[str, Any]]], model: Model, empty: Sequence[Environment], retire: Collection[str]) -> Iterator[str]:
@@ -109,6 +117,21 @@ def _postgres(env: Environment, record: Mapping[str, Any], retire: Collection[st
             f"{path}.user: is '{spec['user']}', and on this server the data is {owner}'s; set it to {owner}, or hand everything over with "
             f"renamed_from: {{user: {owner}}}"
         )
+
+
+def _applications(claims: Sequence[Mapping[str, Any]], environments: Mapping[str, Environment], retire: Collection[str]) -> Iterator[str]:
+    """Volumes of applications under other names than on the server. Of one that went alone, the volume stays as documented."""
+    there = {(claim["namespace"], claim["name"]) for claim in claims}
+    for claim in claims:
+        env, name = environments.get(claim["namespace"]), claim["name"]
+        wanted = _volumes(env) if env and claim["used"] and str(claim["set"]).startswith(APPS) else {}
+        new = [path for other, path in wanted.items() if (claim["namespace"], other) not in there]
+        if env and new and name not in wanted and f"{env['name']}/{name}" not in retire:
+            yield (
+                f"platform_environments.{env['name']}.apps: nothing in it has the volume {name} of {claim['size']}, which an application has on this "
+                f"server, and {', '.join(new)} would start empty; name application and volume as before, or name {RETIRE}: [{env['name']}/{name}] if "
+                "that is to stay behind"
+            )
 
 
 def _redis(namespace: str, record: Mapping[str, Any], environments: Mapping[str, Environment], retire: Collection[str]) -> Iterator[str]:

@@ -30,6 +30,20 @@ def _inside(inner: Network, outer: Network) -> bool:
     return inner.version == outer.version and inner != outer and inner.subnet_of(outer)  # type: ignore[arg-type]  # of one version
 
 
+def _size(key: str, net: Network) -> str | None:
+    """The sizes that Kubernetes starts with (pkg/controller/nodeipam, and ServiceIPRange of the API server); DNS has the Services' tenth address."""
+    if key == "service-cidr":
+        return None if net.num_addresses >= 16 else "is too small for Services: give them 16 addresses at least"
+    if net.version == 4:
+        return None if net.prefixlen <= 24 else f"is too small: a node takes a /24 of it for its pods; write it like {K3S_NETWORKS[key]}"
+    return None if 48 <= net.prefixlen <= 64 else "is no size for pods: a node takes a /64 of it, of 65536 at most; write it like fd00:42::/56"
+
+
+def _for_dns(address: ipaddress.IPv4Address | ipaddress.IPv6Address, services: Network) -> bool:
+    """Whether a Service may have an address; the first one is the API server's."""
+    return address in services and int(address) > int(services.network_address) + 1
+
+
 def parts(value: Any) -> list[str]:
     """The values of a key that K3s takes as a list or as a text with commas."""
     texts = value if isinstance(value, list) else [value]
@@ -46,20 +60,23 @@ def cluster_networks(k3s_config: Mapping[str, Any], problems: Problems) -> dict[
         except ValueError as error:
             problems.add(f"k3s_config.{key}", f"is not a network in CIDR notation ({error}); write it like {default}", text)
             result[key] = [ipaddress.ip_network(default)]
-    for net in result["cluster-cidr"]:
-        if net.version == 4 and net.prefixlen > 24:
-            problems.add(
-                "k3s_config.cluster-cidr", f"is too small: a node takes a /24 of it for its pods; write it like {K3S_NETWORKS['cluster-cidr']}", net
-            )
+    for key, nets in result.items():
+        for net in nets:
+            problems.check(f"k3s_config.{key}", _size(key, net), net)
+        if len({net.version for net in nets}) < len(nets):
+            problems.add(f"k3s_config.{key}", "has two networks of one IP version; leave one of them out", ", ".join(map(str, nets)))
     pods, services = result["cluster-cidr"], result["service-cidr"]
+    if missing := [net for net in services if net.version not in {pod.version for pod in pods}]:
+        text = f"has no pods to answer; add a network of the same IP version to k3s_config.cluster-cidr, or leave {missing[0]} out"
+        problems.add("k3s_config.service-cidr", text, ", ".join(map(str, services)))
     if any(_overlap(a, b) for a in pods for b in services):
         other = ", ".join(map(str, services)) + ("" if "service-cidr" in k3s_config else ", the default")
         text = f"overlaps k3s_config.service-cidr ({other}); pods and Services need separate networks"
         problems.add("k3s_config.cluster-cidr", text, ", ".join(map(str, pods)))
     if dns := k3s_config.get("cluster-dns"):
         try:
-            inside = all(any(ipaddress.ip_address(part) in net for net in services) for part in parts(dns))
-            text = f"is outside k3s_config.service-cidr ({', '.join(map(str, services))}); use an address inside it"
+            inside = all(any(_for_dns(ipaddress.ip_address(part), net) for net in services) for part in parts(dns))
+            text = f"is outside k3s_config.service-cidr ({', '.join(map(str, services))}), or the API server's own; use another address inside it"
         except ValueError:
             inside, text = False, "is not an IP address"
         problems.check("k3s_config.cluster-dns", None if inside else text, ", ".join(parts(dns)))

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -44,7 +45,7 @@ def check(env: Environment, path: str, problems: Problems) -> None:
             f"{postgres}.settings.wal_level", "leaves nothing to recover a point in time from; leave it out, or switch backup.point_in_time off"
         )
     for name, least in LEAST.items():
-        if name in settings and not (settings[name].isdigit() and int(settings[name]) >= least):
+        if name in settings and not (re.fullmatch("[0-9]+", settings[name]) and int(settings[name]) >= least):
             problems.add(f"{postgres}.settings.{name}", f"must be {least} or more for backup.point_in_time; leave it out", settings[name])
     for key in ("user", "app_user"):
         if env["postgres"][key] == ROLE:

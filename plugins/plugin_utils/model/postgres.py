@@ -81,7 +81,7 @@ def _check_pool(postgres: Postgres, path: str, problems: Problems) -> None:
     pooler = postgres["pgbouncer"]
     connections = postgres["settings"]["max_connections"]
     pools = 2 * (1 + len(postgres["databases"]))
-    most = (int(connections) - OTHERS) // pools if connections.isdigit() else 0
+    most = (int(connections) - OTHERS) // pools if re.fullmatch("[0-9]+", connections) else 0
     pooler["pool_size"] = pooler["pool_size"] or most
     if not 1 <= pooler["pool_size"] <= most:
         text = f"must be 1 to {most}: {pools} pools while it rolls out, and {OTHERS} others, stay within max_connections ({connections})"

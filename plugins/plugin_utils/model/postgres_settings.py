@@ -27,7 +27,7 @@ MANAGED = {
 }
 # Settings that lose committed rows in a power failure when they are off (Write Ahead Log: 'risk of data loss').
 DURABLE = ("fsync", "full_page_writes")
-_SIZE = re.compile(r"(\d+)\s*(B|kB|MB|GB|TB)?")
+_SIZE = re.compile(r"([0-9]+)\s*(B|kB|MB|GB|TB)?")
 _UNITS = {"B": 1, "kB": 1 << 10, "MB": MIB, "GB": GIB, "TB": 1 << 40}
 
 

@@ -247,7 +247,10 @@ def _check_roles(variables: Raw, interface: Interface, problems: Problems) -> Ma
     """Check the other roles' variables, as far as they are set; returns K3s's configuration, which decides the networks."""
     right: Raw = {}
     for options in interface.roles.values():
-        right |= schema.check({name: variables[name] for name in options if name in variables}, options, problems)
+        given = {name: variables[name] for name in options if name in variables}
+        for name in (name for name, value in given.items() if value is None):  # to Ansible it takes the default's place
+            problems.add(name, "has no value; give it one, or leave the line out for the default")
+        right |= schema.check(given, options, problems)
     for start, item in sized_by_roles(interface.roles, right).items():
         check_sizes(item, start, problems, None)
     return right
@@ -291,6 +294,8 @@ def resolve(variables: Mapping[str, Any], interface: Interface, images: Collecti
     of_roles = _check_roles(raw, interface, problems)
     cluster = network.cluster_networks(of_roles.get("k3s_config") or {}, problems)
     addresses = network.own_addresses(of_roles.get("k3s_config") or {}, problems)
+    if operator := of_roles.get("tenancy_operator_name"):
+        problems.check("tenancy_operator_name", rules.account(str(operator)), operator)
     if node := of_roles.get("k3s_node_name"):
         problems.check("k3s_node_name", rules.node_name(str(node)), node)
     network.check_server(cluster, raw.get("hosts") or {}, problems)

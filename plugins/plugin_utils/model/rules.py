@@ -12,7 +12,7 @@ import zoneinfo
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from urllib.parse import urlsplit
 
-from ansible_collections.shaka.platform.plugins.module_utils.cron_syntax import EVERY, FIELDS, MACROS
+from ansible_collections.shaka.platform.plugins.module_utils.cron_syntax import DURATION, EVERY, FIELDS, MACROS
 from ansible_collections.shaka.platform.plugins.module_utils.engine.references import REFERENCE
 
 TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")  # a header's name (RFC 9110, 5.6.2) and a cookie's (RFC 6265)
@@ -26,7 +26,7 @@ _PLACEHOLDERS = (
 
 
 # A name is written into manifests, whose readers take these for something else than text.
-_NOT_TEXT = re.compile(r"[0-9]+|0x[0-9a-f]+|0o[0-7]+|[0-9]+e[0-9]+|true|false|null")
+_NOT_TEXT = re.compile(r"[0-9]+|0x[0-9a-f]+|0o[0-7]+|0b[01]+|[0-9]+e-?[0-9]+|true|false|null")
 
 
 def label(value: str) -> str | None:
@@ -48,6 +48,13 @@ def node_name(value: str) -> str | None:
     near = re.sub(r"[^a-z0-9.-]+", "-", value.lower())[:63].strip("-.")
     instead = f", such as '{near}'" if _NODE.fullmatch(near) else ""
     return f"is not a node's name; set it to lower-case letters, digits and '-', at most 63{instead}"
+
+
+def account(value: str) -> str | None:
+    """An account of Linux that has a ServiceAccount called operator-<name>, with a dot for each '_', which Kubernetes' names do not have."""
+    if len(value) <= 31 and re.fullmatch(r"[a-z](-*[a-z0-9]|_[a-z0-9])*", value):
+        return None
+    return "is not the name of an account; use lower-case letters and digits, with '-' or one '_' between them, at most 31"
 
 
 _TAKEN_NAMESPACES = ("default", "cert-manager", "traefik")
@@ -373,12 +380,17 @@ def time_zone(value: str) -> str | None:
 _DAYS = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 
 
+_PER_HOUR = {"h": 1, "m": 60, "s": 3600}
+_LONGEST = 2**63 / 3.6e12  # hours that a duration of Go may have
+
+
 def cron(value: str) -> str | None:
     """A schedule of CronJob: five fields, or a macro (https://kubernetes.io/docs/concepts/workloads/controllers/cron-jobs/#schedule-syntax)."""
     if value in MACROS:
         return None
     if EVERY.fullmatch(value):
-        return None if re.search(r"[1-9]", value) else "never comes; write it like @every 6h"
+        hours = sum(float(number) / _PER_HOUR[unit] for number, unit in DURATION.findall(value))
+        return None if 0 < hours < _LONGEST else "never comes; write it like @every 6h"
     fields = value.split()
     if len(fields) != len(FIELDS):
         return "is not a cron schedule; it has five fields: minute hour day-of-month month day-of-week"

@@ -100,7 +100,7 @@ def _misshapen(value: Any, option: Mapping[str, Any]) -> str | None:
         return f"must be {_KINDS[kind]}"
     if isinstance(value, bool) and kind != "bool":
         return _NOT_BOOLEAN.format(kind=_KINDS[kind])
-    if kind == "int" and not re.fullmatch(r"\s*[+-]?\d+\s*", str(value)):
+    if kind == "int" and not re.fullmatch(r"\s*[+-]?[0-9]+\s*", str(value)):
         return f"must be {_KINDS[kind]}"
     return None
 

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,8 @@ _PLAIN = r"(?:!unsafe\s+[\"']?)?([^\s\"'{}\[\],|>&*!%@`#][^\s\"'{}\[\],#]*)"
 
 # YAML 1.1 reads 0123 by eights and 12:30 by sixties, which is never what was meant.
 _OTHER_BASE = re.compile(r"[-+]?0[0-9_]+|[-+]?[0-9]+(:[0-9]+)+")
+# Further ways to write a whole number, which are right where one is wanted; a name would be another one.
+_OTHER_WRITING = re.compile(rf"{_OTHER_BASE.pattern}|[-+]?0[xb][0-9a-fA-F_]+|[-+]?[1-9][0-9]*_[0-9_]*|\+[0-9]+")
 
 
 @lru_cache(maxsize=64)
@@ -64,10 +66,17 @@ def _unlike(config: Mapping[Any, Any], path: str) -> Iterator[tuple[str, str]]:
             yield f"{path}.{key}", f"is written {written} and read by YAML as {as_text(value) or 'nothing'}; {_QUOTE}, without !unsafe"
 
 
-def misread(value: Any, path: str, *, hidden: bool = False) -> Iterator[tuple[str, str]]:
+def _another_number(key: Any, item: Any, path: str, pattern: re.Pattern[str]) -> Iterator[tuple[str, str]]:
+    """A whole number that is written in a way that cannot be meant."""
+    if isinstance(item, int) and (written := source(key, item)) and pattern.fullmatch(written):
+        yield path, f"is written {written} and read by YAML as {item}; {_QUOTE}, or write the number that you mean"
+
+
+def misread(value: Any, path: str, *, hidden: bool = False, texts: Collection[str] = ()) -> Iterator[tuple[str, str]]:
     """(path, what is wrong) for each name that is not text, and each value of `config` that would arrive in another spelling, in a variable.
 
     :arg hidden: whether values are secrets, so that only names are looked at.
+    :arg texts: keys whose values are text wherever they are, or lists of texts.
     """
     if isinstance(value, Mapping):
         for key, item in value.items():
@@ -77,12 +86,15 @@ def misread(value: Any, path: str, *, hidden: bool = False) -> Iterator[tuple[st
                 shown = f"'{name}' " if name and name != str(key) else ""
                 also = ", as it does on, off, yes and no" if isinstance(key, bool) else ""
                 yield f"{path}.{key}", f"has a name {shown}that YAML reads as {kind}{also}; {_QUOTE}"
-            if not hidden and isinstance(item, int) and (written := source(key, item)) and _OTHER_BASE.fullmatch(written):
-                yield f"{path}.{key}", f"is written {written} and read by YAML as {item}; {_QUOTE}, or write the number that you mean"
-            yield from misread(item, f"{path}.{key}", hidden=hidden)
+            if not hidden:
+                pattern = _OTHER_WRITING if str(key) in texts else _OTHER_BASE
+                yield from _another_number(key, item, f"{path}.{key}", pattern)
+                for index, entry in enumerate(item if isinstance(item, (list, tuple)) else ()):
+                    yield from _another_number(None, entry, f"{path}.{key}[{index}]", pattern)
+            yield from misread(item, f"{path}.{key}", hidden=hidden, texts=texts)
         config = value.get("config")
         if isinstance(config, Mapping) and not hidden:
             yield from _unlike(config, f"{path}.config")
     elif isinstance(value, (list, tuple)):
         for index, item in enumerate(value):
-            yield from misread(item, f"{path}[{index}]", hidden=hidden)
+            yield from misread(item, f"{path}[{index}]", hidden=hidden, texts=texts)
