@@ -32,6 +32,7 @@ options:
     description: Name of the account that C(operator_is_ready) speaks of; empty for none.
     type: str
     default: ""
+  operator_keys: {description: The public keys that it is to have., type: list, elements: str, default: []}
   operators:
     description: The accounts of the inventory, some of them empty; others that the platform once gave access are in C(former_operators).
     type: list
@@ -98,6 +99,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.shaka.platform.plugins.module_utils.conventions import Execute, commands_of, user_of_connection
 from ansible_collections.shaka.platform.plugins.module_utils.server import former, ledger
 from ansible_collections.shaka.platform.plugins.module_utils.server.access import TABLE, may_log_in
+from ansible_collections.shaka.platform.plugins.module_utils.server.home import with_rights_of_its_home
 from ansible_collections.shaka.platform.plugins.module_utils.server.listeners import (
     PORTLESS,
     Listener,
@@ -245,7 +247,7 @@ def rules_of_others(root: Path, execute: Execute) -> list[dict[str, Any]]:
         legacy = loaded.exists() and "filter" in loaded.read_text(encoding="ascii").split()  # else asking would load the old modules
         for save in [*([] if there else [f"{program}-save"]), *([f"{program}-legacy-save"] if legacy else [])]:
             code, out, _err = execute([save]) if (root / "usr/sbin" / save).exists() else (1, "", "")
-            entries += from_iptables(out, family) if code == 0 else []
+            entries += from_iptables(out, f"legacy {family}" if "legacy" in save else family) if code == 0 else []
     return entries
 
 
@@ -269,11 +271,11 @@ def closes(params: dict[str, Any], process: int, execute: Execute, root: Path) -
     there = (root / "usr/sbin/nft").exists() and execute(["nft", "list", "table", *TABLE.split()])[0] == 0
     closed = closed_by(listening(execute(["ss", "-Hlntup"])[1]), params["tcp_ports"], params["udp_ports"])
     through = None if params["may_close_tunnel"] else tunnel(server_address(process), execute)
-    return [] if there else [str(each) for each in closed], _endangered(through, closed) if through else iter(())
+    return [] if there else [str(each) for each in closed], _endangered(through, closed, there) if through else iter(())
 
 
-def _endangered(through: Tunnel, closed: list[Listener]) -> Iterator[str]:
-    if through.kind in PORTLESS:
+def _endangered(through: Tunnel, closed: list[Listener], filtered: bool) -> Iterator[str]:
+    if through.kind in PORTLESS and not filtered:  # what arrives through the running filter is not closed by it
         yield (
             f"this connection arrives by the tunnel {through.name} ({through.kind}), whose packets have no port, and the filter would close their "
             "protocol: connect to the server's own address (ansible_host), or set host_manage_firewall to false; or "
@@ -292,6 +294,15 @@ def is_ready(operator: str, root: Path) -> bool:
     shadow = [line.split(":") for line in (root / "etc/shadow").read_text(encoding="utf-8", errors="replace").splitlines()]
     home, hidden = f"/home/{operator}", [(entry[1], *entry[7:8]) for entry in shadow if entry[0] == operator] == [("*", "")]
     return hidden and [entry[5:7] for entry in entries if entry[0] == operator] == [[home, "/bin/bash"]] and (root / home[1:]).is_dir()
+
+
+def loses_as_operator(user: str, keys: Collection[str], root: Path) -> bool:
+    """Whether an account that is made the operator's has a password, or keys beside these, which it then has no more."""
+    shadow = [line.split(":") for line in (root / "etc/shadow").read_text(encoding="utf-8", errors="replace").splitlines()]
+    file = root / "home" / user / former.GIVEN[0]
+    present = with_rights_of_its_home(file, lambda: file.read_text(encoding="utf-8", errors="replace") if file.exists() else "")
+    lines = {tuple(line.split()[:2]) for line in present.splitlines() if line.strip() and not line.lstrip().startswith("#")}
+    return any(entry[0] == user and entry[1][:1] not in ("!", "*") for entry in shadow) or not lines <= {tuple(key.split()[:2]) for key in keys}
 
 
 def unknown_zone(name: str, root: Path) -> Iterator[str]:
@@ -316,9 +327,10 @@ def run(params: dict[str, Any], user: str, home: Path, execute: Execute, root: P
             f"put one into {home}/.ssh/authorized_keys (ssh-copy-id), or set host_manage_sshd to false"
         )
     recorded = ledger.load(root / str(ledger.LEDGER)[1:])
-    if user == params["operator"] and f"/home/{user}/{former.GIVEN[0]}" not in recorded:
+    made = f"/home/{user}/{former.GIVEN[0]}" in recorded
+    if user == params["operator"] and not made and loses_as_operator(user, params["operator_keys"], root):
         problems.append(
-            f"host_operator_name: '{user}' is the account that Ansible connects as, and would lose its password and the keys that "
+            f"host_operator_name: '{user}' is the account that Ansible connects as, and would lose its password, or keys that "
             "host_operator_authorized_keys does not have; connect as another one for this run, or name another operator"
         )
     gone = former.former_operators(params["operators"], recorded)
@@ -349,6 +361,7 @@ def main() -> None:
         "sshd": {"type": "bool", "default": True},
         "time_zone": {"type": "str", "default": ""},
         "operator": {"type": "str", "default": ""},
+        "operator_keys": {"type": "list", "elements": "str", "default": []},
         "operators": {"type": "list", "elements": "str", "default": []},
     }
     module = AnsibleModule(argument_spec=spec, supports_check_mode=True)

@@ -236,30 +236,50 @@ def test_other_firewalls_are_refused_with_the_way_out(tmp_path: Path, ufw: str, 
 
 
 @pytest.mark.parametrize(
-    ("user", "entries", "refused"),
+    ("user", "password", "keys", "entries", "refused"),
     [
-        ("maria", {}, True),
-        ("root", {}, False),
-        ("maria", {"/home/maria/.ssh/authorized_keys": None}, False),
-        ("maria", {"/home/ana/.ssh/authorized_keys": None}, True),
+        ("maria", "$y$j9T$", PUBLIC_KEY, {}, True),
+        ("maria", "", PUBLIC_KEY, {}, True),
+        ("maria", "*", f"{PUBLIC_KEY}\n{ECDSA_KEY}\n", {}, True),
+        ("maria", "*", f"# ours\n\n{PUBLIC_KEY} at home\n", {}, False),  # as the operator has it already, or a cloud's image made it
+        ("maria", "!", PUBLIC_KEY, {}, False),
+        ("root", "$y$j9T$", ECDSA_KEY, {}, False),
+        ("maria", "$y$j9T$", ECDSA_KEY, {"/home/maria/.ssh/authorized_keys": None}, False),
+        ("maria", "$y$j9T$", ECDSA_KEY, {"/home/ana/.ssh/authorized_keys": None}, True),
     ],
 )
-def test_the_account_of_the_connection_does_not_become_the_operator(tmp_path: Path, user: str, entries: dict[str, Any], refused: bool) -> None:
-    for path, text in {"etc/passwd": "", "etc/shadow": "", str(ledger.LEDGER)[1:]: json.dumps(entries)}.items():
+def test_the_account_of_the_connection_does_not_become_the_operator_and_lose_something(
+    tmp_path: Path, user: str, password: str, keys: str, entries: dict[str, Any], refused: bool
+) -> None:
+    shadow, own = f"maria:{password}:20000:0:99999:7:::\n", "home/maria/.ssh/authorized_keys"
+    for path, text in {"etc/passwd": "", "etc/shadow": shadow, own: keys, str(ledger.LEDGER)[1:]: json.dumps(entries)}.items():
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_text(text)
     params = {"packages": [], "firewall": False, "sshd": False, "operator": "maria", "operators": ["maria", "ana"], "time_zone": ""}
+    params["operator_keys"] = [PUBLIC_KEY]
     found = host_preflight.run(params, user, tmp_path, lambda _command: (0, "", ""), tmp_path)["problems"]
     assert ["host_operator_name: 'maria' is the account that Ansible connects as" in text for text in found] == [True] * refused
 
 
-@pytest.mark.parametrize(("kind", "may_close", "refused"), [("gre", False, True), ("sit", False, True), ("gre", True, False), ("tun", False, False)])
+@pytest.mark.parametrize(
+    ("kind", "may_close", "there", "refused"),
+    [
+        ("gre", False, False, True),
+        ("sit", False, False, True),
+        ("gre", True, False, False),
+        ("tun", False, False, False),
+        ("gre", False, True, False),
+    ],
+)
 def test_a_tunnel_whose_packets_have_no_port_is_named_before_it_is_closed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, may_close: bool, refused: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, may_close: bool, there: bool, refused: bool
 ) -> None:
     monkeypatch.setattr(host_preflight, "server_address", lambda _process: "10.9.0.1")
     shown = json.dumps([{"ifname": "t0", "link_type": kind, "linkinfo": {"info_kind": kind}}])
     params = {"tcp_ports": [], "udp_ports": [], "may_close_tunnel": may_close}
+    if there:
+        (tmp_path / "usr/sbin").mkdir(parents=True)
+        (tmp_path / "usr/sbin/nft").touch()
     closed, why = host_preflight.closes(params, 1, lambda command: (0, shown if command[0] == "ip" else "", ""), tmp_path)
     assert closed == [] and [f"the tunnel t0 ({kind})" in text and "ansible_host" in text for text in why] == [True] * refused
 
@@ -358,7 +378,7 @@ def test_a_server_without_nft_shows_its_rules_by_iptables(tmp_path: Path, forwar
     ]
 
 
-@pytest.mark.parametrize(("tables", "blocks"), [("filter\nnat\n", ["table ip filter, chain FORWARD (forward)"]), ("nat\n", []), (None, [])])
+@pytest.mark.parametrize(("tables", "blocks"), [("filter\nnat\n", ["table legacy ip filter, chain FORWARD (forward)"]), ("nat\n", []), (None, [])])
 def test_rules_of_iptables_legacy_are_seen_beside_nft(tmp_path: Path, tables: str | None, blocks: list[str]) -> None:
     (tmp_path / "usr/sbin").mkdir(parents=True)
     for program in ("nft", "iptables-save", "iptables-legacy-save"):
@@ -372,3 +392,13 @@ def test_rules_of_iptables_legacy_are_seen_beside_nft(tmp_path: Path, tables: st
         return 0, '{"nftables": []}' if command[0] == "nft" else SAVED.format(forward="DROP", last="-j LOG"), ""
 
     assert host_preflight.blocking_chains(host_preflight.rules_of_others(tmp_path, execute)) == blocks
+
+
+def test_rules_of_iptables_legacy_do_not_hide_those_of_nft(tmp_path: Path) -> None:
+    for path, text in {"usr/sbin/nft": "", "usr/sbin/iptables-legacy-save": "", "proc/net/ip_tables_names": "filter\n"}.items():
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(text)
+    listed = json.dumps({"nftables": [chain("ip", "filter", "FORWARD", hook="forward", policy="drop")]})
+    answers = {"nft": listed, "iptables-legacy-save": SAVED.format(forward="ACCEPT", last="-j LOG")}
+    entries = host_preflight.rules_of_others(tmp_path, lambda command: (0, answers[command[0]], ""))
+    assert host_preflight.blocking_chains(entries) == ["table ip filter, chain FORWARD (forward)"]

@@ -615,6 +615,13 @@ def test_a_header_may_be_a_number_and_none_has_a_secret() -> None:
     assert [problem.path for problem in run(data).problems] == ["platform_environments.prod.api.edge.headers.X-Key"]
 
 
+def test_a_page_may_read_each_header_of_an_answer() -> None:
+    data = inventory()
+    cors = {"origins": ["https://app.shaka-api.net"], "expose": ["Content-Length", "ETag", "X_Total", "*"]}
+    data["platform_environments"]["prod"]["api"].setdefault("edge", {})["cors"] = cors
+    assert not run(data).problems, run(data).message()
+
+
 # What the API server of 1.36.4, rclone, nftables, Traefik and Let's Encrypt take, and what they do not
 @pytest.mark.parametrize(
     ("rule", "good", "wrong"),

@@ -22,9 +22,9 @@ MOST_SCHEDULED = 52  # of a CronJob (https://kubernetes.io/docs/concepts/workloa
 MOST_OF_USER = 2**31 - 1  # of a user or a group (IsValidUserID in Kubernetes' pkg/apis/core/validation)
 MOST_OF_VOLUME = 58  # of its name, which a pod has with `data-` before it
 SCRATCH = {"/tmp": "64Mi"}
-# Secret -> whose server it opens
 # What an environment has beside its applications, by the whole name; {0} is the environment's
 OWN = "acme-solver|default-deny|no-pods|(postgres|redis|pgbouncer)-({0}|backup|backup-s3|base-backup|for-backup|for-wal|restore|users|wal)"
+# Secret -> whose server it opens
 OPENS = {"DB_PASSWORD": "postgres", "REDIS_PASSWORD": "redis"}
 FIELDS = {"startup": "startupProbe", "readiness": "readinessProbe", "liveness": "livenessProbe"}
 DEFAULT_PROBES = {"http": "http", "h2c": "tcp", "tcp": "tcp", "none": "none"}  # protocol -> type

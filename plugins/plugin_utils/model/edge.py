@@ -50,10 +50,14 @@ def origin(value: str) -> str | None:
     return "has a port that is not one; use 1 to 65535, or leave it out" if port and not 0 < int(port) < 65536 else None
 
 
+def _header_name(name: str) -> str | None:
+    return None if rules.TOKEN.fullmatch(name) else "is not the name of a header; use letters, digits and '-'"
+
+
 def header(name: str, value: str) -> str | None:
     """A header that Traefik may set."""
-    if not rules.TOKEN.fullmatch(name):
-        return "is not the name of a header; use letters, digits and '-'"
+    if flaw := _header_name(name):
+        return flaw
     if re.search(r"[\x00-\x1f\x7f]", value):
         return "has a control character or a line break; write the header in one line"
     if name.lower() in _FRAMING:
@@ -123,9 +127,9 @@ def _check_cors(cors: Cors, path: str, problems: Problems) -> None:
     for method in cors["methods"]:
         flaw = None if _METHOD.fullmatch(method) else "is not a method; write one in capitals, such as GET, or *"
         problems.check(f"{path}.cors.methods", flaw, method)
-    for key, names in (("headers", cors["headers"]), ("expose", cors["expose"])):
+    for key, names, rule in (("headers", cors["headers"], rules.request_header), ("expose", cors["expose"], _header_name)):
         for name in names:
-            problems.check(f"{path}.cors.{key}", None if name == "*" else rules.request_header(name) if key == "headers" else header(name, ""), name)
+            problems.check(f"{path}.cors.{key}", None if name == "*" else rule(name), name)
     if cors["credentials"] and "*" in cors["origins"]:
         problems.add(f"{path}.cors.credentials", "lets every page of the web act for a logged-in user, as origins has *; name the origins")
 

@@ -36,7 +36,7 @@ def _size(key: str, net: Network) -> str | None:
         return None if net.num_addresses >= 16 else "is too small for Services: give them 16 addresses at least"
     if net.version == 4:
         return None if net.prefixlen <= 24 else f"is too small: a node takes a /24 of it for its pods; write it like {K3S_NETWORKS[key]}"
-    return None if 48 <= net.prefixlen <= 64 else "is no size for pods: a node takes a /64 of it, of 65536 at most; write it like fd00:42::/56"
+    return None if 48 <= net.prefixlen <= 64 else "is not a size for pods: a node takes a /64 of it, of 65536 at most; write it like fd00:42::/56"
 
 
 def _for_dns(address: ipaddress.IPv4Address | ipaddress.IPv6Address, services: Network) -> bool:
