@@ -23,8 +23,17 @@ if [ ! -s "$PGDATA/PG_VERSION" ]; then
   mkdir -p "$PGDATA"
   chmod 0700 "$PGDATA" 2> /dev/null || : # a volume's own directory belongs to another; use a directory below it
   mkdir -m 0700 "$making"
+  names=$(mktemp -d) # initdb asks for the name of the user that it runs as, who may have none
+  if ! getent passwd "$(id -u)" > /dev/null; then
+    printf 'postgres:x:%s:%s::/:/bin/false\n' "$(id -u)" "$(id -g)" > "$names/passwd"
+    printf 'postgres:x:%s:\n' "$(id -g)" > "$names/group"
+    LD_PRELOAD=$(find /usr/lib -name libnss_wrapper.so -print -quit)
+    export LD_PRELOAD NSS_WRAPPER_PASSWD=$names/passwd NSS_WRAPPER_GROUP=$names/group
+  fi
   # shellcheck disable=SC2086 # the arguments are meant to be split
   initdb --pgdata="$making" --username="$user" --auth-local=trust --pwfile=<(printf '%s\n' "$password") ${POSTGRES_INITDB_ARGS:-}
+  unset LD_PRELOAD NSS_WRAPPER_PASSWD NSS_WRAPPER_GROUP
+  rm -rf "$names"
   echo 'host all all all scram-sha-256' >> "$making/pg_hba.conf"
   pg_ctl --pgdata="$making" --options="-c listen_addresses='' -c unix_socket_directories=/tmp" --wait start
   database=${POSTGRES_DB:-$user}

@@ -117,6 +117,12 @@ def test_slow_statements_are_logged_and_all_are_counted(server: Server) -> None:
     assert psql(server, f"{counted} and query like '%pg_sleep%'", "postgres", "postgres") == "t"
 
 
+def test_postgres_runs_as_a_user_that_its_image_has_no_name_for(server: Server) -> None:
+    """As 999 is in the official Alpine image, whose own user is 70."""
+    asked = "kubectl exec -n shaka-prod postgres-0 -- sh -c 'id -u; getent passwd 70; getent passwd $(id -u) || echo none'"
+    assert [line.split(":")[0] for line in server.run(asked).split()] == ["999", "postgres", "none"]
+
+
 def test_postgres_is_sized_by_its_container(server: Server) -> None:
     assert psql(server, "show shared_buffers; show max_connections; show max_wal_size; show fsync").split() == ["64MB", "50", "1GB", "on"]
 
