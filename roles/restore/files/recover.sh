@@ -97,7 +97,7 @@ start() { # SETTING...: recovers, then answers at a socket in the scratch volume
   : > "$data/recovery.signal"
   postgres -D "$data" "${arguments[@]}" > "$log" 2>&1 &
   server=$!
-  until pg_isready --quiet --timeout=5 --host="$WORK"; do
+  until pg_isready --quiet --timeout=5 --host="$WORK" --username=postgres; do # the user that this runs as may have no name
     kill -0 "$server" 2> /dev/null || return 1
     sleep 1
   done
