@@ -150,8 +150,8 @@ HOSTS = (
     "api.acme.net", "a.b.c.acme.net", "API.acme.net", "api_1.acme.net", "-a.acme.net", "api..acme.net", "api.acme.net.",
     "xn--ao-via.acme.net",
 )  # fmt: skip
-PATHS = (
-    "/", "/api", "/api/", "/a//b", "/a/./b", "/a/../b", "/a/..", "/a/.", "/..", "/%2f", "/%2F", "/%5c", "/é", "/a;b", "/{x}", "api", "",
+PATHS = (  # of those that Traefik finds no request for, the unit tests ask it
+    "/", "/api", "/api/", "/a//b", "/a/./b", "/a/../b", "/a/..", "/a/.", "/..", "/%2f", "/%2F", "/é", "/a;b", "/{x}", "api", "",
 )  # fmt: skip
 NETWORKS = (
     "10.0.0.0/8", "10.0.0.7", "10.0.0.7/8", "10.0.0.0/255.0.0.0", "10.0.0.0/33", "010.0.0.0/8", "0.0.0.0/0", "fd00::/8", "FD00::1", "::/0",
