@@ -361,7 +361,7 @@ def main() -> None:
         "sshd": {"type": "bool", "default": True},
         "time_zone": {"type": "str", "default": ""},
         "operator": {"type": "str", "default": ""},
-        "operator_keys": {"type": "list", "elements": "str", "default": []},
+        "operator_keys": {"type": "list", "elements": "str", "default": [], "no_log": False},
         "operators": {"type": "list", "elements": "str", "default": []},
     }
     module = AnsibleModule(argument_spec=spec, supports_check_mode=True)

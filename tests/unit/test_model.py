@@ -302,7 +302,7 @@ def test_mistake_is_named(path: str, value: Any, where: str, says: str) -> None:
 
 @pytest.mark.parametrize("name", ["host_time_zone", "host_operator_name", "host_firewall_ssh_sources", "host_manage_sshd", "k3s_node_name"])
 def test_a_variable_of_a_role_without_a_value_is_named(name: str) -> None:
-    assert [str(problem).split("\n")[0] for problem in run({**inventory(), name: None}).problems] == [name]
+    assert [str(problem).split("\n", maxsplit=1)[0] for problem in run({**inventory(), name: None}).problems] == [name]
 
 
 @pytest.mark.parametrize("digits", ["٦٤", "²", "1²"])
