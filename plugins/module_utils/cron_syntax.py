@@ -17,6 +17,7 @@ MACROS = {
 }
 # Durations of Go, as far as they make sense here: 6h, 1h30m, 1.5h
 DURATION = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)([hms])")
+SECONDS = {"h": 3600, "m": 60, "s": 1}
 EVERY = re.compile(rf"@every (?:{DURATION.pattern})+")
 # name -> lowest, highest, words for numbers
 FIELDS = {
@@ -26,3 +27,8 @@ FIELDS = {
     "month": (1, 12, tuple("jan feb mar apr may jun jul aug sep oct nov dec".split())),
     "day of week": (0, 6, tuple("sun mon tue wed thu fri sat".split())),  # not 7: the API server refuses it
 }
+
+
+def seconds_of(every: str) -> float:
+    """The seconds between two runs of `@every ...`."""
+    return sum(float(number) * SECONDS[unit] for number, unit in DURATION.findall(every))

@@ -13,7 +13,7 @@ import zoneinfo
 from collections.abc import Iterator
 
 from ansible_collections.shaka.platform.plugins.module_utils.backup.layout import UTC
-from ansible_collections.shaka.platform.plugins.module_utils.cron_syntax import DURATION, EVERY, FIELDS, MACROS
+from ansible_collections.shaka.platform.plugins.module_utils.cron_syntax import EVERY, FIELDS, MACROS, seconds_of
 
 LONGEST = 366 * 9  # days from one 29 February to the next, at most
 
@@ -67,10 +67,7 @@ class CronSchedule:
 
 
 def _interval(text: str) -> datetime.timedelta | None:
-    if EVERY.fullmatch(text) is None:
-        return None
-    seconds = {"h": 3600, "m": 60, "s": 1}
-    return datetime.timedelta(seconds=sum(float(count) * seconds[unit] for count, unit in DURATION.findall(text)))
+    return datetime.timedelta(seconds=seconds_of(text)) if EVERY.fullmatch(text) else None
 
 
 def _values(field: str, low: int, high: int, names: tuple[str, ...]) -> list[int]:

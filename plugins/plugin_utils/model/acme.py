@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
-import re
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any, cast
 
@@ -81,8 +80,7 @@ def _check_dns(acme: Acme, problems: Problems) -> None:
         if not cast(Mapping[str, str], dns)[key]:
             problems.add(f"platform_acme.dns.{key}", f"is not filled in, and {dns['provider']} needs it")
     if dns["provider"] == "rfc2136" and dns["nameserver"]:
-        bare = re.fullmatch(r"[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*", dns["nameserver"])  # cert-manager wants IPv6 in brackets
-        dns["nameserver"] = f"[{dns['nameserver']}]" if bare else dns["nameserver"]
+        dns["nameserver"] = _in_brackets(dns["nameserver"])
         problems.check("platform_acme.dns.nameserver", rules.nameserver(dns["nameserver"]), dns["nameserver"])
 
 
@@ -156,8 +154,12 @@ def egress(server: str, model: Model, resolved: Mapping[str, Iterable[str]]) -> 
     return rules
 
 
+def _in_brackets(nameserver: str) -> str:
+    """An address of IPv6 as cert-manager and URLs have it."""
+    return f"[{nameserver}]" if ":" in nameserver and rules.is_ip(nameserver) else nameserver
+
+
 def _update_url(nameserver: str) -> str:
     """A nameserver as an endpoint; its port is 53 unless it says another."""
-    bare = nameserver.count(":") > 1 and not nameserver.startswith("[")
-    host = f"[{nameserver}]" if bare else nameserver
+    host = _in_brackets(nameserver)
     return f"dns://{host}" if host.rpartition("]")[2].rpartition(":")[2].isdigit() and ":" in host.rpartition("]")[2] else f"dns://{host}:53"

@@ -88,7 +88,7 @@ def configure(env: Environment, path: str, problems: Problems) -> None:
     own = {str(key): rules.as_text(value) for key, value in env["config"].items()}
     for name, text in own.items():
         problems.check(f"{path}.config.{name}", rules.variable_name(name), name)
-        problems.check(f"{path}.config.{name}", rules.deliverable(text) or rules.secret_reference(text))
+        problems.check(f"{path}.config.{name}", rules.as_written(text))
         if name in env["config_json"] or text[:1] in ("{", "["):
             problems.check(f"{path}.config.{name}", rules.json_text(text))
     for name in env["config_json"]:

@@ -262,7 +262,7 @@ def _check_run(app: App, problems: Problems) -> None:
     for flaw in rules.words(app["command"]):
         problems.add(f"{path}.command", flaw)
     for word in app["args"]:
-        problems.check(f"{path}.args", rules.deliverable(word) or rules.secret_reference(word))
+        problems.check(f"{path}.args", rules.as_written(word))
 
 
 def _check_port(app: App, apps: Mapping[str, App], problems: Problems) -> None:

@@ -18,7 +18,7 @@ BUFFER, DEFAULT_BUFFER = "traefik_buffer", "64Mi"
 ROUTE = re.compile(r"(.+?)-(?:(rate|stream|redirect)-[1-9][0-9]*(?:-wildcard)?|wildcard(?:-[1-9][0-9]*)?)")
 _YEAR = 31536000  # least seconds of a header that browsers ship (https://hstspreload.org)
 _RATE = {"average": 50, "burst": 100, "period": "1s"}  # of a path's guard, as of `edge_rate`
-_ORIGIN = re.compile(r"\*|[a-z][a-z0-9+.-]*://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")  # capacitor://localhost is that of an app on a phone
+_ORIGIN = re.compile(r"\*|([a-z][a-z0-9+.-]*)://(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::([0-9]{1,5}))?")  # capacitor://localhost: an app on a phone
 _METHOD = re.compile(r"[A-Z]+(-[A-Z]+)*|\*")  # browsers compare it as it is written (https://fetch.spec.whatwg.org/#concept-method)
 # What says where an answer ends: one that Traefik writes over it cuts off each answer (seen in 3.7.15)
 _FRAMING = ("connection", "content-length", "trailer", "transfer-encoding", "upgrade")
@@ -41,13 +41,13 @@ def users(value: str) -> str | None:
 
 def origin(value: str) -> str | None:
     """A web origin (RFC 6454), or all of them."""
-    if not _ORIGIN.fullmatch(value):
+    match = _ORIGIN.fullmatch(value)
+    if match is None:
         return "is not an origin; write scheme and host alone, like https://app.your-domain.net, or *"
-    scheme, _colon, rest = value.partition("://")
-    port = rest.rpartition("]")[2].rpartition(":")[2] if ":" in rest.rpartition("]")[2] else ""
+    scheme, port = match.groups()
     if port and port == _PORTS.get(scheme):
         return f"names the port that {scheme} has anyway, which browsers leave out; write {value.removesuffix(':' + port)}"
-    return "has a port that is not one; use 1 to 65535, or leave it out" if port and not 0 < int(port) < 65536 else None
+    return rules.url_port(port)
 
 
 def _header_name(name: str) -> str | None:

@@ -12,7 +12,7 @@ import zoneinfo
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from urllib.parse import urlsplit
 
-from ansible_collections.shaka.platform.plugins.module_utils.cron_syntax import DURATION, EVERY, FIELDS, MACROS
+from ansible_collections.shaka.platform.plugins.module_utils.cron_syntax import EVERY, FIELDS, MACROS, seconds_of
 from ansible_collections.shaka.platform.plugins.module_utils.engine.references import REFERENCE
 
 TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")  # a header's name (RFC 9110, 5.6.2) and a cookie's (RFC 6265)
@@ -210,24 +210,28 @@ def url(value: str) -> str | None:
     if not value:
         return "is not filled in; set its URL"
     match = re.fullmatch(r"https?://(?:([A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*\.?)|\[([0-9A-Fa-f:.]+)\])(?::([0-9]{1,5}))?(/\S*)?", value)
-    if match is None or (match[2] and not _is_ip(match[2])):
+    if match is None or (match[2] and not is_ip(match[2])):
         name = re.sub(r"^https?://|[:/].*", "", value, flags=re.DOTALL)
         other = "" if name.isascii() else _in_ascii(name)
         return f"is not a URL; write https://, the host and, if need be, :port, without user and password{other}"
-    if match[3] and not 0 < int(match[3]) < 65536:
-        return "has a port that is not one; use 1 to 65535, or leave it out"
-    return address((match[1] or match[2]).rstrip("."))
+    return url_port(match[3]) or address((match[1] or match[2]).rstrip("."))
+
+
+def url_port(digits: str | None) -> str | None:
+    """The port behind the colon of a host, if there is one."""
+    return None if not digits or 0 < int(digits) < 65536 else "has a port that is not one; use 1 to 65535, or leave it out"
 
 
 def nameserver(value: str) -> str | None:
     """A server of DNS as cert-manager takes it: a name or an address, one of IPv6 in brackets, and a port (its ValidNameserver)."""
     match = re.fullmatch(r"(?:[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*\.?|\[([0-9A-Fa-f:.]+)\])(?::([0-9]{1,5}))?", value)
-    if match is None or (match[1] and not _is_ip(match[1])):
+    if match is None or (match[1] and not is_ip(match[1])):
         return "is not a server of DNS; write its address or name, and if need be :port, such as 10.0.0.53:53 or [fd00::53]:53"
-    return "has a port that is not one; use 1 to 65535, or leave it out" if match[2] and not 0 < int(match[2]) < 65536 else None
+    return url_port(match[2])
 
 
-def _is_ip(text: str) -> bool:
+def is_ip(text: str) -> bool:
+    """Whether it is an address of either version."""
     try:
         ipaddress.ip_address(text)
     except ValueError:
@@ -380,8 +384,7 @@ def time_zone(value: str) -> str | None:
 _DAYS = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 
 
-_PER_HOUR = {"h": 1, "m": 60, "s": 3600}
-_LONGEST = 2**63 / 3.6e12  # hours that a duration of Go may have
+_LONGEST = 2**63 / 1e9  # seconds that a duration of Go may have
 
 
 def cron(value: str) -> str | None:
@@ -389,8 +392,7 @@ def cron(value: str) -> str | None:
     if value in MACROS:
         return None
     if EVERY.fullmatch(value):
-        hours = sum(float(number) / _PER_HOUR[unit] for number, unit in DURATION.findall(value))
-        return None if 0 < hours < _LONGEST else "never comes; write it like @every 6h"
+        return None if 0 < seconds_of(value) < _LONGEST else "never comes; write it like @every 6h"
     fields = value.split()
     if len(fields) != len(FIELDS):
         return "is not a cron schedule; it has five fields: minute hour day-of-month month day-of-week"
@@ -509,9 +511,14 @@ def secret_reference(value: str) -> str | None:
     return f"holds {found[0]}, as templates call a secret; move the value to the environment's secrets, where it arrives" if found else None
 
 
+def as_written(value: str) -> str | None:
+    """A text that is to reach an application as it is written."""
+    return deliverable(value) or secret_reference(value)
+
+
 def words(command: Sequence[str]) -> Iterator[str]:
     """What a container runs, word by word: each can arrive, and the first one is a program."""
-    yield from filter(None, (deliverable(word) or secret_reference(word) for word in command))
+    yield from filter(None, map(as_written, command))
     if any(not word for word in command[:1]):
         yield "begins with an empty text; name the program first"
 
