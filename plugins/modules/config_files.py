@@ -92,6 +92,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.shaka.platform.plugins.module_utils.conventions import STATE, Execute, commands_of
+from ansible_collections.shaka.platform.plugins.module_utils.server import whole
 from ansible_collections.shaka.platform.plugins.module_utils.server.files import parse_mode, place, write_whole
 from ansible_collections.shaka.platform.plugins.module_utils.server.home import keeper, make_parent, with_rights_of_its_home
 from ansible_collections.shaka.platform.plugins.module_utils.server.ledger import remember
@@ -178,10 +179,7 @@ def settle(file: dict[str, Any], candidate: Path | None) -> None:
     dest, mode = Path(file["dest"]), parse_mode(file["mode"])
     remember(dest, content=file["link"] is not None or candidate is not None)
     if file["link"]:
-        partial = dest.with_name(f"{dest.name}.shaka-candidate")
-        partial.unlink(missing_ok=True)
-        partial.symlink_to(file["link"])
-        partial.rename(dest)
+        whole.link(dest, file["link"])
         return
     if candidate:
         place(candidate, dest, mode)

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ansible_collections.shaka.platform.plugins.module_utils.conventions import Execute
+from ansible_collections.shaka.platform.plugins.module_utils.server import whole
 from ansible_collections.shaka.platform.plugins.module_utils.server.files import write_whole
-from ansible_collections.shaka.platform.plugins.module_utils.server.ledger import CANDIDATE, remember
+from ansible_collections.shaka.platform.plugins.module_utils.server.ledger import remember
 from ansible_collections.shaka.platform.plugins.module_utils.server.traces import unescaped
 from ansible_collections.shaka.platform.plugins.module_utils.server.whole import text_of
 
@@ -92,10 +93,7 @@ def _mask(unit: str, root: Path, execute: Execute) -> None:
     """As `systemctl mask`, which refuses a unit that the owner wrote into /etc; a reset brings back what was there."""
     link = root / UNITS / unit
     remember(link)
-    partial_link = link.with_name(f"{unit}{CANDIDATE}")
-    partial_link.unlink(missing_ok=True)
-    partial_link.symlink_to("/dev/null")
-    partial_link.rename(link)
+    whole.link(link, "/dev/null")
     _must(execute, "systemctl", "daemon-reload")
 
 

@@ -26,6 +26,14 @@ def put(partial: Path, dest: Path, mode: int) -> None:
     partial.rename(dest)
 
 
+def link(dest: Path, target: str) -> None:
+    """Make a name a link, in place of what it is."""
+    partial = partial_of(dest)
+    partial.unlink(missing_ok=True)
+    partial.symlink_to(target)
+    partial.rename(dest)
+
+
 def partial_of(dest: Path) -> Path:
     """The name of a file on its way, this process's own; what a killed process left under its own is removed."""
     for path in unfinished(dest):
