@@ -99,6 +99,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.shaka.platform.plugins.module_utils.conventions import Execute, commands_of, user_of_connection
 from ansible_collections.shaka.platform.plugins.module_utils.server import former, ledger
 from ansible_collections.shaka.platform.plugins.module_utils.server.access import TABLE, may_log_in
+from ansible_collections.shaka.platform.plugins.module_utils.server.accounts import entries_of, key_lines
 from ansible_collections.shaka.platform.plugins.module_utils.server.home import with_rights_of_its_home
 from ansible_collections.shaka.platform.plugins.module_utils.server.listeners import (
     PORTLESS,
@@ -270,7 +271,7 @@ def closes(params: dict[str, Any], process: int, execute: Execute, root: Path) -
     """What the packet filter will close when it comes for the first time, and why it must not."""
     there = (root / "usr/sbin/nft").exists() and execute(["nft", "list", "table", *TABLE.split()])[0] == 0
     closed = closed_by(listening(execute(["ss", "-Hlntup"])[1]), params["tcp_ports"], params["udp_ports"])
-    through = None if params["may_close_tunnel"] else tunnel(server_address(process), execute)
+    through = tunnel(server_address(process), execute) if (closed or not there) and not params["may_close_tunnel"] else None
     return [] if there else [str(each) for each in closed], _endangered(through, closed, there) if through else iter(())
 
 
@@ -290,19 +291,16 @@ def _endangered(through: Tunnel, closed: list[Listener], filtered: bool) -> Iter
 
 def is_ready(operator: str, root: Path) -> bool:
     """Whether an account is as role host makes it: its own home, bash, a password that nobody can type, and no day on which it expires."""
-    entries = [line.split(":") for line in (root / "etc/passwd").read_text(encoding="utf-8", errors="replace").splitlines()]
-    shadow = [line.split(":") for line in (root / "etc/shadow").read_text(encoding="utf-8", errors="replace").splitlines()]
-    home, hidden = f"/home/{operator}", [(entry[1], *entry[7:8]) for entry in shadow if entry[0] == operator] == [("*", "")]
-    return hidden and [entry[5:7] for entry in entries if entry[0] == operator] == [[home, "/bin/bash"]] and (root / home[1:]).is_dir()
+    home, hidden = f"/home/{operator}", [(entry[1], *entry[7:8]) for entry in entries_of(operator, "shadow", root)] == [("*", "")]
+    return hidden and [entry[5:7] for entry in entries_of(operator, "passwd", root)] == [[home, "/bin/bash"]] and (root / home[1:]).is_dir()
 
 
 def loses_as_operator(user: str, keys: Collection[str], root: Path) -> bool:
     """Whether an account that is made the operator's has a password, or keys beside these, which it then has no more."""
-    shadow = [line.split(":") for line in (root / "etc/shadow").read_text(encoding="utf-8", errors="replace").splitlines()]
     file = root / "home" / user / former.GIVEN[0]
     present = with_rights_of_its_home(file, lambda: file.read_text(encoding="utf-8", errors="replace") if file.exists() else "")
-    lines = {tuple(line.split()[:2]) for line in present.splitlines() if line.strip() and not line.lstrip().startswith("#")}
-    return any(entry[0] == user and entry[1][:1] not in ("!", "*") for entry in shadow) or not lines <= {tuple(key.split()[:2]) for key in keys}
+    password = any(entry[1][:1] not in ("!", "*") for entry in entries_of(user, "shadow", root))
+    return password or not {tuple(line.split()[:2]) for line in key_lines(present)} <= {tuple(key.split()[:2]) for key in keys}
 
 
 def unknown_zone(name: str, root: Path) -> Iterator[str]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from ansible_collections.shaka.platform.plugins.module_utils.conventions import Execute
+from ansible_collections.shaka.platform.plugins.module_utils.server.accounts import key_lines
 
 TABLE = "inet shaka"
 
@@ -161,6 +162,6 @@ def may_log_in(user: str, home: Path, execute: Execute) -> bool:
         return True
     for name in settings.get("authorizedkeysfile", ".ssh/authorized_keys").split():
         path = home / name.replace("%h", str(home)).replace("%u", user).replace("%%", "%")
-        if path.is_file() and any(line.strip() and not line.lstrip().startswith("#") for line in path.read_text(errors="replace").splitlines()):
+        if path.is_file() and key_lines(path.read_text(errors="replace")):
             return True
     return False

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from ansible_collections.shaka.platform.plugins.module_utils.conventions import Execute
 from ansible_collections.shaka.platform.plugins.module_utils.server import ledger
+from ansible_collections.shaka.platform.plugins.module_utils.server.accounts import entries_of
 from ansible_collections.shaka.platform.plugins.module_utils.server.home import with_rights_of_its_home
 
 SUDOERS = "etc/sudoers.d/50-shaka-operator"
@@ -42,8 +43,7 @@ def access_of(name: str, root: Path) -> list[str]:
 
 def account_is_open(name: str, root: Path) -> bool:
     """Whether an account is there and not expired for good."""
-    shadow = [line.split(":") for line in (root / "etc/shadow").read_text(encoding="utf-8").splitlines()]
-    return any(entry[0] == name and entry[7:8] != ["1"] for entry in shadow)
+    return any(entry[7:8] != ["1"] for entry in entries_of(name, "shadow", root))
 
 
 def take_away(name: str, execute: Execute, root: Path) -> None:
