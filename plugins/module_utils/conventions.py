@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, The shaka.platform founders
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What all modules share: how a command is run, whose connection it is, requests at once, the pause between two looks, where they keep things."""
+"""What all modules share: commands and locale, the user of the connection, the pods of a workload, pauses, requests at once, where things lie."""
 
 from __future__ import annotations
 
@@ -27,6 +27,12 @@ K3S_NETWORKS = {"cluster-cidr": "10.42.0.0/16", "service-cidr": "10.43.0.0/16"}
 PAUSE = 1.0
 # What commands print must be as their manuals have it, whatever language the server has or the ssh client sends along (Debian's sends LANG and LC_*).
 LOCALE = {"LANG": "C.UTF-8", "LC_ALL": "C.UTF-8", "LANGUAGE": ""}
+
+
+def pod_template(workload: Object) -> Object:
+    """What the pods of a workload are made from; a CronJob has it in that of its Jobs. Empty where there is none."""
+    spec = workload.get("spec") or {}
+    return ((spec.get("jobTemplate") or {}).get("spec") or spec).get("template") or {}
 
 
 def user_of_connection() -> str:

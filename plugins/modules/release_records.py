@@ -61,9 +61,10 @@ platform_table: {description: A table for a person., returned: success, type: li
 import shutil
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.shaka.platform.plugins.module_utils.conventions import Object, pod_template
 from ansible_collections.shaka.platform.plugins.module_utils.kubectl import ARGUMENTS, Kubectl, Unanswered
 from ansible_collections.shaka.platform.plugins.module_utils.release import records
 
@@ -72,10 +73,9 @@ PLACES = {"deployments": "apps/v1", "cronjobs": "batch/v1"}  # kind -> API
 MANAGER = "shaka.platform-releases"
 
 
-def image_of(spec: dict[str, Any]) -> str:
+def image_of(workload: Object) -> str:
     """The image of the first container of a workload; empty when there is none."""
-    inner = (spec.get("jobTemplate") or {}).get("spec") or spec
-    containers = ((inner.get("template") or {}).get("spec") or {}).get("containers") or [{}]
+    containers = (pod_template(workload).get("spec") or {}).get("containers") or [{}]
     return str(containers[0].get("image") or "")
 
 
@@ -105,7 +105,7 @@ def main() -> None:
         known = records.load(data.get(app, ""))
     except (Unanswered, ValueError) as error:
         module.fail_json(msg=f"the records of releases (ConfigMap {space}/{records.CONFIG_MAP}, {app}): {error}")
-    running = image_of(deployed.get("spec") or {})
+    running = image_of(deployed)
     changed, chosen, migrations = False, cast("records.Record | None", None), list[int]()
     if step == "target":
         try:

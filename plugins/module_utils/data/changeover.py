@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, cast
 
-from ansible_collections.shaka.platform.plugins.module_utils.conventions import PAUSE, Object
+from ansible_collections.shaka.platform.plugins.module_utils.conventions import PAUSE, Object, pod_template
 from ansible_collections.shaka.platform.plugins.module_utils.model_types import App, Environment, PasswordReader, PasswordReaders
 
 from ..kubectl import Kubectl
@@ -79,8 +79,7 @@ class Application(Readers):
             return Held.NEW
         if self.given(name) != password:
             return Held.OLD
-        spec = workload["spec"]["jobTemplate"]["spec"] if self.scheduled else workload["spec"]
-        return held(spec["template"], self.pods(), self.hash)
+        return held(pod_template(workload), self.pods(), self.hash)
 
 
 class Applications(Readers):

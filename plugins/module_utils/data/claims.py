@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.shaka.platform.plugins.module_utils.api_reader import ApiReader
+from ansible_collections.shaka.platform.plugins.module_utils.conventions import pod_template
 from ansible_collections.shaka.platform.plugins.module_utils.kubeconfig import KUBECONFIG, k3s_administrator
 
 from ..engine.identity import MANAGED_BY, MANAGER, PART_OF, SET
@@ -56,7 +57,7 @@ def bound_claims(bound: list[dict[str, Any]], workloads: list[dict[str, Any]]) -
     used = {
         (workload["metadata"]["namespace"], volume["persistentVolumeClaim"]["claimName"])
         for workload in workloads
-        for volume in _pods(workload["spec"]).get("volumes") or []
+        for volume in (pod_template(workload).get("spec") or {}).get("volumes") or []
         if volume.get("persistentVolumeClaim")
     }
     result = []
@@ -67,12 +68,6 @@ def bound_claims(bound: list[dict[str, Any]], workloads: list[dict[str, Any]]) -
             owner = {"platform": labels.get(PART_OF, ""), "set": labels.get(SET, ""), "size": spec["resources"]["requests"]["storage"]}
             result.append({"namespace": where[0], "name": where[1], **owner, "used": where in used, "data": _record(meta)})
     return sorted(result, key=lambda entry: (entry["namespace"], entry["name"]))
-
-
-def _pods(spec: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What a workload's pods are; a CronJob has it in that of its Jobs."""
-    pods: Mapping[str, Any] = (spec["jobTemplate"]["spec"] if "jobTemplate" in spec else spec)["template"]["spec"]
-    return pods
 
 
 def _record(meta: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,8 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
+from ansible_collections.shaka.platform.plugins.module_utils.conventions import pod_template
+
 from .identity import SET, Key, applied_by_us, key_of, of_preview
 
 # Deleting one of these deletes data: a claim its volume, a namespace and a CustomResourceDefinition all objects in them.
@@ -69,9 +71,7 @@ def goes(key: Key, of: str | None, delete: Collection[str]) -> bool:
 
 def account_of(workload: Mapping[str, Any]) -> str:
     """The ServiceAccount that the pods of a workload run as."""
-    spec = workload.get("spec") or {}
-    template = ((spec.get("jobTemplate") or {}).get("spec") or spec).get("template") or {}
-    return str((template.get("spec") or {}).get("serviceAccountName") or "default")
+    return str((pod_template(workload).get("spec") or {}).get("serviceAccountName") or "default")
 
 
 def _shields(key: Key) -> bool:
