@@ -121,6 +121,9 @@ def test_postgres_runs_as_a_user_that_its_image_has_no_name_for(server: Server) 
     """As 999 is in the official Alpine image, whose own user is 70."""
     asked = "kubectl exec -n shaka-prod postgres-0 -- sh -c 'id -u; getent passwd 70; getent passwd $(id -u) || echo none'"
     assert [line.split(":")[0] for line in server.run(asked).split()] == ["999", "postgres", "none"]
+    inside = "kubectl exec -n shaka-prod postgres-0 --"
+    assert "accepting connections" in server.run(f"{inside} pg_isready")
+    assert server.run(f"{inside} psql -Atc 'select current_user'").strip() == "postgres"
 
 
 def test_postgres_is_sized_by_its_container(server: Server) -> None:
