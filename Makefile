@@ -88,7 +88,7 @@ molecule: $(VENV_READY)
 prove: $(VENV_READY)
 	export PYTHONPATH+=:$(CURDIR)/tests:$(CURDIR)/molecule:$(CURDIR)/.ansible/collections
 	python3 -m tests.scenarios backup awkward edge release
-	for proof in noops canaries resets rotations escalation kills disaster move faults point_in_time releases; do python3 -m prove.$$proof; done
+	for proof in tarball noops canaries resets rotations escalation kills disaster move faults point_in_time releases; do python3 -m prove.$$proof; done
 
 bench: $(VENV_READY)
 	for comparison in apply_set pgbench noop edge; do python3 benchmarks/$$comparison.py; done
