@@ -327,6 +327,28 @@ def test_below_a_wildcard_the_longer_path_goes_first_with_its_guard() -> None:
     assert sorted(found, key=lambda path: found[path]) == ["/", "/login", "/a/longer/path"]
 
 
+@pytest.mark.parametrize(
+    ("edge", "paths", "key"),
+    [
+        ({"rates": {"/shop/login": {}}}, ["/shop"], "rates./shop/login"),
+        ({"rates": {"/shop": {}}}, ["/shop"], "rates./shop"),
+        ({"streams": ["/shop/files"], "body_limit": "1Mi"}, ["/shop"], "streams"),
+        ({"rates": {"/shopping": {}}}, ["/shop"], "rates./shopping"),  # the beginning of a text to Traefik
+        ({"rates": {"/login": {}}, "streams": ["/files"], "body_limit": "1Mi"}, ["/shop"], ""),
+        ({"rates": {"/sh": {}}}, ["/shop"], ""),  # the longer path goes first
+    ],
+)
+def test_a_part_takes_no_requests_of_another_application_on_its_host(edge: dict[str, Any], paths: list[str], key: str) -> None:
+    problems = run(many(api={"edge": edge}, web={"host": "acme.test", "paths": paths})).problems
+    assert [problem.path for problem in problems] == ([f"platform_environments.prod.apps.api.edge.{key}"] if key else [])
+    assert all("where platform_environments.prod.apps.web answers on acme.test" in problem.text for problem in problems)
+
+
+def test_a_part_may_be_below_a_longer_path_of_its_own() -> None:
+    api = {"paths": ["/", "/shop/api"], "edge": {"rates": {"/shop/api/login": {}}}}
+    assert run(many(api=api, web={"host": "acme.test", "paths": ["/shop"]})).problems == []
+
+
 def test_a_certificate_does_not_name_what_its_wildcard_stands_for() -> None:
     """Let's Encrypt answers "is redundant with a wildcard domain in the same request"; the name still has its route, and its certificate."""
     data = many(api={"host": "api.acme.test", "hosts": ["acme.test", "*.acme.test", "a.b.acme.test"]})

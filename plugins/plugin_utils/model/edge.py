@@ -166,10 +166,25 @@ def check_all(environments: Mapping[str, Environment], secrets: Mapping[str, Map
     for known, app in apps:
         path = f"{app['path']}.edge"
         check(app["edge"], app, path, known, buffer, problems)
+        _check_parts(app, [other for _secrets, other in apps if other is not app], problems)
         for host in app["edge"]["redirects"]:
             if host in taken and host not in app["hosts"]:
                 problems.add(f"{path}.redirects", f"is also {taken[host]}; each has a name of its own", host)
             taken.setdefault(host, f"{path}.redirects")
+
+
+def _check_parts(app: App, others: Iterable[App], problems: Problems) -> None:
+    """A part with a route of its own is below no longer path of another application on the same host, whose requests it would take."""
+    edge = app["edge"]
+    parts = [(f"rates.{place}", place) for place in edge["rates"]]
+    parts += [("streams", place) for place in edge["streams"] if edge["body_limit"]]
+    for other in others:
+        shared = [host for host in app["hosts"] if host in other["hosts"]]
+        for key, place in parts if shared else ():
+            own = max((len(path) for path in app["paths"] if place.startswith(path)), default=0)
+            for path in (path for path in other["paths"] if place.startswith(path) and len(path) > own):
+                text = f"is below {path}, where {other['path']} answers on {shared[0]}, and would take its requests; name it in that one's edge"
+                problems.add(f"{app['path']}.edge.{key}", text, place)
 
 
 def _check_body(edge: AppEdge, app: App, path: str, buffer: int, problems: Problems) -> None:
