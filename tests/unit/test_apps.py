@@ -280,6 +280,30 @@ def test_health_is_asked_as_the_protocol_has_it(key: str, changes: dict[str, Any
 
 
 @pytest.mark.parametrize(
+    ("key", "probes", "refused", "says"),
+    [
+        (
+            "api",
+            {"startup": {"path": "/boot"}},
+            "startup.path",
+            "'/boot' is not asked, as its type is empty, which means what liveness asks; set type to http,",
+        ),
+        ("api", {"startup": {"type": "http", "path": "/boot"}}, "", ""),
+        ("api", {"readiness": {"command": ["check"]}}, "readiness.command", "its type is empty, which means http; set type to exec,"),
+        ("api", {"liveness": {"type": "tcp", "path": "/x"}}, "liveness.path", "its type is tcp; set type to http,"),
+        ("api", {"liveness": {"type": "none", "path": "/x"}}, "", ""),  # switched off for now
+        ("api", {"readiness": {"port": 9000}}, "", ""),
+        ("calls", {"readiness": {"service": "calls"}}, "readiness.service", "which means tcp; set type to grpc,"),
+        ("worker", {"liveness": {"port": 9000}}, "liveness.port", "which means none; set type to http or tcp or grpc,"),
+    ],
+)
+def test_what_a_probe_does_not_ask_is_refused(key: str, probes: dict[str, Any], refused: str, says: str) -> None:
+    problems = run(many(**{key: {"probes": probes}})).problems
+    assert [problem.path for problem in problems] == ([f"platform_environments.prod.apps.{key}.probes.{refused}"] if refused else [])
+    assert all(says in problem.text for problem in problems)
+
+
+@pytest.mark.parametrize(
     ("changes", "asked"),
     [
         ({}, (True, "/readyz")),

@@ -28,6 +28,7 @@ OWN = "acme-solver|default-deny|no-pods|(postgres|redis|pgbouncer)-({0}|backup|b
 OPENS = {"DB_PASSWORD": "postgres", "REDIS_PASSWORD": "redis"}
 FIELDS = {"startup": "startupProbe", "readiness": "readinessProbe", "liveness": "livenessProbe"}
 DEFAULT_PROBES = {"http": "http", "h2c": "tcp", "tcp": "tcp", "none": "none"}  # protocol -> type
+ASKED_BY = {"path": ("http",), "service": ("grpc",), "command": ("exec",), "port": ("http", "tcp", "grpc")}  # of a probe -> the types that have it
 SERVED = ("http", "h2c")  # what Traefik leads to
 
 
@@ -309,8 +310,20 @@ def _check_probes(app: App, problems: Problems) -> None:
             problems.add(f"{here}.command", "is empty; say what exec runs")
         for flaw in rules.words(probe["command"]):
             problems.add(f"{here}.command", flaw)
+        _check_asked(app, kind, problems)
         if probe["type"] in ("http", "grpc", "tcp") and app["protocol"] == "none" and not probe["port"]:
             problems.add(f"{here}.port", f"is not filled in, and the application has no port that {probe['type']} could ask; set one, or use exec")
+
+
+def _check_asked(app: App, kind: str, problems: Problems) -> None:
+    """A probe has nothing that its type does not ask."""
+    probe = cast(Mapping[str, Any], _probe(app["probes"], kind))
+    asks = probe["type"] or ("what liveness asks" if kind == "startup" else DEFAULT_PROBES[app["protocol"]])
+    for key, types in ASKED_BY.items() if probe["type"] != "none" and not app["schedule"] else ():
+        if probe[key] and asks not in types:
+            says = f"is {asks}" if probe["type"] else f"is empty, which means {asks}"
+            text = f"is not asked, as its type {says}; set type to {' or '.join(types)}, or take it out"
+            problems.add(f"{app['path']}.probes.{kind}.{key}", text, probe[key])
 
 
 def _check_folders(app: App, reads: str, problems: Problems) -> None:
