@@ -280,6 +280,15 @@ def test_health_is_asked_as_the_protocol_has_it(key: str, changes: dict[str, Any
 
 
 @pytest.mark.parametrize(
+    ("key", "startup", "seconds"),
+    [("api", {}, 300), ("api", {"period": 10, "failures": 90}, 1140), ("api", {"type": "none", "failures": 900}, 300), ("worker", {}, 300)],
+)
+def test_a_rollout_is_given_up_after_the_time_that_a_start_may_take(key: str, startup: dict[str, Any], seconds: int) -> None:
+    """A run that waits longer (apps_wait_seconds) ended at this deadline."""
+    assert objects(many(**{key: {"probes": {"startup": startup}}}))["Deployment", f"acme-{key}"]["spec"]["progressDeadlineSeconds"] == seconds
+
+
+@pytest.mark.parametrize(
     ("key", "probes", "refused", "says"),
     [
         (
