@@ -45,6 +45,12 @@ def settle(acme: Acme, problems: Problems) -> None:
             else "is not filled in; give the certificate (PEM) of your authority, and its key as platform_secrets.acme.CA_KEY"
         )
         problems.check("platform_acme.certificate", missing or rules.certificates(acme["certificate"]))
+    if acme["certificate"] and acme["kind"] != "ca":
+        problems.add("platform_acme.certificate", f"is set, and platform_acme.kind is {acme['kind']}, which takes none; set kind: ca, or take it out")
+    if acme["dns"]["provider"] and not (acme["kind"] == "acme" and acme["challenge"] == "dns01"):
+        problems.add(
+            "platform_acme.dns.provider", "is set, and nobody asks it; set platform_acme.challenge: dns01, or take it out", acme["dns"]["provider"]
+        )
     for address in acme["addresses"]:
         problems.check("platform_acme.addresses", rules.network(address), address)
     identity = {"acme": acme["server"], "ca": acme["certificate"].strip()}.get(acme["kind"])
