@@ -14,6 +14,8 @@ from ansible_collections.shaka.platform.plugins.module_utils.engine.diagnosis im
 from ansible_collections.shaka.platform.plugins.module_utils.engine.references import Scrubber
 from ansible_collections.shaka.platform.plugins.plugin_utils.model import acme, edge
 from ansible_collections.shaka.platform.plugins.plugin_utils.model.problems import Problems
+from test_apps import rendered
+from test_model import inventory
 
 SERVER = ["10.0.0.10", "203.0.113.7"]
 
@@ -36,6 +38,14 @@ def test_another_authority_has_another_issuer_and_the_same_one_the_same() -> Non
     assert production["server"] == "https://acme-v02.api.letsencrypt.org/directory" == settled(server=production["server"])["server"]
     names = {settled(**values)["issuer"] for values in ({}, {"server": "letsencrypt-staging"}, {"kind": "self_signed"})}
     assert len(names) == 3 and staging["issuer"] != production["issuer"] == settled(email="other@shaka-api.net", challenge="http01")["issuer"]
+
+
+@pytest.mark.parametrize("email", ["*ops@acme.test", "#ops@acme.test", "{a}@acme.test", "'a@acme.test", "!a@acme.test", "|a@acme.test"])
+def test_an_address_with_yaml_s_own_characters_is_the_issuer_s_contact(email: str) -> None:
+    issuers = [
+        item for item in rendered(inventory() | {"platform_acme": {"email": email}}, "cert_manager")[0].objects if item["kind"] == "ClusterIssuer"
+    ]
+    assert [issuer["spec"]["acme"]["email"] for issuer in issuers] == [email]
 
 
 @pytest.mark.parametrize(

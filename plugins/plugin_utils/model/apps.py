@@ -308,6 +308,7 @@ def _check_probes(app: App, problems: Problems) -> None:
             problems.add(f"{here}.port", "is not a TCP port number; use 1 to 65535", probe["port"])
         if probe["type"] == "exec" and not probe["command"]:
             problems.add(f"{here}.command", "is empty; say what exec runs")
+        problems.check(f"{here}.service", rules.as_written(probe["service"]), probe["service"])
         for flaw in rules.words(probe["command"]):
             problems.add(f"{here}.command", flaw)
         _check_asked(app, kind, problems)

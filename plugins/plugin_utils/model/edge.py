@@ -64,7 +64,7 @@ def header(name: str, value: str) -> str | None:
         return "says where an answer ends, and would break each of them; take it out"
     if name.lower() == "strict-transport-security":
         return "is set by edge.hsts; set its seconds, subdomains and preload there"
-    return None
+    return rules.as_written(value)
 
 
 def check_rate(rate: EdgeRate, path: str, problems: Problems, *, off: bool = True) -> None:
