@@ -48,6 +48,11 @@ def complete(filled: dict[str, Any], entry: object, options: Options, of_volume:
     for key, (app, place) in places.items():
         apps[key] = cast(App, schema.complete(app, options, place, problems))
         apps[key]["key"], apps[key]["path"] = key, place
+        scale = app.get("autoscale") if isinstance(app, Mapping) else None
+        if isinstance(scale, Mapping) and scale and "max" not in scale:
+            problems.add(
+                f"{place}.autoscale.max", "is not filled in, so that nothing scales; set the pods that there may be at most, or 0 for no autoscaler"
+            )
         volumes = apps[key]["volumes"]
         for name, volume in volumes.items():
             volumes[name] = cast(Any, schema.complete(volume, of_volume, f"{place}.volumes.{name}", problems))
@@ -354,3 +359,11 @@ def check_places(environments: Mapping[str, Environment], problems: Problems) ->
         for each in app["paths"]
     )
     check_unique(places, "each has a name of its own, or paths of its own", problems)
+
+
+def check_metrics(environments: Mapping[str, Environment], problems: Problems) -> None:
+    """Without K3s's metrics-server, an autoscaler does not know what pods use."""
+    for app in (app for env in environments.values() for app in env["apps"].values()):
+        if app["autoscale"]["max"]:
+            text = "needs K3s's metrics-server, which k3s_config.disable leaves out; take it out there, or autoscale here"
+            problems.add(f"{app['path']}.autoscale", text)

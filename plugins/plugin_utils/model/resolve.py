@@ -397,6 +397,8 @@ def resolve(variables: Mapping[str, Any], interface: Interface, images: Collecti
     check_unique(((f"platform_namespaces.{name}", name) for name in both), "rename one", problems)
     kept_data.check_retired(raw[kept_data.RETIRE], spaces, environments, problems)
     network.connect(spaces.values())
+    if "metrics-server" in network.parts((of_roles.get("k3s_config") or {}).get("disable", [])):
+        apps.check_metrics(everything, problems)
     application.check_schemas(raw["platform_config_schemas"], environments, problems)
     registries = application.registries(raw, dictionaries["registry"], problems)
     redis.check_together(everything, problems)
