@@ -17,7 +17,7 @@ from ansible_collections.shaka.platform.plugins.plugin_utils.model.problems impo
 from test_apps import rendered
 from test_model import inventory
 
-SERVER = ["10.0.0.10", "203.0.113.7"]
+SERVER = ["10.0.0.10", "93.184.215.14", "203.0.113.7", "2600:1f16::7"]
 
 
 def authority(**values: Any) -> Any:
@@ -67,7 +67,16 @@ def test_an_authority_has_the_secrets_that_it_needs(values: dict[str, Any], secr
     [
         (["203.0.113.7"], {}, ""),
         (["10.0.0.10", "203.0.113.7"], {}, ""),
-        ([], {}, "has no address"),
+        ([], {}, "has no address, so that the authority cannot look at it; make its record in DNS (A: 93.184.215.14);"),
+        (["2600:1f16::7"], {}, "leads to 2600:1f16::7 alone, and the platform answers at IPv4 only; make its record in DNS (A: 93.184.215.14);"),
+        (["203.0.113.7", "2600:1f16::7"], {}, ""),
+        (["2600:1f16::7"], {"addresses": ["2600:1f16::/64"]}, ""),
+        (["2600:1f16::7"], {"services": ["fd00:43::/112"]}, ""),
+        (
+            ["203.0.113.7"],
+            {"services": ["fd00:43::/112"]},
+            "leads to 203.0.113.7 alone, and the platform answers at IPv6 only; make its record in DNS (AAAA: 2600:1f16::7);",
+        ),
         (["198.51.100.1"], {}, "leads to 198.51.100.1, which is not this server"),
         (["203.0.113.7", "198.51.100.1"], {}, "leads to 198.51.100.1,"),
         (["198.51.100.1"], {"addresses": ["198.51.100.1"]}, ""),
@@ -79,8 +88,9 @@ def test_an_authority_has_the_secrets_that_it_needs(values: dict[str, Any], secr
     ],
 )
 def test_a_host_that_the_authority_would_not_find_is_named(addresses: list[str], values: dict[str, Any], says: str) -> None:
-    proxies = values.pop("proxies", [])
-    model = cast(Any, {"acme": authority(**values), "trusted_proxies": proxies})
+    proxies, services = values.pop("proxies", []), values.pop("services", ["10.43.0.0/16"])
+    networks = {"networks": {"service-cidr": services}}
+    model = cast(Any, {"acme": authority(**values), "trusted_proxies": proxies, "server": networks})
     found = acme.unreached({"api.shaka-api.net": addresses}, model, SERVER)
     assert len(found) == bool(says)
     assert all(text.startswith(f"api.shaka-api.net {says}") and "dns01" in text for text in found)

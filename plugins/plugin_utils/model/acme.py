@@ -116,21 +116,28 @@ def unreached(hosts: Mapping[str, Iterable[str]], model: Model, own: Iterable[st
     acme, mine = model["acme"], {ipaddress.ip_address(text) for text in own}
     if not (asks_by_http(acme) and acme["check_hosts"]):
         return []
+    version = ipaddress.ip_network(model["server"]["networks"]["service-cidr"][0]).version  # Services have that of the first network alone
     expected = [ipaddress.ip_network(text) for text in [*acme["addresses"], *model["trusted_proxies"]]]
-    public = ", ".join(acme["addresses"]) or ", ".join(sorted(str(address) for address in mine if address.is_global)) or "the server's"
+    public = (
+        ", ".join(acme["addresses"]) or ", ".join(sorted(str(each) for each in mine if each.is_global and each.version == version)) or "the server's"
+    )
+    record = f"make its record in DNS ({'A' if version == 4 else 'AAAA'}: {public})"
     problems = []
     for host, addresses in hosts.items():
         found = {ipaddress.ip_address(text) for text in addresses}
-        strange = sorted(str(each) for each in found - mine if not any(each in network for network in expected))
+        other = {each for each in found if not any(each in network for network in expected)}
+        strange = sorted(map(str, other - mine))
         if not found:
-            text = f"has no address, so that the authority cannot look at it; make its record in DNS (A or AAAA: {public})"
+            text = f"has no address, so that the authority cannot look at it; {record}"
         elif strange:
             text = (
-                f"leads to {', '.join(strange)}, which is not this server; correct its record in DNS (A or AAAA: {public})."
+                f"leads to {', '.join(strange)}, which is not this server; {record}."
                 " If a proxy stands there, such as a CDN, name its networks in traefik_trusted_proxies, and let it pass"
                 " /.well-known/acme-challenge/ on port 80; if the server is behind NAT or a load balancer, name that address in"
                 " platform_acme.addresses"
             )
+        elif found == other and version not in {each.version for each in found}:
+            text = f"leads to {', '.join(map(str, found))} alone, and the platform answers at IPv{version} only; {record}"
         else:
             continue
         problems.append(
