@@ -152,19 +152,26 @@ def names_to_resolve(server: str) -> list[str]:
 
 
 def egress(server: str, model: Model, resolved: Mapping[str, Iterable[str]]) -> list[dict[str, Any]]:
-    """What a NetworkPolicy has to let cert-manager reach: the directory, and hosts of the internet that stand before the server, such as a CDN.
+    """What a NetworkPolicy has to let cert-manager reach: the directory, and what stands before the server, such as a CDN or a load balancer.
 
     :arg resolved: what the server says of `model["names"]`.
     """
     internet = backup.egress(_endpoint(""), model, {})["to"]
     web = [{"protocol": "TCP", "port": port} for port in (80, 443)]
-    rules = [backup.egress(_endpoint(server), model, resolved), {"to": internet, "ports": web}]
+    egress_rules = [backup.egress(_endpoint(server), model, resolved), {"to": [*internet, *_private_blocks(model)], "ports": web}]
     nameserver = model["acme"]["dns"]["nameserver"] if model["acme"]["challenge"] == "dns01" else ""
     if nameserver:
         updates = backup.egress(_endpoint(_update_url(nameserver)), model, resolved)
         port = backup.port_of(_update_url(nameserver))
-        rules.append({**updates, "ports": [{"protocol": protocol, "port": port} for protocol in ("TCP", "UDP")]})
-    return rules
+        egress_rules.append({**updates, "ports": [{"protocol": protocol, "port": port} for protocol in ("TCP", "UDP")]})
+    return egress_rules
+
+
+def _private_blocks(model: Model) -> list[dict[str, Any]]:
+    """The private addresses to which hosts may lead, where cert-manager looks for its own answer first."""
+    texts = [*model["acme"]["addresses"], *model["trusted_proxies"]] if asks_by_http(model["acme"]) else []
+    networks = map(ipaddress.ip_network, rules.networks(texts))
+    return [{"ipBlock": {"cidr": str(network)}} for network in dict.fromkeys(networks) if not network.is_global]
 
 
 def _in_brackets(nameserver: str) -> str:
