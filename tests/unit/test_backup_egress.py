@@ -92,7 +92,8 @@ def test_addresses_are_those_that_the_server_knows() -> None:
 )
 def test_cert_manager_reaches_its_directory_and_the_public_web(server: str, directory: dict[str, Any]) -> None:
     assert acme.egress(server, model(), RESOLVED) == [directory, {"to": [{"ipBlock": PUBLIC}], "ports": WEB}]
-    assert acme.names_to_resolve(server) == ([] if "10.1" in server else [server.split("/")[2]])
+    asked = cast(Any, {"kind": "acme", "challenge": "http01", "server": server})
+    assert acme.names_to_resolve(asked) == ([] if "10.1" in server else [server.split("/")[2]])
 
 
 def test_cert_manager_reaches_the_private_addresses_that_hosts_lead_to() -> None:

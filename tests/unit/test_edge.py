@@ -103,12 +103,15 @@ def test_a_host_that_the_authority_would_not_find_is_named(addresses: list[str],
         ("10.0.0.53:5353", "10.0.0.53/32", 5353),
         ("fd00::53", "fd00::53/128", 53),
         ("[fd00::53]:54", "fd00::53/128", 54),
+        ("ns1.corp.lan:5353", "10.0.0.9/32", 5353),
     ],
 )
 def test_cert_manager_reaches_the_nameserver_that_it_updates(nameserver: str, cidr: str, port: int) -> None:
+    """Also one that is given by its name, which the server looks up."""
     model = {"all_environments": {}, "namespaces": {}, "server": {"networks": {"cluster-cidr": ["10.42.0.0/16"]}}}
-    dns = {**authority()["dns"], "nameserver": nameserver}
-    rule = acme.egress("https://acme.shaka-api.net", cast(Any, {**model, "acme": authority(challenge="dns01", dns=dns)}), {})[-1]
+    asked = authority(server="https://acme.shaka-api.net", challenge="dns01", dns={**authority()["dns"], "nameserver": nameserver})
+    resolved = {name: ["10.0.0.9"] for name in acme.names_to_resolve(asked) if name != "acme.shaka-api.net"}
+    rule = acme.egress(asked["server"], cast(Any, {**model, "acme": asked}), resolved)[-1]
     assert rule == {"to": [{"ipBlock": {"cidr": cidr}}], "ports": [{"protocol": protocol, "port": port} for protocol in ("TCP", "UDP")]}
 
 

@@ -146,9 +146,13 @@ def unreached(hosts: Mapping[str, Iterable[str]], model: Model, own: Iterable[st
     return problems
 
 
-def names_to_resolve(server: str) -> list[str]:
-    """The directory's name, whose addresses decide what cert-manager may reach; none for an address."""
-    return backup.names_of(_endpoint(server), ())
+def names_to_resolve(acme: Acme) -> list[str]:
+    """The names of the directory and of the nameserver, whose addresses decide what cert-manager may reach; none for an address."""
+    if acme["kind"] != "acme":
+        return []
+    updated = acme["dns"]["nameserver"] if acme["challenge"] == "dns01" else ""
+    endpoints = [acme["server"], *([_update_url(updated)] if updated else [])]
+    return [name for endpoint in endpoints for name in backup.names_of(_endpoint(endpoint), ())]
 
 
 def egress(server: str, model: Model, resolved: Mapping[str, Iterable[str]]) -> list[dict[str, Any]]:

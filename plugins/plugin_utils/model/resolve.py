@@ -487,7 +487,7 @@ def resolve(variables: Mapping[str, Any], interface: Interface, images: Collecti
             {
                 *backup.names_to_resolve([env["backup"] for env in environments.values()], own_namespaces),
                 *backup.names_to_resolve([copy["backup"] for copy in copies.values()], own_namespaces),
-                *acme.names_to_resolve(authority["server"] if authority["kind"] == "acme" else ""),
+                *acme.names_to_resolve(authority),
             }
         ),
     }
