@@ -190,7 +190,8 @@ def _check_edges(raw: Raw, authority: Acme, of_roles: Mapping[str, Any], problem
     edge.check_router(of_roles, problems)
     proxies = [str(network) for network in of_roles.get("traefik_trusted_proxies") or []]
     for cidr in proxies:
-        problems.check("traefik_trusted_proxies", rules.network(cidr), cidr)
+        all_of_them = "is the whole internet, in which nobody would be a client; name the networks of your proxies" if cidr.endswith("/0") else None
+        problems.check("traefik_trusted_proxies", rules.network(cidr) or all_of_them, cidr)
     return proxies
 
 
