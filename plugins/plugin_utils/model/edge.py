@@ -144,6 +144,20 @@ def buffer(variables: Mapping[str, Any], problems: Problems) -> int:
         return parse_memory(DEFAULT_BUFFER)
 
 
+def check_memory(environments: Mapping[str, Environment], limits: Mapping[str, Any], buffer: int, problems: Problems) -> None:
+    """What waits in the buffer is Traefik's memory; beyond its limit the kernel ends Traefik, and with it all requests.
+
+    :arg limits: traefik_limits.
+    """
+    try:
+        most = parse_memory(str(limits["memory"])) // 2
+    except (KeyError, QuantityError):  # without a limit, or reported elsewhere
+        return
+    if buffer > most and any(app["edge"]["body_limit"] for env in environments.values() for app in env["apps"].values()):
+        text = f"is more than half of Traefik's memory ({format_memory(most)}), which it is a part of; lower it or raise traefik_limits.memory"
+        problems.add(BUFFER, text, format_memory(buffer))
+
+
 # Variable of the role traefik -> the least that it may be
 _LEAST = {"traefik_read_seconds": 0, "traefik_write_seconds": 0, "traefik_idle_seconds": 0, "traefik_header_bytes": 1024}
 

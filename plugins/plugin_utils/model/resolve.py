@@ -425,7 +425,9 @@ def resolve(variables: Mapping[str, Any], interface: Interface, images: Collecti
     acme.check_hosts(authority, further, problems)
     acme.check_names(authority, ((each.path, each.hosts) for each in edge.asked_certificates(everything)), problems)
     secrets = with_previews(credentials.flat(raw["platform_secrets"]), previewed)
-    edge.check_all(everything, secrets, edge.buffer(of_roles, problems), problems)
+    buffer = edge.buffer(of_roles, problems)
+    edge.check_all(everything, secrets, buffer, problems)
+    edge.check_memory(everything, sized_by_roles(interface.roles, of_roles)["traefik_"]["limits"], buffer, problems)
     plain = [PLAIN.format(path) for path in raw.get("plain_secrets") or []]
     for text in plain if raw["platform_preflight_only"] else ():
         problems.add("platform_secrets", text)
