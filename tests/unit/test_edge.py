@@ -182,11 +182,19 @@ def test_hosts_with_a_certificate_are_not_looked_at(monkeypatch: pytest.MonkeyPa
 
     lists: list[Any] = [[], [certificate("a.net", "True"), certificate("b.net", "False"), certificate("c.net", None)], [], [], []]
     monkeypatch.setattr(issuance, "read", lambda *_arguments: lists)
-    assert issuance.certified(issuance.gather()) == {"a.net"}
+    assert issuance.certified(issuance.gather()) == issuance.covered(issuance.gather(), "acme") == {"a.net"}
+    assert issuance.covered(issuance.gather(), "acme-other") == set(), "another authority issues it again, and looks at the host"
     unanswered: list[Any] = [[], None]
     for nothing in unanswered:
         monkeypatch.setattr(issuance, "read", lambda *_arguments, answer=nothing: answer)
         assert issuance.gather() is None and issuance.certified(None) == set()
+
+
+@pytest.mark.parametrize("playbook", ["site", "preview", "preview_end"])
+def test_the_server_is_asked_for_hosts_without_a_certificate_of_the_authority(playbook: str) -> None:
+    plays = yaml.safe_load((Path(__file__).parents[2] / f"playbooks/{playbook}.yml").read_text())
+    given = [play["module_defaults"]["shaka.platform.server_facts"] for play in plays if "module_defaults" in play]
+    assert [each["issuer"] for each in given if "hosts" in each] == ["{{ platform_model.acme.issuer }}"]
 
 
 def trusted(value: Any) -> Any:
