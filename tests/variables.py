@@ -47,7 +47,8 @@ def rows(options: Options, path: str) -> Iterator[str]:
         here = f"{path}.{name}" if path else name
         kind = option["type"] + (f" of {option['elements']}" if "elements" in option else "")
         choices = f" One of {', '.join(f'`{choice}`' for choice in option['choices'])}." if "choices" in option else ""
-        yield f"| `{here}` | {kind} | {shown(option) if 'options' not in option else ''} | {text(option['description'])}{choices} |"
+        default = shown(option) if option.get("default") or "options" not in option else ""
+        yield f"| `{here}` | {kind} | {default} | {text(option['description'])}{choices} |"
         yield from rows(option.get("options") or {}, here + ("[]" if option["type"] == "list" else ""))
 
 

@@ -28,6 +28,10 @@ options:
     type: list
     elements: str
     default: []
+  issuer:
+    description: ClusterIssuer that is asked for them; a certificate of another one is issued again. Empty means any.
+    type: str
+    default: ""
 attributes:
   check_mode:
     support: full
@@ -120,7 +124,7 @@ ansible_facts:
       description: Name -> its addresses, sorted, for O(names); a warning and none where the server does not know it.
       type: dict
     host_addresses:
-      description: Name -> its addresses, sorted, for those of O(hosts) that have no certificate yet, nor one that a move has brought.
+      description: Name -> its addresses, sorted, for those of O(hosts) that have no certificate of O(issuer) yet, nor one that a move has brought.
       type: dict
     issuance:
       description:
@@ -336,12 +340,12 @@ def gather(execute: Execute, distribution: Callable[[], Mapping[str, Any]]) -> d
 
 def main() -> None:
     names = {"type": "list", "elements": "str", "default": []}
-    module = AnsibleModule(argument_spec={"names": names, "hosts": names}, supports_check_mode=True)
+    module = AnsibleModule(argument_spec={"names": names, "hosts": names, "issuer": {"type": "str", "default": ""}}, supports_check_mode=True)
     facts = gather(commands_of(module), distribution_facts)
     facts["resolved"] = {name: addresses(name) for name in module.params["names"]}
     hosts = {*module.params["hosts"]}
     facts["issuance"] = issuance.gather() if hosts else None
-    waiting = sorted(hosts - issuance.covered(facts["issuance"])) if hosts else []
+    waiting = sorted(hosts - issuance.covered(facts["issuance"], module.params["issuer"])) if hosts else []
     with ThreadPoolExecutor(RESOLVERS_AT_ONCE) as pool:
         facts["host_addresses"] = dict(zip(waiting, pool.map(addresses, waiting), strict=True))
     for name in (name for name, found in facts["resolved"].items() if not found):

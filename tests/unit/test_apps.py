@@ -280,6 +280,39 @@ def test_health_is_asked_as_the_protocol_has_it(key: str, changes: dict[str, Any
 
 
 @pytest.mark.parametrize(
+    ("key", "startup", "seconds"),
+    [("api", {}, 300), ("api", {"period": 10, "failures": 90}, 1140), ("api", {"type": "none", "failures": 900}, 300), ("worker", {}, 300)],
+)
+def test_a_rollout_is_given_up_after_the_time_that_a_start_may_take(key: str, startup: dict[str, Any], seconds: int) -> None:
+    """A run that waits longer (apps_wait_seconds) ended at this deadline."""
+    assert objects(many(**{key: {"probes": {"startup": startup}}}))["Deployment", f"acme-{key}"]["spec"]["progressDeadlineSeconds"] == seconds
+
+
+@pytest.mark.parametrize(
+    ("key", "probes", "refused", "says"),
+    [
+        (
+            "api",
+            {"startup": {"path": "/boot"}},
+            "startup.path",
+            "'/boot' is not asked, as its type is empty, which means what liveness asks; set type to http,",
+        ),
+        ("api", {"startup": {"type": "http", "path": "/boot"}}, "", ""),
+        ("api", {"readiness": {"command": ["check"]}}, "readiness.command", "its type is empty, which means http; set type to exec,"),
+        ("api", {"liveness": {"type": "tcp", "path": "/x"}}, "liveness.path", "its type is tcp; set type to http,"),
+        ("api", {"liveness": {"type": "none", "path": "/x"}}, "", ""),  # switched off for now
+        ("api", {"readiness": {"port": 9000}}, "", ""),
+        ("calls", {"readiness": {"service": "calls"}}, "readiness.service", "which means tcp; set type to grpc,"),
+        ("worker", {"liveness": {"port": 9000}}, "liveness.port", "which means none; set type to http or tcp or grpc,"),
+    ],
+)
+def test_what_a_probe_does_not_ask_is_refused(key: str, probes: dict[str, Any], refused: str, says: str) -> None:
+    problems = run(many(**{key: {"probes": probes}})).problems
+    assert [problem.path for problem in problems] == ([f"platform_environments.prod.apps.{key}.probes.{refused}"] if refused else [])
+    assert all(says in problem.text for problem in problems)
+
+
+@pytest.mark.parametrize(
     ("changes", "asked"),
     [
         ({}, (True, "/readyz")),
@@ -325,6 +358,28 @@ def test_below_a_wildcard_the_longer_path_goes_first_with_its_guard() -> None:
             (path,) = item["spec"]["rules"][0]["http"]["paths"]
             found[path["path"]] = int(item["metadata"]["annotations"]["traefik.ingress.kubernetes.io/router.priority"])
     assert sorted(found, key=lambda path: found[path]) == ["/", "/login", "/a/longer/path"]
+
+
+@pytest.mark.parametrize(
+    ("edge", "paths", "key"),
+    [
+        ({"rates": {"/shop/login": {}}}, ["/shop"], "rates./shop/login"),
+        ({"rates": {"/shop": {}}}, ["/shop"], "rates./shop"),
+        ({"streams": ["/shop/files"], "body_limit": "1Mi"}, ["/shop"], "streams"),
+        ({"rates": {"/shopping": {}}}, ["/shop"], "rates./shopping"),  # the beginning of a text to Traefik
+        ({"rates": {"/login": {}}, "streams": ["/files"], "body_limit": "1Mi"}, ["/shop"], ""),
+        ({"rates": {"/sh": {}}}, ["/shop"], ""),  # the longer path goes first
+    ],
+)
+def test_a_part_takes_no_requests_of_another_application_on_its_host(edge: dict[str, Any], paths: list[str], key: str) -> None:
+    problems = run(many(api={"edge": edge}, web={"host": "acme.test", "paths": paths})).problems
+    assert [problem.path for problem in problems] == ([f"platform_environments.prod.apps.api.edge.{key}"] if key else [])
+    assert all("where platform_environments.prod.apps.web answers on acme.test" in problem.text for problem in problems)
+
+
+def test_a_part_may_be_below_a_longer_path_of_its_own() -> None:
+    api = {"paths": ["/", "/shop/api"], "edge": {"rates": {"/shop/api/login": {}}}}
+    assert run(many(api=api, web={"host": "acme.test", "paths": ["/shop"]})).problems == []
 
 
 def test_a_certificate_does_not_name_what_its_wildcard_stands_for() -> None:

@@ -172,6 +172,23 @@ def test_each_redirect_has_a_certificate_of_its_own() -> None:
     assert problem.startswith("www.acme.net: ") and "(platform_environments.prod.api.edge.redirects)" in problem
 
 
+@pytest.mark.parametrize(
+    ("issued", "sharing", "problems", "warnings"), [(0, 4, 0, 0), (0, 5, 0, 1), (0, 6, 1, 1), (3, 2, 0, 1), (3, 3, 1, 1), (5, 2, 2, 0)]
+)
+def test_applications_that_share_a_host_use_up_its_certificates_together(issued: int, sharing: int, problems: int, warnings: int) -> None:
+    wanted = model()
+    app = wanted["environments"]["prod"]["apps"]["api"]
+    wanted["environments"]["prod"]["apps"] = {key: {**app, "name": f"acme-{key}"} for key in "abcdef"[:sharing]}
+    assert [len(texts) for texts in said(None, wanted)] == [0, int(sharing > 5)], "a bare server, or one that does not answer"
+    found = said(cluster(FIVE[:issued]), wanted)
+    assert (len(found[0]), len(found[1])) == (problems, warnings)
+    if (issued, sharing) == (3, 3):
+        assert (
+            "issued 3 certificates for exactly these names, this run orders 2 more for other applications, and its limit is 5 in 7 days"
+            in found[0][0]
+        )
+
+
 def test_a_certificate_counts_from_when_it_was_issued() -> None:
     """Its order may have waited for the DNS for days."""
     late = order(NOW - 6 * DAY)

@@ -23,7 +23,12 @@ RESOLVED = {
 
 def model(**networks: list[str]) -> Any:
     spaces = {"all_environments": {"prod": {"namespace": "acme-prod"}}, "namespaces": {"shared": {"namespace": "acme-shared"}}}
-    return {**spaces, "server": {"networks": {"cluster-cidr": ["10.42.0.0/16"], **networks}}, "acme": {"challenge": "http01"}}
+    return {
+        **spaces,
+        "server": {"networks": {"cluster-cidr": ["10.42.0.0/16"], **networks}},
+        "acme": {"kind": "acme", "challenge": "http01", "addresses": []},
+        "trusted_proxies": [],
+    }
 
 
 @pytest.mark.parametrize(
@@ -87,7 +92,18 @@ def test_addresses_are_those_that_the_server_knows() -> None:
 )
 def test_cert_manager_reaches_its_directory_and_the_public_web(server: str, directory: dict[str, Any]) -> None:
     assert acme.egress(server, model(), RESOLVED) == [directory, {"to": [{"ipBlock": PUBLIC}], "ports": WEB}]
-    assert acme.names_to_resolve(server) == ([] if "10.1" in server else [server.split("/")[2]])
+    asked = cast(Any, {"kind": "acme", "challenge": "http01", "server": server})
+    assert acme.names_to_resolve(asked) == ([] if "10.1" in server else [server.split("/")[2]])
+
+
+def test_cert_manager_reaches_the_private_addresses_that_hosts_lead_to() -> None:
+    """A load balancer's and a proxy's: it looks there itself before the authority does."""
+    given = model() | {"trusted_proxies": ["10.0.0.0/28", "173.245.48.0/20"]}
+    given["acme"]["addresses"] = ["192.168.1.9", "93.184.215.14", "10.0.0.0/28"]
+    web = acme.egress("https://acme-v02.example.org/directory", given, {})[1]
+    assert web == {"to": [{"ipBlock": PUBLIC}, {"ipBlock": {"cidr": "192.168.1.9/32"}}, {"ipBlock": {"cidr": "10.0.0.0/28"}}], "ports": WEB}
+    given["acme"]["challenge"], given["acme"]["dns"] = "dns01", {"nameserver": ""}
+    assert acme.egress("https://acme-v02.example.org/directory", given, {})[1] == {"to": [{"ipBlock": PUBLIC}], "ports": WEB}
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,10 @@ from ansible_collections.shaka.platform.plugins.module_utils.engine.diagnosis im
 from ansible_collections.shaka.platform.plugins.module_utils.engine.references import Scrubber
 from ansible_collections.shaka.platform.plugins.plugin_utils.model import acme, edge
 from ansible_collections.shaka.platform.plugins.plugin_utils.model.problems import Problems
+from test_apps import rendered
+from test_model import inventory
 
-SERVER = ["10.0.0.10", "203.0.113.7"]
+SERVER = ["10.0.0.10", "93.184.215.14", "203.0.113.7", "2600:1f16::7"]
 
 
 def authority(**values: Any) -> Any:
@@ -38,6 +40,14 @@ def test_another_authority_has_another_issuer_and_the_same_one_the_same() -> Non
     assert len(names) == 3 and staging["issuer"] != production["issuer"] == settled(email="other@shaka-api.net", challenge="http01")["issuer"]
 
 
+@pytest.mark.parametrize("email", ["*ops@acme.test", "#ops@acme.test", "{a}@acme.test", "'a@acme.test", "!a@acme.test", "|a@acme.test"])
+def test_an_address_with_yaml_s_own_characters_is_the_issuer_s_contact(email: str) -> None:
+    issuers = [
+        item for item in rendered(inventory() | {"platform_acme": {"email": email}}, "cert_manager")[0].objects if item["kind"] == "ClusterIssuer"
+    ]
+    assert [issuer["spec"]["acme"]["email"] for issuer in issuers] == [email]
+
+
 @pytest.mark.parametrize(
     ("values", "secrets"),
     [
@@ -57,7 +67,16 @@ def test_an_authority_has_the_secrets_that_it_needs(values: dict[str, Any], secr
     [
         (["203.0.113.7"], {}, ""),
         (["10.0.0.10", "203.0.113.7"], {}, ""),
-        ([], {}, "has no address"),
+        ([], {}, "has no address, so that the authority cannot look at it; make its record in DNS (A: 93.184.215.14);"),
+        (["2600:1f16::7"], {}, "leads to 2600:1f16::7 alone, and the platform answers at IPv4 only; make its record in DNS (A: 93.184.215.14);"),
+        (["203.0.113.7", "2600:1f16::7"], {}, ""),
+        (["2600:1f16::7"], {"addresses": ["2600:1f16::/64"]}, ""),
+        (["2600:1f16::7"], {"services": ["fd00:43::/112"]}, ""),
+        (
+            ["203.0.113.7"],
+            {"services": ["fd00:43::/112"]},
+            "leads to 203.0.113.7 alone, and the platform answers at IPv6 only; make its record in DNS (AAAA: 2600:1f16::7);",
+        ),
         (["198.51.100.1"], {}, "leads to 198.51.100.1, which is not this server"),
         (["203.0.113.7", "198.51.100.1"], {}, "leads to 198.51.100.1,"),
         (["198.51.100.1"], {"addresses": ["198.51.100.1"]}, ""),
@@ -69,8 +88,9 @@ def test_an_authority_has_the_secrets_that_it_needs(values: dict[str, Any], secr
     ],
 )
 def test_a_host_that_the_authority_would_not_find_is_named(addresses: list[str], values: dict[str, Any], says: str) -> None:
-    proxies = values.pop("proxies", [])
-    model = cast(Any, {"acme": authority(**values), "trusted_proxies": proxies})
+    proxies, services = values.pop("proxies", []), values.pop("services", ["10.43.0.0/16"])
+    networks = {"networks": {"service-cidr": services}}
+    model = cast(Any, {"acme": authority(**values), "trusted_proxies": proxies, "server": networks})
     found = acme.unreached({"api.shaka-api.net": addresses}, model, SERVER)
     assert len(found) == bool(says)
     assert all(text.startswith(f"api.shaka-api.net {says}") and "dns01" in text for text in found)
@@ -83,12 +103,15 @@ def test_a_host_that_the_authority_would_not_find_is_named(addresses: list[str],
         ("10.0.0.53:5353", "10.0.0.53/32", 5353),
         ("fd00::53", "fd00::53/128", 53),
         ("[fd00::53]:54", "fd00::53/128", 54),
+        ("ns1.corp.lan:5353", "10.0.0.9/32", 5353),
     ],
 )
 def test_cert_manager_reaches_the_nameserver_that_it_updates(nameserver: str, cidr: str, port: int) -> None:
+    """Also one that is given by its name, which the server looks up."""
     model = {"all_environments": {}, "namespaces": {}, "server": {"networks": {"cluster-cidr": ["10.42.0.0/16"]}}}
-    dns = {**authority()["dns"], "nameserver": nameserver}
-    rule = acme.egress("https://acme.shaka-api.net", cast(Any, {**model, "acme": authority(challenge="dns01", dns=dns)}), {})[-1]
+    asked = authority(server="https://acme.shaka-api.net", challenge="dns01", dns={**authority()["dns"], "nameserver": nameserver})
+    resolved = {name: ["10.0.0.9"] for name in acme.names_to_resolve(asked) if name != "acme.shaka-api.net"}
+    rule = acme.egress(asked["server"], cast(Any, {**model, "acme": asked}), resolved)[-1]
     assert rule == {"to": [{"ipBlock": {"cidr": cidr}}], "ports": [{"protocol": protocol, "port": port} for protocol in ("TCP", "UDP")]}
 
 
@@ -159,11 +182,19 @@ def test_hosts_with_a_certificate_are_not_looked_at(monkeypatch: pytest.MonkeyPa
 
     lists: list[Any] = [[], [certificate("a.net", "True"), certificate("b.net", "False"), certificate("c.net", None)], [], [], []]
     monkeypatch.setattr(issuance, "read", lambda *_arguments: lists)
-    assert issuance.certified(issuance.gather()) == {"a.net"}
+    assert issuance.certified(issuance.gather()) == issuance.covered(issuance.gather(), "acme") == {"a.net"}
+    assert issuance.covered(issuance.gather(), "acme-other") == set(), "another authority issues it again, and looks at the host"
     unanswered: list[Any] = [[], None]
     for nothing in unanswered:
         monkeypatch.setattr(issuance, "read", lambda *_arguments, answer=nothing: answer)
         assert issuance.gather() is None and issuance.certified(None) == set()
+
+
+@pytest.mark.parametrize("playbook", ["site", "preview", "preview_end"])
+def test_the_server_is_asked_for_hosts_without_a_certificate_of_the_authority(playbook: str) -> None:
+    plays = yaml.safe_load((Path(__file__).parents[2] / f"playbooks/{playbook}.yml").read_text())
+    given = [play["module_defaults"]["shaka.platform.server_facts"] for play in plays if "module_defaults" in play]
+    assert [each["issuer"] for each in given if "hosts" in each] == ["{{ platform_model.acme.issuer }}"]
 
 
 def trusted(value: Any) -> Any:

@@ -33,6 +33,7 @@ def model(**server: Any) -> Any:
         "server": {"cpu": "2", "memory": "2Gi", "disk": "60Gi", "pods": 110, "reserved": reserved} | server,
         "environments": {"prod": {"namespace": "x-prod", "limits": limits, "quota": {}}},
         "namespaces": {},
+        "acme": {"kind": "acme", "challenge": "http01"},
     }
 
 
@@ -202,9 +203,12 @@ def test_quota_less_than_the_namespace_needs() -> None:
     ("quota", "finding"),
     [
         ({"configmaps": "1"}, "quota.configmaps 1 is less than the 2 "),  # Kubernetes itself adds kube-root-ca.crt
-        ({"secrets": "1"}, "quota.secrets 1 is less than the 2 "),  # a Certificate's key is a Secret
-        ({"services": "0"}, "quota.services 0 is less than the 1 "),
-        ({"configmaps": "2", "secrets": "2", "services": "1"}, ""),
+        (
+            {"secrets": "2"},
+            "quota.secrets 2 is less than the 3 that the platform has there while a certificate is issued",
+        ),  # its key, and its next one
+        ({"services": "1"}, "quota.services 1 is less than the 2 that the platform has there while a certificate is issued"),
+        ({"configmaps": "2", "secrets": "3", "services": "2"}, ""),
     ],
 )
 def test_quota_less_than_the_objects(quota: dict[str, str], finding: str) -> None:
@@ -212,6 +216,14 @@ def test_quota_less_than_the_objects(quota: dict[str, str], finding: str) -> Non
     found = plan_of(text, quota=quota).findings
     assert len(found) == bool(finding)
     assert all(finding in item for item in found)
+
+
+@pytest.mark.parametrize(("acme", "refused"), [({"challenge": "http01"}, 1), ({"challenge": "dns01"}, 0), ({"kind": "ca"}, 0)])
+def test_a_service_for_the_answer_is_needed_by_http_alone(acme: dict[str, str], refused: int) -> None:
+    wanted = model()
+    wanted["environments"]["prod"]["quota"], wanted["acme"] = {"services": "0"}, wanted["acme"] | acme
+    made = [{"kind": "Certificate", "metadata": {"name": "x", "namespace": "x-prod"}}]
+    assert len(make_plan([Set("apps.prod", "apps", "prod", made)], wanted).findings) == refused
 
 
 def test_quota_beyond_the_server_is_a_note() -> None:

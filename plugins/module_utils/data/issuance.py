@@ -39,14 +39,15 @@ def gather(kubeconfig: Path = KUBECONFIG) -> Issuance | None:
     return issuance_of(int(time.time()), *lists) if lists else None
 
 
-def covered(issuance: Issuance | None) -> set[str]:
+def covered(issuance: Issuance | None, issuer: str = "") -> set[str]:
     """The hosts for which nothing is ordered now."""
-    return carried() if issuance is None else certified(issuance)
+    return carried() if issuance is None else certified(issuance, issuer)
 
 
-def certified(issuance: Issuance | None) -> set[str]:
-    """The hosts that have a certificate: their authority need not look at them now."""
-    return {host for certificate in (issuance["certificates"] if issuance else ()) if certificate["ready"] for host in certificate["hosts"]}
+def certified(issuance: Issuance | None, issuer: str = "") -> set[str]:
+    """The hosts that have a certificate, of this issuer where one is given: their authority need not look at them now."""
+    held = [each for each in (issuance["certificates"] if issuance else ()) if each["ready"] and issuer in ("", each["issuer"])]
+    return {host for certificate in held for host in certificate["hosts"]}
 
 
 def carried(kubeconfig: Path = KUBECONFIG) -> set[str]:

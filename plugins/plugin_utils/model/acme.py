@@ -45,6 +45,12 @@ def settle(acme: Acme, problems: Problems) -> None:
             else "is not filled in; give the certificate (PEM) of your authority, and its key as platform_secrets.acme.CA_KEY"
         )
         problems.check("platform_acme.certificate", missing or rules.certificates(acme["certificate"]))
+    if acme["certificate"] and acme["kind"] != "ca":
+        problems.add("platform_acme.certificate", f"is set, and platform_acme.kind is {acme['kind']}, which takes none; set kind: ca, or take it out")
+    if acme["dns"]["provider"] and not (acme["kind"] == "acme" and acme["challenge"] == "dns01"):
+        problems.add(
+            "platform_acme.dns.provider", "is set, and nobody asks it; set platform_acme.challenge: dns01, or take it out", acme["dns"]["provider"]
+        )
     for address in acme["addresses"]:
         problems.check("platform_acme.addresses", rules.network(address), address)
     identity = {"acme": acme["server"], "ca": acme["certificate"].strip()}.get(acme["kind"])
@@ -110,21 +116,28 @@ def unreached(hosts: Mapping[str, Iterable[str]], model: Model, own: Iterable[st
     acme, mine = model["acme"], {ipaddress.ip_address(text) for text in own}
     if not (asks_by_http(acme) and acme["check_hosts"]):
         return []
+    version = ipaddress.ip_network(model["server"]["networks"]["service-cidr"][0]).version  # Services have that of the first network alone
     expected = [ipaddress.ip_network(text) for text in [*acme["addresses"], *model["trusted_proxies"]]]
-    public = ", ".join(acme["addresses"]) or ", ".join(sorted(str(address) for address in mine if address.is_global)) or "the server's"
+    public = (
+        ", ".join(acme["addresses"]) or ", ".join(sorted(str(each) for each in mine if each.is_global and each.version == version)) or "the server's"
+    )
+    record = f"make its record in DNS ({'A' if version == 4 else 'AAAA'}: {public})"
     problems = []
     for host, addresses in hosts.items():
         found = {ipaddress.ip_address(text) for text in addresses}
-        strange = sorted(str(each) for each in found - mine if not any(each in network for network in expected))
+        other = {each for each in found if not any(each in network for network in expected)}
+        strange = sorted(map(str, other - mine))
         if not found:
-            text = f"has no address, so that the authority cannot look at it; make its record in DNS (A or AAAA: {public})"
+            text = f"has no address, so that the authority cannot look at it; {record}"
         elif strange:
             text = (
-                f"leads to {', '.join(strange)}, which is not this server; correct its record in DNS (A or AAAA: {public})."
+                f"leads to {', '.join(strange)}, which is not this server; {record}."
                 " If a proxy stands there, such as a CDN, name its networks in traefik_trusted_proxies, and let it pass"
                 " /.well-known/acme-challenge/ on port 80; if the server is behind NAT or a load balancer, name that address in"
                 " platform_acme.addresses"
             )
+        elif found == other and version not in {each.version for each in found}:
+            text = f"leads to {', '.join(map(str, found))} alone, and the platform answers at IPv{version} only; {record}"
         else:
             continue
         problems.append(
@@ -133,25 +146,36 @@ def unreached(hosts: Mapping[str, Iterable[str]], model: Model, own: Iterable[st
     return problems
 
 
-def names_to_resolve(server: str) -> list[str]:
-    """The directory's name, whose addresses decide what cert-manager may reach; none for an address."""
-    return backup.names_of(_endpoint(server), ())
+def names_to_resolve(acme: Acme) -> list[str]:
+    """The names of the directory and of the nameserver, whose addresses decide what cert-manager may reach; none for an address."""
+    if acme["kind"] != "acme":
+        return []
+    updated = acme["dns"]["nameserver"] if acme["challenge"] == "dns01" else ""
+    endpoints = [acme["server"], *([_update_url(updated)] if updated else [])]
+    return [name for endpoint in endpoints for name in backup.names_of(_endpoint(endpoint), ())]
 
 
 def egress(server: str, model: Model, resolved: Mapping[str, Iterable[str]]) -> list[dict[str, Any]]:
-    """What a NetworkPolicy has to let cert-manager reach: the directory, and hosts of the internet that stand before the server, such as a CDN.
+    """What a NetworkPolicy has to let cert-manager reach: the directory, and what stands before the server, such as a CDN or a load balancer.
 
     :arg resolved: what the server says of `model["names"]`.
     """
     internet = backup.egress(_endpoint(""), model, {})["to"]
     web = [{"protocol": "TCP", "port": port} for port in (80, 443)]
-    rules = [backup.egress(_endpoint(server), model, resolved), {"to": internet, "ports": web}]
+    egress_rules = [backup.egress(_endpoint(server), model, resolved), {"to": [*internet, *_private_blocks(model)], "ports": web}]
     nameserver = model["acme"]["dns"]["nameserver"] if model["acme"]["challenge"] == "dns01" else ""
     if nameserver:
         updates = backup.egress(_endpoint(_update_url(nameserver)), model, resolved)
         port = backup.port_of(_update_url(nameserver))
-        rules.append({**updates, "ports": [{"protocol": protocol, "port": port} for protocol in ("TCP", "UDP")]})
-    return rules
+        egress_rules.append({**updates, "ports": [{"protocol": protocol, "port": port} for protocol in ("TCP", "UDP")]})
+    return egress_rules
+
+
+def _private_blocks(model: Model) -> list[dict[str, Any]]:
+    """The private addresses to which hosts may lead, where cert-manager looks for its own answer first."""
+    texts = [*model["acme"]["addresses"], *model["trusted_proxies"]] if asks_by_http(model["acme"]) else []
+    networks = map(ipaddress.ip_network, rules.networks(texts))
+    return [{"ipBlock": {"cidr": str(network)}} for network in dict.fromkeys(networks) if not network.is_global]
 
 
 def _in_brackets(nameserver: str) -> str:

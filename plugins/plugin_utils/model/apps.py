@@ -28,6 +28,7 @@ OWN = "acme-solver|default-deny|no-pods|(postgres|redis|pgbouncer)-({0}|backup|b
 OPENS = {"DB_PASSWORD": "postgres", "REDIS_PASSWORD": "redis"}
 FIELDS = {"startup": "startupProbe", "readiness": "readinessProbe", "liveness": "livenessProbe"}
 DEFAULT_PROBES = {"http": "http", "h2c": "tcp", "tcp": "tcp", "none": "none"}  # protocol -> type
+ASKED_BY = {"path": ("http",), "service": ("grpc",), "command": ("exec",), "port": ("http", "tcp", "grpc")}  # of a probe -> the types that have it
 SERVED = ("http", "h2c")  # what Traefik leads to
 
 
@@ -47,6 +48,11 @@ def complete(filled: dict[str, Any], entry: object, options: Options, of_volume:
     for key, (app, place) in places.items():
         apps[key] = cast(App, schema.complete(app, options, place, problems))
         apps[key]["key"], apps[key]["path"] = key, place
+        scale = app.get("autoscale") if isinstance(app, Mapping) else None
+        if isinstance(scale, Mapping) and scale and "max" not in scale:
+            problems.add(
+                f"{place}.autoscale.max", "is not filled in, so that nothing scales; set the pods that there may be at most, or 0 for no autoscaler"
+            )
         volumes = apps[key]["volumes"]
         for name, volume in volumes.items():
             volumes[name] = cast(Any, schema.complete(volume, of_volume, f"{place}.volumes.{name}", problems))
@@ -307,10 +313,23 @@ def _check_probes(app: App, problems: Problems) -> None:
             problems.add(f"{here}.port", "is not a TCP port number; use 1 to 65535", probe["port"])
         if probe["type"] == "exec" and not probe["command"]:
             problems.add(f"{here}.command", "is empty; say what exec runs")
+        problems.check(f"{here}.service", rules.as_written(probe["service"]), probe["service"])
         for flaw in rules.words(probe["command"]):
             problems.add(f"{here}.command", flaw)
+        _check_asked(app, kind, problems)
         if probe["type"] in ("http", "grpc", "tcp") and app["protocol"] == "none" and not probe["port"]:
             problems.add(f"{here}.port", f"is not filled in, and the application has no port that {probe['type']} could ask; set one, or use exec")
+
+
+def _check_asked(app: App, kind: str, problems: Problems) -> None:
+    """A probe has nothing that its type does not ask."""
+    probe = cast(Mapping[str, Any], _probe(app["probes"], kind))
+    asks = probe["type"] or ("what liveness asks" if kind == "startup" else DEFAULT_PROBES[app["protocol"]])
+    for key, types in ASKED_BY.items() if probe["type"] != "none" and not app["schedule"] else ():
+        if probe[key] and asks not in types:
+            says = f"is {asks}" if probe["type"] else f"is empty, which means {asks}"
+            text = f"is not asked, as its type {says}; set type to {' or '.join(types)}, or take it out"
+            problems.add(f"{app['path']}.probes.{kind}.{key}", text, probe[key])
 
 
 def _check_folders(app: App, reads: str, problems: Problems) -> None:
@@ -340,3 +359,11 @@ def check_places(environments: Mapping[str, Environment], problems: Problems) ->
         for each in app["paths"]
     )
     check_unique(places, "each has a name of its own, or paths of its own", problems)
+
+
+def check_metrics(environments: Mapping[str, Environment], problems: Problems) -> None:
+    """Without K3s's metrics-server, an autoscaler does not know what pods use."""
+    for app in (app for env in environments.values() for app in env["apps"].values()):
+        if app["autoscale"]["max"]:
+            text = "needs K3s's metrics-server, which k3s_config.disable leaves out; take it out there, or autoscale here"
+            problems.add(f"{app['path']}.autoscale", text)

@@ -78,16 +78,20 @@ def limit_findings(issuance: Issuance | None, model: Model) -> LimitFindings:
     :arg issuance: what module_utils/data/issuance.py found on the server; None where nothing is known.
     """
     findings, acme = LimitFindings([], []), model["acme"]
-    if issuance is None or acme["kind"] != "acme" or not acme["check_limits"]:
-        return findings
     limits = LIMITS.get(acme["server"])
+    if acme["kind"] != "acme" or not acme["check_limits"]:
+        return findings
+    if issuance is None:
+        return LimitFindings([], list(_of_this_run(model, limits)) if limits else [])
+    before: list[list[str]] = []  # the names of those that this run orders before it, as applications that share a host have the same
     for certificate in _ordered(issuance, model):
         told = _told(certificate, issuance, acme["issuer"])
         if told:  # the authority's own words are better than what is counted here
             findings.problems.append(told)
         elif limits:
-            _count_issued(certificate, issuance, acme["issuer"], limits, findings)
+            _count_issued(certificate, issuance, acme["issuer"], limits, before.count(_names(certificate)), findings)
             _count_failures(certificate, issuance, acme["issuer"], limits, findings)
+        before.append(_names(certificate))
     return findings
 
 
@@ -99,6 +103,18 @@ def _ordered(issuance: Issuance, model: Model) -> Iterator[AskedCertificate]:
             yield certificate
 
 
+def _of_this_run(model: Model, limits: AuthorityLimits) -> Iterator[str]:
+    """Where nothing is known of the server, as of a bare one: what is beyond the limit if no certificate is there yet."""
+    rate, before = limits.same_names, list[list[str]]()
+    for certificate in asked_certificates({**model["environments"], **model["previews"]}):
+        if before.count(_names(certificate)) == rate.most:
+            yield (
+                f"{', '.join(certificate.hosts)}: more than {rate.most} applications have exactly these hosts, each with its own certificate, and"
+                f" {limits.authority} issues {rate.most} of them in {rate.seconds // DAY} days; {_way_out(certificate)}"
+            )
+        before.append(_names(certificate))
+
+
 def _told(certificate: AskedCertificate, issuance: Issuance, issuer: str) -> str:
     """Until when the authority takes no order, by its answer to the last one; '' where it did not say so."""
     answers = [each for each in issuance["refused"] if each["hosts"] == _names(certificate) and each["issuer"] == issuer]
@@ -108,13 +124,18 @@ def _told(certificate: AskedCertificate, issuance: Issuance, issuer: str) -> str
     return f"{', '.join(certificate.hosts)}: the authority takes no order before {_clock(last['until'])} ({last['reason']}); {_way_out(certificate)}"
 
 
-def _count_issued(certificate: AskedCertificate, issuance: Issuance, issuer: str, limits: AuthorityLimits, findings: LimitFindings) -> None:
+def _count_issued(
+    certificate: AskedCertificate, issuance: Issuance, issuer: str, limits: AuthorityLimits, before: int, findings: LimitFindings
+) -> None:
+    """Count what was issued, and the `before` that this run orders first."""
     rate, now, hosts = limits.same_names, issuance["now"], ", ".join(certificate.hosts)
-    times = [each["at"] for each in issuance["issued"] if each["hosts"] == _names(certificate) and each["issuer"] == issuer]
+    issued = [each["at"] for each in issuance["issued"] if each["hosts"] == _names(certificate) and each["issuer"] == issuer]
+    times = issued + before * [now]
     limit, left = f"its limit is {rate.most} in {rate.seconds // DAY} days", rate.left(times, now)
     if left == 0:
+        ordered = f", this run orders {before} more for other applications" if before else ""
         findings.problems.append(
-            f"{hosts}: {limits.authority} issued {rate.recent(times, now)} certificates for exactly these names, and {limit};"
+            f"{hosts}: {limits.authority} issued {rate.recent(issued, now)} certificates for exactly these names{ordered}, and {limit};"
             f" the next one is free at {_clock(rate.free_at(times))}; {_way_out(certificate)}"
         )
     elif left == 1:

@@ -64,7 +64,7 @@ def header(name: str, value: str) -> str | None:
         return "says where an answer ends, and would break each of them; take it out"
     if name.lower() == "strict-transport-security":
         return "is set by edge.hsts; set its seconds, subdomains and preload there"
-    return None
+    return rules.as_written(value)
 
 
 def check_rate(rate: EdgeRate, path: str, problems: Problems, *, off: bool = True) -> None:
@@ -144,6 +144,20 @@ def buffer(variables: Mapping[str, Any], problems: Problems) -> int:
         return parse_memory(DEFAULT_BUFFER)
 
 
+def check_memory(environments: Mapping[str, Environment], limits: Mapping[str, Any], buffer: int, problems: Problems) -> None:
+    """What waits in the buffer is Traefik's memory; beyond its limit the kernel ends Traefik, and with it all requests.
+
+    :arg limits: traefik_limits.
+    """
+    try:
+        most = parse_memory(str(limits["memory"])) // 2
+    except (KeyError, QuantityError):  # without a limit, or reported elsewhere
+        return
+    if buffer > most and any(app["edge"]["body_limit"] for env in environments.values() for app in env["apps"].values()):
+        text = f"is more than half of Traefik's memory ({format_memory(most)}), which it is a part of; lower it or raise traefik_limits.memory"
+        problems.add(BUFFER, text, format_memory(buffer))
+
+
 # Variable of the role traefik -> the least that it may be
 _LEAST = {"traefik_read_seconds": 0, "traefik_write_seconds": 0, "traefik_idle_seconds": 0, "traefik_header_bytes": 1024}
 
@@ -166,10 +180,25 @@ def check_all(environments: Mapping[str, Environment], secrets: Mapping[str, Map
     for known, app in apps:
         path = f"{app['path']}.edge"
         check(app["edge"], app, path, known, buffer, problems)
+        _check_parts(app, [other for _secrets, other in apps if other is not app], problems)
         for host in app["edge"]["redirects"]:
             if host in taken and host not in app["hosts"]:
                 problems.add(f"{path}.redirects", f"is also {taken[host]}; each has a name of its own", host)
             taken.setdefault(host, f"{path}.redirects")
+
+
+def _check_parts(app: App, others: Iterable[App], problems: Problems) -> None:
+    """A part with a route of its own is below no longer path of another application on the same host, whose requests it would take."""
+    edge = app["edge"]
+    parts = [(f"rates.{place}", place) for place in edge["rates"]]
+    parts += [("streams", place) for place in edge["streams"] if edge["body_limit"]]
+    for other in others:
+        shared = [host for host in app["hosts"] if host in other["hosts"]]
+        for key, place in parts if shared else ():
+            own = max((len(path) for path in app["paths"] if place.startswith(path)), default=0)
+            for path in (path for path in other["paths"] if place.startswith(path) and len(path) > own):
+                text = f"is below {path}, where {other['path']} answers on {shared[0]}, and would take its requests; name it in that one's edge"
+                problems.add(f"{app['path']}.edge.{key}", text, place)
 
 
 def _check_body(edge: AppEdge, app: App, path: str, buffer: int, problems: Problems) -> None:

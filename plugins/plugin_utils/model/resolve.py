@@ -190,7 +190,8 @@ def _check_edges(raw: Raw, authority: Acme, of_roles: Mapping[str, Any], problem
     edge.check_router(of_roles, problems)
     proxies = [str(network) for network in of_roles.get("traefik_trusted_proxies") or []]
     for cidr in proxies:
-        problems.check("traefik_trusted_proxies", rules.network(cidr), cidr)
+        all_of_them = "is the whole internet, in which nobody would be a client; name the networks of your proxies" if cidr.endswith("/0") else None
+        problems.check("traefik_trusted_proxies", rules.network(cidr) or all_of_them, cidr)
     return proxies
 
 
@@ -397,6 +398,8 @@ def resolve(variables: Mapping[str, Any], interface: Interface, images: Collecti
     check_unique(((f"platform_namespaces.{name}", name) for name in both), "rename one", problems)
     kept_data.check_retired(raw[kept_data.RETIRE], spaces, environments, problems)
     network.connect(spaces.values())
+    if "metrics-server" in network.parts((of_roles.get("k3s_config") or {}).get("disable", [])):
+        apps.check_metrics(everything, problems)
     application.check_schemas(raw["platform_config_schemas"], environments, problems)
     registries = application.registries(raw, dictionaries["registry"], problems)
     redis.check_together(everything, problems)
@@ -422,7 +425,9 @@ def resolve(variables: Mapping[str, Any], interface: Interface, images: Collecti
     acme.check_hosts(authority, further, problems)
     acme.check_names(authority, ((each.path, each.hosts) for each in edge.asked_certificates(everything)), problems)
     secrets = with_previews(credentials.flat(raw["platform_secrets"]), previewed)
-    edge.check_all(everything, secrets, edge.buffer(of_roles, problems), problems)
+    buffer = edge.buffer(of_roles, problems)
+    edge.check_all(everything, secrets, buffer, problems)
+    edge.check_memory(everything, sized_by_roles(interface.roles, of_roles)["traefik_"]["limits"], buffer, problems)
     plain = [PLAIN.format(path) for path in raw.get("plain_secrets") or []]
     for text in plain if raw["platform_preflight_only"] else ():
         problems.add("platform_secrets", text)
@@ -485,7 +490,7 @@ def resolve(variables: Mapping[str, Any], interface: Interface, images: Collecti
             {
                 *backup.names_to_resolve([env["backup"] for env in environments.values()], own_namespaces),
                 *backup.names_to_resolve([copy["backup"] for copy in copies.values()], own_namespaces),
-                *acme.names_to_resolve(authority["server"] if authority["kind"] == "acme" else ""),
+                *acme.names_to_resolve(authority),
             }
         ),
     }

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from ansible_collections.shaka.platform.plugins.module_utils.conventions import Object
 from ansible_collections.shaka.platform.plugins.module_utils.engine.identity import INVENTORY
-from ansible_collections.shaka.platform.plugins.module_utils.model_types import Model, Server, Space
+from ansible_collections.shaka.platform.plugins.module_utils.model_types import Acme, Model, Server, Space
 from ansible_collections.shaka.platform.plugins.module_utils.quantities import (
     QuantityError,
     format_memory,
@@ -402,17 +402,29 @@ def _notes(plan: FitPlan, spaces: Mapping[str, _Space]) -> Iterator[str]:
 COUNTED_KINDS = {"Service": "services", "Secret": "secrets", "Certificate": "secrets", "ConfigMap": "configmaps"}
 
 
-def _object_findings(sets: Sequence[Rendered], spaces: Mapping[str, _Space]) -> Iterator[str]:
+# What one certificate takes beside that while it is issued: the Secret of its next key, and the Service of the pod that answers by HTTP-01.
+ISSUING = {"secrets": 1}
+ISSUING_BY_HTTP = {"secrets": 1, "services": 1}
+
+
+def _object_findings(sets: Sequence[Rendered], spaces: Mapping[str, _Space], acme: Acme) -> Iterator[str]:
     """Quotas that leave no room for the objects themselves."""
+    issuing = ISSUING_BY_HTTP if acme["kind"] == "acme" and acme["challenge"] == "http01" else ISSUING
     for namespace, space in spaces.items():
         counts = {"services": 0, "secrets": 0, "configmaps": 1}
-        for item in (item for rendered in sets for item in rendered.objects):
-            kind = COUNTED_KINDS.get(str(item.get("kind")))
-            if kind and (item.get("metadata") or {}).get("namespace") == namespace:
-                counts[kind] += 1
-        for kind, count in counts.items():
-            if space.quota.get(kind, count) < count:
-                yield f"{space.path}.quota.{kind} {space.quota[kind]} is less than the {count} that the platform has there; raise it"
+        kinds = [
+            str(item.get("kind"))
+            for rendered in sets
+            for item in rendered.objects
+            if (item.get("metadata") or {}).get("namespace") == namespace and item.get("kind") in COUNTED_KINDS
+        ]
+        for kind in kinds:
+            counts[COUNTED_KINDS[kind]] += 1
+        for counted, count in counts.items():
+            extra = issuing.get(counted, 0) if "Certificate" in kinds else 0
+            has, needs, when = space.quota.get(counted), count + extra, " while a certificate is issued" if extra else ""
+            if has is not None and has < needs:
+                yield f"{space.path}.quota.{counted} {has} is less than the {needs} that the platform has there{when}; raise it"
 
 
 def counted_size(size: Server, facts: Object) -> Server:
@@ -477,6 +489,6 @@ def make_plan(sets: Sequence[Rendered], model: Model, server_name: str = "") -> 
                     f"leaves no room for a manual job during a rollout (which needs {format_resource(name, needed)} of {format_resource(name, hard)})"
                 )
                 plan.notes.append(f"{space.path}.quota.{name} {text}")
-    plan.findings += _object_findings(sets, spaces)
+    plan.findings += _object_findings(sets, spaces, model["acme"])
     plan.notes += _notes(plan, spaces)
     return plan
