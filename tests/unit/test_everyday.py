@@ -14,7 +14,7 @@ from ansible_collections.shaka.platform.plugins.plugin_utils.everyday import com
 from ansible_collections.shaka.platform.plugins.plugin_utils.everyday.mistakes import Mistake
 
 PROD = given.SERVER.environments["prod"]
-LOGS = "kubectl logs -n shaka-prod -l 'app in ({})' --all-containers --prefix --max-log-requests=50 --tail={}"
+LOGS = "kubectl logs -n shaka-prod -l 'app in ({})' --all-containers --prefix --ignore-errors --max-log-requests=50 --tail={}"
 
 
 # --- the inventory --------------------------------------------------------------------------------------------------------------------------
