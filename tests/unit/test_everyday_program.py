@@ -156,6 +156,33 @@ def test_what_changes_the_server_is_a_playbook(place: Path, words: str, command:
     assert done.stderr == f"+ ansible-playbook {command}\n"
 
 
+CLEANS_UP = """#!{python}
+import sys, time
+try:
+    print("began", flush=True)
+    time.sleep(30)
+except KeyboardInterrupt:
+    time.sleep(1)
+    print("put in order")
+    sys.exit(99)
+"""
+
+
+@pytest.mark.parametrize(("sent", "end"), [(signal.SIGINT, (99, "put in order\n")), (signal.SIGTERM, (128 + signal.SIGTERM, ""))])
+def test_a_playbook_that_is_interrupted_ends_by_itself(place: Path, tmp_path: Path, sent: signal.Signals, end: tuple[int, str]) -> None:
+    """A terminal sends Ctrl-C to both; a pipeline that is cancelled may tell the first alone."""
+    playbook = tmp_path / "ansible-playbook"
+    playbook.write_text(CLEANS_UP.format(python=sys.executable))
+    playbook.chmod(0o755)
+    variables = {**environment(place), "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"}
+    command = [str(PROGRAM), "deploy", "prod", "image"]
+    with subprocess.Popen(command, cwd=place, env=variables, stdout=subprocess.PIPE, text=True, start_new_session=True) as started:
+        assert started.stdout and started.stdout.readline() == "began\n"
+        (os.killpg if sent == signal.SIGINT else os.kill)(started.pid, sent)
+        rest = started.stdout.read()
+    assert (started.returncode, rest) == end
+
+
 def test_a_tunnel_leads_to_the_service_and_ends_with_the_signal(place: Path) -> None:
     """The cluster address is this machine's own, where something answers with what it is sent, backwards."""
     with socket.create_server(("127.0.0.1", 5432)) as there:

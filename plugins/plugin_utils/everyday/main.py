@@ -33,13 +33,15 @@ def show(command: Sequence[str], quiet: bool = False) -> None:
 
 
 def run(command: Sequence[str]) -> int:
-    """Run a command with this terminal. What a person interrupts, the command itself ends."""
+    """Run a command with this terminal, to its own end: one that is interrupted may have something to put in order first."""
     try:
-        return subprocess.call(command)
+        with subprocess.Popen(command) as process:
+            signal.signal(signal.SIGINT, lambda _number, _frame: None)  # the terminal tells the command, too
+            signal.signal(signal.SIGTERM, lambda number, _frame: process.send_signal(number))
+            code = process.wait()
     except FileNotFoundError as error:
         raise Mistake(f"{command[0]} is not on the PATH") from error
-    except KeyboardInterrupt:
-        return 130
+    return code if code >= 0 else 128 - code
 
 
 def capture(command: Sequence[str]) -> str:
