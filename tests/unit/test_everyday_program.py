@@ -120,6 +120,20 @@ def test_the_exit_code_is_that_of_the_program(place: Path) -> None:
     assert shaka(place, "exec", "prod", "--", "false").returncode == 7
 
 
+def test_a_server_that_is_down_hides_no_other(place: Path, tmp_path: Path) -> None:
+    one = LISTED["_meta"]["hostvars"]["one"]  # type: ignore[call-overload]
+    listed = {"k3s_servers": {"hosts": ["down", "one"]}, "_meta": {"hostvars": {"one": one, "down": {**one, "ansible_host": "192.0.2.66"}}}}
+    ssh = SSH.replace("shift 2", '[ "$2" != 192.0.2.66 ] || exit 255\nshift 2')
+    programs = {"ansible-inventory": INVENTORY.format(listed=json.dumps(listed)), "ssh": ssh}
+    for name, text in programs.items():
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o755)
+    variables = {**environment(place), "PATH": os.pathsep.join([str(tmp_path), environment(place)["PATH"]])}
+    done = subprocess.run([str(PROGRAM), "-q", "status"], cwd=place, env=variables, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (255, "one:\nnothing runs in dev, prod\n")
+    assert done.stderr.startswith("shaka: ended with exit code 255: ssh -l root -- 192.0.2.66 ") and done.stderr.count("\n") == 1
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -48,8 +48,16 @@ def capture(command: Sequence[str]) -> str:
     """What a command prints."""
     done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode != 0:
-        raise Mistake(f"ended with exit code {done.returncode}: {shlex.join(command)}")
+        raise Mistake(f"ended with exit code {done.returncode}: {shlex.join(command)}", done.returncode)
     return done.stdout
+
+
+def answer(command: Sequence[str]) -> str | Mistake:
+    """What a command prints, or that it failed."""
+    try:
+        return capture(command)
+    except Mistake as mistake:
+        return mistake
 
 
 # --- which server ---------------------------------------------------------------------------------------------------------------------------
@@ -126,17 +134,22 @@ def show_status(servers: Mapping[str, KnownServer], options: argparse.Namespace)
     for command in commands:
         show(command, options.quiet)
     with ThreadPoolExecutor(len(commands)) as pool:
-        said = list(pool.map(capture, commands))
-    counters: list[str | None] = [*said[len(asked) :]] if options.memory else [None] * len(asked)
+        said = list(pool.map(answer, commands))
+    failed = [each for each in said if isinstance(each, Mistake)]
+    counters: list[str | Mistake | None] = [*said[len(asked) :]] if options.memory else [None] * len(asked)
     for server, text, counted in zip(asked, said[: len(asked)], counters, strict=True):
+        if isinstance(text, Mistake):
+            continue
         if len(servers) > 1:
             print(f"{server.name}:")
         names = [options.environment] if options.environment else list(server.environments)
         described = {}
         for env in (server.environments[name] for name in names):
             described[status.labelled(env.name, status.seconds_of(env.expires), time.time())] = {"namespace": env.namespace, "hosts": env.hosts}
-        print(status.status(json.loads(text)["items"], server.platform, described, counted))
-    return 0
+        print(status.status(json.loads(text)["items"], server.platform, described, None if isinstance(counted, Mistake) else counted))
+    for mistake in failed:
+        print(f"shaka: {mistake}", file=sys.stderr)
+    return failed[0].code if failed else 0
 
 
 def carry_out(words: Sequence[str]) -> int:
@@ -185,7 +198,7 @@ def main(words: Sequence[str]) -> int:
         return carry_out(words)
     except Mistake as mistake:
         print(f"shaka: {mistake}", file=sys.stderr)
-        return 2
+        return mistake.code
     except BrokenPipeError:
         return 141
     except KeyboardInterrupt:
