@@ -111,6 +111,19 @@ def test_templates_of_the_inventory_are_resolved_and_its_secrets_are_not_needed(
     assert done.stderr.startswith("+ ssh -l root -- 192.0.2.7 ")
 
 
+@pytest.mark.parametrize("setting", ["vault_password_file = .vault-password", "vault_identity_list = prod@.vault-password", "ask_vault_pass = True"])
+def test_a_colleague_needs_no_vault_password_that_the_project_names(place: Path, setting: str) -> None:
+    """As the README of a new project has it, with the file that only who may change the server has."""
+    config = place / "ansible.cfg"
+    before = config.read_text()
+    config.write_text(f"{before}{setting}\n")
+    try:
+        done = shaka(place, "psql", "prod", real=True)
+    finally:
+        config.write_text(before)
+    assert done.returncode == 0 and json.loads(done.stdout)[-1] == "shaka_production", done.stderr
+
+
 def test_memory_is_asked_for_when_it_is_wanted(place: Path) -> None:
     asked = [shaka(place, "status", *words).stderr.splitlines() for words in ([], ["--memory"])]
     assert [len(commands) for commands in asked] == [1, 2] and "memory.peak" in asked[1][1]
