@@ -174,6 +174,7 @@ def test_mistakes_are_told_in_one_line_and_nothing_runs(place: Path, words: list
         ("-i inv deploy prod image worker", "shaka.platform.deploy -i inv -e deploy_environment=prod -e deploy_image=image -e deploy_app=worker"),
         ("rollback prod", "shaka.platform.rollback -e rollback_environment=prod"),
         ("rollback prod 12 --app web", "shaka.platform.rollback -e rollback_environment=prod -e rollback_app=web -e rollback_to=12"),
+        ("releases --user ana", "shaka.platform.releases -e ansible_user=ana"),
         ("backups prod --host one -e a=1", "shaka.platform.backups -e a=1 -e platform_only=prod --limit one"),
     ],
 )

@@ -88,6 +88,7 @@ def playbook(options: argparse.Namespace, name: str, variables: Mapping[str, str
     command = ["ansible-playbook", f"{COLLECTION}.{name}"]
     command += [word for inventory in options.inventory for word in ("-i", inventory)]
     command += [word for variable in options.variables for word in ("-e", variable)]
+    command += ["-e", f"ansible_user={options.user}"] if options.user else []
     command += [word for variable, value in variables.items() if value for word in ("-e", f"{variable}={value}")]
     return [*command, *(("--limit", options.host) if options.host else ()), *more]
 
