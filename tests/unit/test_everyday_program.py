@@ -211,6 +211,18 @@ def test_a_playbook_that_is_interrupted_ends_by_itself(place: Path, tmp_path: Pa
     assert (started.returncode, rest) == end
 
 
+@pytest.mark.parametrize(("user", "asked"), [("root", "ssh -l root"), ("ana", "ssh -t -l ana")])
+def test_sudo_can_ask_for_a_password_where_there_is_a_terminal(place: Path, user: str, asked: str) -> None:
+    (place / "bin/sudo").write_text('#!/bin/sh\nexec "$@"\n')
+    (place / "bin/sudo").chmod(0o755)
+    ours, theirs = os.openpty()
+    command = [str(PROGRAM), "--user", user, "logs", "prod"]
+    done = subprocess.run(command, cwd=place, env=environment(place), stdin=theirs, stdout=theirs, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+    os.close(ours)
+    os.close(theirs)
+    assert done.returncode == 0 and done.stderr.startswith(f"+ {asked} -- "), done.stderr
+
+
 def test_a_tunnel_leads_to_the_service_and_ends_with_the_signal(place: Path) -> None:
     """The cluster address is this machine's own, where something answers with what it is sent, backwards."""
     with socket.create_server(("127.0.0.1", 5432)) as there:

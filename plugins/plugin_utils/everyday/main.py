@@ -176,8 +176,9 @@ def carry_out(words: Sequence[str]) -> int:
         services = remote.services(server, tunnel.service(env, options.what)[0])
         show(ssh(server, services), options.quiet)
         return tunnel.run(server, env, options.what, options.port, capture, services)
-    terminal = options.command != "logs" and sys.stdin.isatty() and sys.stdout.isatty()
-    command = ssh(server, on_server(options, server, env, more, terminal), terminal)
+    terminal = sys.stdin.isatty() and sys.stdout.isatty()
+    words = on_server(options, server, env, more, terminal)
+    command = ssh(server, words, terminal and (options.command != "logs" or words[0] == "sudo"))  # sudo may ask for a password
     show(command, options.quiet)
     code = run(command)
     if options.command == "shell" and code in NO_SHELL:
