@@ -402,7 +402,9 @@ def resolve(variables: Mapping[str, Any], interface: Interface, images: Collecti
     redis.check_together(everything, problems)
     for name in raw["platform_releases"]:
         if name not in environments:
-            problems.add(f"platform_releases.{name}", f"belongs to no environment; remove it; {nearest(name, environments)}")
+            elsewhere = "where another server has that environment, keep each server's releases in its own host_vars (release_file)"
+            flaw = f"belongs to no environment of this server; remove it, or, {elsewhere}; {nearest(name, environments)}"
+            problems.add(f"platform_releases.{name}", flaw)
     apps.check_places(everything, problems)
     _check_redis(shared, namespaces, bounds, problems)
     if shared["backup"]["enabled"]:
