@@ -177,3 +177,9 @@ def test_github_commits_what_runs_beside_other_commits(repository: Repository) -
 def test_a_release_that_waited_begins_with_what_the_one_before_has_committed() -> None:
     """Left alone, the checkout has the commit at which the run was asked for, and deploy refuses an inventory that differs."""
     assert jobs(GITHUB[0])["deploy"]["steps"][0]["with"]["ref"] == "${{ github.ref_name }}"
+
+
+def test_no_variable_of_gitlab_is_made_of_itself() -> None:
+    """It arrives in the other project as it is written: https://forum.gitlab.com/t/variable-precedence-and-variable-re-assignment/76103"""
+    own = {name: value for job in jobs(GITLAB[1]).values() for name, value in (job.get("variables") or {}).items()}
+    assert own and [name for name, value in own.items() if f"${name}" in str(value).split()] == []
