@@ -16,7 +16,9 @@ JOB = {"metadata": {"name": "job", "namespace": "shaka-prod", "annotations": {"b
 STATUS = {"status": {"succeeded": 1, "conditions": [{"type": "Complete"}]}}
 TOLD = {"stamp": "20261126T020000Z", "databases": []}
 ANSWERS = {
-    "CronJob": [{"metadata": {"name": "postgres-backup", "namespace": "shaka-prod", "uid": "u"}, "spec": {"jobTemplate": {"metadata": {}, "spec": {}}}}],
+    "CronJob": [
+        {"metadata": {"name": "postgres-backup", "namespace": "shaka-prod", "uid": "u"}, "spec": {"jobTemplate": {"metadata": {}, "spec": {}}}}
+    ],
     "Job": [{**JOB, **STATUS}],
     "Pod": [{"metadata": {"name": "pod", "namespace": "shaka-prod", "creationTimestamp": "1", "ownerReferences": [{"name": "job"}]}}],
 }

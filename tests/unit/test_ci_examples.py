@@ -142,13 +142,17 @@ def test_gitlab_commits_what_runs_beside_other_commits_and_fails_where_it_cannot
     folder = repository.folder
     (folder / "bin").mkdir()
     playbook = folder / "bin/ansible-playbook"  # which may complete the lock, too
-    playbook.write_text(f'#!/bin/sh\ncat {RELEASES} >>"$SEEN"\necho "a: $DEPLOY_IMAGE" >{RELEASES}\necho "# more" >>artifacts.lock.yml\nexit "$CODE"\n')
+    playbook.write_text(
+        f'#!/bin/sh\ncat {RELEASES} >>"$SEEN"\necho "a: $DEPLOY_IMAGE" >{RELEASES}\necho "# more" >>artifacts.lock.yml\nexit "$CODE"\n'
+    )
     playbook.chmod(0o755)
     before, script = loaded(GITLAB[0])[".platform"]["before_script"], jobs(GITLAB[0])["rollback"]["script"]
     lines = [line for line in strings([before, script]) if not re.match(r"apt-get|pip|ansible-galaxy|umask|mkdir|cp ", line)]
 
     def run(name: str, code: int, url: Path) -> int:
-        own = [line.replace("https://deploy:$PUSH_TOKEN@$CI_SERVER_HOST/$CI_PROJECT_PATH.git", str(url)).removesuffix(" -o ci.skip") for line in lines]
+        own = [
+            line.replace("https://deploy:$PUSH_TOKEN@$CI_SERVER_HOST/$CI_PROJECT_PATH.git", str(url)).removesuffix(" -o ci.skip") for line in lines
+        ]
         variables = {"DEPLOY_ENVIRONMENT": "prod", "DEPLOY_IMAGE": name, "CI_DEFAULT_BRANCH": "main", "CI_SERVER_HOST": "git.test"}
         more = {"CODE": str(code), "SEEN": str(folder / "seen"), "PATH": f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}"}
         return repository.run(name, own, **variables, **more)

@@ -134,7 +134,7 @@ def test_the_exit_code_is_that_of_the_program(place: Path) -> None:
 
 
 def test_a_server_that_is_down_hides_no_other(place: Path, tmp_path: Path) -> None:
-    one = LISTED["_meta"]["hostvars"]["one"]  # type: ignore[call-overload]
+    one = json.loads(json.dumps(LISTED))["_meta"]["hostvars"]["one"]
     listed = {"k3s_servers": {"hosts": ["down", "one"]}, "_meta": {"hostvars": {"one": one, "down": {**one, "ansible_host": "192.0.2.66"}}}}
     ssh = SSH.replace("shift 2", '[ "$2" != 192.0.2.66 ] || exit 255\nshift 2')
     programs = {"ansible-inventory": INVENTORY.format(listed=json.dumps(listed)), "ssh": ssh}
@@ -217,7 +217,9 @@ def test_sudo_can_ask_for_a_password_where_there_is_a_terminal(place: Path, user
     (place / "bin/sudo").chmod(0o755)
     ours, theirs = os.openpty()
     command = [str(PROGRAM), "--user", user, "logs", "prod"]
-    done = subprocess.run(command, cwd=place, env=environment(place), stdin=theirs, stdout=theirs, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        command, cwd=place, env=environment(place), stdin=theirs, stdout=theirs, stderr=subprocess.PIPE, text=True, timeout=60, check=False
+    )
     os.close(ours)
     os.close(theirs)
     assert done.returncode == 0 and done.stderr.startswith(f"+ {asked} -- "), done.stderr

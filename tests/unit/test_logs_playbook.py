@@ -20,7 +20,8 @@ LOG = """#!/usr/bin/python
 # WANT_JSON
 import json, sys
 name = json.load(open(sys.argv[1]))["name"]
-print(json.dumps({"failed": True, "msg": "Failed to get log for Pod gone: it was evicted"} if name == "gone" else {"changed": False, "log": "hello of " + name}))
+evicted = {"failed": True, "msg": "Failed to get log for Pod gone: it was evicted"}
+print(json.dumps(evicted if name == "gone" else {"changed": False, "log": "hello of " + name}))
 """
 MODEL = {"all_environments": {"prod": {"namespace": "shaka-prod", "apps": {"api": {}}}}, "all_previews": {}}
 

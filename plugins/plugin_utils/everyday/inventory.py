@@ -115,7 +115,7 @@ def configured(environment: Mapping[str, str], directory: Path) -> list[str]:
 def usual_connection(environment: Mapping[str, str], directory: Path) -> dict[str, str]:
     """How Ansible reaches servers whose inventory does not say it, by the keys of CONNECTION."""
     settings, root = configuration(environment, directory)
-    found = {field: environment.get(name) or settings.get(section, key, fallback="") for field, (section, key, name) in SETTINGS.items()}
+    found = {what: environment.get(name, "") or settings.get(section, key, fallback="") for what, (section, key, name) in SETTINGS.items()}
     if found["key"]:
         found["key"] = str(root / Path(found["key"]).expanduser())
     return found
