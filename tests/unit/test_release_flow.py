@@ -116,10 +116,21 @@ def roll_back(folder: Path, model: Any, answers: dict[str, Any], *arguments: str
     done = subprocess.run(
         [*command, *arguments], cwd=folder, env={**os.environ, **settings}, capture_output=True, text=True, timeout=120, check=False
     )
-    asked = [json.loads(line) for line in (folder / "asked.jsonl").read_text().splitlines()]
+    notes = folder / "asked.jsonl"
+    asked = [json.loads(line) for line in (notes.read_text() if notes.exists() else "").splitlines()]
     inventory = folder / "releases.yml"
     end = done.stdout + done.stderr
     return Run(done.returncode, " ".join(end[end.rindex("TASK [") :].split()), asked, inventory.read_text() if inventory.exists() else "")
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [({"rollback_environment": ""}, "deploy_environment: '' is not an environment"), ({}, "deploy_image: '' is not given"),
+     ({"rollback_environment": "", "deploy_app": "web"}, "deploy_environment: '' is not an environment")],
+)  # fmt: skip
+def test_a_deploy_without_its_variables_names_those_of_a_deploy(tmp_path: Path, model: Any, given: dict[str, str], says: str) -> None:
+    run = roll_back(tmp_path, model, {"applied": {"objects": []}}, "-e", json.dumps(given), play=DEPLOY)
+    assert run.code == 2 and says in run.end and run.asked == [], run.end
 
 
 def test_a_deploy_whose_end_cannot_be_recorded_stays_as_users_and_the_inventory_have_it(tmp_path: Path, model: Any) -> None:
