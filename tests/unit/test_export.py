@@ -18,7 +18,7 @@ PLAY = """
   tasks:
     - ansible.builtin.include_role: {name: shaka.platform.restore, tasks_from: export}
 """
-ASKED = "#!/usr/bin/python\n# WANT_JSON\nprint('{\"failed\": true, \"msg\": \"the server is asked\"}')\n"
+ASKED = '#!/usr/bin/python\n# WANT_JSON\nprint(\'{"failed": true, "msg": "the server is asked"}\')\n'
 
 
 @pytest.mark.parametrize(("file", "says"), [("prod.dump", "the server is asked"), ("nowhere/prod.dump", "in a directory that is there")])
