@@ -32,6 +32,10 @@ class ActionModule(ControllerAction):
         try:
             before = path.read_text(encoding="utf-8") if path.exists() else ""
             after = with_release(before, given["environment"], given["app"], given["image"])
+            if not path.parent.is_dir():
+                raise AnsibleActionFail(
+                    f"{path} cannot be written: there is no directory {path.parent}; make it, or name another file with release_file"
+                )
             if not os.access(path.parent, os.W_OK):
                 raise AnsibleActionFail(f"{path} cannot be written: its directory is not yours to write in")
             if after != before and not self._task.check_mode:

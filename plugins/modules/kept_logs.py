@@ -15,6 +15,7 @@ description:
     by root only, as hard links. So what the pods write until their end is in them, too, until the kubelet rotates the file.
   - Where C(/var/log) is a file system of its own it makes copies, which end with the moment of the call.
   - C(shaka logs --before-deploy) shows them.
+  - Where they cannot be kept, such as on a full disk, it warns, since a release must not depend on them.
 attributes:
   check_mode: {support: full, description: Keeps nothing.}
   diff_mode: {support: none, description: Logs are not shown.}
@@ -98,7 +99,9 @@ def main() -> None:
     try:
         result = run(module.params, module.check_mode, time.strftime("%Y%m%dT%H%M%SZ", time.gmtime()))
     except OSError as error:
-        module.fail_json(msg=f"the logs of {module.params['namespace']}/{module.params['app']} could not be kept: {error}")
+        # A full disk is a reason to go back to what ran before, not to stay.
+        module.warn(f"the logs of {module.params['namespace']}/{module.params['app']} could not be kept, and end with their pods: {error}")
+        result = {"changed": False, "files": [], "removed": []}
     module.exit_json(**result)
 
 

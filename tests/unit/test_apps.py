@@ -80,6 +80,13 @@ def test_api_beside_apps_is_the_application_of_that_name() -> None:
     assert short["name"] == "acme-api" and short["path"] == "platform_environments.prod.api"
 
 
+def test_a_release_of_another_servers_environment_is_not_to_be_removed() -> None:
+    """Without it, that server's next run would bring an older image back."""
+    found = run(change("platform_releases", {"eu": {"apps": {"api": {"image": "r.test/api@sha256:" + "1" * 64}}}})).problems
+    assert [problem.path for problem in found] == ["platform_releases.eu"]
+    assert "where another server has that environment, keep each server's releases in its own host_vars (release_file)" in str(found[0])
+
+
 def test_a_release_of_an_api_that_is_no_more_is_named() -> None:
     data = change("platform_environments/prod/api", None) | {"platform_releases": {"prod": {"image": "r.test/api:7"}}}
     assert [problem.path for problem in run(data).problems] == ["platform_releases.prod.image"]

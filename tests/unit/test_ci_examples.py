@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -89,3 +91,99 @@ def test_gitlab_images_are_pinned(path: Path) -> None:
     names = [image["name"] if isinstance(image, dict) else image for image in images]
     assert names and [name for name in names if not DIGEST.search(name)] == []
     assert [name for name, job in jobs(path).items() if "script" in job and "rules" not in job] == []
+
+
+RELEASES = "inventories/prod/group_vars/all/releases.yml"
+
+
+class Repository:
+    """A platform's repository, clones of it, and git as a runner has it: it makes up no identity."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.remote = folder, folder / "platform.git"
+        (folder / "gitconfig").write_text("[user]\nuseConfigOnly = true\n")
+        self.variables = {**os.environ, "GIT_CONFIG_GLOBAL": str(folder / "gitconfig"), "GIT_CONFIG_SYSTEM": os.devnull}
+        self.git("init", "--bare", "--initial-branch=main", str(self.remote))
+        self.clone("owner")
+        (folder / "owner" / RELEASES).parent.mkdir(parents=True)
+        self.commit("owner", {RELEASES: "a: 0\n", "artifacts.lock.yml": "", "README": ""})
+
+    def git(self, *words: str, where: str = ".") -> str:
+        return subprocess.run(["git", *words], cwd=self.folder / where, env=self.variables, check=True, capture_output=True, text=True).stdout
+
+    def clone(self, name: str) -> None:
+        self.git("clone", str(self.remote), name)
+
+    def commit(self, name: str, files: dict[str, str]) -> None:
+        for file, text in files.items():
+            (self.folder / name / file).write_text(text)
+        self.git("add", "-A", where=name)
+        self.git("-c", "user.name=t", "-c", "user.email=t@t.test", "commit", "-m", "of the owner", where=name)
+        self.git("push", "origin", "HEAD:main", where=name)
+
+    def run(self, name: str, lines: list[str], **variables: str) -> int:
+        """The exit code of shell lines in a clone."""
+        script = "set -e\n" + "\n".join(lines)
+        done = subprocess.run(["sh", "-c", script], cwd=self.folder / name, env={**self.variables, **variables}, capture_output=True, check=False)
+        return done.returncode
+
+    @property
+    def committed(self) -> str:
+        return self.git("show", f"main:{RELEASES}", where="platform.git")
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Repository:
+    return Repository(tmp_path)
+
+
+def test_gitlab_commits_what_runs_beside_other_commits_and_fails_where_it_cannot(repository: Repository) -> None:
+    """The shell lines of its jobs. Two pipelines begin at one commit; the second waits for the first."""
+    folder = repository.folder
+    (folder / "bin").mkdir()
+    playbook = folder / "bin/ansible-playbook"  # which may complete the lock, too
+    playbook.write_text(
+        f'#!/bin/sh\ncat {RELEASES} >>"$SEEN"\necho "a: $DEPLOY_IMAGE" >{RELEASES}\necho "# more" >>artifacts.lock.yml\nexit "$CODE"\n'
+    )
+    playbook.chmod(0o755)
+    before, script = loaded(GITLAB[0])[".platform"]["before_script"], jobs(GITLAB[0])["rollback"]["script"]
+    lines = [line for line in strings([before, script]) if not re.match(r"apt-get|pip|ansible-galaxy|umask|mkdir|cp ", line)]
+
+    def run(name: str, code: int, url: Path) -> int:
+        own = [
+            line.replace("https://deploy:$PUSH_TOKEN@$CI_SERVER_HOST/$CI_PROJECT_PATH.git", str(url)).removesuffix(" -o ci.skip") for line in lines
+        ]
+        variables = {"DEPLOY_ENVIRONMENT": "prod", "DEPLOY_IMAGE": name, "CI_DEFAULT_BRANCH": "main", "CI_SERVER_HOST": "git.test"}
+        more = {"CODE": str(code), "SEEN": str(folder / "seen"), "PATH": f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}"}
+        return repository.run(name, own, **variables, **more)
+
+    for name in ("first", "second", "third"):
+        repository.clone(name)
+        repository.git("checkout", "--detach", where=name)
+    assert run("first", 2, repository.remote) == 2  # a rollback that does not pass its gate stays, and fails
+    assert repository.committed == "a: first\n"
+    assert run("second", 0, repository.remote) == 0
+    assert repository.committed == "a: second\n"
+    assert (folder / "seen").read_text() == "a: 0\na: first\n"
+    assert run("third", 0, folder / "nowhere") != 0
+
+
+def test_github_commits_what_runs_beside_other_commits(repository: Repository) -> None:
+    step = next(step for step in jobs(GITHUB[0])["deploy"]["steps"] if step.get("name") == "Commit what runs")
+    repository.clone("runner")
+    repository.commit("owner", {"README": "later"})
+    for file, text in {RELEASES: "a: 1\n", "artifacts.lock.yml": "# more\n"}.items():
+        (repository.folder / "runner" / file).write_text(text)
+    assert repository.run("runner", [step["run"]], ENVIRONMENT="prod") == 0
+    assert repository.committed == "a: 1\n"
+
+
+def test_a_release_that_waited_begins_with_what_the_one_before_has_committed() -> None:
+    """Left alone, the checkout has the commit at which the run was asked for, and deploy refuses an inventory that differs."""
+    assert jobs(GITHUB[0])["deploy"]["steps"][0]["with"]["ref"] == "${{ github.ref_name }}"
+
+
+def test_no_variable_of_gitlab_is_made_of_itself() -> None:
+    """It arrives in the other project as it is written: https://forum.gitlab.com/t/variable-precedence-and-variable-re-assignment/76103"""
+    own = {name: value for job in jobs(GITLAB[1]).values() for name, value in (job.get("variables") or {}).items()}
+    assert own and [name for name, value in own.items() if f"${name}" in str(value).split()] == []

@@ -14,7 +14,7 @@ from ansible_collections.shaka.platform.plugins.plugin_utils.everyday import com
 from ansible_collections.shaka.platform.plugins.plugin_utils.everyday.mistakes import Mistake
 
 PROD = given.SERVER.environments["prod"]
-LOGS = "kubectl logs -n shaka-prod -l 'app in ({})' --all-containers --prefix --max-log-requests=50 --tail={}"
+LOGS = "kubectl logs -n shaka-prod -l 'app in ({})' --all-containers --prefix --ignore-errors --max-log-requests=50 --tail={}"
 
 
 # --- the inventory --------------------------------------------------------------------------------------------------------------------------
@@ -91,6 +91,28 @@ def test_the_inventory_of_the_directorys_configuration(tmp_path: Path, text: str
     (tmp_path / "ansible.cfg").write_text(text)
     assert inventory.configured({}, tmp_path) == [str(tmp_path / name) for name in names]
     assert inventory.configured({"ANSIBLE_INVENTORY": "here"}, tmp_path) == ["here"]
+
+
+def test_an_inventory_in_the_home_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "prod").mkdir()
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "ansible.cfg").write_text("[defaults]\ninventory = ~/prod\n")
+    for named in (inventory.configured({}, tmp_path), inventory.configured({"ANSIBLE_INVENTORY": "~/prod"}, tmp_path)):
+        with inventory.readable(named, []) as arguments:
+            assert arguments[3] == '{"inventory_dir": "' + str(tmp_path / "prod") + '"}'
+
+
+def test_ansibles_own_configuration_says_how_a_server_is_reached_where_its_inventory_does_not(tmp_path: Path) -> None:
+    (tmp_path / "ansible.cfg").write_text(
+        "[defaults]\nremote_user = deploy\nremote_port = 2222\nprivate_key_file = keys/one\n[ssh_connection]\nssh_args = -J bastion\n"
+    )
+    usual = inventory.usual_connection({"ANSIBLE_SSH_EXTRA_ARGS": "-4"}, tmp_path)
+    server = inventory.server("one", inventory.extract({}, usual))
+    assert connection.ssh(server, ["true"]) == [
+        "ssh", "-p", "2222", "-l", "deploy", "-i", str(tmp_path / "keys/one"), "-J", "bastion", "-4", "--", "one", "true",
+    ]  # fmt: skip
+    own = inventory.server("one", inventory.extract({"ansible_user": "root", "ansible_ssh_args": "-J other"}, usual))
+    assert (own.user, own.options) == ("root", ["-J", "other", "-4"])
 
 
 def test_an_inventory_that_does_not_exist_is_named() -> None:

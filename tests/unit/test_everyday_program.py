@@ -111,6 +111,19 @@ def test_templates_of_the_inventory_are_resolved_and_its_secrets_are_not_needed(
     assert done.stderr.startswith("+ ssh -l root -- 192.0.2.7 ")
 
 
+@pytest.mark.parametrize("setting", ["vault_password_file = .vault-password", "vault_identity_list = prod@.vault-password", "ask_vault_pass = True"])
+def test_a_colleague_needs_no_vault_password_that_the_project_names(place: Path, setting: str) -> None:
+    """As the README of a new project has it, with the file that only who may change the server has."""
+    config = place / "ansible.cfg"
+    before = config.read_text()
+    config.write_text(f"{before}{setting}\n")
+    try:
+        done = shaka(place, "psql", "prod", real=True)
+    finally:
+        config.write_text(before)
+    assert done.returncode == 0 and json.loads(done.stdout)[-1] == "shaka_production", done.stderr
+
+
 def test_memory_is_asked_for_when_it_is_wanted(place: Path) -> None:
     asked = [shaka(place, "status", *words).stderr.splitlines() for words in ([], ["--memory"])]
     assert [len(commands) for commands in asked] == [1, 2] and "memory.peak" in asked[1][1]
@@ -118,6 +131,20 @@ def test_memory_is_asked_for_when_it_is_wanted(place: Path) -> None:
 
 def test_the_exit_code_is_that_of_the_program(place: Path) -> None:
     assert shaka(place, "exec", "prod", "--", "false").returncode == 7
+
+
+def test_a_server_that_is_down_hides_no_other(place: Path, tmp_path: Path) -> None:
+    one = json.loads(json.dumps(LISTED))["_meta"]["hostvars"]["one"]
+    listed = {"k3s_servers": {"hosts": ["down", "one"]}, "_meta": {"hostvars": {"one": one, "down": {**one, "ansible_host": "192.0.2.66"}}}}
+    ssh = SSH.replace("shift 2", '[ "$2" != 192.0.2.66 ] || exit 255\nshift 2')
+    programs = {"ansible-inventory": INVENTORY.format(listed=json.dumps(listed)), "ssh": ssh}
+    for name, text in programs.items():
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o755)
+    variables = {**environment(place), "PATH": os.pathsep.join([str(tmp_path), environment(place)["PATH"]])}
+    done = subprocess.run([str(PROGRAM), "-q", "status"], cwd=place, env=variables, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (255, "one:\nnothing runs in dev, prod\n")
+    assert done.stderr.startswith("shaka: ended with exit code 255: ssh -l root -- 192.0.2.66 ") and done.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize(
@@ -147,6 +174,7 @@ def test_mistakes_are_told_in_one_line_and_nothing_runs(place: Path, words: list
         ("-i inv deploy prod image worker", "shaka.platform.deploy -i inv -e deploy_environment=prod -e deploy_image=image -e deploy_app=worker"),
         ("rollback prod", "shaka.platform.rollback -e rollback_environment=prod"),
         ("rollback prod 12 --app web", "shaka.platform.rollback -e rollback_environment=prod -e rollback_app=web -e rollback_to=12"),
+        ("releases --user ana", "shaka.platform.releases -e ansible_user=ana"),
         ("backups prod --host one -e a=1", "shaka.platform.backups -e a=1 -e platform_only=prod --limit one"),
     ],
 )
@@ -154,6 +182,47 @@ def test_what_changes_the_server_is_a_playbook(place: Path, words: str, command:
     done = shaka(place, *words.split())
     assert json.loads(done.stdout) == command.split()
     assert done.stderr == f"+ ansible-playbook {command}\n"
+
+
+CLEANS_UP = """#!{python}
+import sys, time
+try:
+    print("began", flush=True)
+    time.sleep(30)
+except KeyboardInterrupt:
+    time.sleep(1)
+    print("put in order")
+    sys.exit(99)
+"""
+
+
+@pytest.mark.parametrize(("sent", "end"), [(signal.SIGINT, (99, "put in order\n")), (signal.SIGTERM, (128 + signal.SIGTERM, ""))])
+def test_a_playbook_that_is_interrupted_ends_by_itself(place: Path, tmp_path: Path, sent: signal.Signals, end: tuple[int, str]) -> None:
+    """A terminal sends Ctrl-C to both; a pipeline that is cancelled may tell the first alone."""
+    playbook = tmp_path / "ansible-playbook"
+    playbook.write_text(CLEANS_UP.format(python=sys.executable))
+    playbook.chmod(0o755)
+    variables = {**environment(place), "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"}
+    command = [str(PROGRAM), "deploy", "prod", "image"]
+    with subprocess.Popen(command, cwd=place, env=variables, stdout=subprocess.PIPE, text=True, start_new_session=True) as started:
+        assert started.stdout and started.stdout.readline() == "began\n"
+        (os.killpg if sent == signal.SIGINT else os.kill)(started.pid, sent)
+        rest = started.stdout.read()
+    assert (started.returncode, rest) == end
+
+
+@pytest.mark.parametrize(("user", "asked"), [("root", "ssh -l root"), ("ana", "ssh -t -l ana")])
+def test_sudo_can_ask_for_a_password_where_there_is_a_terminal(place: Path, user: str, asked: str) -> None:
+    (place / "bin/sudo").write_text('#!/bin/sh\nexec "$@"\n')
+    (place / "bin/sudo").chmod(0o755)
+    ours, theirs = os.openpty()
+    command = [str(PROGRAM), "--user", user, "logs", "prod"]
+    done = subprocess.run(
+        command, cwd=place, env=environment(place), stdin=theirs, stdout=theirs, stderr=subprocess.PIPE, text=True, timeout=60, check=False
+    )
+    os.close(ours)
+    os.close(theirs)
+    assert done.returncode == 0 and done.stderr.startswith(f"+ {asked} -- "), done.stderr
 
 
 def test_a_tunnel_leads_to_the_service_and_ends_with_the_signal(place: Path) -> None:

@@ -93,3 +93,31 @@ def test_the_oldest_are_let_go_of_and_the_last_is_always_there(tmp_path: Path, o
         container(tmp_path, f"shaka-api-7d4b9c6f5-x2x7{time}", "x" * kept_logs.MEBIBYTE)
         done = keep(tmp_path, time, **options)
     assert list(kept(tmp_path)) == left and set(done["removed"]) <= set("1234") - set(left)
+
+
+def test_a_full_disk_holds_up_no_rollback(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: dict[str, Any] = {}
+
+    class Module:
+        check_mode = False
+
+        def __init__(self, **_settings: Any) -> None:
+            self.params = {"namespace": "shaka-prod", "app": "api"}
+
+        def warn(self, text: str) -> None:
+            told["warning"] = text
+
+        def exit_json(self, **result: Any) -> None:
+            told.update(result)
+
+        def fail_json(self, **result: Any) -> None:
+            told.update(result, failed=True)
+
+    def full(*_arguments: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(module, "AnsibleModule", Module)
+    monkeypatch.setattr(module, "run", full)
+    module.main()
+    assert not told.get("failed") and told["changed"] is False
+    assert "the logs of shaka-prod/api could not be kept, and end with their pods: " in told["warning"] and "No space left" in told["warning"]

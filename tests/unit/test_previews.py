@@ -163,9 +163,14 @@ def test_one_that_would_be_over_at_once_is_not_made() -> None:
     assert problem.path == "preview_days" and "would end pr-2 before it is made; use a whole number" in problem.text
 
 
-def test_no_environment_is_taken_for_a_preview() -> None:
-    said = run(with_previews(run_of={"ended": ["prod"]})).problems
-    assert ["is an environment of the inventory" in problem.text for problem in said] == [True]
+@pytest.mark.parametrize(("name", "kind"), [("prod", "an environment"), ("shared", "a namespace")])
+def test_nothing_else_is_taken_for_a_preview(name: str, kind: str) -> None:
+    """A run that ended one would wait for a namespace that stays."""
+    said = run(with_previews(run_of={"ended": [name]})).problems
+    assert [f"is {kind} of the inventory and not a preview" in problem.text for problem in said] == [True]
+
+
+def test_no_environment_has_keys_that_go_with_a_preview() -> None:
     data = with_previews({"redis": {"database": 1, "prefix": "preview.x:"}})
     assert ["keys of that name go with a preview" in problem.text for problem in run(data).problems] == [True]
 

@@ -28,7 +28,7 @@ answers = json.load(open(folder + "/answers.json"))
 answer = answers.get(name + " " + str(given.get("step") or given.get("image")), answers.get(name, {{}}))
 print(json.dumps({{"changed": False, **answer}}))
 """
-MODULES = ("release_records", "kept_logs", "edge_gate", "releases_file", "image_pull", "applied")
+MODULES = ("release_records", "kept_logs", "edge_gate", "releases_file", "image_pull", "applied", "server_facts", "plan")
 APPS = """
 - name: Apply
   shaka.platform.applied:
@@ -46,6 +46,7 @@ PLAYBOOK = """
         platform_model: "{{ lookup('ansible.builtin.file', playbook_dir ~ '/model.json') | from_json }}"
     - ansible.builtin.include_role: {name: shaka.platform.release, tasks_from: rollback}
 """
+DEPLOY = PLAYBOOK.replace("tasks_from: rollback", "tasks_from: deploy")
 SHARE = """
 - hosts: localhost
   connection: local
@@ -115,10 +116,33 @@ def roll_back(folder: Path, model: Any, answers: dict[str, Any], *arguments: str
     done = subprocess.run(
         [*command, *arguments], cwd=folder, env={**os.environ, **settings}, capture_output=True, text=True, timeout=120, check=False
     )
-    asked = [json.loads(line) for line in (folder / "asked.jsonl").read_text().splitlines()]
+    notes = folder / "asked.jsonl"
+    asked = [json.loads(line) for line in (notes.read_text() if notes.exists() else "").splitlines()]
     inventory = folder / "releases.yml"
     end = done.stdout + done.stderr
     return Run(done.returncode, " ".join(end[end.rindex("TASK [") :].split()), asked, inventory.read_text() if inventory.exists() else "")
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [({"rollback_environment": ""}, "deploy_environment: '' is not an environment"), ({}, "deploy_image: '' is not given"),
+     ({"rollback_environment": "", "deploy_app": "web"}, "deploy_environment: '' is not an environment")],
+)  # fmt: skip
+def test_a_deploy_without_its_variables_names_those_of_a_deploy(tmp_path: Path, model: Any, given: dict[str, str], says: str) -> None:
+    run = roll_back(tmp_path, model, {"applied": {"objects": []}}, "-e", json.dumps(given), play=DEPLOY)
+    assert run.code == 2 and says in run.end and run.asked == [], run.end
+
+
+def test_a_deploy_whose_end_cannot_be_recorded_stays_as_users_and_the_inventory_have_it(tmp_path: Path, model: Any) -> None:
+    """Undone, the server would run the image before, and the inventory's file would bring the new one back with the next run of the site."""
+    changed = copy.deepcopy(model)
+    app = changed["all_environments"]["prod"]["apps"]["api"]
+    app["strategy"], app["migrate"]["command"] = "recreate", []
+    lost = {"release_records update": {"failed": True, "msg": "the release could not be recorded: no answer in 20 s"}}
+    given = {"deploy_environment": "prod", "deploy_image": OLD}
+    run = roll_back(tmp_path, changed, {"applied": {"objects": []}, **lost}, "-e", json.dumps(given), play=DEPLOY)
+    assert run.code == 2 and "could not be recorded" in run.end
+    assert OLD in run.inventory and run.applied[-1] == (OLD, False)
 
 
 def test_what_was_gone_back_to_stays_when_it_does_not_pass(tmp_path: Path, model: Any) -> None:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import yaml
+from actions import action
+from ansible.errors import AnsibleActionFail
+from ansible_collections.shaka.platform.plugins.action.releases_file import ActionModule
 from ansible_collections.shaka.platform.plugins.plugin_utils.releases_file import START, UnreadableReleases, with_release
 
 IMAGE = "ghcr.io/example/api@sha256:" + "1" * 64
@@ -55,3 +60,10 @@ def test_the_same_image_changes_nothing() -> None:
 def test_a_file_that_cannot_be_kept_is_refused(text: str, says: str) -> None:
     with pytest.raises(UnreadableReleases, match=says):
         with_release(text, "prod", "api", IMAGE)
+
+
+def test_a_directory_that_is_missing_is_said_to_be_missing(tmp_path: Path) -> None:
+    """As of an inventory whose group_vars/all is a file."""
+    arguments = {"path": str(tmp_path / "group_vars/all/releases.yml"), "environment": "prod", "app": "api", "image": IMAGE}
+    with pytest.raises(AnsibleActionFail, match=r"there is no directory .*/group_vars/all; make it"):
+        action(ActionModule, "ansible.builtin.local").answer(arguments, {})

@@ -31,8 +31,18 @@ CONNECTION = {
     "user": ("ansible_user", "ansible_ssh_user"),
     "port": ("ansible_port", "ansible_ssh_port"),
     "key": ("ansible_ssh_private_key_file", "ansible_private_key_file"),
+    "args": ("ansible_ssh_args",),
     "common": ("ansible_ssh_common_args",),
     "extra": ("ansible_ssh_extra_args",),
+}
+# Where Ansible's own configuration says it, for a server whose inventory does not: section and key, and the variable that counts before them.
+SETTINGS = {
+    "user": ("defaults", "remote_user", "ANSIBLE_REMOTE_USER"),
+    "port": ("defaults", "remote_port", "ANSIBLE_REMOTE_PORT"),
+    "key": ("defaults", "private_key_file", "ANSIBLE_PRIVATE_KEY_FILE"),
+    "args": ("ssh_connection", "ssh_args", "ANSIBLE_SSH_ARGS"),
+    "common": ("ssh_connection", "ssh_common_args", "ANSIBLE_SSH_COMMON_ARGS"),
+    "extra": ("ssh_connection", "ssh_extra_args", "ANSIBLE_SSH_EXTRA_ARGS"),
 }
 
 
@@ -82,20 +92,33 @@ class KnownServer:
 # --- what is asked of Ansible ---------------------------------------------------------------------------------------------------------------
 
 
+def configuration(environment: Mapping[str, str], directory: Path) -> tuple[configparser.ConfigParser, Path]:
+    """Ansible's own configuration, and the directory that paths in it start from."""
+    settings = configparser.ConfigParser(interpolation=None, strict=False, inline_comment_prefixes=(";",))
+    places = [directory / "ansible.cfg", Path.home() / ".ansible.cfg", Path("/etc/ansible/ansible.cfg")]
+    if environment.get("ANSIBLE_CONFIG"):
+        places.insert(0, Path(environment["ANSIBLE_CONFIG"]))
+    place = next((place for place in places if place.is_file()), directory)
+    settings.read(place, encoding="utf-8")
+    return settings, place.parent
+
+
 def configured(environment: Mapping[str, str], directory: Path) -> list[str]:
     """The inventories that Ansible's own configuration names, for a command without -i."""
     if environment.get("ANSIBLE_INVENTORY"):
         return environment["ANSIBLE_INVENTORY"].split(",")
-    places = [directory / "ansible.cfg", Path.home() / ".ansible.cfg", Path("/etc/ansible/ansible.cfg")]
-    if environment.get("ANSIBLE_CONFIG"):
-        places.insert(0, Path(environment["ANSIBLE_CONFIG"]))
-    for place in places:
-        if place.is_file():
-            settings = configparser.ConfigParser(interpolation=None, strict=False, inline_comment_prefixes=(";",))
-            settings.read(place, encoding="utf-8")
-            named = settings.get("defaults", "inventory", fallback="")
-            return [str(place.parent / name.strip()) for name in named.split(",") if name.strip()]
-    return []
+    settings, root = configuration(environment, directory)
+    named = settings.get("defaults", "inventory", fallback="")
+    return [str(root / Path(name.strip()).expanduser()) for name in named.split(",") if name.strip()]
+
+
+def usual_connection(environment: Mapping[str, str], directory: Path) -> dict[str, str]:
+    """How Ansible reaches servers whose inventory does not say it, by the keys of CONNECTION."""
+    settings, root = configuration(environment, directory)
+    found = {what: environment.get(name, "") or settings.get(section, key, fallback="") for what, (section, key, name) in SETTINGS.items()}
+    if found["key"]:
+        found["key"] = str(root / Path(found["key"]).expanduser())
+    return found
 
 
 def is_secret(path: Path) -> bool:
@@ -122,15 +145,27 @@ def without_secrets(source: Path, target: Path) -> Path:
 
 
 def ask(command: Sequence[str]) -> str:
-    """What one of Ansible's commands prints."""
-    quiet = {"ANSIBLE_CALLBACK_RESULT_FORMAT": "json", "ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0"}
+    """What one of Ansible's commands prints.
+
+    Nobody is asked for a vault password, and one whose file is not here is not needed; Ansible refuses to begin without any that it can read.
+    """
+    quiet = {"ANSIBLE_CALLBACK_RESULT_FORMAT": "json", "ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0", "ANSIBLE_ASK_VAULT_PASS": "0"}
     try:
-        done = subprocess.run(command, env={**os.environ, **quiet}, capture_output=True, text=True, check=False)
+        done = _done(command, quiet)
+        if done.returncode != 0:
+            with tempfile.NamedTemporaryFile("w", prefix="shaka-") as password:
+                password.write("of nothing\n")
+                password.flush()
+                done = _done(command, {**quiet, "ANSIBLE_VAULT_PASSWORD_FILE": password.name})
     except FileNotFoundError as error:
         raise Mistake(f"{command[0]} is not on the PATH; activate the environment that ansible-core is installed in") from error
     if done.returncode != 0:
         raise Mistake(f"{command[0]} could not read the inventory: {(done.stderr.strip() or done.stdout.strip())[-2000:]}")
     return done.stdout
+
+
+def _done(command: Sequence[str], settings: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, env={**os.environ, **settings}, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
 
 
 @contextmanager
@@ -139,7 +174,7 @@ def readable(inventories: Sequence[str], variables: Sequence[str]) -> Iterator[l
     arguments: list[str] = []
     with ExitStack() as stack:
         for name in inventories:
-            path = Path(name).absolute()
+            path = Path(name).expanduser().absolute()
             if "," in name or not path.exists():
                 if "," not in name:
                     raise Mistake(f"the inventory {name} does not exist; name one with -i, or in the directory's ansible.cfg")
@@ -156,11 +191,14 @@ def readable(inventories: Sequence[str], variables: Sequence[str]) -> Iterator[l
 # --- what it says ---------------------------------------------------------------------------------------------------------------------------
 
 
-def extract(raw: Mapping[str, Any]) -> dict[str, Any]:
-    """Of a server's variables, those that the commands need; texts may still be templates."""
+def extract(raw: Mapping[str, Any], usual: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """Of a server's variables, those that the commands need; texts may still be templates.
+
+    :arg usual: what `usual_connection` found.
+    """
     wanted: dict[str, Any] = {}
     for field_name, names in CONNECTION.items():
-        wanted[field_name] = next((raw[name] for name in names if raw.get(name) not in (None, "")), "")
+        wanted[field_name] = next((raw[name] for name in names if raw.get(name) not in (None, "")), (usual or {}).get(field_name, ""))
     wanted["platform"] = raw.get("platform_name") or "platform"
     wanted["operator"] = raw.get("host_operator_name") or ""
     wanted["access"] = raw.get("tenancy_operator_access") or ""
@@ -237,7 +275,7 @@ def server(name: str, found: Mapping[str, Any]) -> KnownServer:
         user=str(found["user"]),
         port=str(found["port"]),
         key=str(found["key"]),
-        options=[*shlex.split(str(found["common"])), *shlex.split(str(found["extra"]))],
+        options=[word for key in ("args", "common", "extra") for word in shlex.split(str(found[key]))],
         operator=str(found["operator"]),
         admin=found["access"] == "admin",
     )
@@ -279,9 +317,9 @@ def load(inventories: Sequence[str], variables: Sequence[str]) -> dict[str, Know
     """
     with readable(list(inventories) or configured(os.environ, Path.cwd()), variables) as arguments:
         listed = json.loads(ask(["ansible-inventory", "--list", *arguments]))
-        servers = {}
+        servers, usual = {}, usual_connection(os.environ, Path.cwd())
         for name in members(listed, GROUP):
-            found = extract(listed["_meta"]["hostvars"].get(name, {}))
+            found = extract(listed["_meta"]["hostvars"].get(name, {}), usual)
             if "{{" in json.dumps(found) or "{%" in json.dumps(found):
                 # ansible-inventory shows templates as they are written; the ad-hoc command resolves them, without a connection.
                 said = ask(["ansible", name, *arguments, "-m", "ansible.builtin.debug", "-a", json.dumps({"msg": found})])

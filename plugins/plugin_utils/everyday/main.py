@@ -33,21 +33,31 @@ def show(command: Sequence[str], quiet: bool = False) -> None:
 
 
 def run(command: Sequence[str]) -> int:
-    """Run a command with this terminal. What a person interrupts, the command itself ends."""
+    """Run a command with this terminal, to its own end: one that is interrupted may have something to put in order first."""
     try:
-        return subprocess.call(command)
+        with subprocess.Popen(command) as process:
+            signal.signal(signal.SIGINT, lambda _number, _frame: None)  # the terminal tells the command, too
+            signal.signal(signal.SIGTERM, lambda number, _frame: process.send_signal(number))
+            code = process.wait()
     except FileNotFoundError as error:
         raise Mistake(f"{command[0]} is not on the PATH") from error
-    except KeyboardInterrupt:
-        return 130
+    return code if code >= 0 else 128 - code
 
 
 def capture(command: Sequence[str]) -> str:
     """What a command prints."""
     done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode != 0:
-        raise Mistake(f"ended with exit code {done.returncode}: {shlex.join(command)}")
+        raise Mistake(f"ended with exit code {done.returncode}: {shlex.join(command)}", done.returncode)
     return done.stdout
+
+
+def answer(command: Sequence[str]) -> str | Mistake:
+    """What a command prints, or that it failed."""
+    try:
+        return capture(command)
+    except Mistake as mistake:
+        return mistake
 
 
 # --- which server ---------------------------------------------------------------------------------------------------------------------------
@@ -78,6 +88,7 @@ def playbook(options: argparse.Namespace, name: str, variables: Mapping[str, str
     command = ["ansible-playbook", f"{COLLECTION}.{name}"]
     command += [word for inventory in options.inventory for word in ("-i", inventory)]
     command += [word for variable in options.variables for word in ("-e", variable)]
+    command += ["-e", f"ansible_user={options.user}"] if options.user else []
     command += [word for variable, value in variables.items() if value for word in ("-e", f"{variable}={value}")]
     return [*command, *(("--limit", options.host) if options.host else ()), *more]
 
@@ -124,17 +135,22 @@ def show_status(servers: Mapping[str, KnownServer], options: argparse.Namespace)
     for command in commands:
         show(command, options.quiet)
     with ThreadPoolExecutor(len(commands)) as pool:
-        said = list(pool.map(capture, commands))
-    counters: list[str | None] = [*said[len(asked) :]] if options.memory else [None] * len(asked)
+        said = list(pool.map(answer, commands))
+    failed = [each for each in said if isinstance(each, Mistake)]
+    counters: list[str | Mistake | None] = [*said[len(asked) :]] if options.memory else [None] * len(asked)
     for server, text, counted in zip(asked, said[: len(asked)], counters, strict=True):
+        if isinstance(text, Mistake):
+            continue
         if len(servers) > 1:
             print(f"{server.name}:")
         names = [options.environment] if options.environment else list(server.environments)
         described = {}
         for env in (server.environments[name] for name in names):
             described[status.labelled(env.name, status.seconds_of(env.expires), time.time())] = {"namespace": env.namespace, "hosts": env.hosts}
-        print(status.status(json.loads(text)["items"], server.platform, described, counted))
-    return 0
+        print(status.status(json.loads(text)["items"], server.platform, described, None if isinstance(counted, Mistake) else counted))
+    for mistake in failed:
+        print(f"shaka: {mistake}", file=sys.stderr)
+    return failed[0].code if failed else 0
 
 
 def carry_out(words: Sequence[str]) -> int:
@@ -160,8 +176,9 @@ def carry_out(words: Sequence[str]) -> int:
         services = remote.services(server, tunnel.service(env, options.what)[0])
         show(ssh(server, services), options.quiet)
         return tunnel.run(server, env, options.what, options.port, capture, services)
-    terminal = options.command != "logs" and sys.stdin.isatty() and sys.stdout.isatty()
-    command = ssh(server, on_server(options, server, env, more, terminal), terminal)
+    terminal = sys.stdin.isatty() and sys.stdout.isatty()
+    words = on_server(options, server, env, more, terminal)
+    command = ssh(server, words, terminal and (options.command != "logs" or words[0] == "sudo"))  # sudo may ask for a password
     show(command, options.quiet)
     code = run(command)
     if options.command == "shell" and code in NO_SHELL:
@@ -183,7 +200,7 @@ def main(words: Sequence[str]) -> int:
         return carry_out(words)
     except Mistake as mistake:
         print(f"shaka: {mistake}", file=sys.stderr)
-        return 2
+        return mistake.code
     except BrokenPipeError:
         return 141
     except KeyboardInterrupt:

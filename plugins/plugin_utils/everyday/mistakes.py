@@ -9,7 +9,11 @@ from collections.abc import Iterable
 
 
 class Mistake(Exception):
-    """The command cannot be carried out; the text says why, and what to do."""
+    """The command cannot be carried out; the text says why, and what to do. `code`: what the program ends with."""
+
+    def __init__(self, text: str, code: int = 2) -> None:
+        super().__init__(text)
+        self.code = code
 
 
 def chosen(what: str, name: str, known: Iterable[str]) -> str:

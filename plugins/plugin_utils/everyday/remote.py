@@ -66,7 +66,7 @@ def redis(server: KnownServer, env: KnownEnvironment, more: Sequence[str], termi
 
 
 def logs(server: KnownServer, env: KnownEnvironment, app: str, follow: bool, since: str, lines: int | None, crashed: bool) -> list[str]:
-    """The logs of all pods of an application, or of all applications, each line with its pod.
+    """The logs of all pods of an application, or of all applications, each line with its pod. One that has none yet says why, and hides no other's.
 
     :arg lines: of each pod; None is all of them with `since`, else the last hundred.
     :arg crashed: of the containers before their last restart, in the pods that run.
@@ -90,6 +90,7 @@ def logs(server: KnownServer, env: KnownEnvironment, app: str, follow: bool, sin
         f"app in ({','.join(names)})",
         "--all-containers",
         "--prefix",
+        "--ignore-errors",
         "--max-log-requests=50",
         f"--tail={tail}",
     ]

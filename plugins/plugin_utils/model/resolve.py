@@ -376,11 +376,12 @@ def resolve(variables: Mapping[str, Any], interface: Interface, images: Collecti
 
     taken = {*environments, *namespaces, *credentials.GROUPS}
     right = previews.check(found.live, list(environments), taken, raw["platform_previews_most"], "ended" in raw["platform_preview_run"], problems)
-    for name in {*found.ended} & {*environments}:
+    for name in sorted({*found.ended} & {*environments, *namespaces}):
+        kind, variable = ("an environment", "platform_environments") if name in environments else ("a namespace", "platform_namespaces")
         if name in raw["platform_previews"]:
-            problems.add(f"{previews.VARIABLE}.{name}", "is the name of an environment, and over; take this entry out")
+            problems.add(f"{previews.VARIABLE}.{name}", f"is the name of {kind}, and over; take this entry out")
         else:
-            problems.add("preview", "is an environment of the inventory and not a preview; take it out of platform_environments to remove it", name)
+            problems.add("preview", f"is {kind} of the inventory and not a preview; take it out of {variable} to remove it", name)
     previewed: dict[str, Environment] = {}
     for name, given in right.items():
         filled = previews.made_from(as_completed[given["of"]], name, given, raw, problems)
@@ -405,7 +406,9 @@ def resolve(variables: Mapping[str, Any], interface: Interface, images: Collecti
     redis.check_together(everything, problems)
     for name in raw["platform_releases"]:
         if name not in environments:
-            problems.add(f"platform_releases.{name}", f"belongs to no environment; remove it; {nearest(name, environments)}")
+            elsewhere = "where another server has that environment, keep each server's releases in its own host_vars (release_file)"
+            flaw = f"belongs to no environment of this server; remove it, or, {elsewhere}; {nearest(name, environments)}"
+            problems.add(f"platform_releases.{name}", flaw)
     apps.check_places(everything, problems)
     _check_redis(shared, namespaces, bounds, problems)
     if shared["backup"]["enabled"]:
