@@ -564,6 +564,7 @@ class Acme(TypedDict):
     email: str
     server: str
     ca_bundle: str
+    eab_key_id: str
     challenge: str
     dns: Dns01
     certificate: str

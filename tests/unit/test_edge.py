@@ -22,7 +22,7 @@ SERVER = ["10.0.0.10", "93.184.215.14", "203.0.113.7", "2600:1f16::7"]
 
 def authority(**values: Any) -> Any:
     empty = {"provider": "", "region": "", "hosted_zone": "", "nameserver": "", "key_name": "", "key_algorithm": "HMACSHA512"}
-    usual = {"kind": "acme", "email": "ops@shaka-api.net", "server": "letsencrypt", "ca_bundle": "", "challenge": "http01", "dns": empty}
+    usual = {"kind": "acme", "email": "ops@shaka-api.net", "server": "letsencrypt", "ca_bundle": "", "eab_key_id": "", "challenge": "http01", "dns": empty}
     return {**usual, "certificate": "", "addresses": [], "check_hosts": True, "check_limits": True, **values}
 
 
@@ -55,6 +55,7 @@ def test_an_address_with_yaml_s_own_characters_is_the_issuer_s_contact(email: st
         ({"kind": "ca"}, ["CA_KEY"]),
         ({"challenge": "dns01", "dns": {"provider": "route53"}}, ["ROUTE53_ACCESS_KEY", "ROUTE53_SECRET_KEY"]),
         ({"challenge": "dns01", "dns": {"provider": "cloudflare"}}, ["CLOUDFLARE_TOKEN"]),
+        ({"eab_key_id": "kid-1", "challenge": "dns01", "dns": {"provider": "cloudflare"}}, ["EAB_HMAC_KEY", "CLOUDFLARE_TOKEN"]),
         ({"kind": "self_signed", "challenge": "dns01", "dns": {"provider": "cloudflare"}}, []),
     ],
 )

@@ -16,6 +16,7 @@ from conftest import Server
 from visitor import Visitor
 
 PORT, MANAGEMENT = 14001, 15001
+ACCOUNT, ACCOUNT_KEY = "kid-1", "Fe9uDKZAgP8Na2bpQmGErZF-kogr1VLn8j2BybJ-T4CZPdWRUNrPExagveUmItyr"
 LETSENCRYPT = "https://acme-v02.api.letsencrypt.org/directory"
 STATE = json.dumps({"status": {"state": "valid"}})
 
@@ -84,12 +85,13 @@ def test_a_certificate_beyond_the_limit_is_refused_before_it_is_ordered(server: 
 
 @pytest.fixture(scope="module")
 def second(server: Server) -> dict[str, str]:
-    """A second ACME server beside the lab's own: its directory and its root."""
+    """A second ACME server beside the lab's own, which asks for an account that it knows: its directory and its root."""
     container = f"shaka-{server.name}-acme"
     config = json.loads(
         subprocess.run(["podman", "exec", container, "cat", "/state/acme/pebble.json"], capture_output=True, text=True, check=True).stdout
     )
     config["pebble"] |= {"listenAddress": f"0.0.0.0:{PORT}", "managementListenAddress": f"0.0.0.0:{MANAGEMENT}"}
+    config["pebble"] |= {"externalAccountBindingRequired": True, "externalAccountMACKeys": {ACCOUNT: ACCOUNT_KEY}}
     write = ["podman", "exec", "-i", container, "sh", "-c", "cat > /tmp/second.json"]
     subprocess.run(write, input=json.dumps(config), text=True, check=True)
     start = ["podman", "exec", "-d", container, "/bundle/services/pebble", "-config", "/tmp/second.json"]
@@ -101,8 +103,9 @@ def second(server: Server) -> dict[str, str]:
 
 
 def test_another_directory_issues_anew_in_one_run(server: Server, second: dict[str, str]) -> None:
-    authority = {**server.lab["acme"], "server": second["server"]}
-    variables = json.dumps({"platform_acme": authority, "verify_ca_bundle": second["root"]})
+    authority = {**server.lab["acme"], "server": second["server"], "eab_key_id": ACCOUNT}
+    secrets = {**server.lab["secrets"], "acme": {"EAB_HMAC_KEY": ACCOUNT_KEY}}
+    variables = json.dumps({"platform_acme": authority, "platform_secrets": secrets, "verify_ca_bundle": second["root"]})
     done = server.playbook("site.yml", "-e", variables)
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
     trusting = ssl.create_default_context(cadata=second["root"])

@@ -4,8 +4,10 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import ipaddress
+import re
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any, cast
 
@@ -14,7 +16,7 @@ from ansible_collections.shaka.platform.plugins.plugin_utils.model import backup
 from ansible_collections.shaka.platform.plugins.plugin_utils.model.problems import Problems
 
 GROUP = "acme"  # in platform_secrets
-CA_KEY = "CA_KEY"
+CA_KEY, ACCOUNT_KEY, UPDATE_KEY = "CA_KEY", "EAB_HMAC_KEY", "RFC2136_KEY"
 MOST_NAMES = 100  # of a certificate (https://letsencrypt.org/docs/rate-limits/#new-orders-per-account)
 # Names for directories (https://letsencrypt.org/docs/acme-protocol-updates/, https://letsencrypt.org/docs/staging-environment/)
 DIRECTORIES = {
@@ -25,7 +27,7 @@ DIRECTORIES = {
 PROVIDERS: dict[str, tuple[list[str], list[str]]] = {
     "cloudflare": (["CLOUDFLARE_TOKEN"], []),
     "route53": (["ROUTE53_ACCESS_KEY", "ROUTE53_SECRET_KEY"], ["region"]),
-    "rfc2136": (["RFC2136_KEY"], ["nameserver", "key_name"]),
+    "rfc2136": ([UPDATE_KEY], ["nameserver", "key_name"]),
 }
 
 
@@ -36,6 +38,7 @@ def settle(acme: Acme, problems: Problems) -> None:
         problems.check("platform_acme.email", rules.email(acme["email"]), acme["email"])
         problems.check("platform_acme.server", rules.secure_url(acme["server"]), acme["server"])
         problems.check("platform_acme.ca_bundle", rules.certificates(acme["ca_bundle"]))
+        problems.check("platform_acme.eab_key_id", rules.as_written(acme["eab_key_id"]), acme["eab_key_id"])
         if acme["challenge"] == "dns01":
             _check_dns(acme, problems)
     elif acme["kind"] == "ca":
@@ -47,6 +50,8 @@ def settle(acme: Acme, problems: Problems) -> None:
         problems.check("platform_acme.certificate", missing or rules.certificates(acme["certificate"]))
     if acme["certificate"] and acme["kind"] != "ca":
         problems.add("platform_acme.certificate", f"is set, and platform_acme.kind is {acme['kind']}, which takes none; set kind: ca, or take it out")
+    if acme["eab_key_id"] and acme["kind"] != "acme":
+        problems.add("platform_acme.eab_key_id", f"is set, and platform_acme.kind is {acme['kind']}, which has no accounts; take it out", acme["eab_key_id"])
     if acme["dns"]["provider"] and not (acme["kind"] == "acme" and acme["challenge"] == "dns01"):
         problems.add(
             "platform_acme.dns.provider", "is set, and nobody asks it; set platform_acme.challenge: dns01, or take it out", acme["dns"]["provider"]
@@ -92,10 +97,24 @@ def _check_dns(acme: Acme, problems: Problems) -> None:
 
 def own_secrets(acme: Acme) -> list[str]:
     """The secrets of the authority, and of the DNS that answers its challenges."""
-    if acme["kind"] == "ca":
-        return [CA_KEY]
-    by_dns = acme["kind"] == "acme" and acme["challenge"] == "dns01" and acme["dns"]["provider"]
-    return PROVIDERS[acme["dns"]["provider"]][0] if by_dns else []
+    if acme["kind"] != "acme":
+        return [CA_KEY] if acme["kind"] == "ca" else []
+    by_dns = acme["challenge"] == "dns01" and acme["dns"]["provider"]
+    return [*([ACCOUNT_KEY] if acme["eab_key_id"] else []), *(PROVIDERS[acme["dns"]["provider"]][0] if by_dns else [])]
+
+
+def secret_flaw(name: str, value: str) -> str | None:
+    """What cert-manager would not take as such a secret, and would say only when it orders a certificate. Never contains a part of the value."""
+    if name == CA_KEY and not re.search(r"^-----BEGIN (?:[A-Z]+ )?PRIVATE KEY-----$", value, re.MULTILINE):
+        return "is not a private key in PEM, which has a line -----BEGIN PRIVATE KEY-----; give the file's content, not its name"
+    if name == ACCOUNT_KEY and not re.fullmatch(r"[A-Za-z0-9_-]+", value):
+        return "is not base64url, of letters, digits, '-' and '_'; write it as the authority shows it, with - for +, _ for / and no = at its end"
+    if name == UPDATE_KEY:
+        try:
+            base64.b64decode(value, validate=True)
+        except ValueError:
+            return "is not base64; copy the secret of the key's file, as tsig-keygen writes it"
+    return None
 
 
 def asks_by_http(acme: Acme) -> bool:

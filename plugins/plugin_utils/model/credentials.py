@@ -214,6 +214,8 @@ def _check_value(group: str, name: str, value: str, expected: _Expected, minimum
     if issued:
         flaw = rules.issued_secret(value, any_text=issued in (GIVEN, REGISTRY_ISSUED))
         problems.check(path, None if flaw is None else f"{flaw}; is it {issued}?")
+        if group == acme.GROUP and flaw is None:
+            problems.check(path, acme.secret_flaw(name, value))
         return
     flaw = rules.secret(value, _least(name, minimum))
     elsewhere = f", or name {name} in secrets_given if a service gave it to you" if group not in GROUPS and name not in _OWN else ""
