@@ -56,7 +56,7 @@ def test_a_reserve_that_cannot_work_is_refused(reserve: dict[str, str], message:
     [
         {"secrets-encryption-provider": "aescbc", "tls-san-security": False, "v": 2, "write-kubeconfig-mode": "0640", "disable": ["metrics-server"]},
         {"node-label": ["tier=db", "example.com/zone=a", "node.kubernetes.io/pool=x", "empty="], "node-taint": ["a=b:NoSchedule", "a:NoExecute"]},
-        {"cluster-cidr": "10.50.0.0/16,fd00:50::/56", "service-cidr": ["10.51.0.0/16"], "cluster-dns": "10.51.0.10", "disable": "metrics-server"},
+        {"cluster-cidr": "10.50.0.0/16,fd00:50::/56", "service-cidr": ["10.51.0.0/16", "fd00:51::/112"], "cluster-dns": "10.51.0.10", "disable": "metrics-server"},
         {"node-ip": ["10.0.0.5"], "advertise-address": "10.0.0.5", "resolv-conf": "/etc/pods.conf", "kubelet-arg": "v=2"},
         {"kubelet-arg": ["container-log-max-files=4", "--v=2"], "kube-apiserver-arg": ["feature-gates=A=true,B=false"], "etcd-arg": ["any=1"]},
     ],

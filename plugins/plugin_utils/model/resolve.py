@@ -293,7 +293,7 @@ def resolve(variables: Mapping[str, Any], interface: Interface, images: Collecti
     _check_names(raw.get("names") or [], interface, problems)
     of_roles = _check_roles(raw, interface, problems)
     cluster = network.cluster_networks(of_roles.get("k3s_config") or {}, problems)
-    addresses = network.own_addresses(of_roles.get("k3s_config") or {}, problems)
+    addresses = network.own_addresses(of_roles.get("k3s_config") or {}, cluster, problems)
     if operator := of_roles.get("tenancy_operator_name"):
         problems.check("tenancy_operator_name", rules.account(str(operator)), operator)
     if node := of_roles.get("k3s_node_name"):

@@ -96,6 +96,12 @@ def _routes(facts: Mapping[str, Any], networks: Mapping[str, list[str]], address
             "on a server without internet to a dummy interface (docs/artifacts.md)"
         )
     yield from foreign_addresses(addresses, list(facts.get("all_ipv4_addresses") or []))
+    of_ipv6 = [network for network in networks.get("cluster-cidr") or [] if ":" in network]
+    if of_ipv6 and "node-ip" not in addresses and not (facts.get("default_ipv6") or {}).get("address"):
+        yield (
+            f"k3s_config.cluster-cidr: with {of_ipv6[0]} K3s does not start on a server without an IPv6 address on its default route; leave it out, "
+            "there and in k3s_config.service-cidr, or name the server's addresses in k3s_config.node-ip"
+        )
     for key, present in (facts.get("k3s_networks") or {}).items():
         if present and key in networks and sorted(present) != sorted(networks[key]):
             was, now = ", ".join(present), ", ".join(networks[key])
