@@ -256,7 +256,8 @@ def cluster_networks(configuration: Path = CONFIGURATION, datastore: Path = Path
     text, found = configuration.read_text(encoding="utf-8"), {}
     for key, default in K3S_NETWORKS.items():
         value = re.search(rf"^{key}:(.*\n(?:[ -].*\n?)*)", text, re.MULTILINE)
-        found[key] = re.findall(r"[0-9a-fA-F:.]+/\d+", value[1]) if value else [default]
+        networks = re.findall(r"[0-9a-fA-F:.]+/\d+", value[1]) if value else [default]
+        found[key] = [str(ipaddress.ip_network(network, strict=False)) for network in networks]  # written as the inventory's are
     return found
 
 

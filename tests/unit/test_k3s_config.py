@@ -56,7 +56,8 @@ def test_a_reserve_that_cannot_work_is_refused(reserve: dict[str, str], message:
     [
         {"secrets-encryption-provider": "aescbc", "tls-san-security": False, "v": 2, "write-kubeconfig-mode": "0640", "disable": ["metrics-server"]},
         {"node-label": ["tier=db", "example.com/zone=a", "node.kubernetes.io/pool=x", "empty="], "node-taint": ["a=b:NoSchedule", "a:NoExecute"]},
-        {"cluster-cidr": "10.50.0.0/16,fd00:50::/56", "service-cidr": ["10.51.0.0/16", "fd00:51::/112"], "cluster-dns": "10.51.0.10", "disable": "metrics-server"},
+        {"cluster-cidr": "10.50.0.0/16,fd00:50::/56", "service-cidr": ["10.51.0.0/16", "fd00:51::/112"], "cluster-dns": "10.51.0.10"},
+        {"disable": "metrics-server"},
         {"node-ip": ["10.0.0.5"], "advertise-address": "10.0.0.5", "resolv-conf": "/etc/pods.conf", "kubelet-arg": "v=2"},
         {"kubelet-arg": ["container-log-max-files=4", "--v=2"], "kube-apiserver-arg": ["feature-gates=A=true,B=false"], "etcd-arg": ["any=1"]},
     ],
@@ -129,6 +130,12 @@ def test_the_user_s_part_stands_over_the_role_s() -> None:
     merged = {"disable": ["traefik", "servicelb"], "kubelet-arg": ["pod-max-pids=9", "--v=4"], "selinux": True, "node-label": ["a=b"]}
     assert merge_k3s_config(role, user, RULES["keys"]["list"]) == merged
     assert role == {"disable": ["traefik"], "kubelet-arg": ["v=1", "pod-max-pids=9"], "selinux": False}
+
+
+def test_a_blank_beside_a_comma_is_no_part_of_a_value() -> None:
+    user = {"cluster-cidr": "10.50.0.0/16, fd00:50::/56", "node-ip": ["10.0.0.5 ,fd00::5\n"], "kubelet-arg": ["feature-gates=A=true, B=true"]}
+    merged = {"cluster-cidr": ["10.50.0.0/16,fd00:50::/56"], "node-ip": ["10.0.0.5,fd00::5"], "kubelet-arg": ["feature-gates=A=true, B=true"]}
+    assert merge_k3s_config({}, user, RULES["keys"]["list"]) == merged
 
 
 MIRROR = {"endpoint": ["https://mirror.lan:5000"], "rewrite": {"^a/(.*)": "b/$1"}}

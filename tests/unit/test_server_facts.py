@@ -61,6 +61,10 @@ def test_what_they_say_is_what_the_preflight_understands() -> None:
             "node-name: a\ncluster-cidr:\n- 10.50.0.0/16\n- fd00:50::/56\nservice-cidr:\n  - 10.51.0.0/16\nlog: x\n",
             {"cluster-cidr": ["10.50.0.0/16", "fd00:50::/56"], "service-cidr": ["10.51.0.0/16"]},
         ),
+        (
+            'cluster-cidr:\n  - "10.50.0.0/16,FD00:50:0::/56"\n',
+            {"cluster-cidr": ["10.50.0.0/16", "fd00:50::/56"], "service-cidr": ["10.43.0.0/16"]},
+        ),
     ],
 )
 def test_the_networks_that_a_cluster_has(tmp_path: Path, text: str, networks: dict[str, list[str]]) -> None:

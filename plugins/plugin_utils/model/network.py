@@ -102,7 +102,7 @@ def own_addresses(k3s_config: Mapping[str, Any], networks: ClusterNetworks, prob
     if "node-ip" in result:
         given = {ipaddress.ip_address(address).version for address in result["node-ip"]}
         if lacking := [net for net in networks["cluster-cidr"] if net.version not in given]:
-            text = f"has no address of IPv{lacking[0].version}, as K3s needs for k3s_config.cluster-cidr ({lacking[0]}); name one of the server's, too"
+            text = f"has no address of IPv{lacking[0].version}, as K3s needs for k3s_config.cluster-cidr ({lacking[0]}); name one of the server's"
             problems.add("k3s_config.node-ip", text, ", ".join(result["node-ip"]))
     return result
 
