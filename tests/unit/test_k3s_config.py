@@ -55,7 +55,7 @@ def test_a_reserve_that_cannot_work_is_refused(reserve: dict[str, str], message:
     "config",
     [
         {"secrets-encryption-provider": "aescbc", "tls-san-security": False, "v": 2, "write-kubeconfig-mode": "0640", "disable": ["metrics-server"]},
-        {"node-label": ["tier=db", "example.com/zone=a", "node.kubernetes.io/pool=x", "empty="], "node-taint": ["a=b:PreferNoSchedule", "a.io/b:PreferNoSchedule"]},
+        {"node-label": ["tier=db", "example.com/zone=a", "node.kubernetes.io/pool=x", "empty="], "node-taint": "a.io/b:PreferNoSchedule"},
         {"node-label": ["topology.kubernetes.io/zone=a", "notkubernetes.io/x=y", "Disk_type=NVMe.2"], "service-node-port-range": "30000-30100"},
         {"cluster-cidr": "10.50.0.0/16,fd00:50::/56", "service-cidr": ["10.51.0.0/16", "fd00:51::/112"], "cluster-dns": "10.51.0.10"},
         {"disable": "metrics-server"},

@@ -132,13 +132,13 @@ def check_server(networks: ClusterNetworks, hosts: Mapping[str, Any], problems: 
             problems.add(f"ansible_host of {host}", text, address)
 
 
-def foreign_overlaps(networks: Mapping[str, list[str]], own: Mapping[str, str]) -> Iterator[str]:
-    """A problem for each of the server's interfaces whose network overlaps one of the cluster's.
+def foreign_overlaps(networks: Mapping[str, list[str]], own: Iterable[tuple[str, str]]) -> Iterator[str]:
+    """A problem for each of the server's networks that overlaps one of the cluster's.
 
     :arg networks: the cluster's networks by their key in `k3s_config`.
-    :arg own: the server's interfaces, name -> CIDR.
+    :arg own: the server's interfaces, each with a network (CIDR).
     """
-    for name, cidr in own.items():
+    for name, cidr in own:
         for key, nets in networks.items():
             if any(_overlap(ipaddress.ip_network(cidr, strict=False), ipaddress.ip_network(net)) for net in nets):
                 yield f"network {cidr} of {name}: overlaps the cluster's {USES[key]} ({', '.join(nets)}); set k3s_config.{key} to another network"
