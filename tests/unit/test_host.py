@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar, trust_as_template
 from ansible_collections.shaka.platform.plugins.module_utils.server import ledger
 from ansible_collections.shaka.platform.plugins.modules import host_preflight
 from ansible_collections.shaka.platform.plugins.plugin_utils.model.host import RULES, host_problems
@@ -32,6 +34,26 @@ def test_the_defaults_are_fine_on_each_supported_system() -> None:
 def test_every_value_that_is_no_toggle_has_a_rule() -> None:
     without = {name for name, value in DEFAULTS.items() if not isinstance(value, bool)} - set(RULES)
     assert without == {"host_sysctl"}
+
+
+def rules(**values: Any) -> str:
+    """The packet filter of an inventory with these values."""
+    private = yaml.safe_load((ROLE / "vars/main/access.yml").read_text())
+    variables = {name: trust_as_template(value) if isinstance(value, str) else value for name, value in private.items()}
+    for name in ("__host_ssh_sources", "__host_pod_blocked", "__host_cluster_networks"):
+        variables[name] = {family: trust_as_template(value) for family, value in private[name].items()}
+    variables |= {**DEFAULTS, **values, "platform_model": {"server": {"networks": {"cluster-cidr": ["10.42.0.0/16"]}}}}
+    return str(Templar(loader=DataLoader(), variables=variables).template(trust_as_template((ROLE / "templates/firewall.nft.j2").read_text())))
+
+
+@pytest.mark.parametrize(("interfaces", "trusted"), [(["lo"], '"lo"'), (["wg0"], '"lo", "wg0"'), (["wg0", "lo"], '"wg0", "lo"'), ([], '"lo"')])
+def test_the_server_always_reaches_itself(interfaces: list[str], trusted: str) -> None:
+    assert rules(host_firewall_trusted_interfaces=interfaces).count(f"iifname {{ {trusted} }} accept") == 2
+
+
+def test_ports_may_be_written_in_quotes() -> None:
+    text = rules(host_firewall_tcp_ports=["8443", 443], host_firewall_udp_ports=["51820", 443], host_firewall_pod_tcp_ports=["6443", 53])
+    assert "tcp dport { 22, 443, 8443 } accept" in text and "udp dport { 443, 51820 } accept" in text and "tcp dport { 53, 6443 } accept" in text
 
 
 @pytest.mark.parametrize("system", ["Debian 11", "Debian 14", "Ubuntu 20.04", "Ubuntu 25.10", "Fedora 43"])
