@@ -56,6 +56,13 @@ def test_ports_may_be_written_in_quotes() -> None:
     assert "tcp dport { 22, 443, 8443 } accept" in text and "udp dport { 443, 51820 } accept" in text and "tcp dport { 53, 6443 } accept" in text
 
 
+@pytest.mark.parametrize(("clock", "asks"), [("chrony", True), ("systemd-timesyncd", True), ("ntpsec", False), ("openntpd", False)])
+def test_time_servers_that_the_server_s_own_daemon_would_not_ask_are_refused(clock: str, asks: bool) -> None:
+    found = problems(host_ntp_servers=["time.corp.lan"], clock=clock)
+    assert [f"but {clock} sets this server's clock" in text for text in found] == ([] if asks else [True])
+    assert problems(host_ntp_servers=[], clock=clock) == problems(host_ntp_servers=["a"], host_manage_time=False, clock=clock) == []
+
+
 @pytest.mark.parametrize("system", ["Debian 11", "Debian 14", "Ubuntu 20.04", "Ubuntu 25.10", "Fedora 43"])
 def test_other_systems_are_refused(system: str) -> None:
     assert problems(system)[0].startswith(f"operating system: {system}; role host is made for Debian 12, Debian 13, Ubuntu 22.04, Ubuntu 24.04")

@@ -114,7 +114,7 @@ def host_problems(
 
     :arg system: distribution and release of the server, as in `supported`.
     :arg supported: the systems that the role is made for.
-    :arg values: the role's public variables.
+    :arg values: the role's public variables, the connection's `user`, and the daemon that sets the server's `clock`.
     :arg needed: kernel settings whose change stops Kubernetes: pods get no network, or the kubelet does not start.
     :arg algorithms: what the server's OpenSSH knows, by kind; a kind that is left out is not looked at.
     """
@@ -148,6 +148,12 @@ def _between_values(values: Mapping[str, Any], needed: Mapping[str, str]) -> Ite
         yield (
             "host_sshd_root_login: 'no', but this connection is root's and nobody else may become root; "
             "connect as a user with sudo (ansible_user), or set host_operator_name and host_operator_sudo"
+        )
+    clock = values.get("clock")
+    if values.get("host_ntp_servers") and values.get("host_manage_time") and clock in ("ntpsec", "openntpd"):
+        yield (
+            f"host_ntp_servers: {', '.join(values['host_ntp_servers'])}, but {clock} sets this server's clock and would not ask them; write them "
+            "into its own configuration and leave host_ntp_servers empty, or remove it, and systemd-timesyncd takes its place"
         )
     if "cni0" in (values.get("host_firewall_trusted_interfaces") or []):
         yield "host_firewall_trusted_interfaces: 'cni0' is where pods are; leave it out, and name what they need in host_firewall_pod_tcp_ports"
