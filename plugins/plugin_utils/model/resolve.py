@@ -30,6 +30,7 @@ from ansible_collections.shaka.platform.plugins.plugin_utils.model import (
     credentials,
     drift_ignore,
     edge,
+    k3s,
     kept_data,
     network,
     point_in_time,
@@ -296,8 +297,7 @@ def resolve(variables: Mapping[str, Any], interface: Interface, images: Collecti
     addresses = network.own_addresses(of_roles.get("k3s_config") or {}, cluster, problems)
     if operator := of_roles.get("tenancy_operator_name"):
         problems.check("tenancy_operator_name", rules.account(str(operator)), operator)
-    if node := of_roles.get("k3s_node_name"):
-        problems.check("k3s_node_name", rules.node_name(str(node)), node)
+    k3s.check(of_roles, problems)
     network.check_server(cluster, raw.get("hosts") or {}, problems)
     for path, text in [*(raw.get("lock_flaws") or {}).items(), *(raw.get("misread") or {}).items()]:
         problems.add(path, text)
