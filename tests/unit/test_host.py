@@ -74,6 +74,9 @@ def test_other_systems_are_refused(system: str) -> None:
         ("host_packages", ["nftables; reboot"], "a Debian package's name"),
         ("host_time_zone", "../../etc/passwd", "zoneinfo"),
         ("host_time_zone", "utc", "Etc/UTC"),
+        ("host_updates_blocklist", ["linux-.*", "libstdc++6"], r"such as linux-.* or libstdc\+\+6"),
+        ("host_updates_blocklist", ["*-dev"], "a regular expression"),
+        ("host_updates_blocklist", ["postgres(ql"], "a regular expression"),
         ("host_ntp_servers", ["a b"], "host name or address"),
         ("host_updates_time", "3:30", "HH:MM"),
         ("host_updates_time", 12600, "HH:MM"),  # what YAML 1.1 makes of 3:30:00 without quotes
