@@ -175,6 +175,13 @@ def test_registries_that_k3s_would_skip_are_named_without_their_passwords(regist
     assert "hunter2" not in str(problems)
 
 
+@pytest.mark.parametrize(("exempt", "expected"), [(["kube-system"], ["kube-system"]), (["tools"], ["kube-system", "tools"]), ([], ["kube-system"])])
+def test_k3s_s_own_components_are_always_exempt_from_pod_security(exempt: list[str], expected: list[str]) -> None:
+    text = trust_as_template((ROLE / "templates/admission.yaml.j2").read_text())
+    made = Templar(loader=DataLoader(), variables={"k3s_pod_security": "restricted", "k3s_pod_security_exempt": exempt}).template(text)
+    assert yaml.safe_load(str(made))["plugins"][0]["configuration"]["exemptions"]["namespaces"] == expected
+
+
 def test_k3s_reads_each_value_as_it_is() -> None:
     config = {
         "node-name": "1e3",
