@@ -51,6 +51,18 @@ def test_the_server_always_reaches_itself(interfaces: list[str], trusted: str) -
     assert rules(host_firewall_trusted_interfaces=interfaces).count(f"iifname {{ {trusted} }} accept") == 2
 
 
+def test_pods_always_reach_the_api_server() -> None:
+    assert "tcp dport { 6443, 9100 } accept" in rules(host_firewall_pod_tcp_ports=[9100])
+    assert "tcp dport { 53, 6443, 10250 } accept" in rules()
+
+
+def test_a_list_of_one_s_own_packages_has_what_the_concerns_need() -> None:
+    variables = {name: trust_as_template(value) if isinstance(value, str) else value for name, value in SYSTEMS.items()}
+    variables |= {**DEFAULTS, "host_packages": ["htop"], "__host_preflight": {"installed": ["chrony"]}}
+    wanted = Templar(loader=DataLoader(), variables=variables).template(trust_as_template("{{ __host_missing }}"))
+    assert sorted(wanted) == ["htop", "nftables", "tzdata", "unattended-upgrades"]
+
+
 def test_ports_may_be_written_in_quotes() -> None:
     text = rules(host_firewall_tcp_ports=["8443", 443], host_firewall_udp_ports=["51820", 443], host_firewall_pod_tcp_ports=["6443", 53])
     assert "tcp dport { 22, 443, 8443 } accept" in text and "udp dport { 443, 51820 } accept" in text and "tcp dport { 53, 6443 } accept" in text
