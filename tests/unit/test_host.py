@@ -274,7 +274,7 @@ def test_other_firewalls_are_refused_with_the_way_out(tmp_path: Path, ufw: str, 
     (tmp_path / "etc/ufw").mkdir(parents=True)
     (tmp_path / "etc/ufw/ufw.conf").write_text(f"# comment\n{ufw}\n")
     params = {"packages": [], "firewall": True, "tcp_ports": [], "udp_ports": [], "may_close_tunnel": False}
-    params |= {"sshd": False, "operator": "", "operators": [], "time_zone": ""}
+    params |= {"sshd": False, "operator": "", "operators": [], "time_zone": "", "blocked_modules": []}
     found = host_preflight.run(params, "root", tmp_path, lambda _command: (firewalld, "", ""), tmp_path)["problems"]
     assert len(found) == bool(says) and all(says in problem for problem in found)
 
@@ -300,7 +300,7 @@ def test_the_account_of_the_connection_does_not_become_the_operator_and_lose_som
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_text(text)
     params = {"packages": [], "firewall": False, "sshd": False, "operator": "maria", "operators": ["maria", "ana"], "time_zone": ""}
-    params["operator_keys"] = [PUBLIC_KEY]
+    params |= {"operator_keys": [PUBLIC_KEY], "blocked_modules": []}
     found = host_preflight.run(params, user, tmp_path, lambda _command: (0, "", ""), tmp_path)["problems"]
     assert ["host_operator_name: 'maria' is the account that Ansible connects as" in text for text in found] == [True] * refused
 
@@ -355,6 +355,19 @@ def test_an_operator_is_ready_when_the_account_is_as_the_role_makes_it(
     if home:
         (tmp_path / "home/ana").mkdir(parents=True)
     assert host_preflight.is_ready("ana", tmp_path) is ready
+
+
+def test_a_module_that_the_server_needs_to_boot_is_not_blocked(tmp_path: Path) -> None:
+    blocked = ["udf", "vfat", "squashfs", "xfs"]
+    assert list(host_preflight.needed_at_boot(blocked, tmp_path)) == []  # a container has no fstab
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/fstab").write_bytes(
+        b"# /boot/efi was on /dev/sda1 \xe9\nUUID=1 / ext4 errors=remount-ro 0 1\nUUID=2  /boot/efi  vfat  umask=0077  0  1\n"
+        b"/dev/sr0 /media/cdrom0 udf,iso9660 user,noauto 0 0\n/dev/sdb /data xfs defaults,nofail 0 2\n\n"
+    )
+    (problem,) = host_preflight.needed_at_boot(blocked, tmp_path)
+    assert problem.startswith("host_blocked_modules: 'vfat' is what /boot/efi is mounted with at boot") and "leave it out" in problem
+    assert list(host_preflight.needed_at_boot(DEFAULTS["host_blocked_modules"], tmp_path)) == []
 
 
 def test_a_time_zone_that_the_server_does_not_have_is_a_problem(tmp_path: Path) -> None:
