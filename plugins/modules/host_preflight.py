@@ -326,7 +326,7 @@ def needed_at_boot(blocked: Collection[str], root: Path) -> Iterator[str]:
         options = words[3].split(",") if len(words) > 3 else []
         if len(words) > 2 and not {"noauto", "nofail"} & {*options}:
             for module in sorted({words[2], *(["fat"] if words[2] == "vfat" else [])} & {*blocked}):
-                yield f"host_blocked_modules: '{module}' is what {words[1]} is mounted with at boot (/etc/fstab), which would stop there; leave it out"
+                yield f"host_blocked_modules: '{module}' is what {words[1]} is mounted with at boot (/etc/fstab), which would end there; leave it out"
 
 
 def run(params: dict[str, Any], user: str, home: Path, execute: Execute, root: Path = Path("/")) -> dict[str, Any]:

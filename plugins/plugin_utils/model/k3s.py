@@ -25,8 +25,8 @@ def check(values: Mapping[str, Any], problems: Problems) -> None:
         if name in values and values[name] < least:
             problems.add(name, f"must be {least} or more", values[name])
     for name in values.get("k3s_tls_san") or []:
-        flaw = "is not a name or an address of the API server; write it in letters of DNS, without https:// and port"
-        problems.check("k3s_tls_san", None if rules.is_ip(name) or _NAME.fullmatch(name) else flaw, name)
+        if not rules.is_ip(name) and not _NAME.fullmatch(name):
+            problems.add("k3s_tls_san", "is not a name or an address of the API server; write it in letters of DNS, without https:// and port", name)
     exempt: Sequence[str] = values.get("k3s_pod_security_exempt") or []
     for name in dict.fromkeys(exempt):
         flaw = rules.label(name) or ("is named twice, with which the API server does not start; name it once" if exempt.count(name) > 1 else None)
