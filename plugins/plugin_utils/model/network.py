@@ -99,7 +99,7 @@ def own_addresses(k3s_config: Mapping[str, Any], networks: ClusterNetworks, prob
                 result.setdefault(key, []).append(str(ipaddress.ip_address(text)))
             except ValueError:
                 problems.add(f"k3s_config.{key}", "is not an IP address; name one of the server's own", text)
-    if "node-ip" in result:
+    if result.get("node-ip"):  # what is none is reported already
         given = {ipaddress.ip_address(address).version for address in result["node-ip"]}
         if lacking := [net for net in networks["cluster-cidr"] if net.version not in given]:
             text = f"has no address of IPv{lacking[0].version}, as K3s needs for k3s_config.cluster-cidr ({lacking[0]}); name one of the server's"
