@@ -109,6 +109,7 @@ def test_what_k3s_takes_as_meant_passes(config: dict[str, Any]) -> None:
         ({"service-node-port-range": "30000"}, "ports such as"),
         ({"kubelet-arg": ["v"]}, "'v' is not of the form name=value"),
         ({"kubelet-arg": ["max-pods=10"]}, "'max-pods' is set by the role: set k3s_max_pods"),
+        ({"kubelet-arg": "kube-reserved=cpu=500m,memory=1Gi"}, "set k3s_system_reserved, which is for K3s, too"),
         ({"kubelet-arg": ["v=1", "--v=2"]}, "'v' is set twice"),
         ({"kubelet-arg": ["container-log-max-file=4"]}, "'container-log-max-file' and would not start; did you mean 'container-log-max-files'?"),
         ({"kube-apiserver-arg": ["audit-policy-file=/x"]}, "set k3s_audit_rules"),

@@ -1,13 +1,14 @@
 # Copyright: (c) 2026, The shaka.platform founders
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Checks the values of role k3s with which K3s would not start, beyond their types. Pure."""
+"""Role k3s's variables: values with which K3s would not start, beyond their types, and what the fit plan counts. Pure."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
+from ansible_collections.shaka.platform.plugins.module_utils.model_types import Reserved, Server
 from ansible_collections.shaka.platform.plugins.plugin_utils.model import rules
 from ansible_collections.shaka.platform.plugins.plugin_utils.model.problems import Problems
 
@@ -34,6 +35,13 @@ def check(values: Mapping[str, Any], problems: Problems) -> None:
     for number, rule in enumerate(values.get("k3s_audit_rules") or []):
         for key, text in _audit_rule(rule):
             problems.add(f"k3s_audit_rules[{number}].{key}", f"{text}; the API server does not start with it")
+
+
+def settle(server: Server, values: Mapping[str, Any]) -> None:
+    """Where the role's own variables say what the kubelet gets, the fit plan counts that."""
+    server["pods"] = values.get("k3s_max_pods") or server["pods"]
+    given = {name: size for name, size in (values.get("k3s_system_reserved") or {}).items() if size}
+    server["reserved"] = cast(Reserved, {**server["reserved"], **given})
 
 
 def _audit_rule(rule: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

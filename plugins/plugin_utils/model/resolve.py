@@ -324,6 +324,7 @@ def resolve(variables: Mapping[str, Any], interface: Interface, images: Collecti
         problems.check("platform_notify.webhook", rules.storage_url(notify["webhook"]))
     server: Server = completed("platform_server")
     s3["prefix"] = s3["prefix"] or raw["platform_name"]
+    k3s.settle(server, of_roles)
     _server(server, problems)
     server["networks"] = {key: [str(net) for net in nets] for key, nets in cluster.items()}
     server["addresses"] = addresses
