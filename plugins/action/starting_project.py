@@ -19,13 +19,14 @@ ARGUMENT_SPEC: dict[str, Any] = {"path": {"type": "path", "required": True}}
 
 
 def of_this_machine(directory: Path) -> dict[str, str]:
-    """What the unit files of the nightly check say of the machine that they are made on."""
+    """What the unit files of the nightly check say of the machine that they are made on. systemd takes a % for itself."""
     beside = Path(sys.executable).with_name("ansible-playbook")
-    return {
+    found = {
         "@DIRECTORY@": str(directory),
         "@USER@": getpass.getuser(),
         "@ANSIBLE_PLAYBOOK@": str(beside) if beside.exists() else shutil.which("ansible-playbook") or "ansible-playbook",
     }
+    return {word: text.replace("%", "%%") for word, text in found.items()}
 
 
 class ActionModule(ControllerAction):

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -15,7 +16,8 @@ author: The shaka.platform founders (@shaka-platform)
 description:
   - The user's value of a key replaces the role's; a list is appended to the role's; a flag in a component's arguments (C(kubelet-arg) and the like)
     replaces the role's flag of the same name, just as it would replace one of K3s's own (U(https://docs.k3s.io/cli/server)).
-  - One value in place of a list counts as a list, as it does for K3s.
+  - One value in place of a list counts as a list, as it does for K3s. Several in one text are joined by commas alone, since K3s takes a blank
+    beside a comma for a part of the value.
 positional: user, lists
 options:
   _input: {description: The role's part., type: dict, required: true}
@@ -38,11 +40,17 @@ def _name(argument: Any) -> str:
     return str(argument).removeprefix("--").partition("=")[0]
 
 
+def _joined(value: Any) -> Any:
+    return re.sub(r"\s*,\s*", ",", value.strip()) if isinstance(value, str) else value
+
+
 def merge_k3s_config(role: Mapping[str, Any], user: Mapping[str, Any], lists: Collection[str]) -> dict[str, Any]:
     """The whole configuration."""
     merged = dict(role)
     for key, given in user.items():
         own, value = merged.get(key), [given] if key in lists and not isinstance(given, list) else given
+        if key in lists and not key.endswith("-arg"):
+            value = [_joined(item) for item in value]
         if not isinstance(own, list) or not isinstance(value, list):
             merged[key] = value
         elif key.endswith("-arg"):

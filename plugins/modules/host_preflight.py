@@ -28,6 +28,11 @@ options:
     description: The time zone that the server is to have; one that it does not know is a problem. Empty for none.
     type: str
     default: ""
+  blocked_modules:
+    description: Kernel modules that will never be loaded; one without which a file system of the fstab would not be mounted is a problem.
+    type: list
+    elements: str
+    default: []
   operator:
     description: Name of the account that C(operator_is_ready) speaks of; empty for none.
     type: str
@@ -111,6 +116,7 @@ from ansible_collections.shaka.platform.plugins.module_utils.server.listeners im
     server_address,
     tunnel,
 )
+from ansible_collections.shaka.platform.plugins.module_utils.server.whole import text_of
 
 
 def installed(packages: list[str], execute: Execute) -> list[str]:
@@ -313,12 +319,23 @@ def unknown_zone(name: str, root: Path) -> Iterator[str]:
         )
 
 
+def needed_at_boot(blocked: Collection[str], root: Path) -> Iterator[str]:
+    """Modules of file systems that fstab mounts at boot, such as that of /boot/efi: without one the server would stop there, and answer nobody."""
+    fstab = root / "etc/fstab"
+    for words in (line.split() for line in text_of(fstab).splitlines() if not line.lstrip().startswith("#")) if fstab.exists() else ():
+        options = words[3].split(",") if len(words) > 3 else []
+        if len(words) > 2 and not {"noauto", "nofail"} & {*options}:
+            for module in sorted({words[2], *(["fat"] if words[2] == "vfat" else [])} & {*blocked}):
+                yield f"host_blocked_modules: '{module}' is what {words[1]} is mounted with at boot (/etc/fstab), which would end there; leave it out"
+
+
 def run(params: dict[str, Any], user: str, home: Path, execute: Execute, root: Path = Path("/")) -> dict[str, Any]:
     """The result of the module."""
     problems = list(other_filters(root, execute)) if params["firewall"] else []
     closed, refused = closes(params, os.getpid(), execute, root) if params["firewall"] else ([], iter(()))
     problems += refused
     problems += unknown_zone(params["time_zone"], root)
+    problems += needed_at_boot(params["blocked_modules"], root)
     if params["sshd"] and (root / "usr/sbin/sshd").exists() and not may_log_in(user, home, execute):
         problems.append(
             f"SSH by key only would lock out {user}, who has no key on the server; "
@@ -358,6 +375,7 @@ def main() -> None:
         "may_close_tunnel": {"type": "bool", "default": False},
         "sshd": {"type": "bool", "default": True},
         "time_zone": {"type": "str", "default": ""},
+        "blocked_modules": {"type": "list", "elements": "str", "default": []},
         "operator": {"type": "str", "default": ""},
         "operator_keys": {"type": "list", "elements": "str", "default": [], "no_log": False},
         "operators": {"type": "list", "elements": "str", "default": []},

@@ -93,7 +93,8 @@ ansible_facts:
       description: Bytes of the file system that holds C(/var/lib/rancher).
       type: int
     interfaces:
-      description: Names of the network interfaces with an IPv4 address; each has a fact of its name, C(-) as C(_), with C(ipv4).
+      description: >-
+        Names of the network interfaces with an IPv4 address; each has a fact of its name, C(-) as C(_), with C(ipv4) and C(ipv4_secondaries).
       type: list
       elements: str
     all_ipv4_addresses:
@@ -224,13 +225,16 @@ def networks(addresses: str) -> dict[str, Any]:
     facts: dict[str, Any] = {"interfaces": [], "all_ipv4_addresses": []}
     for entry in json.loads(addresses or "[]"):
         facts["all_ipv4_addresses"] += [address["local"] for address in entry.get("addr_info", [])]
-        for address in entry.get("addr_info", [])[:1]:
-            network = ipaddress.ip_interface(f"{address['local']}/{address['prefixlen']}").network
+        found = [_of_interface(address["local"], address["prefixlen"]) for address in entry.get("addr_info", [])]
+        if found:
             facts["interfaces"].append(entry["ifname"])
-            facts[entry["ifname"].replace("-", "_")] = {
-                "ipv4": {"address": address["local"], "network": str(network.network_address), "prefix": str(network.prefixlen)}
-            }
+            facts[entry["ifname"].replace("-", "_")] = {"ipv4": found[0], "ipv4_secondaries": found[1:]}
     return facts
+
+
+def _of_interface(address: str, length: int) -> dict[str, str]:
+    network = ipaddress.ip_interface(f"{address}/{length}").network
+    return {"address": address, "network": str(network.network_address), "prefix": str(network.prefixlen)}
 
 
 def global_addresses(addresses: str) -> list[str]:
@@ -260,7 +264,8 @@ def cluster_networks(configuration: Path = CONFIGURATION, datastore: Path = Path
     text, found = configuration.read_text(encoding="utf-8"), {}
     for key, default in K3S_NETWORKS.items():
         value = re.search(rf"^{key}:(.*\n(?:[ -].*\n?)*)", text, re.MULTILINE)
-        found[key] = re.findall(r"[0-9a-fA-F:.]+/\d+", value[1]) if value else [default]
+        networks = re.findall(r"[0-9a-fA-F:.]+/\d+", value[1]) if value else [default]
+        found[key] = [str(ipaddress.ip_network(network, strict=False)) for network in networks]  # written as the inventory's are
     return found
 
 

@@ -99,7 +99,7 @@ def test_the_project_names_the_versions_it_was_made_with(project: Path) -> None:
 
 def test_the_nightly_check_runs_the_command_of_this_machine_in_the_project(project: Path) -> None:
     service = (project / "nightly/shaka-drift.service").read_text().splitlines()
-    assert f"WorkingDirectory={project}" in service and f"ExecStart={BIN / 'ansible-playbook'} shaka.platform.drift" in service
+    assert f"WorkingDirectory={project}" in service and f'ExecStart="{BIN / "ansible-playbook"}" shaka.platform.drift' in service
     steps = yaml.safe_load((project / ".github/workflows/drift.yml").read_text())["jobs"]["drift"]["steps"]
     assert any(step.get("run", "").strip().endswith("ansible-playbook shaka.platform.drift") for step in steps)
 

@@ -31,7 +31,7 @@ SENT_MODULE = re.compile(r"^<.*> PUT .*AnsiballZ_", re.MULTILINE)
 
 
 def fill_in(project: Path, lab: Mapping[str, Any]) -> None:
-    """What preflight asks for, with the lab's values: the five steps' first three, but for the vault password."""
+    """What preflight asks for, with the lab's values: its README's first three steps, but for the vault password."""
     shown = project / "inventories/prod"
     host = {"ansible_host": lab["address"], "ansible_user": "root", "ansible_ssh_private_key_file": lab["key"]}
     host["ansible_ssh_common_args"] = f"-o UserKnownHostsFile={lab['known_hosts']}"

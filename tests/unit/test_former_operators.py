@@ -76,7 +76,7 @@ def test_another_operator_s_rule_stays_and_a_lock_that_fails_is_an_error(here: d
 
 def test_the_account_that_ansible_connects_as_is_not_locked(server: Path) -> None:
     (server / "var/lib/shaka/manifest.json").write_text('{"/home/ana/.ssh/authorized_keys": null}')
-    params = {"packages": [], "firewall": False, "sshd": False, "operator": "", "operators": [""], "time_zone": ""}
+    params = {"packages": [], "firewall": False, "sshd": False, "operator": "", "operators": [""], "time_zone": "", "blocked_modules": []}
     found = host_preflight.run(params, "ana", server / "home/ana", lambda *_a: (1, "", ""), server)
     assert found["former_operators"] == ["ana"] and found["former_sudo"] and "connect as another one" in found["problems"][0]
     assert host_preflight.run(params, "root", server, lambda *_a: (1, "", ""), server)["problems"] == []

@@ -189,3 +189,18 @@ def test_a_value_that_is_not_text_is_refused_and_the_file_stays(tmp_path: Path) 
     )
     assert done.returncode == 2 and "platform_secrets.prod.DB_PASSWORD: is not text; quote it" in " ".join(done.stdout.split())
     assert (variables / "secrets.yml").read_text() == "platform_secrets: {prod: {DB_PASSWORD: 0123456701}}\n"
+
+
+def test_what_the_chosen_profile_needs_is_generated_too(tmp_path: Path) -> None:
+    variables = tmp_path / "inventory/group_vars/all"
+    variables.mkdir(parents=True)
+    (tmp_path / "inventory/hosts.yml").write_text("k3s_servers: {hosts: {server: {}}}\n")
+    large = {"environments": {"prod": {"postgres": {"app_user": "app", "pgbouncer": {"enabled": True}}}}, "redis": {"backup": {"enabled": True}}}
+    inventory = {"platform_environments": {"prod": {"postgres": {"user": "own"}}}, "platform_profiles": {"large": large}, "platform_profile": "large"}
+    (variables / "platform.yml").write_text(yaml.safe_dump(inventory))
+    (tmp_path / "password").write_text("vault-password\n")
+    command = ["ansible-playbook", "playbooks/secrets.yml", "-i", str(tmp_path / "inventory"), "--vault-password-file", str(tmp_path / "password")]
+    subprocess.run(command, cwd=ROOT, env={**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")}, capture_output=True, text=True, check=True)
+    text = VaultLib(secrets=[("default", VaultSecret(b"vault-password"))]).decrypt((variables / "secrets.yml").read_bytes()).decode()
+    secrets = yaml.safe_load(text)["platform_secrets"]
+    assert {"DB_OWNER_PASSWORD", "PGBOUNCER_PASSWORD"} <= secrets["prod"].keys() and "BACKUP_KEY" in secrets["shared"]

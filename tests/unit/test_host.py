@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar, trust_as_template
 from ansible_collections.shaka.platform.plugins.module_utils.server import ledger
 from ansible_collections.shaka.platform.plugins.modules import host_preflight
 from ansible_collections.shaka.platform.plugins.plugin_utils.model.host import RULES, host_problems
@@ -34,6 +36,45 @@ def test_every_value_that_is_no_toggle_has_a_rule() -> None:
     assert without == {"host_sysctl"}
 
 
+def rules(**values: Any) -> str:
+    """The packet filter of an inventory with these values."""
+    private = yaml.safe_load((ROLE / "vars/main/access.yml").read_text())
+    variables = {name: trust_as_template(value) if isinstance(value, str) else value for name, value in private.items()}
+    for name in ("__host_ssh_sources", "__host_pod_blocked", "__host_cluster_networks"):
+        variables[name] = {family: trust_as_template(value) for family, value in private[name].items()}
+    variables |= {**DEFAULTS, **values, "platform_model": {"server": {"networks": {"cluster-cidr": ["10.42.0.0/16"]}}}}
+    return str(Templar(loader=DataLoader(), variables=variables).template(trust_as_template((ROLE / "templates/firewall.nft.j2").read_text())))
+
+
+@pytest.mark.parametrize(("interfaces", "trusted"), [(["lo"], '"lo"'), (["wg0"], '"lo", "wg0"'), (["wg0", "lo"], '"wg0", "lo"'), ([], '"lo"')])
+def test_the_server_always_reaches_itself(interfaces: list[str], trusted: str) -> None:
+    assert rules(host_firewall_trusted_interfaces=interfaces).count(f"iifname {{ {trusted} }} accept") == 2
+
+
+def test_pods_always_reach_the_api_server() -> None:
+    assert "tcp dport { 6443, 9100 } accept" in rules(host_firewall_pod_tcp_ports=[9100])
+    assert "tcp dport { 53, 6443, 10250 } accept" in rules()
+
+
+def test_a_list_of_one_s_own_packages_has_what_the_concerns_need() -> None:
+    variables = {name: trust_as_template(value) if isinstance(value, str) else value for name, value in SYSTEMS.items()}
+    variables |= {**DEFAULTS, "host_packages": ["htop"], "__host_preflight": {"installed": ["chrony"]}}
+    wanted = Templar(loader=DataLoader(), variables=variables).template(trust_as_template("{{ __host_missing }}"))
+    assert sorted(wanted) == ["htop", "nftables", "tzdata", "unattended-upgrades"]
+
+
+def test_ports_may_be_written_in_quotes() -> None:
+    text = rules(host_firewall_tcp_ports=["8443", 443], host_firewall_udp_ports=["51820", 443], host_firewall_pod_tcp_ports=["6443", 53])
+    assert "tcp dport { 22, 443, 8443 } accept" in text and "udp dport { 443, 51820 } accept" in text and "tcp dport { 53, 6443 } accept" in text
+
+
+@pytest.mark.parametrize(("clock", "asks"), [("chrony", True), ("systemd-timesyncd", True), ("ntpsec", False), ("openntpd", False)])
+def test_time_servers_that_the_server_s_own_daemon_would_not_ask_are_refused(clock: str, asks: bool) -> None:
+    found = problems(host_ntp_servers=["time.corp.lan"], clock=clock)
+    assert [f"but {clock} sets this server's clock" in text for text in found] == ([] if asks else [True])
+    assert problems(host_ntp_servers=[], clock=clock) == problems(host_ntp_servers=["a"], host_manage_time=False, clock=clock) == []
+
+
 @pytest.mark.parametrize("system", ["Debian 11", "Debian 14", "Ubuntu 20.04", "Ubuntu 25.10", "Fedora 43"])
 def test_other_systems_are_refused(system: str) -> None:
     assert problems(system)[0].startswith(f"operating system: {system}; role host is made for Debian 12, Debian 13, Ubuntu 22.04, Ubuntu 24.04")
@@ -45,6 +86,9 @@ def test_other_systems_are_refused(system: str) -> None:
         ("host_packages", ["nftables; reboot"], "a Debian package's name"),
         ("host_time_zone", "../../etc/passwd", "zoneinfo"),
         ("host_time_zone", "utc", "Etc/UTC"),
+        ("host_updates_blocklist", ["linux-.*", "libstdc++6"], r"such as linux-.* or libstdc\+\+6"),
+        ("host_updates_blocklist", ["*-dev"], "a regular expression"),
+        ("host_updates_blocklist", ["postgres(ql"], "a regular expression"),
         ("host_ntp_servers", ["a b"], "host name or address"),
         ("host_updates_time", "3:30", "HH:MM"),
         ("host_updates_time", 12600, "HH:MM"),  # what YAML 1.1 makes of 3:30:00 without quotes
@@ -230,7 +274,7 @@ def test_other_firewalls_are_refused_with_the_way_out(tmp_path: Path, ufw: str, 
     (tmp_path / "etc/ufw").mkdir(parents=True)
     (tmp_path / "etc/ufw/ufw.conf").write_text(f"# comment\n{ufw}\n")
     params = {"packages": [], "firewall": True, "tcp_ports": [], "udp_ports": [], "may_close_tunnel": False}
-    params |= {"sshd": False, "operator": "", "operators": [], "time_zone": ""}
+    params |= {"sshd": False, "operator": "", "operators": [], "time_zone": "", "blocked_modules": []}
     found = host_preflight.run(params, "root", tmp_path, lambda _command: (firewalld, "", ""), tmp_path)["problems"]
     assert len(found) == bool(says) and all(says in problem for problem in found)
 
@@ -256,7 +300,7 @@ def test_the_account_of_the_connection_does_not_become_the_operator_and_lose_som
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_text(text)
     params = {"packages": [], "firewall": False, "sshd": False, "operator": "maria", "operators": ["maria", "ana"], "time_zone": ""}
-    params["operator_keys"] = [PUBLIC_KEY]
+    params |= {"operator_keys": [PUBLIC_KEY], "blocked_modules": []}
     found = host_preflight.run(params, user, tmp_path, lambda _command: (0, "", ""), tmp_path)["problems"]
     assert ["host_operator_name: 'maria' is the account that Ansible connects as" in text for text in found] == [True] * refused
 
@@ -311,6 +355,19 @@ def test_an_operator_is_ready_when_the_account_is_as_the_role_makes_it(
     if home:
         (tmp_path / "home/ana").mkdir(parents=True)
     assert host_preflight.is_ready("ana", tmp_path) is ready
+
+
+def test_a_module_that_the_server_needs_to_boot_is_not_blocked(tmp_path: Path) -> None:
+    blocked = ["udf", "vfat", "squashfs", "xfs"]
+    assert list(host_preflight.needed_at_boot(blocked, tmp_path)) == []  # a container has no fstab
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/fstab").write_bytes(
+        b"# /boot/efi was on /dev/sda1 \xe9\nUUID=1 / ext4 errors=remount-ro 0 1\nUUID=2  /boot/efi  vfat  umask=0077  0  1\n"
+        b"/dev/sr0 /media/cdrom0 udf,iso9660 user,noauto 0 0\n/dev/sdb /data xfs defaults,nofail 0 2\n\n"
+    )
+    (problem,) = host_preflight.needed_at_boot(blocked, tmp_path)
+    assert problem.startswith("host_blocked_modules: 'vfat' is what /boot/efi is mounted with at boot") and "leave it out" in problem
+    assert list(host_preflight.needed_at_boot(DEFAULTS["host_blocked_modules"], tmp_path)) == []
 
 
 def test_a_time_zone_that_the_server_does_not_have_is_a_problem(tmp_path: Path) -> None:

@@ -55,8 +55,10 @@ def test_a_reserve_that_cannot_work_is_refused(reserve: dict[str, str], message:
     "config",
     [
         {"secrets-encryption-provider": "aescbc", "tls-san-security": False, "v": 2, "write-kubeconfig-mode": "0640", "disable": ["metrics-server"]},
-        {"node-label": ["tier=db", "example.com/zone=a", "node.kubernetes.io/pool=x", "empty="], "node-taint": ["a=b:NoSchedule", "a:NoExecute"]},
-        {"cluster-cidr": "10.50.0.0/16,fd00:50::/56", "service-cidr": ["10.51.0.0/16"], "cluster-dns": "10.51.0.10", "disable": "metrics-server"},
+        {"node-label": ["tier=db", "example.com/zone=a", "node.kubernetes.io/pool=x", "empty="], "node-taint": "a.io/b:PreferNoSchedule"},
+        {"node-label": ["topology.kubernetes.io/zone=a", "notkubernetes.io/x=y", "Disk_type=NVMe.2"], "service-node-port-range": "30000-30100"},
+        {"cluster-cidr": "10.50.0.0/16,fd00:50::/56", "service-cidr": ["10.51.0.0/16", "fd00:51::/112"], "cluster-dns": "10.51.0.10"},
+        {"disable": "metrics-server"},
         {"node-ip": ["10.0.0.5"], "advertise-address": "10.0.0.5", "resolv-conf": "/etc/pods.conf", "kubelet-arg": "v=2"},
         {"kubelet-arg": ["container-log-max-files=4", "--v=2"], "kube-apiserver-arg": ["feature-gates=A=true,B=false"], "etcd-arg": ["any=1"]},
     ],
@@ -94,9 +96,20 @@ def test_what_k3s_takes_as_meant_passes(config: dict[str, Any]) -> None:
         ({"write-kubeconfig-mode": 416}, "octal permissions"),
         ({"node-label": ["tier"]}, "labels name=value"),
         ({"node-label": ["node-role.kubernetes.io/db=true"]}, "not 'node-role.kubernetes.io/db=true'"),
-        ({"node-taint": ["a=b:Never"]}, "NoExecute"),
+        ({"node-label": ["topology.kubernetes.io/rack=1"]}, "topology.kubernetes.io/region and /zone"),
+        ({"node-label": ["team.k8s.io/a=1"]}, "not 'team.k8s.io/a=1'"),
+        ({"node-label": ["disk=nvme-"]}, "a letter or digit at both ends"),
+        ({"node-label": ["a/b/c=d"]}, "with a domain and '/' before it"),
+        ({"node-label": ["My_Team/x=y"]}, "not 'My_Team/x=y'"),
+        ({"node-label": [f"{'x' * 64}=y"]}, "at most 63"),
+        ({"node-taint": ["a=b:Never"]}, "PreferNoSchedule"),
+        ({"node-taint": "dedicated=db:NoSchedule"}, "no pod of the platform would have a node"),
+        ({"kubelet-arg": ["register-with-taints=a=b:NoExecute"]}, "set node-taint"),
+        ({"advertise-address": "10.0.0.5,fd00::5"}, "one address"),
+        ({"service-node-port-range": "30000"}, "ports such as"),
         ({"kubelet-arg": ["v"]}, "'v' is not of the form name=value"),
         ({"kubelet-arg": ["max-pods=10"]}, "'max-pods' is set by the role: set k3s_max_pods"),
+        ({"kubelet-arg": "kube-reserved=cpu=500m,memory=1Gi"}, "set k3s_system_reserved, which is for K3s, too"),
         ({"kubelet-arg": ["v=1", "--v=2"]}, "'v' is set twice"),
         ({"kubelet-arg": ["container-log-max-file=4"]}, "'container-log-max-file' and would not start; did you mean 'container-log-max-files'?"),
         ({"kube-apiserver-arg": ["audit-policy-file=/x"]}, "set k3s_audit_rules"),
@@ -131,6 +144,12 @@ def test_the_user_s_part_stands_over_the_role_s() -> None:
     assert role == {"disable": ["traefik"], "kubelet-arg": ["v=1", "pod-max-pids=9"], "selinux": False}
 
 
+def test_a_blank_beside_a_comma_is_no_part_of_a_value() -> None:
+    user = {"cluster-cidr": "10.50.0.0/16, fd00:50::/56", "node-ip": ["10.0.0.5 ,fd00::5\n"], "kubelet-arg": ["feature-gates=A=true, B=true"]}
+    merged = {"cluster-cidr": ["10.50.0.0/16,fd00:50::/56"], "node-ip": ["10.0.0.5,fd00::5"], "kubelet-arg": ["feature-gates=A=true, B=true"]}
+    assert merge_k3s_config({}, user, RULES["keys"]["list"]) == merged
+
+
 MIRROR = {"endpoint": ["https://mirror.lan:5000"], "rewrite": {"^a/(.*)": "b/$1"}}
 
 
@@ -155,6 +174,13 @@ def test_registries_that_k3s_would_skip_are_named_without_their_passwords(regist
     assert len(problems) == (1 if words else 0)
     assert words is None or words in problems[0]
     assert "hunter2" not in str(problems)
+
+
+@pytest.mark.parametrize(("exempt", "expected"), [(["kube-system"], ["kube-system"]), (["tools"], ["kube-system", "tools"]), ([], ["kube-system"])])
+def test_k3s_s_own_components_are_always_exempt_from_pod_security(exempt: list[str], expected: list[str]) -> None:
+    text = trust_as_template((ROLE / "templates/admission.yaml.j2").read_text())
+    made = Templar(loader=DataLoader(), variables={"k3s_pod_security": "restricted", "k3s_pod_security_exempt": exempt}).template(text)
+    assert yaml.safe_load(str(made))["plugins"][0]["configuration"]["exemptions"]["namespaces"] == expected
 
 
 def test_k3s_reads_each_value_as_it_is() -> None:

@@ -59,6 +59,8 @@ def test_what_is_as_it_was_is_fine() -> None:
         (model(postgres={"databases": []}), ["postgres.databases: lacks 'billing'", "in no backup"], ["prod/billing"]),
         (model(redis={"database": 0}), ["redis.database: is 0", "keys are in 2", "platform_retire: [prod/redis/2]"], ["prod/redis/2"]),
         (model(redis={"prefix": "p:"}), ["redis.prefix: is 'p:'", "begin with 'prod:'"], ["prod/redis/2"]),
+        (model(redis={"namespace": "shaka-cache"}), ["platform_redis.namespace: puts the Redis into shaka-cache", "that of shaka-shared",
+                                                     "set it back", "platform_retire: [prod/redis/2]"], ["prod/redis/2"]),
         (model(redis={"dedicated": True, "namespace": "shaka-prod"}), ["redis.dedicated: is true", "Redis of shaka-shared"], ["prod/redis/2"]),
     ],
 )  # fmt: skip

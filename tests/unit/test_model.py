@@ -79,6 +79,13 @@ def test_complete_inventory_has_no_problems() -> None:
     assert run(inventory()).problems == []
 
 
+def test_the_fit_plan_counts_what_the_kubelet_gets() -> None:
+    """The role's own variables, which take the place of the server's."""
+    server = run({**change("k3s_max_pods", 12), "k3s_system_reserved": {"cpu": "1", "memory": "1200Mi"}}).model["server"]
+    before = run(inventory()).model["server"]
+    assert server["pods"] == 12 and server["reserved"] == {**before["reserved"], "cpu": "1", "memory": "1200Mi"} != before["reserved"]
+
+
 def test_what_follows_from_names() -> None:
     prod = run(inventory()).model["environments"]["prod"]
     assert prod["namespace"] == "acme-prod"

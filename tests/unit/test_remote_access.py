@@ -47,6 +47,8 @@ class Server:
         if command[0] == "systemd-run":
             assert not self.armed, "two timers"
             self.armed = True
+        elif command[:2] == ["systemctl", "stop"] and not self.armed:
+            return 5, "", f"Failed to stop {command[2]}: Unit {command[2]} not loaded."
         elif command[0] == "systemctl":
             self.armed = self.armed and command[1] != "stop"
             return (3 if command[1] == "is-active" else 0), "", ""

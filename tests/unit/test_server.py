@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar, trust_as_template
 from ansible_collections.shaka.platform.plugins.plugin_utils.model.server import listeners, resolver_note, server_problems
 
 FACTS: dict[str, Any] = {
@@ -61,6 +65,14 @@ def test_a_node_keeps_its_name() -> None:
     assert "'other' would make another node" in next(server_problems(named, SIZE, {"Debian": 12}, "3.9", {}, node="other"))
 
 
+@pytest.mark.parametrize("own", [[], ["2a01::5"]])
+def test_a_server_without_ipv6_has_no_networks_of_it(own: list[str]) -> None:
+    known = {**FACTS, "all_ipv4_addresses": ["10.0.0.5"], "default_ipv4": {"address": "10.0.0.5"}, "all_ipv6_addresses": own}
+    networks = {"cluster-cidr": ["10.42.0.0/16", "fd42::/56"], "service-cidr": ["10.43.0.0/16", "fd43::/112"]}
+    found = list(server_problems(known, SIZE, {"Debian": 12}, "3.9", {}, networks))
+    assert len(found) == (0 if own else 1) and all("with fd42::/56 K3s does not start" in text for text in found)
+
+
 @pytest.mark.parametrize(
     ("files", "chosen", "says"),
     [
@@ -84,6 +96,26 @@ def test_a_search_domain_with_a_wildcard_is_refused_unless_pods_have_another_fil
     assert "'example.net'" in found and "k3s_config.resolv-conf" in found
     facts = {**FACTS, "search_wildcards": ["example.net"]}
     assert list(server_problems(facts, SIZE, {"Debian": 12}, "3.9", {}, resolv_conf="/etc/rancher/resolv.conf")) == []
+
+
+@pytest.mark.parametrize(
+    ("config", "found", "refused"),
+    [
+        ({"resolv-conf": "/etc/pods.conf"}, {"exists": False}, True),
+        ({"resolv-conf": "/etc"}, {"exists": True, "isreg": False}, True),
+        ({"resolv-conf": "/etc/pods.conf"}, {"exists": True, "isreg": True}, False),
+        ({}, None, False),
+    ],
+)
+def test_a_file_of_nameservers_that_is_not_there_is_refused(config: dict[str, str], found: dict[str, bool] | None, refused: bool) -> None:
+    private = yaml.safe_load((Path(__file__).parents[2] / "roles/preflight/vars/main.yml").read_text())
+    variables = {name: trust_as_template(value) for name, value in private.items() if isinstance(value, str)}
+    variables |= {"inventory_hostname": "a", "hostvars": {"a": {"k3s_config": config}}}
+    variables["__preflight_nameservers"] = {"skipped": True} if found is None else {"stat": found}
+    problems = Templar(loader=DataLoader(), variables=variables).template(trust_as_template("{{ __preflight_no_resolv_conf }}"))
+    assert [text.split(",")[0] for text in problems] == (
+        [f"k3s_config.resolv-conf: '{config['resolv-conf']}' is not a file of this server"] if refused else []
+    )
 
 
 def test_a_foreign_listener() -> None:

@@ -53,6 +53,19 @@ def test_what_they_say_is_what_the_preflight_understands() -> None:
     assert len(problems) == 1 and "10.42.3.0/24 of vpn-1: overlaps the cluster's pods" in problems[0]
 
 
+def test_an_interface_s_second_network_is_seen_too() -> None:
+    second = [{"ifname": "eth0", "addr_info": [{"local": "10.0.0.5", "prefixlen": 24}, {"local": "10.42.5.1", "prefixlen": 24}]}]
+    facts = {
+        **server_facts.networks(json.dumps(second)),
+        "default_ipv4": {"address": "10.0.0.5"},
+        "distribution": "Debian",
+        "distribution_version": "12.7",
+    }
+    facts |= {"service_mgr": "systemd", "architecture": "x86_64", "python_version": "3.11.2"}
+    (problem,) = server_problems(facts, {"cpu": "", "memory": ""}, {"Debian": 12}, "3.9", {}, {"cluster-cidr": ["10.42.0.0/16"]})
+    assert "network 10.42.5.0/24 of eth0: overlaps the cluster's pods" in problem
+
+
 @pytest.mark.parametrize(
     ("text", "networks"),
     [
@@ -60,6 +73,10 @@ def test_what_they_say_is_what_the_preflight_understands() -> None:
         (
             "node-name: a\ncluster-cidr:\n- 10.50.0.0/16\n- fd00:50::/56\nservice-cidr:\n  - 10.51.0.0/16\nlog: x\n",
             {"cluster-cidr": ["10.50.0.0/16", "fd00:50::/56"], "service-cidr": ["10.51.0.0/16"]},
+        ),
+        (
+            'cluster-cidr:\n  - "10.50.0.0/16,FD00:50:0::/56"\n',
+            {"cluster-cidr": ["10.50.0.0/16", "fd00:50::/56"], "service-cidr": ["10.43.0.0/16"]},
         ),
     ],
 )

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from ansible_collections.shaka.platform.plugins.action.starting_project import of_this_machine
 from ansible_collections.shaka.platform.plugins.plugin_utils.collection import project_sources, project_values
 from ansible_collections.shaka.platform.plugins.plugin_utils.starting_project import ProjectError, filled_in, missing_files, write
 
@@ -65,3 +66,10 @@ def test_every_word_that_stands_for_a_value_is_filled_in() -> None:
     assert {".gitignore", ".github/workflows/drift.yml", "ansible.cfg", "inventories/prod/hosts.yml"} <= set(texts)
     assert [word for text in texts.values() for word in text.split() if word.strip(".").startswith("@") and word.strip(".").endswith("@")] == []
     assert "WorkingDirectory=/srv/platform\n" in texts["nightly/shaka-drift.service"]
+
+
+def test_the_nightly_check_runs_in_a_directory_of_any_name() -> None:
+    unit = filled_in(project_sources(), of_this_machine(Path("/srv/my 100% platform")))["nightly/shaka-drift.service"]
+    assert "WorkingDirectory=/srv/my 100%% platform\n" in unit  # the rest of the line, as systemd.exec(5) has it
+    assert 'Environment="ANSIBLE_VAULT_PASSWORD_FILE=/srv/my 100%% platform/.vault-password"\n' in unit
+    assert 'ansible-playbook" shaka.platform.drift\n' in unit

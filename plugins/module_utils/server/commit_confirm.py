@@ -77,10 +77,12 @@ class Commit:
 
     def confirm(self) -> None:
         """Stop the timer, so that the change stays."""
-        must(self.execute, "systemctl", "stop", f"{TIMER}.timer")
+        stopped, out, err = self.execute(["systemctl", "stop", f"{TIMER}.timer"])  # which forgets a timer that has elapsed
         code, _out, _err = self.execute(["systemctl", "is-active", "--quiet", f"{TIMER}.service"])
         if code == 0 or not self.unconfirmed:
             raise AccessError("the confirmation came too late, the previous settings are back; raise host_access_confirm_seconds")
+        if stopped != 0:
+            raise AccessError(f"'systemctl stop {TIMER}.timer' failed: {(err or out).strip()}")
         shutil.rmtree(self.keep)
         for path in self.at_boot:
             path.unlink(missing_ok=True)

@@ -49,6 +49,17 @@ def between(least: int, most: int) -> Callable[[Any], bool]:
     return lambda value: re.fullmatch(r"[0-9]{1,9}", str(value)) is not None and least <= int(value) <= most
 
 
+def is_expression(value: Any) -> bool:
+    """Whether every Python reads a text as the same regular expression; unattended-upgrades ends at one that it cannot read, with no update."""
+    text = str(value)
+    try:
+        re.compile(text)
+    except re.error:
+        return False
+    possessive = re.search(r"(?<!\\)[*+?}]\+", text)  # since Python 3.11
+    return bool(text) and not possessive and not re.search(r'["\n]', text)
+
+
 def is_network(value: Any) -> bool:
     """Whether a value is an address or a network (CIDR) without host bits. No packet has one of IPv4 in the notation of IPv6."""
     try:
@@ -75,7 +86,7 @@ RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "host_updates_time": (CLOCK_TIME, 'HH:MM in quotes, such as "03:30"'),
     "host_updates_delay": (between(0, 720), "0 to 720 minutes"),
     "host_updates_reboot_time": (CLOCK_TIME, 'HH:MM in quotes, such as "04:30"'),
-    "host_updates_blocklist": (matches(r'[^"\n]+'), "a regular expression without double quotes"),
+    "host_updates_blocklist": (is_expression, r"a regular expression without double quotes, such as linux-.* or libstdc\+\+6"),
     "host_journal_size": (matches(r"[1-9]\d*[KMGT]"), "a size with K, M, G or T, such as 500M"),
     "host_journal_keep_free": (matches(r"[1-9]\d*[KMGT]"), "a size with K, M, G or T, such as 1G"),
     "host_journal_days": (between(1, 3650), "1 to 3650 days"),
@@ -114,7 +125,7 @@ def host_problems(
 
     :arg system: distribution and release of the server, as in `supported`.
     :arg supported: the systems that the role is made for.
-    :arg values: the role's public variables.
+    :arg values: the role's public variables, the connection's `user`, and the daemon that sets the server's `clock`.
     :arg needed: kernel settings whose change stops Kubernetes: pods get no network, or the kubelet does not start.
     :arg algorithms: what the server's OpenSSH knows, by kind; a kind that is left out is not looked at.
     """
@@ -148,6 +159,12 @@ def _between_values(values: Mapping[str, Any], needed: Mapping[str, str]) -> Ite
         yield (
             "host_sshd_root_login: 'no', but this connection is root's and nobody else may become root; "
             "connect as a user with sudo (ansible_user), or set host_operator_name and host_operator_sudo"
+        )
+    clock = values.get("clock")
+    if values.get("host_ntp_servers") and values.get("host_manage_time") and clock in ("ntpsec", "openntpd"):
+        yield (
+            f"host_ntp_servers: {', '.join(values['host_ntp_servers'])}, but {clock} sets this server's clock and would not ask them; write them "
+            "into its own configuration and leave host_ntp_servers empty, or remove it, and systemd-timesyncd takes its place"
         )
     if "cni0" in (values.get("host_firewall_trusted_interfaces") or []):
         yield "host_firewall_trusted_interfaces: 'cni0' is where pods are; leave it out, and name what they need in host_firewall_pod_tcp_ports"

@@ -145,7 +145,12 @@ def _redis(namespace: str, record: Mapping[str, Any], environments: Mapping[str,
         if entry in retire:
             continue
         leave = f"or name {RETIRE}: [{entry}] if they are to stay behind: they are not moved, and take memory until they are deleted"
-        if redis["namespace"] != namespace:
+        if redis["namespace"] != namespace and not redis["dedicated"] and namespace != env["namespace"]:
+            yield (
+                f"platform_redis.namespace: puts the Redis into {redis['namespace']}, and the keys of {env['name']} are in that of {namespace}; "
+                f"set it back, {leave}"
+            )
+        elif redis["namespace"] != namespace:
             yield f"{path}.dedicated: is {str(redis['dedicated']).lower()}, and its keys are in the Redis of {namespace}; set it back, {leave}"
         elif redis["database"] != had["database"]:
             yield f"{path}.database: is {redis['database']}, and its keys are in {had['database']}; set it back, {leave}"

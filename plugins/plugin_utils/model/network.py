@@ -44,6 +44,10 @@ def _for_dns(address: ipaddress.IPv4Address | ipaddress.IPv6Address, services: N
     return address in services and int(address) > int(services.network_address) + 1
 
 
+def _versions(networks: Iterable[Network]) -> str:
+    return " and ".join(dict.fromkeys(f"IPv{net.version}" for net in networks))
+
+
 def parts(value: Any) -> list[str]:
     """The values of a key that K3s takes as a list or as a text with commas."""
     texts = value if isinstance(value, list) else [value]
@@ -66,8 +70,11 @@ def cluster_networks(k3s_config: Mapping[str, Any], problems: Problems) -> dict[
         if len({net.version for net in nets}) < len(nets):
             problems.add(f"k3s_config.{key}", "has two networks of one IP version; leave one of them out", ", ".join(map(str, nets)))
     pods, services = result["cluster-cidr"], result["service-cidr"]
-    if missing := [net for net in services if net.version not in {pod.version for pod in pods}]:
-        text = f"has no pods to answer; add a network of the same IP version to k3s_config.cluster-cidr, or leave {missing[0]} out"
+    if _versions(services) != _versions(pods):
+        text = (
+            f"is for {_versions(services)}, and k3s_config.cluster-cidr ({', '.join(map(str, pods))}) for {_versions(pods)}, with which K3s does not "
+            "start; give both the same IP versions, in the same order"
+        )
         problems.add("k3s_config.service-cidr", text, ", ".join(map(str, services)))
     if any(_overlap(a, b) for a in pods for b in services):
         other = ", ".join(map(str, services)) + ("" if "service-cidr" in k3s_config else ", the default")
@@ -83,15 +90,20 @@ def cluster_networks(k3s_config: Mapping[str, Any], problems: Problems) -> dict[
     return result
 
 
-def own_addresses(k3s_config: Mapping[str, Any], problems: Problems) -> dict[str, list[str]]:
-    """The server's own addresses that the inventory gives, by their key in `k3s_config`."""
+def own_addresses(k3s_config: Mapping[str, Any], networks: ClusterNetworks, problems: Problems) -> dict[str, list[str]]:
+    """The server's own addresses that the inventory gives, by their key in `k3s_config`. The node has one for each IP version of the networks."""
     result: dict[str, list[str]] = {}
-    for key in ADDRESSES:
-        for text in parts(k3s_config[key]) if key in k3s_config else ():
+    for key in (key for key in ADDRESSES if key in k3s_config):
+        for text in parts(k3s_config[key]):
             try:
                 result.setdefault(key, []).append(str(ipaddress.ip_address(text)))
             except ValueError:
                 problems.add(f"k3s_config.{key}", "is not an IP address; name one of the server's own", text)
+    if result.get("node-ip"):  # what is none is reported already
+        given = {ipaddress.ip_address(address).version for address in result["node-ip"]}
+        if lacking := [net for net in networks["cluster-cidr"] if net.version not in given]:
+            text = f"has no address of IPv{lacking[0].version}, as K3s needs for k3s_config.cluster-cidr ({lacking[0]}); name one of the server's"
+            problems.add("k3s_config.node-ip", text, ", ".join(result["node-ip"]))
     return result
 
 
@@ -120,13 +132,13 @@ def check_server(networks: ClusterNetworks, hosts: Mapping[str, Any], problems: 
             problems.add(f"ansible_host of {host}", text, address)
 
 
-def foreign_overlaps(networks: Mapping[str, list[str]], own: Mapping[str, str]) -> Iterator[str]:
-    """A problem for each of the server's interfaces whose network overlaps one of the cluster's.
+def foreign_overlaps(networks: Mapping[str, list[str]], own: Iterable[tuple[str, str]]) -> Iterator[str]:
+    """A problem for each of the server's networks that overlaps one of the cluster's.
 
     :arg networks: the cluster's networks by their key in `k3s_config`.
-    :arg own: the server's interfaces, name -> CIDR.
+    :arg own: the server's interfaces, each with a network (CIDR).
     """
-    for name, cidr in own.items():
+    for name, cidr in own:
         for key, nets in networks.items():
             if any(_overlap(ipaddress.ip_network(cidr, strict=False), ipaddress.ip_network(net)) for net in nets):
                 yield f"network {cidr} of {name}: overlaps the cluster's {USES[key]} ({', '.join(nets)}); set k3s_config.{key} to another network"

@@ -30,6 +30,7 @@ from ansible_collections.shaka.platform.plugins.plugin_utils.model import (
     credentials,
     drift_ignore,
     edge,
+    k3s,
     kept_data,
     network,
     point_in_time,
@@ -294,11 +295,10 @@ def resolve(variables: Mapping[str, Any], interface: Interface, images: Collecti
     _check_names(raw.get("names") or [], interface, problems)
     of_roles = _check_roles(raw, interface, problems)
     cluster = network.cluster_networks(of_roles.get("k3s_config") or {}, problems)
-    addresses = network.own_addresses(of_roles.get("k3s_config") or {}, problems)
+    addresses = network.own_addresses(of_roles.get("k3s_config") or {}, cluster, problems)
     if operator := of_roles.get("tenancy_operator_name"):
         problems.check("tenancy_operator_name", rules.account(str(operator)), operator)
-    if node := of_roles.get("k3s_node_name"):
-        problems.check("k3s_node_name", rules.node_name(str(node)), node)
+    k3s.check(of_roles, problems)
     network.check_server(cluster, raw.get("hosts") or {}, problems)
     for path, text in [*(raw.get("lock_flaws") or {}).items(), *(raw.get("misread") or {}).items()]:
         problems.add(path, text)
@@ -325,6 +325,7 @@ def resolve(variables: Mapping[str, Any], interface: Interface, images: Collecti
         problems.check("platform_notify.webhook", rules.storage_url(notify["webhook"]))
     server: Server = completed("platform_server")
     s3["prefix"] = s3["prefix"] or raw["platform_name"]
+    k3s.settle(server, of_roles)
     _server(server, problems)
     server["networks"] = {key: [str(net) for net in nets] for key, nets in cluster.items()}
     server["addresses"] = addresses

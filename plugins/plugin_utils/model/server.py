@@ -96,6 +96,12 @@ def _routes(facts: Mapping[str, Any], networks: Mapping[str, list[str]], address
             "on a server without internet to a dummy interface (docs/artifacts.md)"
         )
     yield from foreign_addresses(addresses, list(facts.get("all_ipv4_addresses") or []))
+    of_ipv6 = [network for network in networks.get("cluster-cidr") or [] if ":" in network]
+    if of_ipv6 and not facts.get("all_ipv6_addresses"):
+        yield (
+            f"k3s_config.cluster-cidr: with {of_ipv6[0]} K3s does not start on this server, which has no IPv6 address; leave it out, there and in "
+            "k3s_config.service-cidr, or give the server one"
+        )
     for key, present in (facts.get("k3s_networks") or {}).items():
         if present and key in networks and sorted(present) != sorted(networks[key]):
             was, now = ", ".join(present), ", ".join(networks[key])
@@ -137,14 +143,13 @@ def _version(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in re.findall(r"\d+", text)[:3])
 
 
-def _interfaces(facts: Mapping[str, Any]) -> dict[str, str]:
-    """Interface -> network, without those that the cluster makes (its bridge, tunnel and pod ends)."""
-    result: dict[str, str] = {}
+def _interfaces(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Each interface with its networks, without those that the cluster makes (its bridge, tunnel and pod ends)."""
     for name in facts.get("interfaces") or []:
-        address = (facts.get(str(name).replace("-", "_")) or {}).get("ipv4") or {}
-        if address.get("network") and address.get("prefix") and not str(name).startswith(("cni", "flannel", "veth", "lo", "kube-")):
-            result[str(name)] = f"{address['network']}/{address['prefix']}"
-    return result
+        of_interface = facts.get(str(name).replace("-", "_")) or {}
+        for address in [of_interface.get("ipv4") or {}, *(of_interface.get("ipv4_secondaries") or [])]:
+            if address.get("network") and address.get("prefix") and not str(name).startswith(("cni", "flannel", "veth", "lo", "kube-")):
+                yield str(name), f"{address['network']}/{address['prefix']}"
 
 
 def _sizes(facts: Mapping[str, Any], required: Mapping[str, str]) -> Iterator[str]:
