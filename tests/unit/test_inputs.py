@@ -159,16 +159,18 @@ def test_what_ansible_would_leave_out_as_a_comment_is_refused(site: Site) -> Non
 
 
 def test_preflight_finds_what_the_first_play_of_the_site_would_refuse(tmp_path: Path) -> None:
-    """Also in K3s's configuration, which no model reads."""
+    """Also in K3s's configuration and in what is for the server itself, which no model reads."""
     site = merge(yaml.safe_load((ROOT / "inventories/prod/group_vars/all/platform.yml").read_text()), owner())
     wrong = {"k3s_config": {"secrets-encryptoin": True}, "k3s_eviction": {"disk": "2Gi", "memory": "lots"}}
     wrong |= {"k3s_environment": {"HTTPS_PROXY": None, "NO_PROXY": "10.0.0.0/8", "GODEBUG": True, "GOMAXPROCS": 2}}
+    wrong |= {"host_updates_time": "3:30", "host_updates_delay": "{{ ansible_facts.hostname }}"}
     (tmp_path / "site.json").write_text(json.dumps({**site, **wrong, "platform_report_dir": str(tmp_path)}))
     command = ["ansible-playbook", "playbooks/preflight.yml", "-i", "inventories/prod", "-e", f"@{tmp_path}/site.json"]
     done = subprocess.run(command, cwd=ROOT, env={**os.environ, "ANSIBLE_NOCOLOR": "1"}, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 3, done.stdout + done.stderr
     found = json.loads((tmp_path / "preflight.json").read_text())
     assert "secrets-encryptoin" in json.dumps(found) and "k3s_eviction.memory" in json.dumps(found)
+    assert "host_updates_time: '3:30' is not HH:MM" in json.dumps(found) and "host_updates_delay" not in json.dumps(found)
     assert {*re.findall(r"k3s_environment\.(\w+): must be a text", json.dumps(found))} == {"HTTPS_PROXY", "GODEBUG"}
 
 

@@ -123,13 +123,13 @@ def host_problems(
 ) -> Iterator[str]:
     """Why the role cannot run on this server or with these values: each problem names the variable, its value and the rule.
 
-    :arg system: distribution and release of the server, as in `supported`.
+    :arg system: distribution and release of the server, as in `supported`; empty where it was not asked.
     :arg supported: the systems that the role is made for.
     :arg values: the role's public variables, the connection's `user`, and the daemon that sets the server's `clock`.
     :arg needed: kernel settings whose change stops Kubernetes: pods get no network, or the kubelet does not start.
     :arg algorithms: what the server's OpenSSH knows, by kind; a kind that is left out is not looked at.
     """
-    if system not in supported:
+    if system and system not in supported:
         known = ", ".join(supported)
         yield f"operating system: {system}; role host is made for {known}: install one of them, or leave out the role with --skip-tags host"
     for name, (test, rule) in RULES.items():
