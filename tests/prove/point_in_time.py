@@ -50,7 +50,9 @@ class Writer:
     """Commits a row every second; `rows` are those that were acknowledged, id -> seconds since the epoch."""
 
     def __init__(self, practice: Practice) -> None:
-        script = "insert into seconds default values returning id, extract(epoch from at)\n\\watch 1\n"
+        # In the middle of a second, so that no row is near the whole seconds that can be named.
+        script = "select from pg_sleep(1.5 - extract(epoch from clock_timestamp()) % 1);\n"
+        script += "insert into seconds default values returning id, extract(epoch from at)\n\\watch 1\n"
         self._process = subprocess.Popen(
             practice.ssh(f"{PSQL} {DATABASE}"), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
         )
