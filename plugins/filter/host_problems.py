@@ -20,7 +20,7 @@ description:
 positional: supported, values, needed, algorithms
 options:
   _input:
-    description: Distribution and release of the server, such as C(Debian 12); empty where it was not asked.
+    description: Distribution and release of the server, such as C(Debian 12).
     type: str
     required: true
   supported:

@@ -163,7 +163,7 @@ def test_preflight_finds_what_the_first_play_of_the_site_would_refuse(tmp_path: 
     site = merge(yaml.safe_load((ROOT / "inventories/prod/group_vars/all/platform.yml").read_text()), owner())
     wrong = {"k3s_config": {"secrets-encryptoin": True}, "k3s_eviction": {"disk": "2Gi", "memory": "lots"}}
     wrong |= {"k3s_environment": {"HTTPS_PROXY": None, "NO_PROXY": "10.0.0.0/8", "GODEBUG": True, "GOMAXPROCS": 2}}
-    wrong |= {"host_updates_time": "3:30", "host_updates_delay": "{{ ansible_facts.hostname }}"}
+    wrong |= {"host_updates_time": "3:30", "host_updates_delay": "{{ ansible_facts.hostname }}", "k3s_registries": ["mirrors"]}
     (tmp_path / "site.json").write_text(json.dumps({**site, **wrong, "platform_report_dir": str(tmp_path)}))
     command = ["ansible-playbook", "playbooks/preflight.yml", "-i", "inventories/prod", "-e", f"@{tmp_path}/site.json"]
     done = subprocess.run(command, cwd=ROOT, env={**os.environ, "ANSIBLE_NOCOLOR": "1"}, capture_output=True, text=True, timeout=120, check=False)
@@ -171,6 +171,7 @@ def test_preflight_finds_what_the_first_play_of_the_site_would_refuse(tmp_path: 
     found = json.loads((tmp_path / "preflight.json").read_text())
     assert "secrets-encryptoin" in json.dumps(found) and "k3s_eviction.memory" in json.dumps(found)
     assert "host_updates_time: '3:30' is not HH:MM" in json.dumps(found) and "host_updates_delay" not in json.dumps(found)
+    assert "k3s_registries: is a list and must be a dictionary" in json.dumps(found)
     assert {*re.findall(r"k3s_environment\.(\w+): must be a text", json.dumps(found))} == {"HTTPS_PROXY", "GODEBUG"}
 
 

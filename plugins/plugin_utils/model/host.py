@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.shaka.platform.plugins.plugin_utils.model import rules
+from ansible_collections.shaka.platform.plugins.plugin_utils.model.problems import Problems
 
 # A public key as OpenSSH writes it, without options: those could run a command or forward a port that nobody reviewed.
 KEY = re.compile(
@@ -113,9 +114,35 @@ RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "host_sshd_login_grace_seconds": (between(5, 120), "5 to 120 seconds"),
     "host_access_confirm_seconds": (between(5, 600), "5 to 600 seconds"),
 }
+NEEDED_MODULES = {"overlay", "br_netfilter", "nf_conntrack", "vxlan", "veth", "ip_set", "xt_set"}
 SYSTEM_ACCOUNTS = frozenset(
     "root daemon bin sys sync games man lp mail news uucp proxy www-data backup list irc nobody sshd messagebus operator sudo".split()
 )
+
+
+def flaws(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """(variable, what is wrong) of each value by itself, which needs nothing of the server."""
+    for name, (test, rule) in RULES.items():
+        value = values.get(name)
+        for item in value if isinstance(value, list) else [value]:
+            if item is not None and not test(item):
+                yield name, f"{item!r} is not {rule}"
+    operator = values.get("host_operator_name")
+    if operator in SYSTEM_ACCOUNTS:
+        yield "host_operator_name", f"{operator!r} is an account or group of the system; choose another name"
+    if "cni0" in (values.get("host_firewall_trusted_interfaces") or []):
+        yield (
+            "host_firewall_trusted_interfaces",
+            "'cni0' is where pods are; leave it out, and name what they need in host_firewall_pod_tcp_ports",
+        )
+    for module in sorted(NEEDED_MODULES & {*(values.get("host_blocked_modules") or [])}):
+        yield "host_blocked_modules", f"{module!r} is needed by K3s; leave it out"
+
+
+def check(values: Mapping[str, Any], problems: Problems) -> None:
+    """The role's variables, as far as the inventory sets them."""
+    for name, text in flaws(values):
+        problems.add(name, text)
 
 
 def host_problems(
@@ -123,20 +150,16 @@ def host_problems(
 ) -> Iterator[str]:
     """Why the role cannot run on this server or with these values: each problem names the variable, its value and the rule.
 
-    :arg system: distribution and release of the server, as in `supported`; empty where it was not asked.
+    :arg system: distribution and release of the server, as in `supported`.
     :arg supported: the systems that the role is made for.
     :arg values: the role's public variables, the connection's `user`, and the daemon that sets the server's `clock`.
     :arg needed: kernel settings whose change stops Kubernetes: pods get no network, or the kubelet does not start.
     :arg algorithms: what the server's OpenSSH knows, by kind; a kind that is left out is not looked at.
     """
-    if system and system not in supported:
+    if system not in supported:
         known = ", ".join(supported)
         yield f"operating system: {system}; role host is made for {known}: install one of them, or leave out the role with --skip-tags host"
-    for name, (test, rule) in RULES.items():
-        value = values.get(name)
-        for item in value if isinstance(value, list) else [value]:
-            if item is not None and not test(item):
-                yield f"{name}: {item!r} is not {rule}"
+    yield from (f"{name}: {text}" for name, text in flaws(values))
     yield from _between_values(values, needed)
     for name, kind in ALGORITHMS.items():
         if values.get(name) and algorithms.get(kind) and not set(values[name]) & set(algorithms[kind]):
@@ -150,8 +173,6 @@ def _between_values(values: Mapping[str, Any], needed: Mapping[str, str]) -> Ite
         elif name in needed and str(value) != needed[name]:
             yield f"host_sysctl.{name}: {value!r}, but Kubernetes needs {needed[name]}; leave it out"
     operator = values.get("host_operator_name")
-    if operator in SYSTEM_ACCOUNTS:
-        yield f"host_operator_name: {operator!r} is an account or group of the system; choose another name"
     if operator and values.get("host_manage_operator") and not values.get("host_operator_authorized_keys"):
         yield f"host_operator_authorized_keys: empty, so {operator} could not log in; add a public key"
     others = values.get("user", "root") != "root" or (operator and values.get("host_operator_sudo"))
@@ -166,8 +187,3 @@ def _between_values(values: Mapping[str, Any], needed: Mapping[str, str]) -> Ite
             f"host_ntp_servers: {', '.join(values['host_ntp_servers'])}, but {clock} sets this server's clock and would not ask them; write them "
             "into its own configuration and leave host_ntp_servers empty, or remove it, and systemd-timesyncd takes its place"
         )
-    if "cni0" in (values.get("host_firewall_trusted_interfaces") or []):
-        yield "host_firewall_trusted_interfaces: 'cni0' is where pods are; leave it out, and name what they need in host_firewall_pod_tcp_ports"
-    listed = [*(values.get("host_blocked_modules") or [])]
-    for module in sorted({"overlay", "br_netfilter", "nf_conntrack", "vxlan", "veth", "ip_set", "xt_set"} & set(listed)):
-        yield f"host_blocked_modules: {module!r} is needed by K3s; leave it out"

@@ -30,6 +30,7 @@ from ansible_collections.shaka.platform.plugins.plugin_utils.model import (
     credentials,
     drift_ignore,
     edge,
+    host,
     k3s,
     kept_data,
     network,
@@ -185,8 +186,8 @@ def _check_redis(shared: SharedRedis, namespaces: Mapping[str, Space], bounds: M
 
 def _check_edges(raw: Raw, authority: Acme, of_roles: Mapping[str, Any], problems: Problems) -> list[str]:
     """Check the server's address, the certificate authority, the router, and the proxies before the server, which it returns."""
-    for host, address in raw.get("hosts", {}).items():
-        problems.check(f"ansible_host of {host}", rules.address(address), address)
+    for server, address in raw.get("hosts", {}).items():
+        problems.check(f"ansible_host of {server}", rules.address(address), address)
     acme.settle(authority, problems)
     edge.check_router(of_roles, problems)
     proxies = [str(network) for network in of_roles.get("traefik_trusted_proxies") or []]
@@ -298,6 +299,7 @@ def resolve(variables: Mapping[str, Any], interface: Interface, images: Collecti
     addresses = network.own_addresses(of_roles.get("k3s_config") or {}, cluster, problems)
     if operator := of_roles.get("tenancy_operator_name"):
         problems.check("tenancy_operator_name", rules.account(str(operator)), operator)
+    host.check(of_roles, problems)
     k3s.check(of_roles, problems)
     network.check_server(cluster, raw.get("hosts") or {}, problems)
     for path, text in [*(raw.get("lock_flaws") or {}).items(), *(raw.get("misread") or {}).items()]:
@@ -313,8 +315,8 @@ def resolve(variables: Mapping[str, Any], interface: Interface, images: Collecti
         """One of the inventory's dictionaries, checked and with its defaults."""
         return schema.complete(raw[variable], dictionaries[variable], variable, problems)
 
-    for host, mirror in raw["platform_artifact_mirrors"].items():
-        problems.check(f"platform_artifact_mirrors.{host}", rules.storage_url(str(mirror)), mirror)
+    for origin, mirror in raw["platform_artifact_mirrors"].items():
+        problems.check(f"platform_artifact_mirrors.{origin}", rules.storage_url(str(mirror)), mirror)
     used = _images(interface.images, images, raw, problems)
     has_image = bool("api" in images or "api" in raw["platform_image_overrides"] or raw.get("image_pending"))
     shared: SharedRedis = completed("platform_redis")
@@ -425,7 +427,7 @@ def resolve(variables: Mapping[str, Any], interface: Interface, images: Collecti
     )
     own_config = {name: {str(key): previewed[name]["config"][str(key)] for key in given["config"]} for name, given in right.items()}
     credentials.check(raw, environments, copied, authority["secrets"], problems, own_config)
-    further = [host for env in everything.values() for app in env["apps"].values() for host in app["hosts"][1:]]
+    further = [name for env in everything.values() for app in env["apps"].values() for name in app["hosts"][1:]]
     acme.check_hosts(authority, further, problems)
     acme.check_names(authority, ((each.path, each.hosts) for each in edge.asked_certificates(everything)), problems)
     secrets = with_previews(credentials.flat(raw["platform_secrets"]), previewed)
