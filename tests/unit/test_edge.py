@@ -22,7 +22,15 @@ SERVER = ["10.0.0.10", "93.184.215.14", "203.0.113.7", "2600:1f16::7"]
 
 def authority(**values: Any) -> Any:
     empty = {"provider": "", "region": "", "hosted_zone": "", "nameserver": "", "key_name": "", "key_algorithm": "HMACSHA512"}
-    usual = {"kind": "acme", "email": "ops@shaka-api.net", "server": "letsencrypt", "ca_bundle": "", "eab_key_id": "", "challenge": "http01", "dns": empty}
+    usual = {
+        "kind": "acme",
+        "email": "ops@shaka-api.net",
+        "server": "letsencrypt",
+        "ca_bundle": "",
+        "eab_key_id": "",
+        "challenge": "http01",
+        "dns": empty,
+    }
     return {**usual, "certificate": "", "addresses": [], "check_hosts": True, "check_limits": True, **values}
 
 

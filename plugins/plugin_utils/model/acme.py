@@ -51,7 +51,9 @@ def settle(acme: Acme, problems: Problems) -> None:
     if acme["certificate"] and acme["kind"] != "ca":
         problems.add("platform_acme.certificate", f"is set, and platform_acme.kind is {acme['kind']}, which takes none; set kind: ca, or take it out")
     if acme["eab_key_id"] and acme["kind"] != "acme":
-        problems.add("platform_acme.eab_key_id", f"is set, and platform_acme.kind is {acme['kind']}, which has no accounts; take it out", acme["eab_key_id"])
+        problems.add(
+            "platform_acme.eab_key_id", f"is set, and platform_acme.kind is {acme['kind']}, which has no accounts; take it out", acme["eab_key_id"]
+        )
     if acme["dns"]["provider"] and not (acme["kind"] == "acme" and acme["challenge"] == "dns01"):
         problems.add(
             "platform_acme.dns.provider", "is set, and nobody asks it; set platform_acme.challenge: dns01, or take it out", acme["dns"]["provider"]
