@@ -202,6 +202,32 @@ def test_a_wait_goes_on_while_an_image_is_pulled(monkeypatch: pytest.MonkeyPatch
     assert ends < clock[0] <= ends + 20
 
 
+@pytest.mark.parametrize(("pulled", "ends"), [(50, 60.0), (150, 200.0), (900, 240.0)])
+def test_after_a_long_pull_there_is_time_to_start(monkeypatch: pytest.MonkeyPatch, pulled: int, ends: float) -> None:
+    """A rollout is past its deadline by then, which is no reason to give it up."""
+    clock = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(time, "sleep", lambda _seconds: clock.__setitem__(0, clock[0] + 10))
+    pod = thing("Pod", status={"phase": "Pending"}, uid="p", namespace="n")
+
+    def slow() -> dict[str, Any]:
+        stalled = {"type": "Progressing", "reason": "ProgressDeadlineExceeded", "message": "timed out."}
+        status = {"observedGeneration": 2, "conditions": [stalled] if clock[0] >= 60 and pulled > 60 else []}
+        return thing("Deployment", "apps/v1", status=status, uid="d", namespace="n")
+
+    class Api:
+        def get(self, path: str, _query: Any = None) -> dict[str, Any]:
+            events = [{"reason": "Pulling", "lastTimestamp": "2027-01-01T00:00:01Z"}]
+            events += [{"reason": "Pulled", "lastTimestamp": "2027-01-01T00:00:02Z"}] if clock[0] >= pulled else []
+            return {"items": events} if path.endswith("/events") else {"items": []} if path.endswith("/secrets") else slow()
+
+    monkeypatch.setattr(waiter.Waiter, "_pods", lambda _self, _obj: [pod])
+    monkeypatch.setattr(waiter.Diagnosis, "pods", lambda _self, _obj: [pod])
+    with ThreadPoolExecutor(1) as pool, pytest.raises(waiter.WaitFailed, match="not ready after"):
+        waiter.Waiter(Api(), pool, 60, Scrubber([])).wait([(slow(), "/path")])  # type: ignore[arg-type]
+    assert ends < clock[0] <= ends + 20
+
+
 def test_a_job_counts_its_own_crashes_and_a_killed_container_says_so() -> None:
     crashed = {"status": {"containerStatuses": [container("CrashLoopBackOff", 5, 137)]}}
     assert next(pod_problems(crashed, restarts_heal=True)).grace is None

@@ -47,6 +47,11 @@ def behind(obj: Object) -> str | None:
     return None
 
 
+def is_stalled(obj: Object) -> bool:
+    """Whether a Deployment's rollout made no progress within its deadline."""
+    return bool(condition(obj, "Progressing").get("reason") == "ProgressDeadlineExceeded")
+
+
 def deployment(obj: Object) -> str | None:
     spec, status = obj.get("spec") or {}, obj.get("status") or {}
     if spec.get("paused"):
@@ -55,7 +60,7 @@ def deployment(obj: Object) -> str | None:
     wanted, updated = spec.get("replicas", 1), status.get("updatedReplicas", 0)
     if behind(obj):
         return behind(obj)
-    if progressing.get("reason") == "ProgressDeadlineExceeded":
+    if is_stalled(obj):
         reason = condition(obj, "ReplicaFailure").get("message") or progressing.get("message", "")  # when no pod was made: why
         raise Hopeless(f"its rollout made no progress for {spec.get('progressDeadlineSeconds', 600)} s: {reason.rstrip('.')}")
     if updated < wanted:

@@ -14,12 +14,12 @@ from typing import Any, NamedTuple
 from .client import Api
 from .diagnosis import Diagnosis, old_revision
 from .identity import group_of
-from .readiness import WORKLOADS, Lack, PodProblem, behind, condition, creation_problem, issuing_problem, lack, pod_problems, unproven
+from .readiness import WORKLOADS, Lack, PodProblem, behind, condition, creation_problem, is_stalled, issuing_problem, lack, pod_problems, unproven
 from .references import Scrubber
 
 INTERVAL = (0.2, 0.3, 0.5)  # seconds between looks at first; 1 s later
 STEADY = 3.0  # seconds that a workload without a readiness probe stays ready before it counts
-LONGEST = 4  # times the time limit, for objects whose images are being pulled
+LONGEST = 4  # times the time limit, for objects whose images are pulled
 REPLACEMENT = 15.0  # seconds for the controller to replace a broken pod of the old revision; a StatefulSet's does not in every case
 
 
@@ -45,11 +45,12 @@ class Waiter:
     def __init__(self, api: Api, pool: Executor, timeout: float, scrubber: Scrubber) -> None:
         self.api, self.pool, self.diagnosis = api, pool, Diagnosis(api, scrubber)
         self.timeout = timeout
-        self.deadline = time.monotonic() + timeout
-        self.last_deadline = time.monotonic() + timeout * LONGEST
+        self.begun = time.monotonic()
+        self.deadline, self.last_deadline = self.begun + timeout, self.begun + timeout * LONGEST
         self.started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         self._seen: dict[tuple[str, str, str], float] = {}
         self._ready: dict[str, float] = {}
+        self._pulled: set[str] = set()  # rollouts that stood still as their images were pulled
 
     def wait(self, objects: Iterable[tuple[dict[str, Any], str]]) -> None:
         """Returns once every object (with its path) is ready; raises WaitFailed for those that are not ready in time, or never will be."""
@@ -66,14 +67,25 @@ class Waiter:
             pending = [again for again in self.pool.map(self._look, pending) if again]
 
     def _is_late(self, pending: list[Pending]) -> bool:
-        """Whether the time is up. It goes on while images are pulled: how long that takes is up to the registry and the line."""
+        """Whether the time is up. It begins anew while images are pulled: how long that takes is up to the registry and the line."""
         now = time.monotonic()
-        if now <= self.deadline:
-            return False
-        return now > self.last_deadline or not any(self.diagnosis.is_pulling(pod) for each in pending for pod in self._pods(each.obj))
+        if now > self.deadline and any(self._is_pulling(each.obj) for each in pending):
+            self.deadline = min(now + self.timeout, self.last_deadline)
+        return now > self.deadline
 
     def _elapsed(self) -> float:
-        return self.timeout + time.monotonic() - self.deadline
+        return time.monotonic() - self.begun
+
+    def _is_pulling(self, obj: dict[str, Any]) -> bool:
+        return any(self.diagnosis.is_pulling(pod) for pod in self._pods(obj))
+
+    def _waits_for_images(self, obj: dict[str, Any]) -> bool:
+        """Whether a rollout is past its deadline as its images are pulled, or were when that was first seen: they are not a reason to give it up."""
+        if not is_stalled(obj):
+            return False
+        if self._is_pulling(obj):
+            self._pulled.add(obj["metadata"]["uid"])
+        return obj["metadata"]["uid"] in self._pulled
 
     def _pods(self, obj: dict[str, Any]) -> list[dict[str, Any]]:
         place = (group_of(obj["apiVersion"]), obj["kind"])
@@ -98,7 +110,7 @@ class Waiter:
 
     def _hopeless(self, obj: dict[str, Any], lacking: Lack) -> str:
         """The reason to give up on an object now; empty when there is none."""
-        if lacking.final:
+        if lacking.final and not self._waits_for_images(obj):
             return lacking.text
         for owner, problem in self._problems(obj):
             first = self._seen.setdefault((owner, problem.container, problem.reason), time.monotonic())
