@@ -75,6 +75,16 @@ def test_a_key_that_data_is_encrypted_with_stays_until_it_is_removed_by_hand() -
         generate_missing(done.secrets, groups, {}, [], ["prod/ENCRYPTION_KEY"])
 
 
+def test_the_key_of_before_a_rotation_is_never_made_anew() -> None:
+    """A random one would open nothing, and keep the first rotation from keeping the one that does."""
+    groups = {"prod": ["ENCRYPTION_KEY", "ENCRYPTION_KEY_PREVIOUS"]}
+    assert generate_missing({}, groups, {}, [], [], lambda _n: "new").secrets == {"prod": {"ENCRYPTION_KEY": "new"}}
+    done = generate_missing({"prod": {"ENCRYPTION_KEY": "old"}}, groups, {}, [], ["prod/ENCRYPTION_KEY"], lambda _n: "new")
+    assert done.secrets == {"prod": {"ENCRYPTION_KEY": "new", "ENCRYPTION_KEY_PREVIOUS": "old"}}
+    with pytest.raises(ValueError, match="opens what was encrypted before"):
+        generate_missing(done.secrets, groups, {}, [], ["prod/ENCRYPTION_KEY_PREVIOUS"])
+
+
 @pytest.mark.parametrize(
     ("name", "kept"),
     [

@@ -57,6 +57,11 @@ def encrypts(name: str) -> bool:
     return _OF_DATA.search(upper) is not None
 
 
+def is_previous(name: str) -> bool:
+    """Whether that is the key of before a rotation, which nobody makes anew."""
+    return name.upper().endswith(PREVIOUS) and encrypts(name[: -len(PREVIOUS)])
+
+
 def flat(secrets: Any, problems: Problems | None = None) -> dict[str, dict[str, str]]:
     """Group -> name -> text; anything of another shape is left out, and reported when `problems` is given."""
     result: dict[str, dict[str, str]] = {}
@@ -164,10 +169,15 @@ def check(
         for key in {*_OF_BACKUPS} & set(env["secrets"]):
             text = f"holds {key}, which the environment's backups have and its application does not get; give the application's another name"
             problems.add(f"platform_environments.{name}.secrets", text)
+        for key in filter(is_previous, env["secrets"]):
+            if not secrets.get(name, {}).get(key):
+                text = f"lists {key}, which has no value but after a rotation of {key[: -len(PREVIOUS)]}; take it out until then (docs/secrets.md)"
+                problems.add(f"platform_environments.{name}.secrets", text)
         for key in env["variables"]["secrets"]:
             problems.check(f"platform_secrets.{name}.{key}", rules.variable_size(key, secrets.get(name, {}).get(key, "")))
     for group, names in expected.needed.items():
-        _check_missing(group, [name for name in dict.fromkeys(names) if not secrets.get(group, {}).get(name)], expected, minimum, problems)
+        missing = [name for name in dict.fromkeys(names) if not secrets.get(group, {}).get(name) and not is_previous(name)]
+        _check_missing(group, missing, expected, minimum, problems)
     _check_shared(raw["platform_secrets_shared"], environments, problems)
     paths_of: dict[str, list[str]] = defaultdict(list)  # value -> where it is used
     for group, values in secrets.items():

@@ -11,7 +11,7 @@ from typing import Any
 
 from ansible_collections.shaka.platform.plugins.plugin_utils.model import point_in_time, redis
 from ansible_collections.shaka.platform.plugins.plugin_utils.model.backup import KEY as BACKUP_KEY
-from ansible_collections.shaka.platform.plugins.plugin_utils.model.credentials import DEFAULT_MINIMUM, PREVIOUS, SHARED, encrypts
+from ansible_collections.shaka.platform.plugins.plugin_utils.model.credentials import DEFAULT_MINIMUM, PREVIOUS, SHARED, encrypts, is_previous
 from ansible_collections.shaka.platform.plugins.plugin_utils.model.postgres import own_secrets
 from ansible_collections.shaka.platform.plugins.plugin_utils.model.problems import nearest
 
@@ -71,6 +71,8 @@ def generate_missing(
         if path.partition("/")[2] in given:
             raise ValueError(f"rotate: '{path}' comes from elsewhere (secrets_given); get a new one there and write it with ansible-vault edit")
         group, _slash, name = path.partition("/")
+        if is_previous(name):
+            raise ValueError(f"rotate: '{path}' opens what was encrypted before the last rotation; encrypt that again, then remove it by hand")
         if encrypts(name) and existing.get(group, {}).get(name + PREVIOUS):
             text = f"still has the value of before in {name}{PREVIOUS}: encrypt the data again, remove that value, then rotate; else it would be lost"
             raise ValueError(f"rotate: '{path}' {text}")
@@ -78,6 +80,8 @@ def generate_missing(
     for group, names in groups.items():
         for name in names:
             path, there = f"{group}/{name}", bool(result.secrets.get(group, {}).get(name))
+            if is_previous(name):  # another value would open nothing
+                continue
             if name in given:
                 result.given += [] if there else [path]
             elif not there or path in rotate:
