@@ -270,7 +270,7 @@ COMMAND = {"probes": {"liveness": {"type": "exec", "command": ["alive"]}}}
     [
         ("api", {}, "readinessProbe", {"httpGet": {"path": "/readyz", "port": "http"}}),
         ("api", {}, "startupProbe", {"httpGet": {"path": "/healthz", "port": "http"}}),
-        ("api", {"probes": {"readiness": {"path": "/ok", "port": 9000}}}, "readinessProbe", {"httpGet": {"path": "/ok", "port": 9000}}),
+        ("api", {"probes": {"readiness": {"path": "/ok?full=1", "port": 9000}}}, "readinessProbe", {"httpGet": {"path": "/ok?full=1", "port": 9000}}),
         ("search", {}, "livenessProbe", {"tcpSocket": {"port": "tcp"}}),
         ("calls", {}, "readinessProbe", {"grpc": {"port": 3000, "service": "calls"}}),
         ("worker", {}, "livenessProbe", None),

@@ -125,7 +125,7 @@ def port_name(app: App) -> str:
 def _asked(app: App) -> tuple[bool, str]:
     """Whether the edge leads to its readiness path, and that path or else the first of its paths."""
     path = app["checks"].get("readinessProbe", {}).get("httpGet", {}).get("path", "")
-    if path and app["protocol"] == "http" and any(f"{path}/".startswith(f"{each.rstrip('/')}/") for each in app["paths"]):
+    if path and app["protocol"] == "http" and any(f"{path.partition('?')[0]}/".startswith(f"{each.rstrip('/')}/") for each in app["paths"]):
         return True, path
     return False, next(iter(app["paths"]), "/")
 
@@ -302,13 +302,13 @@ def _check_port(app: App, apps: Mapping[str, App], problems: Problems) -> None:
 
 def _check_probes(app: App, problems: Problems) -> None:
     path = app["path"]
-    problems.check(f"{path}.liveness", rules.url_path(app["liveness"]), app["liveness"])
-    problems.check(f"{path}.readiness", rules.url_path(app["readiness"]), app["readiness"])
+    problems.check(f"{path}.liveness", rules.probe_path(app["liveness"]), app["liveness"])
+    problems.check(f"{path}.readiness", rules.probe_path(app["readiness"]), app["readiness"])
     for kind in FIELDS:
         probe, here = _probe(app["probes"], kind), f"{path}.probes.{kind}"
         _least(app, probe, f"probes.{kind}.", {"period": 1, "timeout": 1, "failures": 1, "port": 0}, problems)
         if probe["path"]:
-            problems.check(f"{here}.path", rules.url_path(probe["path"]), probe["path"])
+            problems.check(f"{here}.path", rules.probe_path(probe["path"]), probe["path"])
         if probe["port"] > 65535:
             problems.add(f"{here}.port", "is not a TCP port number; use 1 to 65535", probe["port"])
         if probe["type"] == "exec" and not probe["command"]:

@@ -254,6 +254,11 @@ def url_path(value: str) -> str | None:
     return None if re.fullmatch(r"/[^\s?#\x00-\x1f\x7f]*", value) else "is not a path; it starts with /, without host, spaces and query"
 
 
+def probe_path(value: str) -> str | None:
+    """What a kubelet asks by HTTP, a query included."""
+    return url_path(value.partition("?")[0]) or as_written(value) or ("has a space; write %20" if re.search(r"[\s#]", value) else None)
+
+
 _KEPT_CODED = ":/?#[]@!$&'()*+,;=%"  # as %XX in the path that Traefik compares, in capitals (RFC 3986, 2.2; seen in 3.7.15); else decoded
 
 
