@@ -75,6 +75,21 @@ def run(data: dict[str, Any]) -> Resolution:
     return resolve(data, INTERFACE, LOCK)
 
 
+@pytest.mark.parametrize(
+    ("change", "closed"),
+    [
+        ({}, []),
+        ({"host_firewall_tcp_ports": [80, "443"]}, []),
+        ({"host_firewall_tcp_ports": [8443]}, ["has no 80", "has no 443"]),
+        ({"host_firewall_tcp_ports": [443], "platform_acme": {"kind": "self_signed"}}, []),
+        ({"host_firewall_tcp_ports": [], "host_manage_firewall": False}, []),
+    ],
+)
+def test_ports_that_a_list_of_one_s_own_closes_are_named(change: dict[str, Any], closed: list[str]) -> None:
+    resolved = run(inventory() | change)
+    assert [text.split(": ")[1].split(",")[0] for text in resolved.warnings] == closed and resolved.problems == []
+
+
 def test_complete_inventory_has_no_problems() -> None:
     assert run(inventory()).problems == []
 

@@ -118,6 +118,17 @@ def test_a_file_of_nameservers_that_is_not_there_is_refused(config: dict[str, st
     )
 
 
+@pytest.mark.parametrize(("config", "refused"), [({"flannel-iface": "ens7"}, True), ({"flannel-iface": "ens3"}, False), ({}, False)])
+def test_an_interface_of_the_pods_network_that_is_not_there_is_refused(config: dict[str, str], refused: bool) -> None:
+    private = yaml.safe_load((Path(__file__).parents[2] / "roles/preflight/vars/main.yml").read_text())
+    variables = {name: trust_as_template(value) for name, value in private.items() if isinstance(value, str)}
+    variables |= {"inventory_hostname": "a", "hostvars": {"a": {"k3s_config": config}}, "ansible_facts": {"interfaces": ["lo", "ens3"]}}
+    problems = Templar(loader=DataLoader(), variables=variables).template(trust_as_template("{{ __preflight_no_interface }}"))
+    assert [text.split(";")[0] for text in problems] == (
+        ["k3s_config.flannel-iface: 'ens7' is not an interface of this server with an IPv4 address"] if refused else []
+    )
+
+
 def test_a_foreign_listener() -> None:
     lines = [
         'LISTEN 0 511 0.0.0.0:80 0.0.0.0:* users:(("nginx",pid=5,fd=6),("nginx",pid=6,fd=6))',

@@ -145,6 +145,22 @@ def check(values: Mapping[str, Any], problems: Problems) -> None:
         problems.add(name, text)
 
 
+def closed(values: Mapping[str, Any], visited: bool, asked: bool) -> Iterator[str]:
+    """What the inventory's list of open ports closes, though it is needed where no tunnel leads to the server.
+
+    :arg visited: whether an application has a host.
+    :arg asked: whether the certificate authority looks for its answers on port 80.
+    """
+    ports = values.get("host_firewall_tcp_ports")
+    if ports is None or values.get("host_manage_firewall") is False:
+        return
+    reasons = {"80": "the certificate authority looks for its answers there (platform_acme.challenge: http01)", "443": "visitors come there"}
+    needed = [port for port, is_needed in (("80", asked), ("443", visited)) if is_needed]
+    for port in needed:
+        if port not in map(str, ports):
+            yield f"host_firewall_tcp_ports: has no {port}, and {reasons[port]}; add it, unless a tunnel leads to the server"
+
+
 def host_problems(
     system: str, supported: Sequence[str], values: Mapping[str, Any], needed: Mapping[str, str], algorithms: Mapping[str, Sequence[str]]
 ) -> Iterator[str]:

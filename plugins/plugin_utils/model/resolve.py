@@ -502,4 +502,6 @@ def resolve(variables: Mapping[str, Any], interface: Interface, images: Collecti
     }
     warnings = [] if raw["platform_preflight_only"] else [f"platform_secrets: {text}" for text in plain]
     warnings += [f"{previews.VARIABLE}.{name}: {OVER}" for name in found.ended if name in raw["platform_previews"] and not alone]
+    visited = any(app["hosts"] for env in everything.values() for app in env["apps"].values())
+    warnings += host.closed(of_roles, visited, visited and acme.asks_by_http(authority))
     return Resolution(model, list(dict.fromkeys(problems)), [*backup.warnings(model["environments"]), *warnings])
