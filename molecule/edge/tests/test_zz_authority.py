@@ -9,9 +9,11 @@ import ssl
 import subprocess
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from conftest import Server
 from visitor import Visitor
 
@@ -104,7 +106,8 @@ def second(server: Server) -> dict[str, str]:
 
 def test_another_directory_issues_anew_in_one_run(server: Server, second: dict[str, str]) -> None:
     authority = {**server.lab["acme"], "server": second["server"], "eab_key_id": ACCOUNT}
-    secrets = {**server.lab["secrets"], "acme": {"EAB_HMAC_KEY": ACCOUNT_KEY}}
+    settings = yaml.safe_load((Path(__file__).parents[1] / "vars/settings.yml").read_text(encoding="utf-8"))
+    secrets = settings["platform_secrets"].replace(" }}", f" | combine({{'acme': {{'EAB_HMAC_KEY': '{ACCOUNT_KEY}'}}}}) }}}}")
     variables = json.dumps({"platform_acme": authority, "platform_secrets": secrets, "verify_ca_bundle": second["root"]})
     done = server.playbook("site.yml", "-e", variables)
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
