@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.shaka.platform.plugins.module_utils.engine import waiter
+from ansible_collections.shaka.platform.plugins.module_utils.engine.diagnosis import Diagnosis
 from ansible_collections.shaka.platform.plugins.module_utils.engine.readiness import (
     Lack,
     creation_problem,
@@ -222,7 +223,7 @@ def test_after_a_long_pull_there_is_time_to_start(monkeypatch: pytest.MonkeyPatc
             return {"items": events} if path.endswith("/events") else {"items": []} if path.endswith("/secrets") else slow()
 
     monkeypatch.setattr(waiter.Waiter, "_pods", lambda _self, _obj: [pod])
-    monkeypatch.setattr(waiter.Diagnosis, "pods", lambda _self, _obj: [pod])
+    monkeypatch.setattr(Diagnosis, "pods", lambda _self, _obj: [pod])
     with ThreadPoolExecutor(1) as pool, pytest.raises(waiter.WaitFailed, match="not ready after"):
         waiter.Waiter(Api(), pool, 60, Scrubber([])).wait([(slow(), "/path")])  # type: ignore[arg-type]
     assert ends < clock[0] <= ends + 20
