@@ -203,7 +203,8 @@ def test_a_playbook_that_is_interrupted_ends_by_itself(place: Path, tmp_path: Pa
     playbook.write_text(CLEANS_UP.format(python=sys.executable))
     playbook.chmod(0o755)
     variables = {**environment(place), "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"}
-    command = [str(PROGRAM), "deploy", "prod", "image"]
+    # A shell lets what it starts in the background ignore SIGINT, these tests too.
+    command = ["env", "--default-signal=INT", str(PROGRAM), "deploy", "prod", "image"]
     with subprocess.Popen(command, cwd=place, env=variables, stdout=subprocess.PIPE, text=True, start_new_session=True) as started:
         assert started.stdout and started.stdout.readline() == "began\n"
         (os.killpg if sent == signal.SIGINT else os.kill)(started.pid, sent)

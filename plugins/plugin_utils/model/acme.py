@@ -108,7 +108,7 @@ def own_secrets(acme: Acme) -> list[str]:
 def secret_flaw(name: str, value: str) -> str | None:
     """What cert-manager would not take as such a secret, and would say only when it orders a certificate. Never contains a part of the value."""
     if name == CA_KEY and not re.search(r"^-----BEGIN (?:[A-Z]+ )?PRIVATE KEY-----$", value, re.MULTILINE):
-        return "is not a private key in PEM, which has a line -----BEGIN PRIVATE KEY-----; give the file's content, not its name"
+        return "is not a private key in PEM, whose first line is of dashes and BEGIN PRIVATE KEY; give the file's content, not its name"
     if name == ACCOUNT_KEY and not re.fullmatch(r"[A-Za-z0-9_-]+", value):
         return "is not base64url, of letters, digits, '-' and '_'; write it as the authority shows it, with - for +, _ for / and no = at its end"
     if name == UPDATE_KEY:
