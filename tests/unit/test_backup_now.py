@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
-from test_inputs import ROOT
+from stand_ins import lay_out, play
 
 STORED, BARE = {"s3": {"endpoint": "https://s3.test"}}, {"s3": {"endpoint": ""}}
 JOB = {"metadata": {"name": "job", "namespace": "shaka-prod", "annotations": {"backup-of": "prod"}}}
@@ -38,21 +36,10 @@ PLAY = """
 
 
 def backup(folder: Path, environments: dict[str, Any], *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run them in a collection whose kubernetes.core has stand-ins."""
-    collections = folder / "ansible_collections"
-    (collections / "shaka").mkdir(parents=True)
-    (collections / "shaka/platform").symlink_to(ROOT)
-    modules = collections / "kubernetes/core/plugins/modules"
-    modules.mkdir(parents=True)
-    for name in ("k8s", "k8s_info", "k8s_log"):
-        (modules / f"{name}.py").write_text(MODULE.format(answers=ANSWERS, told=json.dumps(TOLD)))
-    (folder / "play.yml").write_text(PLAY)
-    (folder / "ansible.cfg").write_text(f"[defaults]\ncollections_path = {folder}\n")
+    answer = MODULE.format(answers=ANSWERS, told=json.dumps(TOLD))
+    lay_out(folder, ["."], {f"kubernetes/core/plugins/modules/{name}.py": answer for name in ("k8s", "k8s_info", "k8s_log")})
     model = {"environments": {name: {"name": name, "namespace": f"shaka-{name}", "backup": kind} for name, kind in environments.items()}}
-    given = {"platform_model": {**model, "redis_copies": {}}, "ansible_python_interpreter": sys.executable, "backup_deadline_seconds": 0}
-    command = ["ansible-playbook", "play.yml", "-i", "localhost,", "-e", json.dumps(given), *arguments]
-    settings = {"ANSIBLE_CONFIG": str(folder / "ansible.cfg"), "PYTHONPATH": "", "ANSIBLE_NOCOLOR": "1"}
-    return subprocess.run(command, cwd=folder, env={**os.environ, **settings}, capture_output=True, text=True, timeout=120, check=False)
+    return play(folder, PLAY, {"platform_model": {**model, "redis_copies": {}}, "backup_deadline_seconds": 0}, *arguments)
 
 
 def test_an_environment_without_a_bucket_is_left_out(tmp_path: Path) -> None:

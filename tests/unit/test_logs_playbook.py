@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
 from pathlib import Path
 
 import yaml
+from stand_ins import ROOT, lay_out, play
 
-ROOT = Path(__file__).parents[2]
 PODS = [{"metadata": {"name": name}, "status": {"phase": phase}} for name, phase in [("gone", "Failed"), ("well", "Running"), ("new", "Pending")]]
 INFO = """#!/usr/bin/python
 # WANT_JSON
@@ -27,19 +25,12 @@ MODEL = {"all_environments": {"prod": {"namespace": "shaka-prod", "apps": {"api"
 
 
 def shown(folder: Path, **given: str) -> subprocess.CompletedProcess[str]:
-    """Run the tasks here, in a collection whose modules are stand-ins."""
-    modules = folder / "ansible_collections/kubernetes/core/plugins/modules"
-    modules.mkdir(parents=True)
-    (modules / "k8s_info.py").write_text(INFO.format(answer=json.dumps({"changed": False, "resources": PODS})))
-    (modules / "k8s_log.py").write_text(LOG)
-    play = yaml.safe_load((ROOT / "playbooks/logs.yml").read_text())[1]
-    kept = {key: value for key, value in play.items() if key in ("name", "gather_facts", "vars", "tasks")}
-    (folder / "play.yml").write_text(yaml.safe_dump([{**kept, "hosts": "localhost", "connection": "local"}]))
-    variables = {"platform_model": MODEL, "platform_name": "shaka", "ansible_python_interpreter": sys.executable, **given}
-    (folder / "ansible.cfg").write_text(f"[defaults]\ncollections_path = {folder}\n")
-    settings = {"ANSIBLE_CONFIG": str(folder / "ansible.cfg"), "PYTHONPATH": "", "ANSIBLE_NOCOLOR": "1"}
-    command = ["ansible-playbook", "play.yml", "-i", "localhost,", "-e", json.dumps(variables)]
-    return subprocess.run(command, cwd=folder, env={**os.environ, **settings}, capture_output=True, text=True, timeout=120, check=False)
+    modules = {"k8s_info": INFO.format(answer=json.dumps({"changed": False, "resources": PODS})), "k8s_log": LOG}
+    lay_out(folder, (), {f"kubernetes/core/plugins/modules/{name}.py": text for name, text in modules.items()})
+    logs = yaml.safe_load((ROOT / "playbooks/logs.yml").read_text())[1]
+    kept = {key: value for key, value in logs.items() if key in ("name", "gather_facts", "vars", "tasks")}
+    text = yaml.safe_dump([{**kept, "hosts": "localhost", "connection": "local"}])
+    return play(folder, text, {"platform_model": MODEL, "platform_name": "shaka", **given})
 
 
 def test_a_pod_without_logs_hides_no_others(tmp_path: Path) -> None:

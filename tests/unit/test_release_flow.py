@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import copy
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 from ansible_collections.shaka.platform.plugins.plugin_utils.plain import plain
-from test_inputs import ROOT, Site
+from stand_ins import OURS, lay_out
+from stand_ins import play as run_play
+from test_inputs import Site
 
 OLD, BAD = (f"registry.shaka-api.net/api@sha256:{digit * 64}" for digit in "12")
 REFUSED = "the health gate failed: 500 no such column"
@@ -97,25 +96,13 @@ def model() -> Any:
 
 def roll_back(folder: Path, model: Any, answers: dict[str, Any], *arguments: str, play: str = PLAYBOOK) -> Run:
     """Run the role's tasks in a collection whose modules, and whose role `apps`, are stand-ins."""
-    collection = folder / "ansible_collections/shaka/platform"
-    for part in ("plugins/filter", "plugins/module_utils", "plugins/plugin_utils", "plugins/action/releases_file.py", "roles/release"):
-        (collection / part).parent.mkdir(parents=True, exist_ok=True)
-        (collection / part).symlink_to(ROOT / part)
-    files = {f"plugins/modules/{name}.py": MODULE.format(folder=str(folder), name=name) for name in MODULES}
-    for path, text in {**files, "roles/apps/tasks/main.yml": APPS}.items():
-        (collection / path).parent.mkdir(parents=True, exist_ok=True)
-        (collection / path).write_text(text)
+    own = ("plugins/filter", "plugins/module_utils", "plugins/plugin_utils", "plugins/action/releases_file.py", "roles/release")
+    modules = {f"{OURS}/plugins/modules/{name}.py": MODULE.format(folder=str(folder), name=name) for name in MODULES}
+    lay_out(folder, own, {**modules, f"{OURS}/roles/apps/tasks/main.yml": APPS})
     records = {"running": BAD, "underway": {}, "records": [], "target": {"number": 1, "image": OLD}, "migrations": [], "free_percent": 60}
     (folder / "answers.json").write_text(json.dumps({"release_records": records, **answers}))
     (folder / "model.json").write_text(json.dumps(model))
-    (folder / "play.yml").write_text(play)
-    (folder / "ansible.cfg").write_text(f"[defaults]\ncollections_path = {folder}\n")
-    given = {"rollback_environment": "prod", "release_file": f"{folder}/releases.yml", "ansible_python_interpreter": sys.executable}
-    command = ["ansible-playbook", "play.yml", "-i", "localhost,", "-e", json.dumps(given)]
-    settings = {"ANSIBLE_CONFIG": str(folder / "ansible.cfg"), "PYTHONPATH": "", "ANSIBLE_NOCOLOR": "1"}
-    done = subprocess.run(
-        [*command, *arguments], cwd=folder, env={**os.environ, **settings}, capture_output=True, text=True, timeout=120, check=False
-    )
+    done = run_play(folder, play, {"rollback_environment": "prod", "release_file": f"{folder}/releases.yml"}, *arguments)
     notes = folder / "asked.jsonl"
     asked = [json.loads(line) for line in (notes.read_text() if notes.exists() else "").splitlines()]
     inventory = folder / "releases.yml"
