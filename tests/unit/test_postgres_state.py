@@ -9,6 +9,7 @@ from typing import Any, cast
 import pytest
 from ansible_collections.shaka.platform.plugins.module_utils.data.postgres import (
     DesiredPostgres,
+    Passwords,
     former_roles,
     no_more_login,
     question,
@@ -16,8 +17,10 @@ from ansible_collections.shaka.platform.plugins.module_utils.data.postgres impor
     role_changes,
     script,
 )
+from ansible_collections.shaka.platform.plugins.module_utils.data.postgres_instance import Failed, PostgresInstance
 from ansible_collections.shaka.platform.plugins.module_utils.data.scram import matches, verifier
 from ansible_collections.shaka.platform.plugins.module_utils.data.volumes import image_major, refusals, volumes
+from ansible_collections.shaka.platform.plugins.module_utils.kubectl import Kubectl, Unanswered
 
 WANTED = DesiredPostgres("own", {"own": "secret-one"}, ("shop", "more"), ("pgcrypto",))
 PLAIN = {"password": None, "expires": None, "plain": True, "login": True, "ours": True, "owns": False}
@@ -185,3 +188,38 @@ def test_a_new_owner_gets_everything_while_the_earlier_one_may_go_on() -> None:
 @pytest.mark.parametrize(("change", "former"), [({}, ["app"]), ({"login": False}, []), ({"ours": None}, [])])
 def test_a_role_that_the_platform_made_and_the_inventory_lost_is_a_former_one(change: dict[str, Any], former: list[str]) -> None:
     assert former_roles(WANTED, with_role("app", **change)["roles"]) == former
+
+
+class Silent(Kubectl):
+    """A Postgres whose psql ends with these words."""
+
+    def __init__(self, said: str) -> None:
+        super().__init__(["kubectl"], 1)
+        self.said = said
+
+    def execute(self, namespace: str, pod: str, *command: str, text: str | None = None) -> tuple[bool, str]:
+        """As Kubectl has it."""
+        return False, self.said
+
+
+ENV: Any = {
+    "name": "prod",
+    "namespace": "shaka-prod",
+    "apps": {},
+    "reads": {},
+    "postgres": {
+        "user": "own", "app_user": "", "database": "shop", "databases": [], "extensions": [], "pgbouncer": {"enabled": False},
+        "renamed_from": {"database": "", "user": ""}, "settings": {"work_mem": "4MB"},
+    },
+    "backup": {"point_in_time": {"enabled": False}},
+}  # fmt: skip
+
+
+def test_a_postgres_of_another_superuser_says_how_to_make_the_platforms() -> None:
+    """The words are those of psql 15."""
+    said = 'psql: error: connection to server on socket "/var/run/postgresql/.s.PGSQL.5432" failed: FATAL:  role "postgres" does not exist'
+    instance = PostgresInstance(Silent(said), ENV, WANTED, Passwords.OTHERS, False)
+    with pytest.raises(Failed, match="createuser -U own --superuser postgres"):
+        instance.look()
+    with pytest.raises(Unanswered):
+        PostgresInstance(Silent("the database system is starting up"), ENV, WANTED, Passwords.OTHERS, False).look()

@@ -191,7 +191,7 @@ class PostgresInstance:
         """The content of the server, and of each database; raises Unanswered or Failed."""
         others = [preview.database for preview in self.previews.wanted if preview.extensions]
         ok, output = self.kubectl.execute(self.env["namespace"], POD, *PSQL, text=question(self.desired, others))
-        if not ok and f'role "{ADMIN}"  does not exist' in output:
+        if not ok and f'role "{ADMIN}" does not exist' in output:
             raise Failed(
                 f"{self.env['namespace']}: the Postgres was set up with another superuser than '{ADMIN}'. Make that role once, and run again:\n"
                 f"    kubectl exec -n {self.env['namespace']} {POD} -- createuser -U {self.desired.owner} --superuser {ADMIN}"
