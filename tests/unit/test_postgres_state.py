@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import base64
+import os
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,7 +20,7 @@ from ansible_collections.shaka.platform.plugins.module_utils.data.postgres impor
     role_changes,
     script,
 )
-from ansible_collections.shaka.platform.plugins.module_utils.data.postgres_instance import Failed, PostgresInstance
+from ansible_collections.shaka.platform.plugins.module_utils.data.postgres_instance import Failed, PostgresInstance, refuse_settings
 from ansible_collections.shaka.platform.plugins.module_utils.data.scram import matches, verifier
 from ansible_collections.shaka.platform.plugins.module_utils.data.volumes import image_major, refusals, volumes
 from ansible_collections.shaka.platform.plugins.module_utils.kubectl import Kubectl, Unanswered
@@ -223,3 +226,61 @@ def test_a_postgres_of_another_superuser_says_how_to_make_the_platforms() -> Non
         instance.look()
     with pytest.raises(Unanswered):
         PostgresInstance(Silent("the database system is starting up"), ENV, WANTED, Passwords.OTHERS, False).look()
+
+
+class Running(Kubectl):
+    """A Postgres that was started with these options. Its program says what Postgres 15 says of another one."""
+
+    def __init__(self, folder: Path, *options: str) -> None:
+        super().__init__(["kubectl"], 1)
+        self.folder, self.options, self.asked = folder, list(options), 0
+        program = folder / "postgres"
+        program.write_text(
+            "#!/bin/sh\n"
+            'case "$*" in\n'
+            "*work_men*) echo '2026-11-28 03:24:47 GMT [9] FATAL:  unrecognized configuration parameter \"work_men\"' >&2; exit 1 ;;\n"
+            '*16Mi*) echo \'9 GMT [9] FATAL:  invalid value for parameter "work_mem": "16Mi"\' >&2\n'
+            'echo \'9 GMT [9] HINT:  Valid units for this parameter are "kB" and "MB".\' >&2; exit 1 ;;\n'
+            "*) echo /var/lib/postgresql/data/pgdata ;;\n"
+            "esac\n"
+        )
+        program.chmod(0o755)
+
+    def get(self, path: str) -> tuple[Any, str]:
+        """As Kubectl has it."""
+        assert path == "/apis/apps/v1/namespaces/shaka-prod/statefulsets/postgres"
+        return {"spec": {"template": {"spec": {"containers": [{"name": "postgres", "args": self.options}]}}}}, ""
+
+    def execute(self, namespace: str, pod: str, *command: str, text: str | None = None) -> tuple[bool, str]:
+        """As Kubectl has it."""
+        self.asked += 1
+        path = {**os.environ, "PATH": f"{self.folder}:{os.environ['PATH']}"}
+        done = subprocess.run(command, env=path, capture_output=True, text=True, check=False)
+        return done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"work_men": "16MB"}, 'unrecognized configuration parameter "work_men"; correct it'),
+        ({"work_mem": "16Mi"}, '"16Mi". Valid units for this parameter are "kB" and "MB"; correct it'),
+        ({"work_mem": "16MB"}, ""),
+    ],
+)
+def test_settings_that_postgres_would_not_start_with_are_refused_while_it_runs(tmp_path: Path, settings: dict[str, str], says: str) -> None:
+    server, env = Running(tmp_path, "-c", "work_mem=4MB"), {**ENV, "postgres": {**ENV["postgres"], "settings": settings}}
+    with ThreadPoolExecutor(1) as pool:
+        if says:
+            with pytest.raises(Failed) as refused:
+                refuse_settings(server, {"prod": env}, pool)
+            assert str(refused.value).startswith("platform_environments.prod.postgres.settings: ") and str(refused.value).endswith(says)
+        else:
+            refuse_settings(server, {"prod": env}, pool)
+    assert server.asked == 1
+
+
+def test_a_postgres_that_was_started_with_the_same_settings_is_not_asked(tmp_path: Path) -> None:
+    server = Running(tmp_path, "-c", "log_line_prefix=$$x", "-c", "work_mem=4MB")
+    with ThreadPoolExecutor(1) as pool:
+        refuse_settings(server, {"prod": {**ENV, "postgres": {**ENV["postgres"], "settings": {"work_mem": "4MB", "log_line_prefix": "$x"}}}}, pool)
+    assert server.asked == 0
