@@ -69,6 +69,15 @@ def test_the_newest_good_backup_of_any_origin_is_taken() -> None:
     assert choice.choose(backups, THIRD, "", "s3").stamp == THIRD
 
 
+def test_a_backup_of_another_postgres_than_the_one_that_runs_is_said_to_be_one() -> None:
+    """As after a move, whose old server goes on making backups of what nobody writes into any more."""
+    backups = found((FIRST, {}), (SECOND, {"system": "8", "server": "old"}))
+    newest = choice.choose(backups, "latest", "", "s3")
+    said = choice.own_instead(backups, newest, "7")
+    assert f"{SECOND} is of another Postgres (old/8)" in said and f"whose newest is {FIRST}" in said and said.endswith("-e restore_origin=web/7")
+    assert [choice.own_instead(backups, newest, running) for running in ("8", "9", "")] == ["", "", ""]
+
+
 def test_a_forged_or_incomplete_backup_is_never_taken() -> None:
     cut = {f"shaka/web/prod/7/dumps/{SECOND}/shaka_prod.dump.age": 99}
     backups = found((FIRST, {}), (SECOND, {}), (THIRD, {"key": "c" * 64}), sizes=cut)

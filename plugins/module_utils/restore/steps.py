@@ -94,6 +94,8 @@ def plan(given: StepInput) -> Result:
         planned = make(chosen, given.source, given.environment, given.params["purpose"], stamp_now(), given.params["beside"])
     except NoChoice as error:
         return {**result, "failed": True, "msg": str(error)}
+    if given.source["name"] == given.name and (text := choice.own_instead(found, chosen, live.identifier)):
+        result["warnings"].append(text)
     newer = [f"{backup.stamp} ({backup.problem})" for backup in found if backup.problem and backup.stamp > chosen.stamp]
     if given.params["backup"] == LATEST and newer:
         text = f"newer than {chosen.stamp}, and not to be restored: {', '.join(newer)}"
