@@ -17,7 +17,7 @@ from ansible_collections.shaka.platform.plugins.module_utils.restore import choi
 from ansible_collections.shaka.platform.plugins.module_utils.restore.choice import NoChoice, StoredBackup
 from ansible_collections.shaka.platform.plugins.module_utils.restore.judgement import judge
 from ansible_collections.shaka.platform.plugins.module_utils.restore.leftovers import RestoreTraces
-from ansible_collections.shaka.platform.plugins.module_utils.restore.plan import RestorePlan, make, needed_room
+from ansible_collections.shaka.platform.plugins.module_utils.restore.plan import RestorePlan, make, needed_room, require_the_applications
 from ansible_collections.shaka.platform.plugins.module_utils.restore.pod import PodReport, RestoreJob, RestorePod, report
 from ansible_collections.shaka.platform.plugins.module_utils.restore.swap import SwapResult
 from ansible_collections.shaka.platform.plugins.plugin_utils import masks
@@ -26,8 +26,9 @@ KEY = "b" * 64
 STAMP = "20261126T180000Z"
 
 
-def environment(name: str, user: str = "", app_user: str = "", others: tuple[str, ...] = ()) -> Environment:
+def environment(name: str, user: str = "", app_user: str = "", others: tuple[str, ...] = (), before: str = "") -> Environment:
     postgres = {"database": f"shaka_{name}", "user": user or f"shaka_{name}", "app_user": app_user, "databases": list(others)}
+    postgres["renamed_from"] = {"database": before, "user": ""}
     s3 = {"bucket": "backups", "prefix": "shaka"}
     return cast(Environment, {"name": name, "namespace": f"shaka-{name}", "postgres": postgres, "backup": {"s3": s3}})
 
@@ -130,6 +131,18 @@ def test_a_plan_for_another_environment() -> None:
     assert (plan.owner, plan.client, plan.renamed_roles) == ("owner", "client", {"shaka_prod": "owner", "app": "client"})
     with pytest.raises(NoChoice, match=r"dev has no database extra: add it to platform_environments\.dev\.postgres\.databases"):
         make(backup, source, environment("dev"), names.RESTORE, STAMP)
+
+
+def test_a_backup_of_before_the_database_was_renamed_is_for_the_applications() -> None:
+    (backup,) = found((FIRST, {"bases": ("shop", "extra")}))
+    for target in (environment("prod", before="shop"), environment("staging", others=("extra",))):
+        plan = make(backup, environment("prod", before="shop"), target, names.RESTORE, STAMP)
+        assert [(each.live, each.masked) for each in plan.databases] == [(target["postgres"]["database"], True), ("extra", False)]
+        require_the_applications(plan, target)
+    plan = make(backup, environment("prod"), environment("prod"), names.RESTORE, STAMP)
+    with pytest.raises(NoChoice, match=r"has no shaka_prod, .* but shop, extra: .*platform_environments\.prod\.postgres\.renamed_from\.database"):
+        require_the_applications(plan, environment("prod"))
+    require_the_applications(make(backup, environment("prod"), environment("prod"), names.DRILL, STAMP), environment("prod"))
 
 
 def test_a_plan_beside_the_live_database_takes_one() -> None:

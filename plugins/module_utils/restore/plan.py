@@ -113,7 +113,7 @@ def make(backup: StoredBackup, source: Environment, target: Environment, purpose
         databases.append(
             PlannedDatabase(
                 dump.name, live, names.beside(live, purpose, stamp), f"{folder}/{dump.object.rpartition('/')[2]}", dump.bytes, dump.sha256,
-                dump.database_bytes, dict(dump.tables), dump.name == source["postgres"]["database"],
+                dump.database_bytes, dict(dump.tables), is_the_applications(dump.name, source),
             )
         )  # fmt: skip
     end = BESIDE if beside else SCRATCH if purpose in (names.DRILL, names.EXPORT) else SWAP
@@ -151,14 +151,30 @@ def client_of(env: Environment) -> str:
 
 def live_name(name: str, source: Environment, target: Environment) -> str:
     """The target's database for one of the source's: the application's for the application's, any other by its name. Raises NoChoice."""
+    if is_the_applications(name, source):
+        return target["postgres"]["database"]
     if source["name"] == target["name"]:
         return name
-    if name == source["postgres"]["database"]:
-        return target["postgres"]["database"]
     if name in target["postgres"]["databases"]:
         return name
     where = f"platform_environments.{target['name']}.postgres.databases"
     raise NoChoice(f"{target['name']} has no database {name}: add it to {where}, or restore others (-e restore_database=...)")
+
+
+def is_the_applications(name: str, source: Environment) -> bool:
+    """Whether that is what an environment's application works with, also in a backup of before it was renamed."""
+    return name in (source["postgres"]["database"], source["postgres"]["renamed_from"]["database"])
+
+
+def require_the_applications(plan: RestorePlan, target: Environment) -> None:
+    """What restores a whole environment brings its application's database back. Raises NoChoice."""
+    own = target["postgres"]["database"]
+    if plan.end == SWAP and own not in [database.live for database in plan.databases]:
+        there = ", ".join(database.name for database in plan.databases)
+        raise NoChoice(
+            f"{plan.backup} has no {own}, with which the application works, but {there}: where it had another name then, say so in "
+            f"platform_environments.{target['name']}.postgres.renamed_from.database; or name one that is there (-e restore_database=...)"
+        )
 
 
 def role_names(source: Environment, target: Environment) -> dict[str, str]:

@@ -19,6 +19,7 @@ from ansible_collections.shaka.platform.plugins.module_utils.restore.plan import
     PlannedDatabase,
     RestorePlan,
     client_of,
+    is_the_applications,
     live_name,
     require_one,
     role_names,
@@ -61,7 +62,7 @@ def make(chosen: ChosenPoint, source: Environment, target: Environment, stamp: s
     for name in taken:
         live = beside or live_name(name, source, target)
         scratch = names.beside(live, names.RESTORE, stamp)
-        databases.append(PlannedDatabase(name, live, scratch, "", 0, "", share, masked=name == source["postgres"]["database"]))
+        databases.append(PlannedDatabase(name, live, scratch, "", 0, "", share, masked=is_the_applications(name, source)))
     kind = f"{KIND}: base backup {base.stamp} and {len(chosen.way.pieces)} objects of WAL"
     return RestorePlan(
         stamp, names.RESTORE, BESIDE if beside else SWAP, target["name"], target["namespace"], target["postgres"]["user"], client_of(target),

@@ -32,7 +32,7 @@ from ansible_collections.shaka.platform.plugins.module_utils.restore import (
     swap,
 )
 from ansible_collections.shaka.platform.plugins.module_utils.restore.choice import NoChoice
-from ansible_collections.shaka.platform.plugins.module_utils.restore.plan import BESIDE, make, make_copy, stamp_now
+from ansible_collections.shaka.platform.plugins.module_utils.restore.plan import BESIDE, make, make_copy, require_the_applications, stamp_now
 from ansible_collections.shaka.platform.plugins.module_utils.restore.pod import PodFailed
 from ansible_collections.shaka.platform.plugins.module_utils.restore.restoration import FetchSecrets, Restoration, RestoreFailed
 from ansible_collections.shaka.platform.plugins.module_utils.restore.step import Result, StepParameters
@@ -92,6 +92,8 @@ def plan(given: StepInput) -> Result:
         chosen = choice.choose(found, given.params["backup"], given.params["origin"], bucket.place)
         chosen = choice.only(chosen, given.params["databases"])
         planned = make(chosen, given.source, given.environment, given.params["purpose"], stamp_now(), given.params["beside"])
+        if not given.params["databases"]:
+            require_the_applications(planned, given.environment)
     except NoChoice as error:
         return {**result, "failed": True, "msg": str(error)}
     if given.source["name"] == given.name and (text := choice.own_instead(found, chosen, live.identifier)):
@@ -112,6 +114,8 @@ def _plan_moment(given: StepInput, bucket: Bucket) -> Result:
         raise NoChoice("restore_time and restore_backup are both given: a moment takes whichever base backup is right, so leave one of them out")
     found, chosen = recovery.look(bucket, given.source["name"], given.params["backup_key"], given.params["moment"], given.params["origin"])
     planned = recovery.make(chosen, given.source, given.environment, stamp_now(), given.params["beside"], given.params["databases"])
+    if not given.params["databases"]:
+        require_the_applications(planned, given.environment)
     live = overview.look(given.superuser, _declared(given.environment))
     tables = [overview.moments_table(found, given.source["name"]), overview.plan_table(planned, live, overview.drill_text(_drilled(given)))]
     warnings = [f"Postgres of {given.name} does not answer: {live.problem}"] if live.problem else []
