@@ -144,6 +144,11 @@ def make_copy(target: Environment, database: str, purpose: str, stamp: str, size
     )  # fmt: skip
 
 
+def declared_databases(env: Environment) -> list[str]:
+    """An environment's databases, the application's first."""
+    return [env["postgres"]["database"], *env["postgres"]["databases"]]
+
+
 def client_of(env: Environment) -> str:
     """The role that an environment's application connects as."""
     return env["postgres"]["app_user"] or env["postgres"]["user"]
