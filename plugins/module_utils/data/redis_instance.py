@@ -11,7 +11,8 @@ from ansible_collections.shaka.platform.plugins.module_utils.model_types import 
 
 from ..kubectl import Kubectl, Unanswered, until_answered
 from .changeover import Applications
-from .redis import CATEGORIES, User, answers, copier, differences, digest, forget, others, preview_of, question, question_users
+from .postgres_instance import Failed
+from .redis import CATEGORIES, Categories, User, answers, copier, differences, digest, forget, others, preview_of, question, question_users, unknown
 
 POD = "redis-0"
 CLI = ["redis-cli", "-3", "--json"]
@@ -83,12 +84,13 @@ class RedisInstance:
             return RedisState(pending=str(error) or "no answer")
 
     def ensure(self, deadline: float) -> RedisState:
-        """Bring its users to the desired ones; raises Unanswered.
+        """Bring its users to the desired ones; raises Unanswered, Failed.
 
         :arg deadline: how long to wait for pods that still hold a replaced password to end.
         """
         names, *members = self.ask(question())
         categories = {name: frozenset(commands) for name, commands in zip(CATEGORIES, members, strict=True)}
+        self._refuse_unknown(categories)
         present = dict(zip(names, self.ask(question_users(names)), strict=True))
         left = {one.user.name for one in self.users if self._left_alone(one, present)}
         kept = {one.user.name for one in self.users if one.user.name not in left and self._keeps(one, present, deadline)}
@@ -106,6 +108,15 @@ class RedisInstance:
             [one.environment for one in self.users if one.user.name in kept],
             [one.environment for one in self.users if one.in_run and one.user.name in left and not self._has_desired(one, present)],
         )
+
+    def _refuse_unknown(self, categories: Categories) -> None:
+        flaws = [
+            f"platform_environments.{one.environment}.redis.allow: Redis in {self.namespace} has no command {', '.join(names)}; correct it"
+            for one in self.users
+            if (names := unknown(one.user.commands, categories))
+        ]
+        if flaws:
+            raise Failed("\n".join(flaws))
 
     def forget(self, user: str, preview: str) -> None:
         """Remove a preview's keys, once its user writes no more; the user itself goes last, so that a killed run is continued. Raises Unanswered."""
