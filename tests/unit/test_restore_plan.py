@@ -21,6 +21,7 @@ from ansible_collections.shaka.platform.plugins.module_utils.restore.plan import
 from ansible_collections.shaka.platform.plugins.module_utils.restore.pod import PodReport, RestoreJob, RestorePod, report
 from ansible_collections.shaka.platform.plugins.module_utils.restore.swap import SwapResult
 from ansible_collections.shaka.platform.plugins.plugin_utils import masks
+from ansible_collections.shaka.platform.plugins.plugin_utils.model import rules
 
 KEY = "b" * 64
 STAMP = "20261126T180000Z"
@@ -151,6 +152,11 @@ def test_a_plan_beside_the_live_database_takes_one() -> None:
         make(backup, environment("prod"), environment("prod"), names.RESTORE, STAMP, "look")
     plan = make(choice.only(backup, ["extra"]), environment("prod"), environment("prod"), names.RESTORE, STAMP, "look")
     assert (plan.end, plan.databases[0].live) == ("beside", "look")
+    for purpose in (*names.UNFINISHED, names.BEFORE):  # the next run would drop it as the rest of a restore
+        taken = names.beside("look", purpose, STAMP)
+        assert rules.database(taken) is not None
+        with pytest.raises(NoChoice, match=f"restore_as is {taken}, which is called like what a restore makes"):
+            make(choice.only(backup, ["extra"]), environment("prod"), environment("prod"), names.RESTORE, STAMP, taken)
 
 
 @pytest.mark.parametrize("name", ["shaka_production", "x" * 63, "ü" * 31])

@@ -124,9 +124,11 @@ def make(backup: StoredBackup, source: Environment, target: Environment, purpose
 
 
 def require_one(beside: str, there: Sequence[str], what: str) -> None:
-    """Something to restore, and one database where it gets a name of its own. Raises NoChoice."""
+    """Something to restore, and one database where it gets a name of its own, which stays. Raises NoChoice."""
     if not there:
         raise NoChoice(f"{what} has no databases")
+    if beside and names.read(beside):
+        raise NoChoice(f"restore_as is {beside}, which is called like what a restore makes, and drops again: take another name")
     if beside and len(there) != 1:
         raise NoChoice(f"restore_as names one database, and {what} has {len(there)}: add -e restore_database=... with one of {', '.join(there)}")
 
