@@ -259,6 +259,10 @@ class Running(Kubectl):
         return done.returncode == 0, done.stdout
 
 
+def with_settings(settings: dict[str, str]) -> Any:
+    return {**ENV, "postgres": {**ENV["postgres"], "settings": settings}}
+
+
 @pytest.mark.parametrize(
     ("settings", "says"),
     [
@@ -268,7 +272,7 @@ class Running(Kubectl):
     ],
 )
 def test_settings_that_postgres_would_not_start_with_are_refused_while_it_runs(tmp_path: Path, settings: dict[str, str], says: str) -> None:
-    server, env = Running(tmp_path, "-c", "work_mem=4MB"), {**ENV, "postgres": {**ENV["postgres"], "settings": settings}}
+    server, env = Running(tmp_path, "-c", "work_mem=4MB"), with_settings(settings)
     with ThreadPoolExecutor(1) as pool:
         if says:
             with pytest.raises(Failed) as refused:
@@ -282,5 +286,5 @@ def test_settings_that_postgres_would_not_start_with_are_refused_while_it_runs(t
 def test_a_postgres_that_was_started_with_the_same_settings_is_not_asked(tmp_path: Path) -> None:
     server = Running(tmp_path, "-c", "log_line_prefix=$$x", "-c", "work_mem=4MB")
     with ThreadPoolExecutor(1) as pool:
-        refuse_settings(server, {"prod": {**ENV, "postgres": {**ENV["postgres"], "settings": {"work_mem": "4MB", "log_line_prefix": "$x"}}}}, pool)
+        refuse_settings(server, {"prod": with_settings({"work_mem": "4MB", "log_line_prefix": "$x"})}, pool)
     assert server.asked == 0

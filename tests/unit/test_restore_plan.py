@@ -28,8 +28,10 @@ STAMP = "20261126T180000Z"
 
 
 def environment(name: str, user: str = "", app_user: str = "", others: tuple[str, ...] = (), before: str = "") -> Environment:
-    postgres = {"database": f"shaka_{name}", "user": user or f"shaka_{name}", "app_user": app_user, "databases": list(others)}
-    postgres["renamed_from"] = {"database": before, "user": ""}
+    renamed = {"database": before, "user": ""}
+    postgres = {
+        "database": f"shaka_{name}", "user": user or f"shaka_{name}", "app_user": app_user, "databases": list(others), "renamed_from": renamed,
+    }  # fmt: skip
     s3 = {"bucket": "backups", "prefix": "shaka"}
     return cast(Environment, {"name": name, "namespace": f"shaka-{name}", "postgres": postgres, "backup": {"s3": s3}})
 
