@@ -20,7 +20,8 @@ description:
   - Missing logins, and the databases they are for, are made as by M(shaka.platform.postgres_databases) and M(shaka.platform.redis_users). Passwords
     that other pods than the application's hold stay as they are; they are in C(left).
   - Everything follows from the state of Postgres, Redis and the cluster, so the next run continues one that was killed anywhere.
-  - First it refuses changes that a volume cannot follow, a smaller size or another major version of Postgres, and names the commands to make them.
+  - First it refuses changes that a volume cannot follow, a smaller size or another major version of Postgres, and names the commands to make them;
+    and changed settings with which a running Postgres says that it would not start.
 attributes:
   check_mode: {support: full, description: "Changes nothing. A Postgres or a Redis that does not exist yet is pending."}
   diff_mode: {support: full, description: "What is changed, one line each, without values."}
@@ -108,7 +109,13 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.shaka.platform.plugins.module_utils.conventions import WORKERS
 from ansible_collections.shaka.platform.plugins.module_utils.data.postgres import Passwords
-from ansible_collections.shaka.platform.plugins.module_utils.data.postgres_instance import Failed, PostgresState, instances_of, refuse_volumes
+from ansible_collections.shaka.platform.plugins.module_utils.data.postgres_instance import (
+    Failed,
+    PostgresState,
+    instances_of,
+    refuse_settings,
+    refuse_volumes,
+)
 from ansible_collections.shaka.platform.plugins.module_utils.data.redis_instance import SERVERS, RedisInstance, RedisState
 from ansible_collections.shaka.platform.plugins.module_utils.kubectl import ARGUMENTS, Kubectl
 
@@ -149,6 +156,7 @@ def ask_all(params: Mapping[str, Any], check: bool) -> States:
     servers = {entry["namespace"]: RedisInstance(kubectl, entry, passwords, True, check) for entry in params["servers"]}
     with ThreadPoolExecutor(WORKERS) as pool:
         refuse_volumes(kubectl, params["environments"], params["image"], pool)
+        refuse_settings(kubectl, params["environments"], pool)
         users = {namespace: pool.submit(server.in_time, deadline) for namespace, server in servers.items()}
         databases = {name: pool.submit(instance.in_time, deadline, params["rollout_timeout"]) for name, instance in instances.items()}
         return {name: answer.result() for name, answer in databases.items()}, {name: answer.result() for name, answer in users.items()}

@@ -112,7 +112,7 @@ Environments = Mapping[str, Environment]
 def look(kubectl: Kubectl, environments: Environments, _given: Given) -> Result:
     try:
         known = record.read(kubectl)
-        running = [f"{namespace}/{name}" for namespace, name, count in writers.deployments(kubectl, environments) if count]
+        running = [place for place, count in writers.workloads(kubectl, environments) if count]
     except Unanswered as error:
         return {"changed": False, "cluster": False, "complete": "", "running": [], "problem": str(error)}
     return {"changed": False, "cluster": True, "complete": known.get(record.COMPLETE, ""), "running": running}
@@ -130,7 +130,7 @@ def write_certificates(kubectl: Kubectl, _environments: Environments, given: Giv
 
 def stop(kubectl: Kubectl, environments: Environments, given: Given) -> Result:
     if given["check"]:
-        running = [f"{namespace}/{name}" for namespace, name, count in writers.deployments(kubectl, environments) if count]
+        running = [place for place, count in writers.workloads(kubectl, environments) if count]
         return {"changed": bool(running), "changed_deployments": running, "stopped": now()}
     scaled, stopped = writers.stop(kubectl, environments, now())
     return {"changed": bool(scaled), "changed_deployments": scaled, "stopped": stopped}

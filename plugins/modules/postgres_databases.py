@@ -17,7 +17,8 @@ description:
   - Nothing is dropped but what a preview had. A role that the inventory no longer has can no longer log in once no pod uses it; a database or
     extension stays.
   - A database or owner with an earlier name (C(postgres.renamed_from)) is renamed, or hands over what it owns.
-  - First it refuses changes that a volume cannot follow, a smaller size or another major version, and names the commands to make them.
+  - First it refuses changes that a volume cannot follow, a smaller size or another major version, and names the commands to make them; and changed
+    settings with which the running Postgres says that it would not start.
 attributes:
   check_mode: {support: full, description: "Changes nothing. Where there is no Postgres yet, everything counts as missing."}
   diff_mode: {support: full, description: "What is made, one line each, without values."}
@@ -93,7 +94,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.shaka.platform.plugins.module_utils.conventions import WORKERS
 from ansible_collections.shaka.platform.plugins.module_utils.data.changeover import NOT_IN_FORCE
 from ansible_collections.shaka.platform.plugins.module_utils.data.postgres import Passwords
-from ansible_collections.shaka.platform.plugins.module_utils.data.postgres_instance import Failed, instances_of, refuse_volumes
+from ansible_collections.shaka.platform.plugins.module_utils.data.postgres_instance import Failed, instances_of, refuse_settings, refuse_volumes
 from ansible_collections.shaka.platform.plugins.module_utils.kubectl import ARGUMENTS, Kubectl
 
 ARGUMENT_SPEC: dict[str, Any] = {
@@ -115,6 +116,7 @@ def run(params: Mapping[str, Any], check: bool) -> dict[str, Any]:
     instances = instances_of(kubectl, params, Passwords.ALL if params["rotate"] else Passwords.OTHERS, check)
     with ThreadPoolExecutor(WORKERS) as pool:
         refuse_volumes(kubectl, params["environments"], params["image"], pool)
+        refuse_settings(kubectl, params["environments"], pool)
         asked = {name: pool.submit(instance.in_time, deadline, params["rollout_timeout"]) for name, instance in instances.items()}
         states = {name: answer.result() for name, answer in asked.items()}
     changes = [line for state in states.values() for line in state.made]

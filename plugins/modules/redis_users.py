@@ -83,6 +83,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.shaka.platform.plugins.module_utils.conventions import WORKERS
 from ansible_collections.shaka.platform.plugins.module_utils.data.changeover import NOT_IN_FORCE
+from ansible_collections.shaka.platform.plugins.module_utils.data.postgres_instance import Failed
 from ansible_collections.shaka.platform.plugins.module_utils.data.redis_instance import SERVERS, RedisInstance
 from ansible_collections.shaka.platform.plugins.module_utils.kubectl import ARGUMENTS, Kubectl
 
@@ -96,7 +97,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
 
 
 def run(params: Mapping[str, Any], check: bool) -> dict[str, Any]:
-    """The module's result; it has `msg` when it is a failure."""
+    """The module's result; it has `msg` when it is a failure. Raises Failed."""
     kubectl = Kubectl(params["kubectl"], 30)
     deadline = time.monotonic() + params["wait_timeout"]
     instances = [RedisInstance(kubectl, entry, params["passwords"], params["rotate"], check) for entry in params["servers"]]
@@ -117,7 +118,10 @@ def run(params: Mapping[str, Any], check: bool) -> dict[str, Any]:
 
 def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
-    result = run(module.params, module.check_mode)
+    try:
+        result = run(module.params, module.check_mode)
+    except Failed as error:
+        module.fail_json(msg=str(error))
     for name in result.pop("left"):
         module.warn(NOT_IN_FORCE.format(name))
     if "msg" in result:

@@ -206,3 +206,14 @@ def test_the_choice_is_the_postgres_that_had_the_moment() -> None:
     assert choose([lost, rebuilt], None).moment == at(22)
     with pytest.raises(wal.Unrecoverable, match=r"s/1 from .*10:10:00Z; s/2 from"):
         choose([lost, rebuilt], at(15))
+
+
+@pytest.mark.parametrize("when", [at(5), None], ids=["a moment", "the latest"])
+def test_of_two_that_ran_at_the_same_time_the_user_says_which(when: datetime.datetime | None) -> None:
+    """As after a move, whose old server goes on archiving; the order of the list would say which it is."""
+    first = stored(FIRST)
+    old, new = WalStore(Origin("web1", "prod", "1"), first.manifests, first.bases, first.pieces), first
+    for both in ([old, new], [new, old]):
+        with pytest.raises(wal.Unrecoverable, match=r"2 Postgres were archived at .*restore_origin=.*web1/1"):
+            choose(both, when)
+    assert choose([old], when).store == old

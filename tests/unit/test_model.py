@@ -293,6 +293,7 @@ MISTAKES = [
         "less than its pool_size (20)",
     ),
     (f"{ENV}/prod/postgres", {"user": "pgbouncer", "pgbouncer": {"enabled": True}}, f"{ENV}.prod.postgres.user", "the pool's own role"),
+    (f"{ENV}/prod/postgres", {"databases": ["pgbouncer"], "pgbouncer": {"enabled": True}}, f"{ENV}.prod.postgres.database", "the pool's own console"),
     (
         f"{ENV}/prod/postgres",
         {"pgbouncer": {"enabled": True, "requests": {"memory": "8Mi"}}},

@@ -103,6 +103,45 @@ def test_a_start_that_was_broken_off_is_completed() -> None:
     assert writers.start(cluster, 1) and cluster.replicas == (3, 1)
 
 
+REPORT = "/apis/batch/v1/namespaces/acme-prod/cronjobs/acme-report"
+BY_THE_CLOCK = {"prod": {**PROD, "apps": {**PROD["apps"], "report": {"name": "acme-report", "labels": ["acme-report"], "schedule": "*/5 * * * *"}}}}
+
+
+class Clock(Cluster):
+    """With an application that runs by the clock, and the pods of its Jobs in these phases."""
+
+    def __init__(self, suspended: bool = False, phases: tuple[str, ...] = ("Succeeded", "Failed")) -> None:
+        super().__init__({API: deployment(3), REPORT: {"spec": {"suspend": suspended}}})
+        self.phases = phases
+
+    def find(self, path: str) -> Any:
+        if path.endswith("/pods?labelSelector=app%3Dacme-report"):
+            return {"items": [{"metadata": {"name": "acme-report-1"}, "status": {"phase": phase}} for phase in self.phases]}
+        return super().find(path)
+
+    def run(self, *arguments: str, text: str | None = None) -> tuple[bool, str]:
+        if arguments[:2] == ("patch", "cronjobs/acme-report"):
+            self.objects[REPORT]["spec"] |= json.loads(arguments[-1].partition("=")[2])["spec"]
+        assert arguments[0] != "rollout" or "acme-report" not in arguments[2]
+        return super().run(*arguments, text=text)
+
+
+def test_what_runs_by_the_clock_is_stopped_too_and_goes_on_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else it writes after the last backup, into what is being restored, and on both servers afterwards."""
+    environments = cast(Any, BY_THE_CLOCK)
+    cluster = Clock()
+    assert writers.stop(cluster, environments, "2026-11-26T20:00:00Z")[0] == ["acme-prod/acme-api", "acme-prod/cronjobs/acme-report"]
+    assert cluster.objects[REPORT]["spec"]["suspend"] is True
+    writers.start(cluster, 1)
+    assert cluster.objects[REPORT]["spec"]["suspend"] is None and cluster.objects[API] == deployment(3)
+    writers.stop(off := Clock(suspended=True), environments, "2026-11-26T20:00:00Z")
+    writers.start(off, 1)
+    assert off.objects[REPORT]["spec"]["suspend"] is True
+    monkeypatch.setattr(writers, "END_SECONDS", 0)
+    with pytest.raises(writers.StillWritten, match="this pod has not ended: acme-report-1"):
+        writers.stop(Clock(phases=("Running",)), environments, "2026-11-26T20:00:00Z")
+
+
 def test_an_application_that_was_off_before_stays_off() -> None:
     cluster = Cluster({API: deployment(0)})
     assert writers.stop(cluster, ENVIRONMENTS, "2026-11-26T20:00:00Z")[0] == []

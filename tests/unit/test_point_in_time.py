@@ -51,7 +51,7 @@ MISTAKES = [
     (BACKUP, {"enabled": "sometimes"}, f"{ENV}.prod.backup.point_in_time.enabled", "sometimes"),
     (POSTGRES, {"settings": {"wal_level": "minimal"}}, f"{ENV}.prod.postgres.settings.wal_level", "leaves nothing to recover"),
     (POSTGRES, {"settings": {"max_wal_senders": 0}}, f"{ENV}.prod.postgres.settings.max_wal_senders", "must be 4 or more"),
-    (POSTGRES, {"user": "wal_archive"}, f"{ENV}.prod.postgres.user", "the role that streams WAL"),
+    (POSTGRES, {"user": "wal_archive"}, f"{ENV}.prod.postgres.user", "which streams WAL for backup.point_in_time"),
     ("platform_secrets/prod/WAL_PASSWORD", None, "platform_secrets.prod", "WAL_PASSWORD missing"),
 ]  # fmt: skip
 
@@ -64,7 +64,7 @@ def test_mistake_is_named(path: str, value: Any, where: str, says: str) -> None:
 
 def test_where_it_is_off_postgres_may_be_set_as_one_likes() -> None:
     data = change(BACKUP, {"enabled": False})
-    data["platform_environments"]["prod"]["postgres"] = {"settings": {"wal_level": "minimal", "max_wal_senders": 0}, "user": "wal_archive"}
+    data["platform_environments"]["prod"]["postgres"] = {"settings": {"wal_level": "minimal", "max_wal_senders": 0}}
     del data["platform_secrets"]["prod"]["WAL_PASSWORD"]
     assert run(data).problems == []
 

@@ -50,6 +50,7 @@ REFUSED = [
     ("shared_preload_libraries", "auto_explain"),
     ("shared_buffers", "300MB"),
     ("shared_buffers", 40000),
+    ("wal_level", "minimal"),
 ]
 
 
@@ -63,3 +64,7 @@ def test_settings_that_break_the_platform_or_lose_rows_are_refused(name: str, va
 )
 def test_other_settings_pass(name: str, value: object) -> None:
     assert list(problems({name: value}, 512 * MIB)) == []
+
+
+def test_wal_that_nobody_streams_may_be_minimal() -> None:
+    assert list(problems({"wal_level": "minimal", "max_wal_senders": 0}, 512 * MIB)) == []

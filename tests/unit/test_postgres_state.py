@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import base64
+import os
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 from ansible_collections.shaka.platform.plugins.module_utils.data.postgres import (
     DesiredPostgres,
+    Passwords,
     former_roles,
     no_more_login,
     question,
@@ -16,8 +20,10 @@ from ansible_collections.shaka.platform.plugins.module_utils.data.postgres impor
     role_changes,
     script,
 )
+from ansible_collections.shaka.platform.plugins.module_utils.data.postgres_instance import Failed, PostgresInstance, refuse_settings
 from ansible_collections.shaka.platform.plugins.module_utils.data.scram import matches, verifier
 from ansible_collections.shaka.platform.plugins.module_utils.data.volumes import image_major, refusals, volumes
+from ansible_collections.shaka.platform.plugins.module_utils.kubectl import Kubectl, Unanswered
 
 WANTED = DesiredPostgres("own", {"own": "secret-one"}, ("shop", "more"), ("pgcrypto",))
 PLAIN = {"password": None, "expires": None, "plain": True, "login": True, "ours": True, "owns": False}
@@ -185,3 +191,100 @@ def test_a_new_owner_gets_everything_while_the_earlier_one_may_go_on() -> None:
 @pytest.mark.parametrize(("change", "former"), [({}, ["app"]), ({"login": False}, []), ({"ours": None}, [])])
 def test_a_role_that_the_platform_made_and_the_inventory_lost_is_a_former_one(change: dict[str, Any], former: list[str]) -> None:
     assert former_roles(WANTED, with_role("app", **change)["roles"]) == former
+
+
+class Silent(Kubectl):
+    """A Postgres whose psql ends with these words."""
+
+    def __init__(self, said: str) -> None:
+        super().__init__(["kubectl"], 1)
+        self.said = said
+
+    def execute(self, namespace: str, pod: str, *command: str, text: str | None = None) -> tuple[bool, str]:
+        """As Kubectl has it."""
+        return False, self.said
+
+
+ENV: Any = {
+    "name": "prod",
+    "namespace": "shaka-prod",
+    "apps": {},
+    "reads": {},
+    "postgres": {
+        "user": "own", "app_user": "", "database": "shop", "databases": [], "extensions": [], "pgbouncer": {"enabled": False},
+        "renamed_from": {"database": "", "user": ""}, "settings": {"work_mem": "4MB"},
+    },
+    "backup": {"point_in_time": {"enabled": False}},
+}  # fmt: skip
+
+
+def test_a_postgres_of_another_superuser_says_how_to_make_the_platforms() -> None:
+    """The words are those of psql 15."""
+    said = 'psql: error: connection to server on socket "/var/run/postgresql/.s.PGSQL.5432" failed: FATAL:  role "postgres" does not exist'
+    instance = PostgresInstance(Silent(said), ENV, WANTED, Passwords.OTHERS, False)
+    with pytest.raises(Failed, match="createuser -U own --superuser postgres"):
+        instance.look()
+    with pytest.raises(Unanswered):
+        PostgresInstance(Silent("the database system is starting up"), ENV, WANTED, Passwords.OTHERS, False).look()
+
+
+class Running(Kubectl):
+    """A Postgres that was started with these options. Its program says what Postgres 15 says of another one."""
+
+    def __init__(self, folder: Path, *options: str) -> None:
+        super().__init__(["kubectl"], 1)
+        self.folder, self.options, self.asked = folder, list(options), 0
+        program = folder / "postgres"
+        program.write_text(
+            "#!/bin/sh\n"
+            'case "$*" in\n'
+            "*work_men*) echo '2026-11-28 03:24:47 GMT [9] FATAL:  unrecognized configuration parameter \"work_men\"' >&2; exit 1 ;;\n"
+            '*16Mi*) echo \'9 GMT [9] FATAL:  invalid value for parameter "work_mem": "16Mi"\' >&2\n'
+            'echo \'9 GMT [9] HINT:  Valid units for this parameter are "kB" and "MB".\' >&2; exit 1 ;;\n'
+            "*) echo /var/lib/postgresql/data/pgdata ;;\n"
+            "esac\n"
+        )
+        program.chmod(0o755)
+
+    def get(self, path: str) -> tuple[Any, str]:
+        """As Kubectl has it."""
+        assert path == "/apis/apps/v1/namespaces/shaka-prod/statefulsets/postgres"
+        return {"spec": {"template": {"spec": {"containers": [{"name": "postgres", "args": self.options}]}}}}, ""
+
+    def execute(self, namespace: str, pod: str, *command: str, text: str | None = None) -> tuple[bool, str]:
+        """As Kubectl has it."""
+        self.asked += 1
+        path = {**os.environ, "PATH": f"{self.folder}:{os.environ['PATH']}"}
+        done = subprocess.run(command, env=path, capture_output=True, text=True, check=False)
+        return done.returncode == 0, done.stdout
+
+
+def with_settings(settings: dict[str, str]) -> Any:
+    return {**ENV, "postgres": {**ENV["postgres"], "settings": settings}}
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"work_men": "16MB"}, 'unrecognized configuration parameter "work_men"; correct it'),
+        ({"work_mem": "16Mi"}, '"16Mi". Valid units for this parameter are "kB" and "MB"; correct it'),
+        ({"work_mem": "16MB"}, ""),
+    ],
+)
+def test_settings_that_postgres_would_not_start_with_are_refused_while_it_runs(tmp_path: Path, settings: dict[str, str], says: str) -> None:
+    server, env = Running(tmp_path, "-c", "work_mem=4MB"), with_settings(settings)
+    with ThreadPoolExecutor(1) as pool:
+        if says:
+            with pytest.raises(Failed) as refused:
+                refuse_settings(server, {"prod": env}, pool)
+            assert str(refused.value).startswith("platform_environments.prod.postgres.settings: ") and str(refused.value).endswith(says)
+        else:
+            refuse_settings(server, {"prod": env}, pool)
+    assert server.asked == 1
+
+
+def test_a_postgres_that_was_started_with_the_same_settings_is_not_asked(tmp_path: Path) -> None:
+    server = Running(tmp_path, "-c", "log_line_prefix=$$x", "-c", "work_mem=4MB")
+    with ThreadPoolExecutor(1) as pool:
+        refuse_settings(server, {"prod": with_settings({"work_mem": "4MB", "log_line_prefix": "$x"})}, pool)
+    assert server.asked == 0

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, cast
 
 import pytest
 from ansible_collections.shaka.platform.plugins.filter.redis_servers import redis_servers
-from ansible_collections.shaka.platform.plugins.module_utils.data.redis import User, allowed, differences, digest
+from ansible_collections.shaka.platform.plugins.module_utils.data.postgres_instance import Failed
+from ansible_collections.shaka.platform.plugins.module_utils.data.redis import CATEGORIES as NAMES
+from ansible_collections.shaka.platform.plugins.module_utils.data.redis import User, allowed, differences, digest, unknown
+from ansible_collections.shaka.platform.plugins.module_utils.data.redis_instance import RedisInstance
 from ansible_collections.shaka.platform.plugins.plugin_utils.model.redis_acl import commands, user
 
 CATEGORIES = {
@@ -56,6 +60,37 @@ def test_each_difference_is_named_and_put_right(live: dict[str, Any], said: str 
     changes = differences([WANTED], {"default": FOUND, "prod": {**FOUND, **live}}, CATEGORIES)
     assert [text for text, _command in changes] == ([f"user prod: {said}"] if said else [])
     assert all(command == f"ACL SETUSER prod reset on #{digest('new')} ~prod:* &prod:* -@all +@string" for _text, command in changes)
+
+
+@pytest.mark.parametrize(
+    ("rules", "found"),
+    [
+        ("-@all +@string +get +client +client|list +select|2 -nothing", []),
+        ("-@all +infoo +client|lst +get", ["infoo", "client|lst"]),
+    ],
+)
+def test_a_command_that_this_redis_does_not_have_is_found(rules: str, found: list[str]) -> None:
+    assert unknown(rules.split(), CATEGORIES) == found
+
+
+class Answering:
+    """A Redis that answers what it has, and takes nothing."""
+
+    def execute(self, _namespace: str, _pod: str, *_command: str, text: str) -> tuple[bool, str]:
+        lines = [[] if line == "ACL USERS" else sorted(CATEGORIES.get(line.split()[-1], ())) for line in text.splitlines()]
+        assert len(lines) == 1 + len(NAMES), "no user is set"
+        return True, "\n".join(map(json.dumps, lines))
+
+
+def test_a_mistyped_command_is_named_with_its_variable_before_a_user_is_set() -> None:
+    """Redis refuses it with every try, and what waits for it would say that Redis does not answer."""
+    readers = {"namespace": "shaka-prod", "reads": {}, "apps": {}}
+    given = {"environment": "prod", "in_run": True, "applications": readers, **WANTED._asdict(), "commands": ["-@all", "+get", "+apend"]}
+    redis = RedisInstance(
+        cast(Any, Answering()), cast(Any, {"namespace": "shared", "users": [given]}), {"prod": {"REDIS_PASSWORD": "x"}}, True, False
+    )
+    with pytest.raises(Failed, match=r"platform_environments\.prod\.redis\.allow: Redis in shared has no command apend; correct it"):
+        redis.in_time(0)
 
 
 def test_a_user_that_is_not_wanted_is_removed_and_the_administrator_is_not() -> None:

@@ -65,7 +65,7 @@ def test_a_drill_fails_where_a_newer_backup_could_not_be_restored(monkeypatch: p
     monkeypatch.setattr(overview, "look", lambda *_args: overview.LiveServer({}))
     monkeypatch.setattr(overview, "backups_table", lambda *_args: {})
     monkeypatch.setattr(overview, "plan_table", lambda *_args: {})
-    monkeypatch.setattr(steps, "make", lambda *_args: type("Plan", (), {"as_dict": lambda _self: {}})())
+    monkeypatch.setattr(steps, "make", lambda *_args: type("Plan", (), {"as_dict": lambda _self: {}, "end": "scratch"})())
     params = {"backup": "latest", "moment": "", "origin": "", "databases": [], "beside": "", "purpose": purpose, "backup_key": "k"}
     result = steps.plan(given(Cluster(None), credentials={"access_key": "a", "secret_key": "b"}, **params, timeout=5))
     said = result.get("msg", "") if failed else " ".join(result["warnings"])

@@ -221,3 +221,13 @@ def test_what_its_owner_may_not_make_fails_with_its_name(server: Server) -> None
         server.restored(
             "reset role; create function hidden(int) returns int language sql leakproof as 'select 1'; alter function hidden owner to app"
         )
+
+
+def test_a_backup_of_before_there_was_an_app_user_lets_it_work_at_once(server: Server) -> None:
+    """Else the application could read nothing until the next run of the site."""
+    before = "reset role; revoke all on schema public from client; set role app; create table orders (id serial); insert into orders default values"
+    verdict, changed = server.restored(before)
+    assert verdict.wrong == () and not [note for note in verdict.notes if "may read none" in note]
+    assert [line for line in changed if not line.startswith("+") or "client" not in line] == []
+    assert server.sql("set role client; insert into orders default values; select count(*) from orders", "shop_new").split() == ["2"]
+    server.sql("set role app; create table later (id int); set role client; select * from later", "shop_new")

@@ -17,17 +17,21 @@ from ansible_collections.shaka.platform.plugins.module_utils.restore import choi
 from ansible_collections.shaka.platform.plugins.module_utils.restore.choice import NoChoice, StoredBackup
 from ansible_collections.shaka.platform.plugins.module_utils.restore.judgement import judge
 from ansible_collections.shaka.platform.plugins.module_utils.restore.leftovers import RestoreTraces
-from ansible_collections.shaka.platform.plugins.module_utils.restore.plan import RestorePlan, make, needed_room
+from ansible_collections.shaka.platform.plugins.module_utils.restore.plan import RestorePlan, make, needed_room, require_the_applications
 from ansible_collections.shaka.platform.plugins.module_utils.restore.pod import PodReport, RestoreJob, RestorePod, report
 from ansible_collections.shaka.platform.plugins.module_utils.restore.swap import SwapResult
 from ansible_collections.shaka.platform.plugins.plugin_utils import masks
+from ansible_collections.shaka.platform.plugins.plugin_utils.model import rules
 
 KEY = "b" * 64
 STAMP = "20261126T180000Z"
 
 
-def environment(name: str, user: str = "", app_user: str = "", others: tuple[str, ...] = ()) -> Environment:
-    postgres = {"database": f"shaka_{name}", "user": user or f"shaka_{name}", "app_user": app_user, "databases": list(others)}
+def environment(name: str, user: str = "", app_user: str = "", others: tuple[str, ...] = (), before: str = "") -> Environment:
+    renamed = {"database": before, "user": ""}
+    postgres = {
+        "database": f"shaka_{name}", "user": user or f"shaka_{name}", "app_user": app_user, "databases": list(others), "renamed_from": renamed,
+    }  # fmt: skip
     s3 = {"bucket": "backups", "prefix": "shaka"}
     return cast(Environment, {"name": name, "namespace": f"shaka-{name}", "postgres": postgres, "backup": {"s3": s3}})
 
@@ -67,6 +71,15 @@ def test_the_newest_good_backup_of_any_origin_is_taken() -> None:
     assert choice.choose(backups, "latest", "", "s3").origin == Origin("old", "prod", "8")
     assert choice.choose(backups, "latest", "web/7", "s3").stamp == FIRST
     assert choice.choose(backups, THIRD, "", "s3").stamp == THIRD
+
+
+def test_a_backup_of_another_postgres_than_the_one_that_runs_is_said_to_be_one() -> None:
+    """As after a move, whose old server goes on making backups of what nobody writes into any more."""
+    backups = found((FIRST, {}), (SECOND, {"system": "8", "server": "old"}))
+    newest = choice.choose(backups, "latest", "", "s3")
+    said = choice.own_instead(backups, newest, "7")
+    assert f"{SECOND} is of another Postgres (old/8)" in said and f"whose newest is {FIRST}" in said and said.endswith("-e restore_origin=web/7")
+    assert [choice.own_instead(backups, newest, running) for running in ("8", "9", "")] == ["", "", ""]
 
 
 def test_a_forged_or_incomplete_backup_is_never_taken() -> None:
@@ -123,12 +136,29 @@ def test_a_plan_for_another_environment() -> None:
         make(backup, source, environment("dev"), names.RESTORE, STAMP)
 
 
+def test_a_backup_of_before_the_database_was_renamed_is_for_the_applications() -> None:
+    (backup,) = found((FIRST, {"bases": ("shop", "extra")}))
+    for target in (environment("prod", before="shop"), environment("staging", others=("extra",))):
+        plan = make(backup, environment("prod", before="shop"), target, names.RESTORE, STAMP)
+        assert [(each.live, each.masked) for each in plan.databases] == [(target["postgres"]["database"], True), ("extra", False)]
+        require_the_applications(plan, target)
+    plan = make(backup, environment("prod"), environment("prod"), names.RESTORE, STAMP)
+    with pytest.raises(NoChoice, match=r"has no shaka_prod, .* but shop, extra: .*platform_environments\.prod\.postgres\.renamed_from\.database"):
+        require_the_applications(plan, environment("prod"))
+    require_the_applications(make(backup, environment("prod"), environment("prod"), names.DRILL, STAMP), environment("prod"))
+
+
 def test_a_plan_beside_the_live_database_takes_one() -> None:
     (backup,) = found((FIRST, {"bases": ("shaka_prod", "extra")}))
     with pytest.raises(NoChoice, match=r"restore_as names one database, and the backup .* has 2.*shaka_prod, extra"):
         make(backup, environment("prod"), environment("prod"), names.RESTORE, STAMP, "look")
     plan = make(choice.only(backup, ["extra"]), environment("prod"), environment("prod"), names.RESTORE, STAMP, "look")
     assert (plan.end, plan.databases[0].live) == ("beside", "look")
+    for purpose in (*names.UNFINISHED, names.BEFORE):  # the next run would drop it as the rest of a restore
+        taken = names.beside("look", purpose, STAMP)
+        assert rules.database(taken) is not None
+        with pytest.raises(NoChoice, match=f"restore_as is {taken}, which is called like what a restore makes"):
+            make(choice.only(backup, ["extra"]), environment("prod"), environment("prod"), names.RESTORE, STAMP, taken)
 
 
 @pytest.mark.parametrize("name", ["shaka_production", "x" * 63, "ü" * 31])

@@ -297,6 +297,15 @@ def test_a_new_volume_of_redis_gets_the_password_that_pods_are_given_in_this_run
     assert list(redis(server, rotate, in_run).made) == ["shared: user prod: all"] and server.did(f"ACL SETUSER prod reset on #{digest(made_with)} ~")
 
 
+@pytest.mark.parametrize(("pods", "in_run", "stays"), [("old", True, True), ("old", False, True), ("new", True, False)])
+def test_a_user_of_another_name_goes_once_no_pod_logs_in_as_it(pods: str, in_run: bool, stays: bool) -> None:
+    """Deleted at once, its connections would end, and the application would be without Redis until its new pods run."""
+    server = Server({"REDIS_PASSWORD": "redis-new"}, [template(pods)])
+    server.redis |= {"earlier": [digest("redis-new")], "prod": [digest("redis-new")]}
+    state = redis(server, rotate=True, in_run=in_run)
+    assert server.did("ACL DELUSER earlier") is not stays and list(state.kept) == (["prod"] if stays else [])
+
+
 def test_without_an_application_the_password_of_redis_is_set_at_once() -> None:
     server = Server(None)
     assert list(redis(server, rotate=False).made) == ["shared: user prod: password"] and not server.did(digest("redis-old"))

@@ -4,14 +4,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from ansible_collections.shaka.platform.plugins.module_utils.backup import layout, manifest, wal
 from ansible_collections.shaka.platform.plugins.module_utils.backup.store import Bucket, Listed
 
 LATEST = "latest"
+BESIDE = datetime.timedelta(minutes=10)  # two whose WAL ends within it are both running: nothing new is said every five
 _MOMENT = "%Y-%m-%dT%H:%M:%S%z"
 
 
@@ -81,24 +83,34 @@ def sorted_out(bucket: Bucket, listed: Iterable[Listed], origin: str, prefix: st
 
 
 def choose(found: Iterable[WalStore], when: datetime.datetime | None) -> ChosenPoint:
-    """What recovers that moment, or the latest that can be; raises Unrecoverable."""
+    """What recovers that moment, or the latest that can be; raises Unrecoverable, also where several Postgres were archived at that moment."""
     found = list(found)
     spans = {store.origin: wal.windows(store.bases, store.pieces) for store in found}
-    if when is None:
-        latest = [(ends[-1][1], store) for store in found if (ends := spans[store.origin])]
-        if latest:
-            when, store = max(latest, key=lambda pair: pair[0])
-            return ChosenPoint(store, wal.recovery(when, store.bases, store.pieces), when)
-        when = datetime.datetime.now(layout.UTC)
+    if when is None and (latest := {store.origin: ends[-1][1] for store in found if (ends := spans[store.origin])}):
+        when = max(latest.values())
+        running = [store for store in found if latest.get(store.origin, wal.NEVER) >= when - BESIDE]
+        _require_one(running, when)
+        return ChosenPoint(running[0], wal.recovery(when, running[0].bases, running[0].pieces), when)
+    when = when or datetime.datetime.now(layout.UTC)
+    able: list[ChosenPoint] = []
     for store in found:
-        try:
-            return ChosenPoint(store, wal.recovery(when, store.bases, store.pieces), when)
-        except wal.Unrecoverable:
-            continue
+        with contextlib.suppress(wal.Unrecoverable):
+            able.append(ChosenPoint(store, wal.recovery(when, store.bases, store.pieces), when))
+    if able:
+        _require_one([each.store for each in able], when)
+        return able[0]
     known = [f"{origin.server}/{origin.system_identifier} {wal.shown(ends)}" for origin, ends in spans.items() if ends]
     flaws = [flaw for store in found for flaw in store.flaws]
     text = f"what can be: {'; '.join(known)}" if known else "there is no base backup with WAL after it"
     raise wal.Unrecoverable("; ".join([f"{when:{wal.SHOWN}} cannot be recovered, {text}", *flaws]))
+
+
+def _require_one(stores: Sequence[WalStore], when: datetime.datetime) -> None:
+    """After a move, say, the old server goes on archiving what nobody writes into any more."""
+    if len(stores) > 1:
+        places = ", ".join(f"{store.origin.server}/{store.origin.system_identifier}" for store in stores)
+        text = f"{len(stores)} Postgres were archived at {when:{wal.SHOWN}}: add -e restore_origin=... with one of {places}"
+        raise wal.Unrecoverable(text)
 
 
 def retired(store: WalStore, keep: int) -> tuple[list[str], list[str]]:

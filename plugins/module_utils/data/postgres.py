@@ -147,7 +147,7 @@ def role_changes(
             present = extension in (inside.get("extensions") or [])
             changes += [] if present else [SqlChange(name, f"extension {extension} in {name}", [create_extension(extension, desired.owner, name)])]
         if desired.app_user and name != ADMIN and inside.get("missing", True):
-            changes.append(SqlChange(name, f"privileges of {desired.app_user} in {name}", list(_grants(desired, name))))
+            changes.append(SqlChange(name, f"privileges of {desired.app_user} in {name}", list(grants(desired.app_user, desired.owner, name))))
     return changes
 
 
@@ -289,8 +289,9 @@ def no_login(user: str, databases: Iterable[str]) -> list[SqlChange]:
     return [*handover, SqlChange(ADMIN, summary, [f"drop role {name}"])]
 
 
-def _grants(desired: DesiredPostgres, database: str) -> Iterable[str]:
-    app, owner = identifier(desired.app_user), identifier(desired.owner)
+def grants(app_user: str, of: str, database: str) -> Iterable[str]:
+    """What an application may do that connects as another role than the owner: read and write rows, now and later."""
+    app, owner = identifier(app_user), identifier(of)
     yield f"grant connect, temporary on database {identifier(database)} to {app}"  # beside previews, not everybody has it
     yield f"grant usage on schema public to {app}"
     yield f"grant select, insert, update, delete on all tables in schema public to {app}"

@@ -5,11 +5,13 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Container, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+from ansible_collections.shaka.platform.plugins.module_utils.conventions import pod_template
 from ansible_collections.shaka.platform.plugins.module_utils.model_types import Environment
 
 from ..kubectl import Kubectl, Unanswered, until_answered
@@ -40,6 +42,8 @@ from .sql import ADMIN
 from .volumes import refusals, volumes
 
 POD = "postgres-0"
+# Postgres's own judgement: it reads its settings as at a start, shows one of them, and ends
+START = ["sh", "-c", 'said=$(postgres -C data_directory "$@" 2>&1) || printf "%s\\n" "$said"', "sh"]
 PSQL = ["psql", "--no-psqlrc", "--username", ADMIN, "--dbname", ADMIN]
 
 
@@ -83,6 +87,27 @@ def refuse_volumes(kubectl: Kubectl, environments: Mapping[str, Environment], im
     refused = [text for name, env in environments.items() for text in refusals(name, env, by_namespace.get(env["namespace"]), image)]
     if refused:
         raise Failed("\n".join(refused))
+
+
+def refuse_settings(kubectl: Kubectl, environments: Mapping[str, Environment], pool: Executor) -> None:
+    """Raises Failed with the new settings that a running Postgres would not start with, while it still runs."""
+    asked = {name: pool.submit(_settings_flaw, kubectl, env) for name, env in environments.items()}
+    flaws = {name: flaw for name, answer in asked.items() if (flaw := answer.result())}
+    if flaws:
+        path = "platform_environments.{}.postgres.settings: Postgres would not start with it: {}; correct it"
+        raise Failed("\n".join(path.format(name, flaw) for name, flaw in flaws.items()))
+
+
+def _settings_flaw(kubectl: Kubectl, env: Environment) -> str:
+    """What its Postgres says of settings that it has not been started with; '' for nothing, and where it does not answer."""
+    found, _problem = kubectl.get(f"/apis/apps/v1/namespaces/{env['namespace']}/statefulsets/postgres")
+    if found is None:
+        return ""
+    options = [word for name, value in sorted(env["postgres"]["settings"].items()) for word in ("-c", f"{name}={value}")]
+    if pod_template(found)["spec"]["containers"][0].get("args") == [word.replace("$", "$$") for word in options]:
+        return ""
+    _ok, output = kubectl.execute(env["namespace"], POD, *START, *options)
+    return ". ".join(re.findall(r"(?:FATAL|HINT): +(.+?)\.?$", output, re.MULTILINE))
 
 
 def _as_renamed(desired: DesiredPostgres, cluster: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
@@ -191,7 +216,7 @@ class PostgresInstance:
         """The content of the server, and of each database; raises Unanswered or Failed."""
         others = [preview.database for preview in self.previews.wanted if preview.extensions]
         ok, output = self.kubectl.execute(self.env["namespace"], POD, *PSQL, text=question(self.desired, others))
-        if not ok and f'role "{ADMIN}"  does not exist' in output:
+        if not ok and f'role "{ADMIN}" does not exist' in output:
             raise Failed(
                 f"{self.env['namespace']}: the Postgres was set up with another superuser than '{ADMIN}'. Make that role once, and run again:\n"
                 f"    kubectl exec -n {self.env['namespace']} {POD} -- createuser -U {self.desired.owner} --superuser {ADMIN}"

@@ -91,6 +91,16 @@ def allowed(rules: Iterable[str], categories: Categories) -> frozenset[str]:
     return frozenset(result - containers)
 
 
+def unknown(rules: Iterable[str], categories: Categories) -> list[str]:
+    """The commands that rules allow by name and that this Redis does not have: it refuses the whole user for one."""
+    every = frozenset().union(*categories.values())
+    containers = {name.partition("|")[0] for name in every if "|" in name}
+    named = [rule[1:] for rule in rules if rule.startswith("+") and not rule.startswith("+@")]
+    # of a command without subcommands, what follows the mark is its first argument
+    known = {name for name in named if name in every or name in containers or (name.partition("|")[0] in every - containers)}
+    return [name for name in named if every and name not in known]
+
+
 def others(user: User, present: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """The SHA-256 of each password that a user has besides the desired one."""
     return sorted({*present.get(user.name, {}).get("passwords", ())} - {user.password})

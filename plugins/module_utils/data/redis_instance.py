@@ -4,14 +4,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ansible_collections.shaka.platform.plugins.module_utils.model_types import RedisServerGiven, RedisUserGiven
 
 from ..kubectl import Kubectl, Unanswered, until_answered
 from .changeover import Applications
-from .redis import CATEGORIES, User, answers, copier, differences, digest, forget, others, preview_of, question, question_users
+from .postgres_instance import Failed
+from .redis import (
+    ADMIN,
+    CATEGORIES,
+    Categories,
+    User,
+    answers,
+    copier,
+    differences,
+    digest,
+    forget,
+    others,
+    preview_of,
+    question,
+    question_users,
+    unknown,
+)
 
 POD = "redis-0"
 CLI = ["redis-cli", "-3", "--json"]
@@ -83,19 +99,21 @@ class RedisInstance:
             return RedisState(pending=str(error) or "no answer")
 
     def ensure(self, deadline: float) -> RedisState:
-        """Bring its users to the desired ones; raises Unanswered.
+        """Bring its users to the desired ones; raises Unanswered, Failed.
 
         :arg deadline: how long to wait for pods that still hold a replaced password to end.
         """
         names, *members = self.ask(question())
         categories = {name: frozenset(commands) for name, commands in zip(CATEGORIES, members, strict=True)}
+        self._refuse_unknown(categories)
         present = dict(zip(names, self.ask(question_users(names)), strict=True))
         left = {one.user.name for one in self.users if self._left_alone(one, present)}
         kept = {one.user.name for one in self.users if one.user.name not in left and self._keeps(one, present, deadline)}
         wanted = {one.user.name for one in self.users}
         previews = {name: preview for name, user in present.items() if name not in wanted and (preview := preview_of(user))}
         over = {name: preview for name, preview in previews.items() if self.complete or preview in self.ended}
-        spared = {*previews} - {*over}
+        earlier = self._earlier({*present} - {*wanted, *previews, ADMIN, *(one.name for one in self.copiers)}, present, deadline)
+        spared = {*previews, *earlier} - {*over}
         changes = differences([*(self._desired(one, present) for one in self.users), *self.copiers], present, categories, kept, left, spared)
         if changes and not self.check:
             for name, preview in over.items():
@@ -103,9 +121,23 @@ class RedisInstance:
             self.ask("".join(f"{command}\n" for _summary, command in [*changes, ("", "ACL SAVE")]))
         return RedisState(
             [f"{self.namespace}: {summary}" for summary, _command in changes],
-            [one.environment for one in self.users if one.user.name in kept],
+            [*(one.environment for one in self.users if one.user.name in kept), *earlier.values()],
             [one.environment for one in self.users if one.in_run and one.user.name in left and not self._has_desired(one, present)],
         )
+
+    def _earlier(self, others: Collection[str], present: PresentUsers, deadline: float) -> dict[str, str]:
+        """Name -> environment of each user that had the environment's keys under another name, and that pods may still log in as."""
+        found = {name: one for name in others for one in self.users if present[name]["keys"] == one.user.keys}
+        return {name: one.environment for name, one in found.items() if not one.applications.held_by_all("REDIS_PASSWORD", one.password, deadline)}
+
+    def _refuse_unknown(self, categories: Categories) -> None:
+        flaws = [
+            f"platform_environments.{one.environment}.redis.allow: Redis in {self.namespace} has no command {', '.join(names)}; correct it"
+            for one in self.users
+            if (names := unknown(one.user.commands, categories))
+        ]
+        if flaws:
+            raise Failed("\n".join(flaws))
 
     def forget(self, user: str, preview: str) -> None:
         """Remove a preview's keys, once its user writes no more; the user itself goes last, so that a killed run is continued. Raises Unanswered."""

@@ -12,7 +12,7 @@ NAMESPACE, NAME = "kube-system", "platform-move"  # ConfigMap
 PATH = f"/api/v1/namespaces/{NAMESPACE}/configmaps/{NAME}"
 
 # Its keys
-REPLICAS = "replicas"  # JSON: NAMESPACE/DEPLOYMENT -> how many it had before it was stopped
+REPLICAS = "replicas"  # JSON: what writers.workloads names -> how many it had before it was stopped
 STOPPED = "stopped"  # ISO 8601 in UTC: when
 COMPLETE = "complete"  # the same: when this server had all that the other one had
 COUNTED = "counted"  # JSON: ENVIRONMENT/DATABASE -> since when Postgres counts what is written

@@ -20,6 +20,7 @@ from ansible_collections.shaka.platform.plugins.module_utils.restore.superuser i
 
 # Application names of sessions that write nothing there: PGAPPNAME in the scripts of the roles backup and restore, and verify's own
 READERS = ("backup", "pg_basebackup", "postgres-restore", "verify", "wal_archive")
+CLOCK = "cronjobs/"  # begins the name of what runs by the clock
 END_SECONDS = 120  # for pods to end
 QUIET_SECONDS = 30  # for sessions to end after them
 
@@ -28,19 +29,25 @@ class StillWritten(Exception):
     """Somebody else than the platform's applications is connected, or a pod does not end; the text says who."""
 
 
-def deployments(kubectl: Kubectl, environments: Mapping[str, Environment]) -> Iterator[tuple[str, str, int]]:
-    """Namespace, name and replicas of each application, of what a release tries beside it, and of each pool of connections. Raises Unanswered."""
+def workloads(kubectl: Kubectl, environments: Mapping[str, Environment]) -> Iterator[tuple[str, int]]:
+    """NAMESPACE/NAME and replicas of each application, of what a release tries beside it, and of each pool of connections. Raises Unanswered.
+
+    One that runs by the clock is NAMESPACE/cronjobs/NAME, with 0 where it is suspended.
+    """
     for env in environments.values():
-        for name in (*(label for app in env["apps"].values() for label in app["labels"] if not app["schedule"]), POOLER):
-            found = kubectl.find(f"/apis/apps/v1/namespaces/{env['namespace']}/deployments/{name}")
-            if found:
-                yield env["namespace"], name, int(found["spec"].get("replicas", 1))
+        namespace, apps = env["namespace"], env["apps"].values()
+        for name in (*(label for app in apps for label in app["labels"] if not app["schedule"]), POOLER):
+            if found := kubectl.find(f"/apis/apps/v1/namespaces/{namespace}/deployments/{name}"):
+                yield f"{namespace}/{name}", int(found["spec"].get("replicas", 1))
+        for name in (app["name"] for app in apps if app["schedule"]):
+            if found := kubectl.find(f"/apis/batch/v1/namespaces/{namespace}/cronjobs/{name}"):
+                yield f"{namespace}/{CLOCK}{name}", 0 if found["spec"].get("suspend") else 1
 
 
 def stop(kubectl: Kubectl, environments: Mapping[str, Environment], now: str) -> tuple[list[str], str]:
     """What was stopped by this call, and since when all of it is; noted before it is done. Raises StillWritten, Unanswered."""
     known = record.read(kubectl)
-    running = {f"{namespace}/{name}": count for namespace, name, count in deployments(kubectl, environments) if count}
+    running = {place: count for place, count in workloads(kubectl, environments) if count}
     replicas = {**json.loads(known.get(record.REPLICAS, "{}")), **running}
     stopped = known.get(record.STOPPED) or now
     known = {key: value for key, value in known.items() if key not in (record.COMPLETE, record.COUNTED)}  # it is not the one that has everything
@@ -60,7 +67,9 @@ def start(kubectl: Kubectl, wait_seconds: int) -> list[str]:
     for place, count in replicas.items():
         scale(kubectl, place, count)
     for place in replicas:
-        namespace, name = place.split("/")
+        namespace, _slash, name = place.partition("/")
+        if name.startswith(CLOCK):
+            continue
         ok, output = kubectl.run("rollout", "status", f"deployment/{name}", f"--namespace={namespace}", f"--timeout={wait_seconds}s")
         if not ok:
             raise Unanswered(f"{place} was started and is not ready: {output}")
@@ -69,18 +78,23 @@ def start(kubectl: Kubectl, wait_seconds: int) -> list[str]:
 
 
 def scale(kubectl: Kubectl, place: str, replicas: int) -> None:
-    """Raises Unanswered."""
-    namespace, name = place.split("/")
-    ok, output = kubectl.run("scale", f"deployment/{name}", f"--namespace={namespace}", f"--replicas={replicas}")
+    """What runs by the clock is suspended, or goes on. Raises Unanswered."""
+    namespace, _slash, name = place.partition("/")
+    if name.startswith(CLOCK):
+        patch = json.dumps({"spec": {"suspend": None if replicas else True}})
+        ok, output = kubectl.run("patch", name, f"--namespace={namespace}", "--type=merge", f"--patch={patch}")
+    else:
+        ok, output = kubectl.run("scale", f"deployment/{name}", f"--namespace={namespace}", f"--replicas={replicas}")
     if not ok:
         raise Unanswered(f"{place}: {output}")
 
 
 def _await_end(kubectl: Kubectl, place: str, deadline: float) -> None:
-    namespace, name = place.split("/")
+    namespace, _slash, name = place.partition("/")
 
     def lacking() -> str:
-        pods = (kubectl.find(f"/api/v1/namespaces/{namespace}/pods?labelSelector=app%3D{name}") or {}).get("items") or []
+        found = kubectl.find(f"/api/v1/namespaces/{namespace}/pods?labelSelector=app%3D{name.removeprefix(CLOCK)}") or {}
+        pods = [pod for pod in found.get("items") or [] if (pod.get("status") or {}).get("phase") not in ("Succeeded", "Failed")]
         return f"{place} was stopped {END_SECONDS} s ago, and this pod has not ended: {pods[0]['metadata']['name']}" if pods else ""
 
     _await(lacking, deadline)

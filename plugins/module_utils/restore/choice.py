@@ -94,6 +94,20 @@ def choose(backups: Sequence[StoredBackup], wanted: str, origin: str, where: str
     return named[0]
 
 
+def own_instead(backups: Sequence[StoredBackup], chosen: StoredBackup, identifier: str) -> str:
+    """A word on the newest backup of the Postgres that runs, where another one's was newer; '' where there is none.
+
+    :arg identifier: of the Postgres that runs now; '' where that is not known.
+    """
+    mine = [backup for backup in backups if backup.origin.system_identifier == identifier and not backup.problem]
+    if not mine or chosen.origin.system_identifier == identifier:
+        return ""
+    return (
+        f"{chosen.stamp} is of another Postgres ({chosen.origin_name}) than the one that runs here, whose newest is {mine[0].stamp}: "
+        f"for that one -e restore_origin={mine[0].origin_name}"
+    )
+
+
 def only(backup: StoredBackup, databases: Iterable[str]) -> StoredBackup:
     """The same backup, of some of its databases; without any named, of all. Raises NoChoice."""
     wanted, read = set(databases), backup.manifest

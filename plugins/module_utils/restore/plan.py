@@ -113,7 +113,7 @@ def make(backup: StoredBackup, source: Environment, target: Environment, purpose
         databases.append(
             PlannedDatabase(
                 dump.name, live, names.beside(live, purpose, stamp), f"{folder}/{dump.object.rpartition('/')[2]}", dump.bytes, dump.sha256,
-                dump.database_bytes, dict(dump.tables), dump.name == source["postgres"]["database"],
+                dump.database_bytes, dict(dump.tables), is_the_applications(dump.name, source),
             )
         )  # fmt: skip
     end = BESIDE if beside else SCRATCH if purpose in (names.DRILL, names.EXPORT) else SWAP
@@ -124,9 +124,11 @@ def make(backup: StoredBackup, source: Environment, target: Environment, purpose
 
 
 def require_one(beside: str, there: Sequence[str], what: str) -> None:
-    """Something to restore, and one database where it gets a name of its own. Raises NoChoice."""
+    """Something to restore, and one database where it gets a name of its own, which stays. Raises NoChoice."""
     if not there:
         raise NoChoice(f"{what} has no databases")
+    if beside and names.read(beside):
+        raise NoChoice(f"restore_as is {beside}, which is called like what a restore makes, and drops again: take another name")
     if beside and len(there) != 1:
         raise NoChoice(f"restore_as names one database, and {what} has {len(there)}: add -e restore_database=... with one of {', '.join(there)}")
 
@@ -144,6 +146,11 @@ def make_copy(target: Environment, database: str, purpose: str, stamp: str, size
     )  # fmt: skip
 
 
+def declared_databases(env: Environment) -> list[str]:
+    """An environment's databases, the application's first."""
+    return [env["postgres"]["database"], *env["postgres"]["databases"]]
+
+
 def client_of(env: Environment) -> str:
     """The role that an environment's application connects as."""
     return env["postgres"]["app_user"] or env["postgres"]["user"]
@@ -151,14 +158,30 @@ def client_of(env: Environment) -> str:
 
 def live_name(name: str, source: Environment, target: Environment) -> str:
     """The target's database for one of the source's: the application's for the application's, any other by its name. Raises NoChoice."""
+    if is_the_applications(name, source):
+        return target["postgres"]["database"]
     if source["name"] == target["name"]:
         return name
-    if name == source["postgres"]["database"]:
-        return target["postgres"]["database"]
     if name in target["postgres"]["databases"]:
         return name
     where = f"platform_environments.{target['name']}.postgres.databases"
     raise NoChoice(f"{target['name']} has no database {name}: add it to {where}, or restore others (-e restore_database=...)")
+
+
+def is_the_applications(name: str, source: Environment) -> bool:
+    """Whether that is what an environment's application works with, also in a backup of before it was renamed."""
+    return name in (source["postgres"]["database"], source["postgres"]["renamed_from"]["database"])
+
+
+def require_the_applications(plan: RestorePlan, target: Environment) -> None:
+    """What restores a whole environment brings its application's database back. Raises NoChoice."""
+    own = target["postgres"]["database"]
+    if plan.end == SWAP and own not in [database.live for database in plan.databases]:
+        there = ", ".join(database.name for database in plan.databases)
+        raise NoChoice(
+            f"{plan.backup} has no {own}, with which the application works, but {there}: where it had another name then, say so in "
+            f"platform_environments.{target['name']}.postgres.renamed_from.database; or name one that is there (-e restore_database=...)"
+        )
 
 
 def role_names(source: Environment, target: Environment) -> dict[str, str]:

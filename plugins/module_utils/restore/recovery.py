@@ -19,6 +19,8 @@ from ansible_collections.shaka.platform.plugins.module_utils.restore.plan import
     PlannedDatabase,
     RestorePlan,
     client_of,
+    declared_databases,
+    is_the_applications,
     live_name,
     require_one,
     role_names,
@@ -47,27 +49,42 @@ def look(bucket: Bucket, environment: str, key: str, moment: str, origin: str) -
 def make(chosen: ChosenPoint, source: Environment, target: Environment, stamp: str, beside: str, wanted: Sequence[str]) -> RestorePlan:
     """The plan for that moment.
 
-    :arg wanted: the databases; none means all that the base backup has, but Postgres's own.
+    :arg wanted: the databases; none means all that the base backup has and the source's inventory, too: beside these there are those of previews.
     :raises NoChoice: there is no such database, or the target has none for it.
     """
     base, origin, moment = chosen.base, chosen.store.origin, f"{chosen.moment.astimezone(layout.UTC):{wal.SHOWN}}"
-    there = [str(name) for name in base.more["wal"]["databases"] if name != "postgres"]
-    if missing := sorted(set(wanted) - set(there)):
+    there, declared = _there(chosen), declared_databases(source)
+    if missing := sorted(set(wanted) - {*there, *declared}):  # what the inventory has may have been made since
         raise NoChoice(f"the base backup {base.stamp} has no database {', '.join(missing)}; it has {', '.join(there)}")
-    taken = [name for name in there if not wanted or name in wanted]
+    taken = list(wanted) or [name for name in there if name in declared or is_the_applications(name, source)]
+    if not taken:
+        text = f"the base backup {base.stamp} has none of the inventory's databases, but {', '.join(there)}"
+        raise NoChoice(f"{text}: name those to restore (-e restore_database=...)")
     require_one(beside, taken, f"the base backup {base.stamp}")
-    share = base.databases[0].database_bytes // len(there)  # the manifest has their sum
+    share = base.databases[0].database_bytes // len(there if wanted else taken)  # the manifest has their sum
     databases = []
     for name in taken:
         live = beside or live_name(name, source, target)
         scratch = names.beside(live, names.RESTORE, stamp)
-        databases.append(PlannedDatabase(name, live, scratch, "", 0, "", share, masked=name == source["postgres"]["database"]))
+        databases.append(PlannedDatabase(name, live, scratch, "", 0, "", share, masked=is_the_applications(name, source)))
     kind = f"{KIND}: base backup {base.stamp} and {len(chosen.way.pieces)} objects of WAL"
     return RestorePlan(
         stamp, names.RESTORE, BESIDE if beside else SWAP, target["name"], target["namespace"], target["postgres"]["user"], client_of(target),
         source["name"], f"{origin.server}/{origin.system_identifier}", moment, kind, "", tuple(databases), (), role_names(source, target), moment,
         needed_room(chosen),
     )  # fmt: skip
+
+
+def left_out(chosen: ChosenPoint, source: Environment, plan: RestorePlan) -> str:
+    """A word on databases that a restore of all leaves out; '' where there are none."""
+    taken, declared = {database.name for database in plan.databases}, declared_databases(source)
+    others = [name for name in _there(chosen) if name not in taken]
+    others += [name for name in declared[1:] if name not in (*taken, *others)]
+    return f"not restored, as only the inventory or only the base backup has it: {', '.join(others)} (-e restore_database=...)" if others else ""
+
+
+def _there(chosen: ChosenPoint) -> list[str]:
+    return [str(name) for name in chosen.base.more["wal"]["databases"] if name != "postgres"]
 
 
 def needed_room(chosen: ChosenPoint) -> int:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from ansible_collections.shaka.platform.plugins.module_utils.conventions import PAUSE
+from ansible_collections.shaka.platform.plugins.module_utils.data.postgres import grants
 from ansible_collections.shaka.platform.plugins.module_utils.kubectl import Kubectl, Unanswered, until_answered
 from ansible_collections.shaka.platform.plugins.module_utils.restore import contents, cpu_limit, databases, names, pod, problems, statements
 from ansible_collections.shaka.platform.plugins.module_utils.restore.judgement import RestoreVerdict, judge
@@ -258,8 +259,22 @@ class Restoration:
             _early, late, missing = self._privileges(database, server, listing, script)
             self._run(f"privileges in {database.scratch}", late, database.scratch)
             notes += [f"{database.live}: there is no role {role}, so its privileges are left out" for role in missing]
+            notes += self._let_in(database, script)
             notes += self._settings(database, server, script)
         return notes
+
+    def _let_in(self, database: PlannedDatabase, script: str) -> list[str]:
+        """An app_user that the backup does not know gets its privileges as from the role postgres, which the next run of the site would bring."""
+        client = self.plan.client
+        if client == self.plan.owner or client in self._named(database, script):
+            return []
+        self._run(f"privileges of {client} in {database.scratch}", [*grants(client, self.plan.owner, database.scratch)], database.scratch)
+        return [f"{database.live}: the backup does not know {client}, which has got the privileges of an app_user"]
+
+    def _named(self, database: PlannedDatabase, script: str) -> set[str]:
+        """The roles that a backup gives something to, as they are called here."""
+        given = statements.renamed(self._read(database, statements.privileges, script), self.plan.renamed_roles)
+        return {role for item in given for role in item.roles}
 
     def _settings(self, database: PlannedDatabase, server: Mapping[str, Any], script: str, *, early: bool = False) -> list[str]:
         """The database's own properties; another environment has its own. The early ones are set again in the end."""
@@ -308,7 +323,7 @@ class Restoration:
             return verdict._replace(wrong=(*verdict.wrong, f"the application's login {client} does not work: {error}"))
         if readable is None and verdict.tables:
             text = f"{client} may read none of its tables"
-            if client in {role for item in self._read(database, statements.privileges, script) for role in item.roles}:
+            if client in self._named(database, script):
                 return verdict._replace(wrong=(*verdict.wrong, text))
             return verdict._replace(notes=(*verdict.notes, f"{text}, as in the backup"))
         return verdict

@@ -32,7 +32,14 @@ from ansible_collections.shaka.platform.plugins.module_utils.restore import (
     swap,
 )
 from ansible_collections.shaka.platform.plugins.module_utils.restore.choice import NoChoice
-from ansible_collections.shaka.platform.plugins.module_utils.restore.plan import BESIDE, make, make_copy, stamp_now
+from ansible_collections.shaka.platform.plugins.module_utils.restore.plan import (
+    BESIDE,
+    declared_databases,
+    make,
+    make_copy,
+    require_the_applications,
+    stamp_now,
+)
 from ansible_collections.shaka.platform.plugins.module_utils.restore.pod import PodFailed
 from ansible_collections.shaka.platform.plugins.module_utils.restore.restoration import FetchSecrets, Restoration, RestoreFailed
 from ansible_collections.shaka.platform.plugins.module_utils.restore.step import Result, StepParameters
@@ -83,7 +90,7 @@ def plan(given: StepInput) -> Result:
         return _plan_moment(given, bucket)
     objects, manifests = environment_dumps.objects(bucket, name), environment_dumps.manifests(bucket, name)
     found = choice.stored(objects, manifests, s3["prefix"], name, given.params["backup_key"])
-    live = overview.look(given.superuser, _declared(given.environment))
+    live = overview.look(given.superuser, declared_databases(given.environment))
     tables = [overview.backups_table(found, live.identifier, given.source["name"])]
     result: Result = {"changed": False, "platform_table": tables, "backups": len(found), "warnings": []}
     if live.problem:
@@ -92,8 +99,12 @@ def plan(given: StepInput) -> Result:
         chosen = choice.choose(found, given.params["backup"], given.params["origin"], bucket.place)
         chosen = choice.only(chosen, given.params["databases"])
         planned = make(chosen, given.source, given.environment, given.params["purpose"], stamp_now(), given.params["beside"])
+        if not given.params["databases"]:
+            require_the_applications(planned, given.environment)
     except NoChoice as error:
         return {**result, "failed": True, "msg": str(error)}
+    if given.source["name"] == given.name and (text := choice.own_instead(found, chosen, live.identifier)):
+        result["warnings"].append(text)
     newer = [f"{backup.stamp} ({backup.problem})" for backup in found if backup.problem and backup.stamp > chosen.stamp]
     if given.params["backup"] == LATEST and newer:
         text = f"newer than {chosen.stamp}, and not to be restored: {', '.join(newer)}"
@@ -110,16 +121,16 @@ def _plan_moment(given: StepInput, bucket: Bucket) -> Result:
         raise NoChoice("restore_time and restore_backup are both given: a moment takes whichever base backup is right, so leave one of them out")
     found, chosen = recovery.look(bucket, given.source["name"], given.params["backup_key"], given.params["moment"], given.params["origin"])
     planned = recovery.make(chosen, given.source, given.environment, stamp_now(), given.params["beside"], given.params["databases"])
-    live = overview.look(given.superuser, _declared(given.environment))
+    if not given.params["databases"]:
+        require_the_applications(planned, given.environment)
+    live = overview.look(given.superuser, declared_databases(given.environment))
     tables = [overview.moments_table(found, given.source["name"]), overview.plan_table(planned, live, overview.drill_text(_drilled(given)))]
     warnings = [f"Postgres of {given.name} does not answer: {live.problem}"] if live.problem else []
+    if not given.params["databases"] and (text := recovery.left_out(chosen, given.source, planned)):
+        warnings.append(text)
     empty = bool(live.problem) or live.empty
     result: Result = {"changed": False, "platform_table": tables, "backups": len(found), "warnings": warnings}
     return {**result, "plan": planned.as_dict(), "empty": empty, "problem": live.problem}
-
-
-def _declared(env: Environment) -> list[str]:
-    return [env["postgres"]["database"], *env["postgres"]["databases"]]
 
 
 def _drilled(given: StepInput) -> Mapping[str, str] | None:

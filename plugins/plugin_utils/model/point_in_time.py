@@ -13,7 +13,6 @@ from ansible_collections.shaka.platform.plugins.plugin_utils.model import rules
 from ansible_collections.shaka.platform.plugins.plugin_utils.model.problems import Problems
 
 SECRET = "WAL_PASSWORD"
-ROLE = "wal_archive"  # its Postgres role, which may stream WAL
 PRODUCTION = "prod"  # the environment where it is on by default, once there is somewhere to keep backups
 ROUND = 20  # seconds between two looks for WAL to archive
 # What Postgres needs for a stream of WAL, a base backup beside it, and the slots of both; each is the default of Postgres 15 or less.
@@ -47,6 +46,3 @@ def check(env: Environment, path: str, problems: Problems) -> None:
     for name, least in LEAST.items():
         if name in settings and not (re.fullmatch("[0-9]+", settings[name]) and int(settings[name]) >= least):
             problems.add(f"{postgres}.settings.{name}", f"must be {least} or more for backup.point_in_time; leave it out", settings[name])
-    for key in ("user", "app_user"):
-        if env["postgres"][key] == ROLE:
-            problems.add(f"{postgres}.{key}", "is the role that streams WAL for backup.point_in_time; name another", ROLE)

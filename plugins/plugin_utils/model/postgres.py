@@ -52,8 +52,9 @@ def check(postgres: Postgres, path: str, problems: Problems) -> None:
         problems.check(f"{path}.app_user", rules.role(postgres["app_user"]), postgres["app_user"])
         if postgres["app_user"] == postgres["user"]:
             problems.add(f"{path}.app_user", "is also the owner; leave it out, or name a role of its own", postgres["app_user"])
-    for name in postgres["databases"]:
-        flaw = "is there already; leave it out" if name == postgres["database"] else rules.database(name)
+    for number, name in enumerate(postgres["databases"]):
+        there = name in (postgres["database"], *postgres["databases"][:number])
+        flaw = "is there already; leave it out" if there else rules.database(name)
         problems.check(f"{path}.databases", flaw, name)
     for name in postgres["extensions"]:
         flaw = None if re.fullmatch(r"[a-z][a-z0-9_-]*", name) else "is not the name of an extension; use one such as pgcrypto or uuid-ossp"
@@ -88,6 +89,8 @@ def _check_pool(postgres: Postgres, path: str, problems: Problems) -> None:
         problems.add(f"{path}.pool_size", f"{text}; change it, or raise limits.memory of Postgres", pooler["pool_size"])
     if pooler["clients"] < pooler["pool_size"]:
         problems.add(f"{path}.clients", f"is less than its pool_size ({pooler['pool_size']}); raise it", pooler["clients"])
+    if POOLER in (postgres["database"], *postgres["databases"]):
+        problems.add(f"{path.rpartition('.')[0]}.database", "is the pool's own console, which no client of a database reaches; name another", POOLER)
     for name, role in (("user", postgres["user"]), ("app_user", postgres["app_user"])):
         if role == POOLER:
             problems.add(f"{path.rpartition('.')[0]}.{name}", "is the pool's own role; name another", role)

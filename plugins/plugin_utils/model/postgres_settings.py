@@ -96,6 +96,8 @@ def problems(overrides: Mapping[str, Any], memory: int) -> Iterator[tuple[str, s
             yield name, f"is decided by the platform: {MANAGED[name]}; leave it out"
         elif name in DURABLE and as_text(value) != "on":
             yield name, "loses committed rows when the power goes; leave it out"
+        elif name == "wal_level" and value == "minimal" and str(overrides.get("max_wal_senders")) != "0":
+            yield name, "is one that Postgres does not start with while max_wal_senders is more than 0; set that to 0 as well, or leave this out"
         elif name == "shared_preload_libraries" and "pg_stat_statements" not in [part.strip() for part in str(value).split(",")]:
             yield name, "must contain pg_stat_statements; name it first, then yours"
         elif name == "shared_buffers" and (size(str(value)) or 0) * 2 > memory:

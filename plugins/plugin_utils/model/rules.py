@@ -97,6 +97,8 @@ def database(value: str) -> str | None:
     """The name of a database that is not there already (https://www.postgresql.org/docs/15/manage-ag-templatedbs.html)."""
     if value in ("postgres", "template0", "template1"):
         return "is a database of Postgres itself; leave it out or name another"
+    if re.search(r"_(restore|drill|export|before)_[0-9]{8}t[0-9]{6}z$", value):
+        return "is called like what a restore makes, and drops again; name another"
     return sql_name(value)
 
 
@@ -104,6 +106,9 @@ def role(value: str) -> str | None:
     """The name of a role that may be created (https://www.postgresql.org/docs/15/sql-createrole.html)."""
     if value in ("postgres", "public", "none"):
         return "is a role of Postgres itself (its superuser, or a word for all); leave it out or name another"
+    own = {"wal_archive": "streams WAL for backup.point_in_time", "password_rotation": "stands in while a password changes"}
+    if value in own:
+        return f"is the platform's own role, which {own[value]}; name another"
     if value.startswith("pg_"):
         return "starts with pg_, which Postgres keeps for its own roles; name another"
     return sql_name(value)
