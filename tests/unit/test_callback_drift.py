@@ -187,6 +187,19 @@ def test_other_files(run: Run) -> None:
     assert sorted(path.name for path in run.directory.iterdir()) == ["drift.json", "drift.junit.xml", "drift.prom"]
 
 
+def test_a_finding_beside_checks_is_a_failure_in_junit_and_a_failed_check_is_one_once(run: Run) -> None:
+    wrong = "an account without rights may read Secrets"
+    run.ok("shaka.platform.k3s_effective", changed=False, platform_findings=[wrong])
+    checks = [{"name": "pods", "scope": "prod", "ok": True, "detail": "2/2"}, {"name": "node", "scope": "lab", "ok": False, "detail": "not Ready"}]
+    run.ok("shaka.platform.verify_platform", changed=False, platform_findings=["lab: node: not Ready"], checks=checks)
+    run.ok(changed=False)
+    assert run.end() == 3
+    failed = [
+        case.attrib["name"] for case in ElementTree.parse(run.directory / "drift.junit.xml").iter("testcase") if case.find("failure") is not None
+    ]
+    assert failed == ["node", wrong]
+
+
 def _fails(run: Run) -> None:
     run.ok(changed=True)
     run.failed("Break")

@@ -84,6 +84,11 @@ class CheckResult:
     def read(cls, entry: Mapping[str, Any]) -> CheckResult:
         return cls(str(entry.get("name") or ""), str(entry.get("scope") or ""), entry.get("ok") is True, str(entry.get("detail") or ""))
 
+    @property
+    def finding(self) -> str:
+        """As the role verify puts a failed check among its findings."""
+        return f"{self.scope}: {self.name}: {self.detail}"
+
 
 @dataclass
 class HostReport:
@@ -308,7 +313,8 @@ def _cases(host: HostReport, kind: str) -> Iterator[tuple[str, str, str, str]]:
         yield f"host.{item.role}", item.task, "failure" if item.changed else "", "not as the inventory says"
     for check in host.checks:
         yield f"checks.{check.scope}", check.name, "" if check.ok else "failure", check.detail
-    for finding in host.findings if not host.checks else ():
+    told = {check.finding for check in host.checks}
+    for finding in (text for text in host.findings if text not in told):
         yield "findings", finding, "failure", finding
     for failure in host.failures:
         yield "tasks", failure, "error", "the task failed"
