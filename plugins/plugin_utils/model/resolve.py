@@ -207,7 +207,7 @@ def _images(names: Collection[str], known: Collection[str], raw: Raw, problems: 
             problems.add(f"platform_image_overrides.{name}", f"is not an image of the platform; {nearest(name, names)}")
         problems.check(f"platform_image_overrides.{name}", rules.image(str(reference)), reference)
     environments = [env for env in raw["platform_environments"].values() if isinstance(env, Mapping)]
-    pooled = any(postgres.POOLER_SECRET in postgres.own_secrets(env.get("postgres") or {}) for env in environments)
+    pooled = any(postgres.POOLER_SECRET in postgres.own_secrets(env.get("postgres")) for env in environments)
     used = [name for name in names if name != "pgbouncer" or pooled]
     for name in used:
         # without an image called api, each environment needs one of its own
@@ -299,6 +299,7 @@ def resolve(variables: Mapping[str, Any], interface: Interface, images: Collecti
     addresses = network.own_addresses(of_roles.get("k3s_config") or {}, cluster, problems)
     if operator := of_roles.get("tenancy_operator_name"):
         problems.check("tenancy_operator_name", rules.account(str(operator)), operator)
+    problems.check("verify_ca_bundle", rules.certificates(of_roles.get("verify_ca_bundle") or ""))
     host.check(of_roles, problems)
     k3s.check(of_roles, problems)
     network.check_server(cluster, raw.get("hosts") or {}, problems)

@@ -293,6 +293,8 @@ def certificates(value: str) -> str | None:
         return None
     try:
         ssl.create_default_context(cadata=value)
+    except TypeError:
+        return "has characters besides ASCII, as in a comment; leave all out but the certificates' own lines (-----BEGIN to END CERTIFICATE-----)"
     except (ssl.SSLError, ValueError):
         return "contains no PEM certificates (-----BEGIN CERTIFICATE----- ...); give the file's content, not its name"
     return None
