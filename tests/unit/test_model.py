@@ -242,6 +242,8 @@ MISTAKES = [
     ("platform_profile", "big", "platform_profile", "not one of platform_profiles"),
     ("platform_redis", {"maxmemory": "256Mi"}, "platform_redis.maxmemory", "3/4"),
     ("platform_redis", {"namespace": "cache"}, "platform_redis.namespace", "not one of platform_namespaces"),
+    ("platform_namespaces", {"traefik": {}, "shared": {}}, "platform_namespaces.traefik", "the platform's own parts"),
+    (f"{ENV}/kube-system", {}, f"{ENV}.kube-system", "belongs to Kubernetes"),
     ("platform_namespaces", {"prod": {}, "shared": {}}, "platform_namespaces.prod", "is also"),
     ("platform_acme", {"email": "ops@example.com"}, "platform_acme.email", "RFC 2606"),
     ("platform_acme", {}, "platform_acme.email", "not filled in"),
@@ -350,6 +352,21 @@ def test_an_account_that_is_taken_has_a_service_account(name: str) -> None:
     made = Templar(loader=DataLoader(), variables={"tenancy_operator_name": name}).template(trust_as_template(template))
     subdomain = re.fullmatch(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*", made)  # as Kubernetes has it
     assert right is (name in ("ana", "ana_b", "ana-b", "a--b2")) and (subdomain or not right)
+
+
+@pytest.mark.parametrize(
+    ("operator", "right"),
+    [
+        ({}, True),
+        ({"tenancy_operator_name": "ana"}, False),
+        ({"host_operator_name": "ana"}, False),
+        ({"host_operator_name": "ana", "tenancy_operator_name": ""}, True),
+        ({"host_operator_name": "ana", "host_manage_operator": False}, True),
+    ],
+)
+def test_the_namespace_of_the_operators_account_is_no_environments(operator: dict[str, Any], right: bool) -> None:
+    found = run({**change("platform_namespaces", {"shared": {}, "operators": {}}), **operator}).problems
+    assert [problem.path for problem in found] == ([] if right else ["platform_namespaces.operators.namespace"])
 
 
 def test_a_mistake_alone_is_one_problem() -> None:
