@@ -170,6 +170,17 @@ def test_a_rule_that_ignored_nothing_is_a_note(tmp_path: Path, changes: dict[str
     assert f"note: {run.report['notes'][0]}" in run.printed
 
 
+def test_a_rule_that_ignored_something_on_one_of_two_servers_is_no_note(tmp_path: Path) -> None:
+    run = Run(tmp_path / "reports", platform_drift_ignore=[RULE])
+    servers = [SimpleNamespace(get_name=lambda name=name: name) for name in ("one", "two", "three")]
+    run.inventory = SimpleNamespace(get_hosts=lambda _hosts: servers)
+    run.start()
+    run.ok("shaka.platform.apply_set", host="one", changed=True, objects=[{**QUOTA, "ignored": [KNOWN]}])
+    run.ok("shaka.platform.apply_set", host="two", changed=False, objects=[{**QUOTA, "action": "unchanged", "fields": []}])
+    run.ok("shaka.platform.apply_set", host="three", changed=False, objects=[SAME])
+    assert run.end() == 0 and run.report["notes"] == []
+
+
 def test_an_object_that_is_missing_is_not_ignored(tmp_path: Path) -> None:
     run = with_rules(tmp_path, RULE)
     run.ok("shaka.platform.apply_set", changed=True, objects=[{**QUOTA, "action": "created", "ignored": [KNOWN]}])
