@@ -1,4 +1,4 @@
-"""The role artifacts with two servers in one inventory, each with images of its own."""
+"""Two servers in one inventory, each with images of its own and a fit plan of its own."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar, trust_as_template
 from ansible_collections.shaka.platform.plugins.plugin_utils.artifacts.lock import missing, missing_from, read, text, with_sum
 
 ROOT = Path(__file__).parents[2]
@@ -54,3 +57,11 @@ def test_a_bundle_that_would_lack_the_images_of_the_second_server_is_refused(tmp
     said = " ".join(done.stdout.split())
     assert done.returncode == 2 and f"here of one, and lacks {API['b']}, which two has" in said, done.stdout
     assert not (tmp_path / "bundle").exists()
+
+
+@pytest.mark.parametrize(("servers", "named"), [(["one"], "reports/fit.json"), (["one", "two"], "reports/fit.one.json")])
+def test_each_of_several_servers_has_its_fit_plan(servers: list[str], named: str) -> None:
+    tasks = yaml.safe_load((ROOT / "roles/preflight/tasks/main.yml").read_text())
+    written = next(task["shaka.platform.plan"]["report"] for task in tasks if "shaka.platform.plan" in task)
+    variables = {"platform_report_dir": "reports", "inventory_dir": "inv", "inventory_hostname": "one", "ansible_play_hosts_all": servers}
+    assert Templar(loader=DataLoader(), variables=variables).template(trust_as_template(written)) == named
