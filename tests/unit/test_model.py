@@ -252,6 +252,8 @@ MISTAKES = [
     ("platform_s3/provider", "minio", "platform_s3.provider", "write Minio"),
     ("platform_s3/provider", "Backblaze", "platform_s3.provider", "use Other (for Backblaze, too)"),
     ("platform_s3/ca_bundle", "ca.pem", "platform_s3.ca_bundle", "not its name"),
+    ("platform_artifact_mirrors", {"https://github.com": "https://m.test"}, "platform_artifact_mirrors.https://github.com", "without https://"),
+    ("platform_artifact_mirrors", {"ghcr.io/acme": "https://m.test"}, "platform_artifact_mirrors.ghcr.io/acme", "not a host"),
     ("platform_s3/ca_bundle", "# Főtanúsítvány\n-----BEGIN", "platform_s3.ca_bundle", "characters besides ASCII"),
     ("verify_ca_bundle", "ca.pem", "verify_ca_bundle", "not its name"),
     (f"{ENV}/prod/postgres", True, f"{ENV}.prod.postgres", "must be a dictionary"),
