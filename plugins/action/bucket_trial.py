@@ -29,8 +29,8 @@ class ActionModule(ControllerAction):
     def answer(self, arguments: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
         try:
             trials = planned(arguments["server"], arguments["environments"], arguments["secrets"])
-        except (OSError, ValueError) as error:
-            return {"failed": True, "msg": f"the buckets cannot be tried: {error}"}
+        except (OSError, TypeError, ValueError) as error:  # as of certificates that are none, which are a finding of their own, too
+            return {"changed": False, "platform_findings": [f"the buckets cannot be tried: {error}"]}
         run(trials, bool(self._task.check_mode))
         tables = [table_of(trial, names) for trial, names in trials]
         findings = [text for trial, _names in trials for text in trial.findings]

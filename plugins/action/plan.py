@@ -59,12 +59,16 @@ class ActionModule(ControllerAction):
         model["environments"], model["complete"] = model["all_environments"], True
         model["previews"] = model.get("all_previews") or {}
         model["server"] = counted_size(model["server"], variables.get("ansible_facts") or {})
-        rendered = render_site(self._loader, self._templar, variables, model)
-        sets = [part for role in rendered for part in role.sets]
         try:
+            rendered = render_site(self._loader, self._templar, variables, model)
+            sets = [part for role in rendered for part in role.sets]
             plan = make_plan(sets, model, str(variables["inventory_hostname"]))
-        except QuantityError as error:
-            raise AnsibleActionFail(str(error)) from error
+        except (AnsibleError, AttributeError, LookupError, TypeError, ValueError) as error:
+            if arguments["findings"]:  # a variable of the wrong shape, which is a finding of its own, may end it anywhere
+                return {"changed": False, "platform_findings": [f"the fit plan cannot be made before the other findings are put right: {error}"]}
+            if isinstance(error, QuantityError):
+                raise AnsibleActionFail(str(error)) from error
+            raise
         objects = list(objects_of(sets))
         if arguments["report"]:
             self._write(Path(arguments["report"]), plan, objects)

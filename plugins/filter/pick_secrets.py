@@ -46,8 +46,10 @@ _value: {description: Environment to secret name to value., type: dict}
 
 def pick_secrets(secrets: Mapping[str, Any], environments: Iterable[str], names: Iterable[str]) -> dict[str, dict[str, str]]:
     picked = list(names)
+    if not isinstance(secrets, Mapping):  # a finding, after which preflight goes on
+        secrets = {}
     known = with_previews(secrets, environments) if isinstance(environments, Mapping) else secrets
-    groups = {name: known.get(name) or {} for name in environments}
+    groups = {name: own if isinstance(own := known.get(name), Mapping) else {} for name in environments}
     return {name: {key: str(own[key]) for key in picked if own.get(key)} for name, own in groups.items()}
 
 

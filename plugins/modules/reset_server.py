@@ -44,6 +44,11 @@ options:
     type: list
     elements: str
     default: []
+  packages:
+    description: Packages that the caller purges once this has succeeded. Those that are there are listed, and need the server's name, too.
+    type: list
+    elements: str
+    default: []
 """
 
 EXAMPLES = r"""
@@ -93,6 +98,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "keep_ssh": {"type": "bool", "default": True},
     "mounts": {"type": "list", "elements": "str", "default": []},
     "users": {"type": "list", "elements": "str", "default": []},
+    "packages": {"type": "list", "elements": "str", "default": []},
 }
 LOCKED = Path("/var/lib")  # a directory that every server has
 PATIENCE = 180.0  # seconds to wait for another reset: one whose controller was killed goes on running here
@@ -104,6 +110,12 @@ KUBECTL = ["/usr/local/bin/k3s", "kubectl", "get", "cronjobs,jobs", "--all-names
 
 class ResetRefused(Exception):
     """The reset must not happen; the text says what to do instead."""
+
+
+def present(packages: list[str], execute: Execute) -> list[str]:
+    """Those of the packages of which something is there, if only their settings, which a purge removes."""
+    states = {name: execute(["dpkg-query", "--show", "--showformat=${db:Status-Status}\\n", name])[1].split() for name in packages}
+    return [name for name, found in states.items() if {*found} - {"not-installed"}]
 
 
 def last_backups(execute: Execute) -> dict[str, str] | None:
@@ -134,7 +146,7 @@ def tables(found: Mapping[str, list[str]], kept: Kept, backups: Mapping[str, str
     """What is removed, what data is lost and what stays, for the screen."""
     rows = [[kind, str(len(names)), shown(names)] for kind, names in found.items() if names and kind != "volumes"]
     lost = [[volume, loss(volume, backups)] for volume in found["volumes"]]
-    stays = ["packages", "backups in S3", "sysctl values in force until the next boot"]
+    stays = ["all other packages" if found["packages"] else "packages", "backups in S3", "sysctl values in force until the next boot"]
     stays += [path for path in ledger.load() if kept.ssh and path.startswith("/etc/ssh/")] + (["volumes"] if kept.data else [])
     result: list[dict[str, Any]] = [
         {"title": "What the platform has on this server, and a reset removes", "columns": ["kind", "", "which"], "rows": rows}
@@ -159,7 +171,8 @@ def run(params: dict[str, Any], check_mode: bool, execute: Execute) -> dict[str,
     refuse_own_account(account, params["users"])
     kept = Kept(params["keep_data"], params["keep_ssh"])
     server = Installation(execute, kept, params["users"], account)
-    found = server.listing()
+    own = server.listing()
+    found = {**own, "packages": present(params["packages"], execute)}
     anything = any(found.values())
     hostname = socket.gethostname()
     result = {"found": found, "hostname": hostname, "question": anything and not check_mode}
@@ -173,8 +186,9 @@ def run(params: dict[str, Any], check_mode: bool, execute: Execute) -> dict[str,
             raise ResetRefused(
                 f"nothing was removed: '{params['confirm']}' is not the name of this server; type, or give as reset_confirm, {' or '.join(names)}"
             )
-        server.refuse_what_is_not_ours(params["mounts"])
-        server.remove()
+        if any(own.values()):
+            server.refuse_what_is_not_ours(params["mounts"])
+            server.remove()
         if remaining := {kind: names for kind, names in server.listing().items() if names}:
             raise ResetRefused(
                 f"the reset ended, but there is still: {'; '.join(f'{kind}: {shown(names)}' for kind, names in remaining.items())}; run it again"

@@ -170,6 +170,17 @@ def test_a_rule_that_ignored_nothing_is_a_note(tmp_path: Path, changes: dict[str
     assert f"note: {run.report['notes'][0]}" in run.printed
 
 
+def test_a_rule_that_ignored_something_on_one_of_two_servers_is_no_note(tmp_path: Path) -> None:
+    run = Run(tmp_path / "reports", platform_drift_ignore=[RULE])
+    servers = [SimpleNamespace(get_name=lambda name=name: name) for name in ("one", "two", "three")]
+    run.inventory = SimpleNamespace(get_hosts=lambda _hosts: servers)
+    run.start()
+    run.ok("shaka.platform.apply_set", host="one", changed=True, objects=[{**QUOTA, "ignored": [KNOWN]}])
+    run.ok("shaka.platform.apply_set", host="two", changed=False, objects=[{**QUOTA, "action": "unchanged", "fields": []}])
+    run.ok("shaka.platform.apply_set", host="three", changed=False, objects=[SAME])
+    assert run.end() == 0 and run.report["notes"] == []
+
+
 def test_an_object_that_is_missing_is_not_ignored(tmp_path: Path) -> None:
     run = with_rules(tmp_path, RULE)
     run.ok("shaka.platform.apply_set", changed=True, objects=[{**QUOTA, "action": "created", "ignored": [KNOWN]}])
@@ -185,6 +196,19 @@ def test_other_files(run: Run) -> None:
     assert 'shaka_drift_objects{host="server",state="differing"} 1' in metrics
     assert "shaka_drift_exit_code 3" in metrics
     assert sorted(path.name for path in run.directory.iterdir()) == ["drift.json", "drift.junit.xml", "drift.prom"]
+
+
+def test_a_finding_beside_checks_is_a_failure_in_junit_and_a_failed_check_is_one_once(run: Run) -> None:
+    wrong = "an account without rights may read Secrets"
+    run.ok("shaka.platform.k3s_effective", changed=False, platform_findings=[wrong])
+    checks = [{"name": "pods", "scope": "prod", "ok": True, "detail": "2/2"}, {"name": "node", "scope": "lab", "ok": False, "detail": "not Ready"}]
+    run.ok("shaka.platform.verify_platform", changed=False, platform_findings=["lab: node: not Ready"], checks=checks)
+    run.ok(changed=False)
+    assert run.end() == 3
+    failed = [
+        case.attrib["name"] for case in ElementTree.parse(run.directory / "drift.junit.xml").iter("testcase") if case.find("failure") is not None
+    ]
+    assert failed == ["node", wrong]
 
 
 def _fails(run: Run) -> None:

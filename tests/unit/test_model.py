@@ -242,6 +242,8 @@ MISTAKES = [
     ("platform_profile", "big", "platform_profile", "not one of platform_profiles"),
     ("platform_redis", {"maxmemory": "256Mi"}, "platform_redis.maxmemory", "3/4"),
     ("platform_redis", {"namespace": "cache"}, "platform_redis.namespace", "not one of platform_namespaces"),
+    ("platform_namespaces", {"traefik": {}, "shared": {}}, "platform_namespaces.traefik", "the platform's own parts"),
+    (f"{ENV}/kube-system", {}, f"{ENV}.kube-system", "belongs to Kubernetes"),
     ("platform_namespaces", {"prod": {}, "shared": {}}, "platform_namespaces.prod", "is also"),
     ("platform_acme", {"email": "ops@example.com"}, "platform_acme.email", "RFC 2606"),
     ("platform_acme", {}, "platform_acme.email", "not filled in"),
@@ -250,6 +252,12 @@ MISTAKES = [
     ("platform_s3/provider", "minio", "platform_s3.provider", "write Minio"),
     ("platform_s3/provider", "Backblaze", "platform_s3.provider", "use Other (for Backblaze, too)"),
     ("platform_s3/ca_bundle", "ca.pem", "platform_s3.ca_bundle", "not its name"),
+    ("platform_artifact_mirrors", {"https://github.com": "https://m.test"}, "platform_artifact_mirrors.https://github.com", "without https://"),
+    ("platform_artifact_mirrors", {"ghcr.io/acme": "https://m.test"}, "platform_artifact_mirrors.ghcr.io/acme", "not a host"),
+    ("platform_s3/ca_bundle", "# Főtanúsítvány\n-----BEGIN", "platform_s3.ca_bundle", "characters besides ASCII"),
+    ("verify_ca_bundle", "ca.pem", "verify_ca_bundle", "not its name"),
+    (f"{ENV}/prod/postgres", True, f"{ENV}.prod.postgres", "must be a dictionary"),
+    (f"{ENV}/prod/redis", "own", f"{ENV}.prod.redis", "must be a dictionary"),
     ("platform_s3/cidrs", ["10.0.0.1/8"], "platform_s3.cidrs", "host bits"),
     ("platform_s3/endpoint", "http://minio.storage:9000", "platform_s3.endpoint", "is not encrypted"),
     (f"{ENV}/dev/backup", {"s3": {"endpoint": "s3"}}, f"{ENV}.dev.backup.s3.endpoint", "not a URL"),
@@ -347,6 +355,21 @@ def test_an_account_that_is_taken_has_a_service_account(name: str) -> None:
     made = Templar(loader=DataLoader(), variables={"tenancy_operator_name": name}).template(trust_as_template(template))
     subdomain = re.fullmatch(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*", made)  # as Kubernetes has it
     assert right is (name in ("ana", "ana_b", "ana-b", "a--b2")) and (subdomain or not right)
+
+
+@pytest.mark.parametrize(
+    ("operator", "right"),
+    [
+        ({}, True),
+        ({"tenancy_operator_name": "ana"}, False),
+        ({"host_operator_name": "ana"}, False),
+        ({"host_operator_name": "ana", "tenancy_operator_name": ""}, True),
+        ({"host_operator_name": "ana", "host_manage_operator": False}, True),
+    ],
+)
+def test_the_namespace_of_the_operators_account_is_no_environments(operator: dict[str, Any], right: bool) -> None:
+    found = run({**change("platform_namespaces", {"shared": {}, "operators": {}}), **operator}).problems
+    assert [problem.path for problem in found] == ([] if right else ["platform_namespaces.operators.namespace"])
 
 
 def test_a_mistake_alone_is_one_problem() -> None:

@@ -31,8 +31,8 @@ TEMPLATES = sorted(ROOT.glob("roles/*/templates/**/*.j2"))
 EXPRESSIONS = {"when", "that", "until", "failed_when", "changed_when"}
 # Ansible's own, Jinja's own, and what rendering gives a template
 GIVEN = {
-    "ansible_check_mode", "ansible_facts", "ansible_failed_result", "ansible_host", "ansible_play_hosts", "ansible_port", "groups",
-    "hostvars", "inventory_dir",
+    "ansible_check_mode", "ansible_facts", "ansible_failed_result", "ansible_host", "ansible_play_hosts", "ansible_play_hosts_all", "ansible_port",
+    "groups", "hostvars", "inventory_dir",
     "inventory_hostname", "item", "loop", "lookup", "now", "playbook_dir", "query", "role_path", "undef", "env", "ns", "ansible_playbook_python",
     "dict", "omit",
 }  # fmt: skip

@@ -122,6 +122,36 @@ def test_each_change_is_told_once_and_what_was_not_told_is_told_again(webhook: A
     assert webhook.got[0]["text"] == "shaka on one: prod backup FAILED (t)\nS3 does not answer"
 
 
+@pytest.mark.parametrize("lost", ["", "{", "[]"])
+def test_what_was_told_may_be_lost_and_nothing_ends_at_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, webhook: Any, lost: str) -> None:
+    """As by a power failure, while K3s does not answer: the next run tells of it."""
+    configuration = {
+        "platform": "shaka",
+        "server": "one",
+        "webhook": f"http://127.0.0.1:{webhook.server_port}/",
+        "unanswered_minutes": 0,
+        "environments": {},
+    }
+    (tmp_path / "configuration").write_text(json.dumps(configuration))
+    (tmp_path / "told.json").write_text(lost)
+    monkeypatch.setenv("RUNTIME_DIRECTORY", str(tmp_path))
+    monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path))
+    assert notify.main() == notify.main() == 0
+    assert [each["what"] for each in webhook.got] == ["the cluster"]
+
+
+def test_on_a_full_disk_what_was_told_is_kept_in_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    memory = tmp_path / "told.json"
+    notify.remember(memory, {"told": {"prod backup": True, "dev backup": True}})
+
+    def full(*_args: object, **_options: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    notify.remember(memory, {"told": {"prod backup": False}})
+    assert notify.remembered(memory) == {"told": {"prod backup": False}}
+
+
 def test_without_a_token_the_cluster_is_said_to_be_silent(tmp_path: Path) -> None:
     with pytest.raises(notify.Unanswered, match=r"is k3s\.service running"):
         notify.Cluster(tmp_path)

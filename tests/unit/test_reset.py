@@ -266,6 +266,26 @@ def test_the_account_of_the_connection_is_never_removed() -> None:
     reset_server.refuse_own_account("root", ["ops"])
 
 
+def test_packages_alone_are_listed_and_need_the_servers_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a server without the platform, too: it may be another one than was meant."""
+    monkeypatch.setattr(reset.Installation, "listing", lambda _self: {"files": [], "volumes": []})
+    monkeypatch.setattr(reset_server.ledger, "load", dict)
+    states = {"nginx": "installed\n", "exim4": "config-files\n", "gone": "not-installed\n"}
+
+    def execute(command: list[str], **_: object) -> tuple[int, str, str]:
+        return (0, states[command[-1]], "") if command[-1] in states else (1, "", "no packages found")
+
+    params = {"list_only": True, "names": ["one"], "confirm": "", "keep_data": False, "keep_ssh": True, "mounts": [], "users": []}
+    params |= {"packages": ["nginx", "exim4", "gone", "unknown"]}
+    listed = reset_server.run(params, False, execute)
+    assert listed["question"] and listed["found"]["packages"] == ["nginx", "exim4"]
+    assert ["packages", "2", "nginx, exim4"] in listed["platform_table"][0]["rows"]
+    with pytest.raises(reset_server.ResetRefused, match="nothing was removed"):
+        reset_server.run({**params, "list_only": False}, False, execute)
+    assert reset_server.run({**params, "list_only": False, "confirm": "one"}, False, execute)["changed"]
+    assert not reset_server.run({**params, "packages": ["gone"]}, False, execute)["question"]
+
+
 def test_one_reset_at_a_time(tmp_path: Path) -> None:
     with alone(tmp_path, reset_server.BUSY), pytest.raises(Busy, match="another reset"), alone(tmp_path, reset_server.BUSY):
         pytest.fail("two resets at once")

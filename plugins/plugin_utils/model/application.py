@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from typing import Any, cast
 
@@ -113,7 +112,7 @@ def registries(raw: Mapping[str, Any], options: Options, problems: Problems) -> 
     for host, entry in raw["platform_registries"].items():
         path = f"platform_registries.{host}"
         registry = result[host] = cast(PrivateRegistry, complete(entry, options, path, problems))
-        if not re.fullmatch(r"[a-z0-9.-]+(:[0-9]{1,5})?", str(host)):
+        if rules.origin(str(host)):
             problems.add(path, "is not a registry's host; write it as in the image's name, such as ghcr.io or registry.test:5000", host)
         for key, value in registry.items():
             problems.check(f"{path}.{key}", None if value else "is not filled in")

@@ -20,8 +20,10 @@ POOLER = "pgbouncer"  # its Postgres role, which may look up the password verifi
 OTHERS = 10  # connections that the pool leaves to backups, administrators and Postgres's own reserve
 
 
-def own_secrets(postgres: Mapping[str, Any]) -> list[str]:
-    """Names of the secrets that Postgres needs and the application's pods do not get. `postgres` may lack its defaults."""
+def own_secrets(postgres: Any) -> list[str]:
+    """Names of the secrets that Postgres needs and the application's pods do not get. `postgres` may lack its defaults, or be misshapen."""
+    if not isinstance(postgres, Mapping):
+        return []
     owner = [OWNER_SECRET] if postgres.get("app_user") else []
     pooler = postgres.get("pgbouncer")
     return owner + ([POOLER_SECRET] if isinstance(pooler, Mapping) and pooler.get("enabled") is True else [])

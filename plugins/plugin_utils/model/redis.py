@@ -84,9 +84,9 @@ def check_together(environments: Mapping[str, Environment], problems: Problems) 
                 problems.add(f"{path}.prefix", text, mine)
 
 
-def own_secrets(redis: Mapping[str, Any]) -> list[str]:
-    """Names of the secrets that an environment's own Redis needs and its application does not get. `redis` may lack its defaults."""
-    return [ADMINISTRATOR] if redis.get("dedicated") is True else []
+def own_secrets(redis: Any) -> list[str]:
+    """Names of the secrets that an environment's own Redis needs and its application does not get. `redis` may lack its defaults, or be misshapen."""
+    return [ADMINISTRATOR] if isinstance(redis, Mapping) and redis.get("dedicated") is True else []
 
 
 def _command(value: str, dedicated: bool) -> str | None:

@@ -121,8 +121,8 @@ def _check_environment(env: Environment, path: str, problems: Problems) -> None:
 
 
 def _check_name(name: str, path: str, problems: Problems) -> None:
-    """An environment's name becomes part of Service names, which are DNS labels, and a group of platform_secrets."""
-    flaw = rules.label(name)
+    """An environment's name becomes part of Service names, which are DNS labels, and a group of platform_secrets; `ingress` has it, too."""
+    flaw = rules.namespace(name)
     if flaw is None and len(f"pgbouncer-{name}") > 63:
         flaw = f"makes the Service name pgbouncer-{name} longer than 63 characters; use at most {63 - len('pgbouncer-')}"
     if name in credentials.GROUPS:
@@ -207,7 +207,7 @@ def _images(names: Collection[str], known: Collection[str], raw: Raw, problems: 
             problems.add(f"platform_image_overrides.{name}", f"is not an image of the platform; {nearest(name, names)}")
         problems.check(f"platform_image_overrides.{name}", rules.image(str(reference)), reference)
     environments = [env for env in raw["platform_environments"].values() if isinstance(env, Mapping)]
-    pooled = any(postgres.POOLER_SECRET in postgres.own_secrets(env.get("postgres") or {}) for env in environments)
+    pooled = any(postgres.POOLER_SECRET in postgres.own_secrets(env.get("postgres")) for env in environments)
     used = [name for name in names if name != "pgbouncer" or pooled]
     for name in used:
         # without an image called api, each environment needs one of its own
@@ -299,6 +299,7 @@ def resolve(variables: Mapping[str, Any], interface: Interface, images: Collecti
     addresses = network.own_addresses(of_roles.get("k3s_config") or {}, cluster, problems)
     if operator := of_roles.get("tenancy_operator_name"):
         problems.check("tenancy_operator_name", rules.account(str(operator)), operator)
+    problems.check("verify_ca_bundle", rules.certificates(of_roles.get("verify_ca_bundle") or ""))
     host.check(of_roles, problems)
     k3s.check(of_roles, problems)
     network.check_server(cluster, raw.get("hosts") or {}, problems)
@@ -316,6 +317,7 @@ def resolve(variables: Mapping[str, Any], interface: Interface, images: Collecti
         return schema.complete(raw[variable], dictionaries[variable], variable, problems)
 
     for origin, mirror in raw["platform_artifact_mirrors"].items():
+        problems.check(f"platform_artifact_mirrors.{origin}", rules.origin(str(origin)), origin)
         problems.check(f"platform_artifact_mirrors.{origin}", rules.storage_url(str(mirror)), mirror)
     used = _images(interface.images, images, raw, problems)
     has_image = bool("api" in images or "api" in raw["platform_image_overrides"] or raw.get("image_pending"))
@@ -337,7 +339,7 @@ def resolve(variables: Mapping[str, Any], interface: Interface, images: Collecti
     for name, entry in raw["platform_namespaces"].items():
         path = f"platform_namespaces.{name}"
         space = namespaces[name] = cast(Space, schema.complete(entry, dictionaries["namespace"], path, problems))
-        problems.check(path, rules.label(name), name)
+        problems.check(path, rules.namespace(name), name)
         space["name"], space["namespace"] = name, space["namespace"] or f"{raw['platform_name']}-{name}"
         bounds[name] = _check_space(space, path, cluster, problems)
 
@@ -398,6 +400,11 @@ def resolve(variables: Mapping[str, Any], interface: Interface, images: Collecti
     spaces = {**{f"platform_environments.{name}": env for name, env in environments.items()}, **spaces}
     spaces |= {f"{previews.VARIABLE}.{name}": env for name, env in previewed.items()}
     check_unique(((f"{path}.namespace", space["namespace"]) for path, space in spaces.items()), "each has a namespace of its own", problems)
+    managed = of_roles.get("host_operator_name") if of_roles.get("host_manage_operator", True) else ""
+    if of_roles.get("tenancy_operator_name", managed):
+        accounts = f"{raw['platform_name']}-operators"
+        for path in (path for path, space in spaces.items() if space["namespace"] == accounts):
+            problems.add(f"{path}.namespace", "is that of the operator's account (tenancy_operator_name), which has no pods; name another", accounts)
     both = [name for name in [*environments, *namespaces] if name in environments and name in namespaces]
     check_unique(((f"platform_namespaces.{name}", name) for name in both), "rename one", problems)
     kept_data.check_retired(raw[kept_data.RETIRE], spaces, environments, problems)

@@ -148,6 +148,13 @@ def image(value: str) -> str | None:
     return None
 
 
+def origin(value: str) -> str | None:
+    """Where downloads come from: a host as URLs and images' names have it, with its port where that is not the usual one."""
+    if re.fullmatch(r"[a-z0-9.-]+(:[0-9]{1,5})?", value):
+        return None
+    return "is not a host; write it without https:// and path, such as ghcr.io or registry.test:5000"
+
+
 def variable_name(value: str) -> str | None:
     """The name of an environment variable (POSIX), which is also a valid key of a ConfigMap or Secret."""
     if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", value):
@@ -298,6 +305,8 @@ def certificates(value: str) -> str | None:
         return None
     try:
         ssl.create_default_context(cadata=value)
+    except TypeError:
+        return "has characters besides ASCII, as in a comment; leave all out but the certificates' own lines (-----BEGIN to END CERTIFICATE-----)"
     except (ssl.SSLError, ValueError):
         return "contains no PEM certificates (-----BEGIN CERTIFICATE----- ...); give the file's content, not its name"
     return None

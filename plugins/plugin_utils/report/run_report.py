@@ -84,6 +84,11 @@ class CheckResult:
     def read(cls, entry: Mapping[str, Any]) -> CheckResult:
         return cls(str(entry.get("name") or ""), str(entry.get("scope") or ""), entry.get("ok") is True, str(entry.get("detail") or ""))
 
+    @property
+    def finding(self) -> str:
+        """As the role verify puts a failed check among its findings."""
+        return f"{self.scope}: {self.name}: {self.detail}"
+
 
 @dataclass
 class HostReport:
@@ -145,16 +150,19 @@ class Report:
         return self.hosts.setdefault(name, HostReport())
 
     def judge_rules(self) -> None:
-        """At the end of the run: a rule that no longer holds is a finding, one that had nothing to ignore a note."""
+        """At the end of the run: a rule that no longer holds is a finding, one that had nothing to ignore on any server a note."""
+        holds: dict[IgnoreRule, list[HostReport]] = {}
         for name, host in self.hosts.items():
-            used = {each.rule for state in host.ignoring for each in state.ignored}
             for rule in self.rules.get(name, ()):
                 if lapsed := rule.lapsed(self.started.date()):
                     host.findings.append(f"{rule} {lapsed}")
-                elif not any(rule.concerns(state.kind, state.namespace, state.name) for state in host.objects.values()):
-                    self.notes.append(f"{rule} names no object of this run")
-                elif rule.number not in used:
-                    self.notes.append(f"{rule} had nothing to ignore; remove the entry once nobody changes this any more")
+                else:
+                    holds.setdefault(rule, []).append(host)
+        for rule, hosts in holds.items():
+            if not any(rule.concerns(state.kind, state.namespace, state.name) for host in hosts for state in host.objects.values()):
+                self.notes.append(f"{rule} names no object of this run")
+            elif not any(each.rule == rule.number for host in hosts for state in host.ignoring for each in state.ignored):
+                self.notes.append(f"{rule} had nothing to ignore; remove the entry once nobody changes this any more")
 
     def outcome(self) -> Outcome:
         """Errors first: a run that did not check everything is never clean. Exit codes are those of ansible-playbook where it has one."""
@@ -308,7 +316,8 @@ def _cases(host: HostReport, kind: str) -> Iterator[tuple[str, str, str, str]]:
         yield f"host.{item.role}", item.task, "failure" if item.changed else "", "not as the inventory says"
     for check in host.checks:
         yield f"checks.{check.scope}", check.name, "" if check.ok else "failure", check.detail
-    for finding in host.findings if not host.checks else ():
+    told = {check.finding for check in host.checks}
+    for finding in (text for text in host.findings if text not in told):
         yield "findings", finding, "failure", finding
     for failure in host.failures:
         yield "tasks", failure, "error", "the task failed"

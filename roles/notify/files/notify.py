@@ -206,11 +206,32 @@ def tell(configuration: Mapping[str, Any], states: Mapping[str, State], told: di
     return problems
 
 
+def remembered(memory: Path) -> dict[str, Any]:
+    """What was told last. Nothing where that was lost, as by a power failure: what is wrong is then told once more."""
+    try:
+        kept = json.loads(memory.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return kept if isinstance(kept, dict) else {}
+
+
+def remember(memory: Path, kept: Mapping[str, Any]) -> None:
+    """Keep what was told; on a full disk in the place of the old text, or the same would be told every minute."""
+    partial, text = memory.with_suffix(".new"), json.dumps(kept)
+    try:
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(memory)
+    except OSError:
+        with memory.open("r+", encoding="utf-8") as file:
+            file.write(text)
+            file.truncate()
+
+
 def main() -> int:
     runtime = Path(os.environ["RUNTIME_DIRECTORY"])
     configuration = json.loads((runtime / "configuration").read_text(encoding="utf-8"))
     memory = Path(os.environ["STATE_DIRECTORY"]) / "told.json"
-    kept = json.loads(memory.read_text(encoding="utf-8")) if memory.exists() else {}
+    kept = remembered(memory)
     told, silent_since, now = kept.get("told", {}), kept.get("silent_since"), time.time()
     try:
         states = look(Cluster(runtime), configuration["environments"], now)
@@ -221,9 +242,7 @@ def main() -> int:
         long_enough = now - silent_since >= configuration["unanswered_minutes"] * 60
         states = {"the cluster": State(False, iso(silent_since), str(error))} if long_enough else {}
     problems = tell(configuration, states, told)
-    partial = memory.with_suffix(".new")
-    partial.write_text(json.dumps({"told": told, "silent_since": silent_since}), encoding="utf-8")
-    partial.replace(memory)
+    remember(memory, {"told": told, "silent_since": silent_since})
     for problem in problems:
         print(problem, file=sys.stderr)
     return 1 if problems else 0
