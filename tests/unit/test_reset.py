@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.shaka.platform.plugins.module_utils.conventions import user_of_connection
-from ansible_collections.shaka.platform.plugins.module_utils.server import reset, traces
+from ansible_collections.shaka.platform.plugins.module_utils.server import ledger, reset, traces
 from ansible_collections.shaka.platform.plugins.module_utils.server.lock import Busy, alone
 from ansible_collections.shaka.platform.plugins.modules import reset_server
 
@@ -269,7 +269,7 @@ def test_the_account_of_the_connection_is_never_removed() -> None:
 def test_packages_alone_are_listed_and_need_the_servers_name(monkeypatch: pytest.MonkeyPatch) -> None:
     """On a server without the platform, too: it may be another one than was meant."""
     monkeypatch.setattr(reset.Installation, "listing", lambda _self: {"files": [], "volumes": []})
-    monkeypatch.setattr(reset_server.ledger, "load", dict)
+    monkeypatch.setattr(ledger, "load", dict)
     states = {"nginx": "installed\n", "exim4": "config-files\n", "gone": "not-installed\n"}
 
     def execute(command: list[str], **_: object) -> tuple[int, str, str]:
