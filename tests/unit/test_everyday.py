@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gzip
+import re
 import shlex
 import subprocess
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -267,6 +269,27 @@ def test_the_table_says_what_is_wrong() -> None:
         ["prod", "worker", "0/1", "0", "api:1", "no pods"],
     ]
     assert status.status([], "shaka", environments) == "nothing runs in prod"
+
+
+@pytest.mark.parametrize(
+    ("state", "suspended", "shown"),
+    [
+        ({}, False, ["never", "api:1"]),
+        ({"lastScheduleTime": "2026-11-28T02:00:00Z", "lastSuccessfulTime": "2026-11-28T02:00:40Z"}, False, ["3 h ago", "api:1"]),
+        (
+            {"lastScheduleTime": "2026-11-28T02:00:00Z", "lastSuccessfulTime": "2026-11-27T02:00:40Z"},
+            True,
+            ["3 h ago", "api:1", "suspended, its last run failed"],
+        ),
+        ({"lastScheduleTime": "2026-11-28T04:59:00Z", "active": [{"name": "job"}]}, False, ["now", "api:1"]),
+    ],
+)
+def test_what_runs_by_the_clock_has_its_last_run(state: dict[str, Any], suspended: bool, shown: list[str]) -> None:
+    template = {"spec": {"template": {"spec": {"containers": [{"image": "lab.local/api:1"}]}}}}
+    spec = {"schedule": "0 2 * * *", "suspend": suspended, "jobTemplate": template}
+    item = {"kind": "CronJob", "metadata": {"name": "shaka-report", "namespace": "shaka-prod"}, "spec": spec, "status": state}
+    text = status.status([item], "shaka", {"prod": {"namespace": "shaka-prod"}}, None, datetime(2026, 11, 28, 5, tzinfo=UTC))
+    assert re.split(r" {2,}", text.splitlines()[1]) == ["prod", "report", *shown]
 
 
 # --- tunnels and completion -----------------------------------------------------------------------------------------------------------------

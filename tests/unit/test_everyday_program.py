@@ -24,7 +24,7 @@ exec sh -c "$*"
 KUBECTL = """#!{python}
 import json, sys
 objects = {{"items": [{{"metadata": {{"name": "postgres-prod"}}, "spec": {{"clusterIP": "127.0.0.1"}}}}]}}
-print(json.dumps(objects if "services" in sys.argv else {{"items": []}} if "pods,deployments,statefulsets" in sys.argv else sys.argv[1:]))
+print(json.dumps(objects if "services" in sys.argv else {{"items": []}} if "pods,deployments,statefulsets,cronjobs" in sys.argv else sys.argv[1:]))
 sys.exit(7 if "false" in sys.argv else 0)
 """
 # What ansible-inventory says of the same; the real one takes most of a second.

@@ -124,7 +124,7 @@ def services(server: KnownServer, namespace: str) -> list[str]:
 
 def pods(server: KnownServer) -> list[str]:
     """Ask for everything that the table of `status` shows."""
-    return kubectl(server, "get", "pods,deployments,statefulsets", "--all-namespaces", "-o", "json", reads=True)
+    return kubectl(server, "get", "pods,deployments,statefulsets,cronjobs", "--all-namespaces", "-o", "json", reads=True)
 
 
 def counters() -> list[str]:

@@ -14,7 +14,7 @@ PREVIEWS = "platform_previews."  # whose sizes are their parents'
 INVENTORY = "shaka.platform/inventory"  # the annotation with the variable that an object comes from
 MEMORY = ("environment", "app", "memory requested", "limit", "now", "peak", "set instead")
 NO_PEAK = "the server's kernel counts no peak of a container's memory: it needs Linux 5.19 and cgroup v2"
-HEAD = ("environment", "app", "ready", "restarts", "image", "hosts", "what is wrong")
+HEAD = ("environment", "app", "ready", "restarts", "last run", "image", "hosts", "what is wrong")
 
 
 def short(image: str) -> str:
@@ -55,9 +55,13 @@ def labelled(name: str, expires: float | None, now: float) -> str:
     """An environment's name; a preview's with the time that it has left. `expires` and `now` in seconds since the epoch."""
     if expires is None:
         return name
-    hours = (expires - now) / 3600
-    left = f"{hours / 24:.0f} d left" if hours >= 48 else f"{hours:.0f} h left" if hours >= 2 else f"{hours * 60:.0f} min left"
-    return f"{name} ({left if hours > 0 else 'is over'})"
+    return f"{name} ({f'{period(expires - now)} left' if expires > now else 'is over'})"
+
+
+def period(seconds: float) -> str:
+    """A time for a person."""
+    hours = seconds / 3600
+    return f"{hours / 24:.0f} d" if hours >= 48 else f"{hours:.0f} h" if hours >= 2 else f"{hours * 60:.0f} min"
 
 
 class Workload(NamedTuple):
@@ -97,7 +101,27 @@ def row(found: Workload, hosts: Sequence[str]) -> tuple[str, ...]:
     ready = found.object.get("status", {}).get("readyReplicas", 0)
     wrong = sorted({reason for pod in found.pods if (reason := trouble(pod))}) or (["no pods"] if ready < wanted else [])
     image = short(container(found)["image"])
-    return found.environment, found.app, f"{ready}/{wanted}", str(restarts(found.pods)), image, " ".join(hosts), ", ".join(wrong)
+    return found.environment, found.app, f"{ready}/{wanted}", str(restarts(found.pods)), "", image, " ".join(hosts), ", ".join(wrong)
+
+
+def clock_rows(
+    items: Iterable[Mapping[str, Any]], platform: str, environments: Mapping[str, Mapping[str, Any]], now: float
+) -> Iterator[tuple[str, ...]]:
+    """What runs by the clock: when it ran last, and whether that ended well.
+
+    :arg now: seconds since the epoch.
+    """
+    for name, env in environments.items():
+        for item in items:
+            if item["kind"] != "CronJob" or item["metadata"]["namespace"] != env["namespace"]:
+                continue
+            spec, state = item["spec"], item.get("status", {})
+            began, well = (seconds_of(state.get(key) or "") for key in ("lastScheduleTime", "lastSuccessfulTime"))
+            last = "now" if state.get("active") else f"{period(now - began)} ago" if began else "never"
+            wrong = ["suspended"] if spec.get("suspend") else []
+            wrong += ["its last run failed"] if began and not state.get("active") and (well or 0.0) < began else []
+            image = short(spec["jobTemplate"]["spec"]["template"]["spec"]["containers"][0]["image"])
+            yield name, item["metadata"]["name"].removeprefix(f"{platform}-"), "", "", last, image, "", ", ".join(wrong)
 
 
 def container(found: Workload) -> Mapping[str, Any]:
@@ -137,14 +161,18 @@ def status(
 ) -> str:
     """The table of one server, and that of its memory.
 
+    :arg items: pods, Deployments, StatefulSets and CronJobs of all namespaces.
     :arg counters: what memory.COMMAND printed; None is not asked for.
     """
+    now = now or datetime.now(UTC)
     found = list(workloads(items, platform, environments))
-    if not found:
+    rows = [row(each, environments[each.environment].get("hosts", {}).get(each.app, [])) for each in found]
+    rows += clock_rows(items, platform, environments, now.timestamp())
+    if not rows:
         return "nothing runs in " + ", ".join(environments)
-    shown = table(HEAD, [row(each, environments[each.environment].get("hosts", {}).get(each.app, [])) for each in found])
+    shown = table(HEAD, sorted(rows, key=lambda cells: list(environments).index(cells[0])))
     if counters is None:
         return shown
     used = memory.used(counters)
-    lines = [memory_row(each, used, now or datetime.now(UTC)) for each in found]
+    lines = [memory_row(each, used, now) for each in found]
     return f"{shown}\n\n{table(MEMORY, lines)}" + ("" if used else f"\n{NO_PEAK}")
