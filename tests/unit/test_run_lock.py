@@ -107,4 +107,18 @@ def test_every_playbook_that_changes_a_server_takes_it_and_those_that_only_look_
     for path in PLAYBOOKS.glob("*.yml"):
         for play in yaml.safe_load(path.read_text()):
             taking |= {path.stem} & {*(path.stem for task in play.get("pre_tasks", []) if "shaka.platform.run_lock" in task)}
-    assert taking == {"site", "restore", "reset", "backup", "prune", "drill", "export", "import", "deploy", "rollback", "preview", "preview_end"}
+    assert taking == {
+        "site",
+        "restore",
+        "move",
+        "reset",
+        "backup",
+        "prune",
+        "drill",
+        "export",
+        "import",
+        "deploy",
+        "rollback",
+        "preview",
+        "preview_end",
+    }
