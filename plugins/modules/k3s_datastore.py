@@ -48,7 +48,7 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-copy:
+made:
   description: The new copy's directory; empty when there is no datastore, and in check mode.
   returned: success
   type: str
@@ -88,12 +88,12 @@ def run(params: dict[str, Any], check_mode: bool, execute: Execute) -> dict[str,
     """The module's result. Raises datastore.NoRoom, OSError or sqlite3.Error."""
     data, place = Path(params["data"]), Path(params["path"])
     if not (data / datastore.DATABASE).exists():
-        return {"changed": False, "copy": "", "removed": []}
+        return {"changed": False, "made": "", "removed": []}
     if check_mode:
-        return {"changed": True, "copy": "", "removed": []}
+        return {"changed": True, "made": "", "removed": []}
     about = "\n".join([running_version(params["unit"], execute), *params["reasons"], ""])
     made, gone = datastore.take(data, place, time.strftime("%Y%m%dT%H%M%SZ", time.gmtime()), about, max(1, params["keep"]))
-    return {"changed": True, "copy": str(made), "removed": [str(path) for path in gone]}
+    return {"changed": True, "made": str(made), "removed": [str(path) for path in gone]}
 
 
 def main() -> None:

@@ -111,7 +111,7 @@ progress:
   description: How far it is, in words.
   returned: step is back_up or advance
   type: str
-keys: {description: How many keys the copy has., returned: step is put_in_place, type: int}
+key_count: {description: How many keys the copy has., returned: step is put_in_place, type: int}
 found: {description: "What Redis has now, in words.", returned: step is put_in_place, type: str}
 seconds:
   description: Seconds until Redis answered again.

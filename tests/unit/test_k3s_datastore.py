@@ -29,7 +29,7 @@ def params(data: Path, tmp_path: Path, keep: int = 3) -> dict[str, object]:
 
 
 def test_before_the_first_start_there_is_nothing_to_copy(data: Path, tmp_path: Path) -> None:
-    assert k3s_datastore.run(params(data, tmp_path), False, execute) == {"changed": False, "copy": "", "removed": []}
+    assert k3s_datastore.run(params(data, tmp_path), False, execute) == {"changed": False, "made": "", "removed": []}
     assert not (tmp_path / "copies").exists()
 
 
@@ -39,7 +39,7 @@ def test_a_copy_holds_what_was_written_last_and_what_opens_it(data: Path, tmp_pa
         running.execute("create table kine (name text)")
         running.execute("insert into kine values ('/registry/pods/a')")
         assert k3s_datastore.run(params(data, tmp_path), True, execute)["changed"] and not (tmp_path / "copies").exists()
-        made = Path(k3s_datastore.run(params(data, tmp_path), False, execute)["copy"])
+        made = Path(k3s_datastore.run(params(data, tmp_path), False, execute)["made"])
         running.execute("insert into kine values ('/registry/pods/b')")  # K3s goes on
     with closing(sqlite3.connect(made / "db/state.db")) as copy:
         assert copy.execute("select name from kine").fetchall() == [("/registry/pods/a",)]

@@ -281,7 +281,7 @@ def test_a_flushed_redis_comes_back_with_what_expires_and_with_its_users(redis: 
     restore.until_filled()
     assert redis.ask("get", "written") == "since", "Redis goes on meanwhile"
     done = restore.step("put_in_place")
-    assert (done["keys"], done["found"].partition(" (")[0], done["warnings"]) == (501, "501 keys", [])
+    assert (done["key_count"], done["found"].partition(" (")[0], done["warnings"]) == (501, "501 keys", [])
     assert redis.ask("get", "dev:500") == "x" * 500 and redis.ask("get", "written") == ""
     assert 0 < int(redis.ask("-n", "2", "ttl", "prod:session")) <= 5000
     assert {"prod", "redis-backup"} <= set(redis.ask("acl", "users").split())

@@ -169,7 +169,7 @@ def put_in_place(given: RedisInput) -> Result:
         "seconds": round(seconds, 1),
         "kept": kept,
         "found": str(now),
-        "keys": int(read.get("keys", 0)),
+        "key_count": int(read.get("keys", 0)),
         "warnings": [],
     }
     lasting = int(read.get("keys", 0)) - int(read.get("expires", 0))

@@ -34,9 +34,9 @@ def show(command: Sequence[str], quiet: bool = False) -> None:
 
 def run(command: Sequence[str]) -> int:
     """Run a command with this terminal, to its own end: one that is interrupted may have something to put in order first."""
+    signal.signal(signal.SIGINT, lambda _number, _frame: None)  # the terminal tells the command, too
     try:
         with subprocess.Popen(command) as process:
-            signal.signal(signal.SIGINT, lambda _number, _frame: None)  # the terminal tells the command, too
             signal.signal(signal.SIGTERM, lambda number, _frame: process.send_signal(number))
             code = process.wait()
     except FileNotFoundError as error:
