@@ -40,7 +40,7 @@ class Home:
                 if (ROOT / name).is_file() and not name.startswith(".ansible/"):
                     (Path(tree) / name).parent.mkdir(parents=True, exist_ok=True)
                     shutil.copy2(ROOT / name, Path(tree) / name)
-            done = self.run("ansible-galaxy", "collection", "build", "--output-path", str(out), tree)
+            done = self.run("ansible-galaxy", "collection", "build", "--force", "--output-path", str(out), tree)
         if done.returncode != 0:
             raise AssertionError(done.stdout)
         (built,) = out.glob("*.tar.gz")
