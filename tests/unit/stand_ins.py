@@ -31,6 +31,13 @@ def lay_out(folder: Path, own: Iterable[str], stand_ins: Mapping[str, str]) -> N
     (folder / "ansible.cfg").write_text(f"[defaults]\ncollections_path = {folder}\n")
 
 
+def run_tasks(folder: Path, role: str, tasks: str, variables: Mapping[str, Any], *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run one file of a role's tasks for localhost with these variables."""
+    include = {"ansible.builtin.include_role": {"name": f"shaka.platform.{role}", "tasks_from": tasks}}
+    text = json.dumps([{"hosts": "localhost", "connection": "local", "gather_facts": False, "tasks": [include]}])
+    return play(folder, text, variables, *arguments)
+
+
 def play(folder: Path, text: str, variables: Mapping[str, Any], *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run a play for localhost with these variables."""
     (folder / "play.yml").write_text(text)

@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from stand_ins import lay_out, play
+from stand_ins import lay_out, run_tasks
 
 STORED, BARE = {"s3": {"endpoint": "https://s3.test"}}, {"s3": {"endpoint": ""}}
 JOB = {"metadata": {"name": "job", "namespace": "shaka-prod", "annotations": {"backup-of": "prod"}}}
@@ -26,20 +26,13 @@ import json, sys
 given = json.load(open(sys.argv[1]))
 print(json.dumps({{"changed": False, "resources": {answers!r}.get(given.get("kind"), []), "log_lines": ['backup ' + {told!r}]}}))
 """
-PLAY = """
-- hosts: localhost
-  connection: local
-  gather_facts: false
-  tasks:
-    - ansible.builtin.include_role: {name: shaka.platform.backup, tasks_from: now}
-"""
 
 
 def backup(folder: Path, environments: dict[str, Any], *arguments: str) -> subprocess.CompletedProcess[str]:
     answer = MODULE.format(answers=ANSWERS, told=json.dumps(TOLD))
     lay_out(folder, ["."], {f"kubernetes/core/plugins/modules/{name}.py": answer for name in ("k8s", "k8s_info", "k8s_log")})
     model = {"environments": {name: {"name": name, "namespace": f"shaka-{name}", "backup": kind} for name, kind in environments.items()}}
-    return play(folder, PLAY, {"platform_model": {**model, "redis_copies": {}}, "backup_deadline_seconds": 0}, *arguments)
+    return run_tasks(folder, "backup", "now", {"platform_model": {**model, "redis_copies": {}}, "backup_deadline_seconds": 0}, *arguments)
 
 
 def test_an_environment_without_a_bucket_is_left_out(tmp_path: Path) -> None:

@@ -5,15 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from stand_ins import OURS, lay_out, play
+from stand_ins import OURS, lay_out, run_tasks
 
-PLAY = """
-- hosts: localhost
-  connection: local
-  gather_facts: false
-  tasks:
-    - ansible.builtin.include_role: {name: shaka.platform.restore, tasks_from: export}
-"""
 ASKED = '#!/usr/bin/python\n# WANT_JSON\nprint(\'{"failed": true, "msg": "the server is asked"}\')\n'
 
 
@@ -22,5 +15,5 @@ def test_a_file_that_cannot_be_written_is_refused_before_the_dump_is_made(tmp_pa
     modules = {f"{OURS}/plugins/modules/{name}.py": ASKED for name in ("database_restore", "dump_transfer")}
     lay_out(tmp_path, ("roles/restore", "plugins/module_utils", "plugins/plugin_utils"), modules)
     model = {"all_environments": {"prod": {"postgres": {"database": "shaka_production"}, "backup": {"mask": []}}}}
-    done = play(tmp_path, PLAY, {"platform_model": model, "export_environment": "prod", "export_file": file})
+    done = run_tasks(tmp_path, "restore", "export", {"platform_model": model, "export_environment": "prod", "export_file": file})
     assert done.returncode == 2 and says in " ".join((done.stdout + done.stderr).split()), done.stdout + done.stderr

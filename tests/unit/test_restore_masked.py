@@ -3,21 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from test_inputs import ROOT
+from stand_ins import OURS, lay_out, run_tasks
 
-PLAY = """
-- hosts: localhost
-  connection: local
-  gather_facts: false
-  tasks:
-    - ansible.builtin.include_role: {name: shaka.platform.restore, tasks_from: bring}
-"""
 # The plan is of the databases in its place; every other step is one too far.
 MODULE = """#!/usr/bin/python
 # WANT_JSON
@@ -41,21 +31,13 @@ SHOP, REPORTS = {"name": "shop", "masked": True}, {"name": "reports", "masked": 
 def test_what_no_mask_is_for_comes_to_another_environment_only_when_it_may(
     tmp_path: Path, databases: list[object], given: dict[str, object], says: str
 ) -> None:
-    collection = tmp_path / "ansible_collections/shaka/platform"
-    for part in ("roles/restore", "plugins/module_utils", "plugins/plugin_utils"):
-        (collection / part).parent.mkdir(parents=True, exist_ok=True)
-        (collection / part).symlink_to(ROOT / part)
-    (collection / "plugins/modules").mkdir()
-    (collection / "plugins/modules/database_restore.py").write_text(MODULE % json.dumps(databases).replace("true", "True").replace("false", "False"))
-    (tmp_path / "play.yml").write_text(PLAY)
+    module = MODULE % json.dumps(databases).replace("true", "True").replace("false", "False")
+    own = ("roles/restore", "plugins/module_utils", "plugins/plugin_utils")
+    lay_out(tmp_path, own, {f"{OURS}/plugins/modules/database_restore.py": module})
     (tmp_path / "key.txt").write_text("")
-    (tmp_path / "ansible.cfg").write_text(f"[defaults]\ncollections_path = {tmp_path}\n")
     backup = {"mask": ["update customers set email = ''"], "reader": {"access_key": "s3/ACCESS_KEY", "secret_key": "s3/SECRET_KEY"}}
     model = {"all_environments": {name: {"postgres": {"database": "shop"}, "backup": backup} for name in ("prod", "staging")}}
     asked = {"restore_environment": "prod", "restore_into": "staging", "restore_confirm": "staging", "restore_identity_file": "key.txt", **given}
     secrets = {"prod": {"BACKUP_KEY": "b"}, "s3": {"ACCESS_KEY": "a", "SECRET_KEY": "s"}}
-    extra = {"platform_model": model, "platform_secrets": secrets, "ansible_python_interpreter": sys.executable, **asked}
-    command = ["ansible-playbook", "play.yml", "-i", "localhost,", "-e", json.dumps(extra)]
-    settings = {"ANSIBLE_CONFIG": str(tmp_path / "ansible.cfg"), "PYTHONPATH": "", "ANSIBLE_NOCOLOR": "1"}
-    done = subprocess.run(command, cwd=tmp_path, env={**os.environ, **settings}, capture_output=True, text=True, timeout=120, check=False)
+    done = run_tasks(tmp_path, "restore", "bring", {"platform_model": model, "platform_secrets": secrets, **asked})
     assert done.returncode == 2 and says in " ".join((done.stdout + done.stderr).split()), done.stdout + done.stderr
