@@ -52,6 +52,11 @@ class Origin:
     environment: str
     system_identifier: str
 
+    @property
+    def name(self) -> str:
+        """As `restore_origin` takes it, and tables show it."""
+        return f"{self.server}/{self.system_identifier}"
+
     def folder(self, prefix: str) -> str:
         return "/".join(part for part in (prefix.strip("/"), self.server, self.environment, self.system_identifier) if part)
 

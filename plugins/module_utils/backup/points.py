@@ -67,7 +67,7 @@ def sorted_out(bucket: Bucket, listed: Iterable[Listed], origin: str, prefix: st
         item = layout.read(entry.path, prefix)
         if item is None or item.origin.environment != environment or item.kind not in (layout.BASE, layout.WAL):
             continue
-        if origin not in ("", f"{item.origin.server}/{item.origin.system_identifier}"):
+        if origin not in ("", item.origin.name):
             continue
         store = found.setdefault(item.origin, WalStore(item.origin))
         if item.kind == layout.WAL and (piece := wal.piece(item.name)):
@@ -99,7 +99,7 @@ def choose(found: Iterable[WalStore], when: datetime.datetime | None) -> ChosenP
     if able:
         _require_one([each.store for each in able], when)
         return able[0]
-    known = [f"{origin.server}/{origin.system_identifier} {wal.shown(ends)}" for origin, ends in spans.items() if ends]
+    known = [f"{origin.name} {wal.shown(ends)}" for origin, ends in spans.items() if ends]
     flaws = [flaw for store in found for flaw in store.flaws]
     text = f"what can be: {'; '.join(known)}" if known else "there is no base backup with WAL after it"
     raise wal.Unrecoverable("; ".join([f"{when:{wal.SHOWN}} cannot be recovered, {text}", *flaws]))
@@ -108,7 +108,7 @@ def choose(found: Iterable[WalStore], when: datetime.datetime | None) -> ChosenP
 def _require_one(stores: Sequence[WalStore], when: datetime.datetime) -> None:
     """After a move, say, the old server goes on archiving what nobody writes into any more."""
     if len(stores) > 1:
-        places = ", ".join(f"{store.origin.server}/{store.origin.system_identifier}" for store in stores)
+        places = ", ".join(store.origin.name for store in stores)
         text = f"{len(stores)} Postgres were archived at {when:{wal.SHOWN}}: add -e restore_origin=... with one of {places}"
         raise wal.Unrecoverable(text)
 

@@ -27,11 +27,6 @@ class StoredBackup:
     manifest: manifest.Manifest | None
     problem: str = ""
 
-    @property
-    def origin_name(self) -> str:
-        """As `restore_origin` takes it."""
-        return f"{self.origin.server}/{self.origin.system_identifier}"
-
 
 def stored(objects: Mapping[str, int], manifests: Mapping[str, bytes], prefix: str, environment: str, key: str) -> list[StoredBackup]:
     """The environment's backups, of every origin, the newest first.
@@ -74,7 +69,7 @@ def choose(backups: Sequence[StoredBackup], wanted: str, origin: str, where: str
     :arg where: what was searched, for the message.
     :raises NoChoice:
     """
-    mine = [backup for backup in backups if origin in ("", backup.origin_name)]
+    mine = [backup for backup in backups if origin in ("", backup.origin.name)]
     if wanted == LATEST:
         good = (backup for backup in mine if not backup.problem and backup.manifest and backup.manifest.kind != BEFORE_RESTORE)
         newest = next(good, None)
@@ -84,7 +79,7 @@ def choose(backups: Sequence[StoredBackup], wanted: str, origin: str, where: str
         return newest
     named = [backup for backup in mine if backup.stamp == wanted]
     if len(named) > 1:
-        places = ", ".join(backup.origin_name for backup in named)
+        places = ", ".join(backup.origin.name for backup in named)
         raise NoChoice(f"there are {len(named)} backups {wanted}: add -e restore_origin=... with one of {places}")
     if not named:
         there = ", ".join(backup.stamp for backup in mine[:10]) or "none"
@@ -103,8 +98,8 @@ def own_instead(backups: Sequence[StoredBackup], chosen: StoredBackup, identifie
     if not mine or chosen.origin.system_identifier == identifier:
         return ""
     return (
-        f"{chosen.stamp} is of another Postgres ({chosen.origin_name}) than the one that runs here, whose newest is {mine[0].stamp}: "
-        f"for that one -e restore_origin={mine[0].origin_name}"
+        f"{chosen.stamp} is of another Postgres ({chosen.origin.name}) than the one that runs here, whose newest is {mine[0].stamp}: "
+        f"for that one -e restore_origin={mine[0].origin.name}"
     )
 
 

@@ -76,7 +76,7 @@ def backups_table(backups: Sequence[StoredBackup], identifier: str, environment:
     rows = []
     for backup in backups[:SHOWN]:
         read = backup.manifest
-        own = f"this {what}" if backup.origin.system_identifier == identifier else backup.origin_name
+        own = f"this {what}" if backup.origin.system_identifier == identifier else backup.origin.name
         size = amount(read.bytes) if read else ""
         rows.append([backup.stamp, shown_moment(backup.stamp), size, read.kind if read else "?", own, backup.problem or "authentic, complete"])
     more = f" (the newest {SHOWN} of {len(backups)})" if len(backups) > SHOWN else ""
@@ -89,7 +89,7 @@ def moments_table(found: Sequence[WalStore], environment: str) -> ShownTable:
     for store in found:
         windows = wal.windows(store.bases, store.pieces)
         spans = [f"{since:{wal.SHOWN}} to {until:{wal.SHOWN}}" for since, until in windows] or ["nothing"]
-        rows.append([f"{store.origin.server}/{store.origin.system_identifier}", str(len(store.bases)), ", ".join(spans), "; ".join(store.flaws)])
+        rows.append([store.origin.name, str(len(store.bases)), ", ".join(spans), "; ".join(store.flaws)])
     return {"title": f"points in time of {environment}", "columns": ["of", "base backups", "can be recovered", "flaws"], "rows": rows}
 
 

@@ -118,7 +118,7 @@ def make(backup: StoredBackup, source: Environment, target: Environment, purpose
         )  # fmt: skip
     end = BESIDE if beside else SCRATCH if purpose in (names.DRILL, names.EXPORT) else SWAP
     return RestorePlan(
-        stamp, purpose, end, target["name"], target["namespace"], target["postgres"]["user"], client_of(target), source["name"], backup.origin_name,
+        stamp, purpose, end, target["name"], target["namespace"], target["postgres"]["user"], client_of(target), source["name"], backup.origin.name,
         backup.stamp, read.kind, read.finished, tuple(databases), read.roles, role_names(source, target),
     )  # fmt: skip
 

@@ -70,7 +70,7 @@ def make(chosen: ChosenPoint, source: Environment, target: Environment, stamp: s
     kind = f"{KIND}: base backup {base.stamp} and {len(chosen.way.pieces)} objects of WAL"
     return RestorePlan(
         stamp, names.RESTORE, BESIDE if beside else SWAP, target["name"], target["namespace"], target["postgres"]["user"], client_of(target),
-        source["name"], f"{origin.server}/{origin.system_identifier}", moment, kind, "", tuple(databases), (), role_names(source, target), moment,
+        source["name"], origin.name, moment, kind, "", tuple(databases), (), role_names(source, target), moment,
         needed_room(chosen),
     )  # fmt: skip
 

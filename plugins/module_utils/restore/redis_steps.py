@@ -94,7 +94,7 @@ def make(backup: StoredBackup, copies: RedisCopies, stamp: str) -> RestorePlan:
     filled = f"{FILLED}-{stamp.lower()}"
     one = PlannedDatabase(dump.name, dump.name, filled, place, dump.bytes, dump.sha256, dump.database_bytes, dict(dump.tables))
     return RestorePlan(
-        stamp, names.RESTORE, SWAP, copies["name"], copies["namespace"], "", "", copies["name"], backup.origin_name, backup.stamp, read.kind,
+        stamp, names.RESTORE, SWAP, copies["name"], copies["namespace"], "", "", copies["name"], backup.origin.name, backup.stamp, read.kind,
         read.finished, (one,), pod=pod.REDIS,
     )  # fmt: skip
 
