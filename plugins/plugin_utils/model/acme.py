@@ -171,9 +171,7 @@ def names_to_resolve(acme: Acme) -> list[str]:
     """The names of the directory and of the nameserver, whose addresses decide what cert-manager may reach; none for an address."""
     if acme["kind"] != "acme":
         return []
-    updated = acme["dns"]["nameserver"] if acme["challenge"] == "dns01" else ""
-    endpoints = [acme["server"], *([_update_url(updated)] if updated else [])]
-    return [name for endpoint in endpoints for name in backup.names_of(_endpoint(endpoint), ())]
+    return [name for endpoint in (acme["server"], *_updated(acme)) for name in backup.names_of(_endpoint(endpoint), ())]
 
 
 def egress(server: str, model: Model, resolved: Mapping[str, Iterable[str]]) -> list[dict[str, Any]]:
@@ -184,10 +182,8 @@ def egress(server: str, model: Model, resolved: Mapping[str, Iterable[str]]) -> 
     internet = backup.egress(_endpoint(""), model, {})["to"]
     web = [{"protocol": "TCP", "port": port} for port in (80, 443)]
     egress_rules = [backup.egress(_endpoint(server), model, resolved), {"to": [*internet, *_private_blocks(model)], "ports": web}]
-    nameserver = model["acme"]["dns"]["nameserver"] if model["acme"]["challenge"] == "dns01" else ""
-    if nameserver:
-        updates = backup.egress(_endpoint(_update_url(nameserver)), model, resolved)
-        port = backup.port_of(_update_url(nameserver))
+    for url in _updated(model["acme"]):
+        updates, port = backup.egress(_endpoint(url), model, resolved), backup.port_of(url)
         egress_rules.append({**updates, "ports": [{"protocol": protocol, "port": port} for protocol in ("TCP", "UDP")]})
     return egress_rules
 
@@ -204,7 +200,10 @@ def _in_brackets(nameserver: str) -> str:
     return f"[{nameserver}]" if ":" in nameserver and rules.is_ip(nameserver) else nameserver
 
 
-def _update_url(nameserver: str) -> str:
-    """A nameserver as an endpoint; its port is 53 unless it says another."""
-    host = _in_brackets(nameserver)
-    return f"dns://{host}" if host.rpartition("]")[2].rpartition(":")[2].isdigit() and ":" in host.rpartition("]")[2] else f"dns://{host}:53"
+def _updated(acme: Acme) -> list[str]:
+    """The nameserver that takes updates, if there is one, as an endpoint; its port is 53 unless it says another."""
+    if acme["challenge"] != "dns01" or not acme["dns"]["nameserver"]:
+        return []
+    host = _in_brackets(acme["dns"]["nameserver"])
+    has_port = re.search(r":[0-9]+$", host.rpartition("]")[2])
+    return [f"dns://{host}" if has_port else f"dns://{host}:53"]

@@ -112,7 +112,7 @@ def registries(raw: Mapping[str, Any], options: Options, problems: Problems) -> 
     for host, entry in raw["platform_registries"].items():
         path = f"platform_registries.{host}"
         registry = result[host] = cast(PrivateRegistry, complete(entry, options, path, problems))
-        if rules.origin(str(host)):
+        if rules.download_host(str(host)):
             problems.add(path, "is not a registry's host; write it as in the image's name, such as ghcr.io or registry.test:5000", host)
         for key, value in registry.items():
             problems.check(f"{path}.{key}", None if value else "is not filled in")

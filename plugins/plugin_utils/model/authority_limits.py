@@ -11,7 +11,7 @@ certificate before is free of it, and which part of a name was registered is kno
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from ansible_collections.shaka.platform.plugins.module_utils.model_types import Issuance, Model
@@ -83,15 +83,13 @@ def limit_findings(issuance: Issuance | None, model: Model) -> LimitFindings:
         return findings
     if issuance is None:
         return LimitFindings([], list(_of_this_run(model, limits)) if limits else [])
-    before: list[list[str]] = []  # the names of those that this run orders before it, as applications that share a host have the same
-    for certificate in _ordered(issuance, model):
+    for certificate, before in _counted(_ordered(issuance, model)):
         told = _told(certificate, issuance, acme["issuer"])
         if told:  # the authority's own words are better than what is counted here
             findings.problems.append(told)
         elif limits:
-            _count_issued(certificate, issuance, acme["issuer"], limits, before.count(_names(certificate)), findings)
+            _count_issued(certificate, issuance, acme["issuer"], limits, before, findings)
             _count_failures(certificate, issuance, acme["issuer"], limits, findings)
-        before.append(_names(certificate))
     return findings
 
 
@@ -105,14 +103,21 @@ def _ordered(issuance: Issuance, model: Model) -> Iterator[AskedCertificate]:
 
 def _of_this_run(model: Model, limits: AuthorityLimits) -> Iterator[str]:
     """Where nothing is known of the server, as of a bare one: what is beyond the limit if no certificate is there yet."""
-    rate, before = limits.same_names, list[list[str]]()
-    for certificate in asked_certificates({**model["environments"], **model["previews"]}):
-        if before.count(_names(certificate)) == rate.most:
+    rate = limits.same_names
+    for certificate, before in _counted(asked_certificates({**model["environments"], **model["previews"]})):
+        if before == rate.most:
             yield (
                 f"{', '.join(certificate.hosts)}: more than {rate.most} applications have exactly these hosts, each with its own certificate, and"
                 f" {limits.authority} issues {rate.most} of them in {rate.seconds // DAY} days; {_way_out(certificate)}"
             )
-        before.append(_names(certificate))
+
+
+def _counted(asked: Iterable[AskedCertificate]) -> Iterator[tuple[AskedCertificate, int]]:
+    """Each with how many of the same names this run orders before it, as applications that share a host do."""
+    names: list[list[str]] = []
+    for certificate in asked:
+        yield certificate, names.count(_names(certificate))
+        names.append(_names(certificate))
 
 
 def _told(certificate: AskedCertificate, issuance: Issuance, issuer: str) -> str:

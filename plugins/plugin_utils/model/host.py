@@ -154,11 +154,10 @@ def closed(values: Mapping[str, Any], visited: bool, asked: bool) -> Iterator[st
     ports = values.get("host_firewall_tcp_ports")
     if ports is None or values.get("host_manage_firewall") is False:
         return
-    reasons = {"80": "the certificate authority looks for its answers there (platform_acme.challenge: http01)", "443": "visitors come there"}
-    needed = [port for port, is_needed in (("80", asked), ("443", visited)) if is_needed]
-    for port in needed:
-        if port not in map(str, ports):
-            yield f"host_firewall_tcp_ports: has no {port}, and {reasons[port]}; add it, unless a tunnel leads to the server"
+    looks = "the certificate authority looks for its answers there (platform_acme.challenge: http01)"
+    for port, needed, reason in (("80", asked, looks), ("443", visited, "visitors come there")):
+        if needed and port not in map(str, ports):
+            yield f"host_firewall_tcp_ports: has no {port}, and {reason}; add it, unless a tunnel leads to the server"
 
 
 def host_problems(

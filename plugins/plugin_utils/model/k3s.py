@@ -33,7 +33,7 @@ def check(values: Mapping[str, Any], problems: Problems) -> None:
         flaw = rules.label(name) or ("is named twice, with which the API server does not start; name it once" if exempt.count(name) > 1 else None)
         problems.check("k3s_pod_security_exempt", flaw, name)
     for name, value in (values.get("k3s_environment") or {}).items():
-        if not re.fullmatch(r"(?!K3S_)[A-Za-z_][A-Za-z0-9_]*", str(name)):
+        if str(name).startswith("K3S_") or rules.variable_name(str(name)):
             problems.add(f"k3s_environment.{name}", "use a name of letters, digits and _; the K3S_ ones belong in k3s_config")
         elif isinstance(value, bool) or not isinstance(value, (str, int)):
             problems.add(f"k3s_environment.{name}", "must be a text; quote it, or leave it out")  # not shown: a proxy's URL has a password

@@ -317,7 +317,7 @@ def resolve(variables: Mapping[str, Any], interface: Interface, images: Collecti
         return schema.complete(raw[variable], dictionaries[variable], variable, problems)
 
     for origin, mirror in raw["platform_artifact_mirrors"].items():
-        problems.check(f"platform_artifact_mirrors.{origin}", rules.origin(str(origin)), origin)
+        problems.check(f"platform_artifact_mirrors.{origin}", rules.download_host(str(origin)), origin)
         problems.check(f"platform_artifact_mirrors.{origin}", rules.storage_url(str(mirror)), mirror)
     used = _images(interface.images, images, raw, problems)
     has_image = bool("api" in images or "api" in raw["platform_image_overrides"] or raw.get("image_pending"))

@@ -148,7 +148,7 @@ def image(value: str) -> str | None:
     return None
 
 
-def origin(value: str) -> str | None:
+def download_host(value: str) -> str | None:
     """Where downloads come from: a host as URLs and images' names have it, with its port where that is not the usual one."""
     if re.fullmatch(r"[a-z0-9.-]+(:[0-9]{1,5})?", value):
         return None
