@@ -11,6 +11,8 @@ from typing import Any, cast
 
 import pytest
 from ansible_collections.shaka.platform.plugins.module_utils.backup.layout import Origin
+from ansible_collections.shaka.platform.plugins.module_utils.data import wal_archive
+from ansible_collections.shaka.platform.plugins.module_utils.data.postgres import LOGIN
 from ansible_collections.shaka.platform.plugins.module_utils.kubectl import Unanswered
 from ansible_collections.shaka.platform.plugins.module_utils.model_types import Environment
 from ansible_collections.shaka.platform.plugins.module_utils.restore import choice, databases, names, pod, problems, steps, swap
@@ -338,3 +340,12 @@ def test_masks_are_statements_and_files_beside_the_inventory(tmp_path: Path) -> 
     )
     with pytest.raises(FileNotFoundError):
         masks.script(["other.sql"], tmp_path)
+
+
+def test_the_inventory_takes_no_name_that_the_platform_uses_itself() -> None:
+    """Rules of the model, which imports nothing of what they follow from."""
+    purposes = (names.RESTORE, names.DRILL, names.EXPORT, names.BEFORE)
+    assert [
+        purpose for purpose in purposes if "called like what a restore makes" not in (rules.database(names.beside("shop", purpose, STAMP)) or "")
+    ] == []
+    assert [role for role in (wal_archive.ROLE, LOGIN) if "platform's own role" not in (rules.role(role) or "")] == []
