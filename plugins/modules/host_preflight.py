@@ -116,6 +116,7 @@ from ansible_collections.shaka.platform.plugins.module_utils.server.listeners im
     server_address,
     tunnel,
 )
+from ansible_collections.shaka.platform.plugins.module_utils.server.traces import mounted
 from ansible_collections.shaka.platform.plugins.module_utils.server.whole import text_of
 
 
@@ -322,11 +323,10 @@ def unknown_zone(name: str, root: Path) -> Iterator[str]:
 def needed_at_boot(blocked: Collection[str], root: Path) -> Iterator[str]:
     """Modules of file systems that fstab mounts at boot, such as that of /boot/efi: without one the server would stop there, and answer nobody."""
     fstab = root / "etc/fstab"
-    for words in (line.split() for line in text_of(fstab).splitlines() if not line.lstrip().startswith("#")) if fstab.exists() else ():
-        options = words[3].split(",") if len(words) > 3 else []
-        if len(words) > 2 and not {"noauto", "nofail"} & {*options}:
-            for module in sorted({words[2], *(["fat"] if words[2] == "vfat" else [])} & {*blocked}):
-                yield f"host_blocked_modules: '{module}' is what {words[1]} is mounted with at boot (/etc/fstab), which would end there; leave it out"
+    for point, kind, options in mounted(text_of(fstab)) if fstab.exists() else ():
+        if not {"noauto", "nofail"} & {*options}:
+            for module in sorted({kind, *(["fat"] if kind == "vfat" else [])} & {*blocked}):
+                yield f"host_blocked_modules: '{module}' is what {point} is mounted with at boot (/etc/fstab), which would end there; leave it out"
 
 
 def run(params: dict[str, Any], user: str, home: Path, execute: Execute, root: Path = Path("/")) -> dict[str, Any]:

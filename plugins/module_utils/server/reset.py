@@ -367,7 +367,7 @@ def foreign_mounts(trees: Iterable[str], spare: str | None) -> list[str]:
     """Mount points of other machines' files in these directories, but for what is spared and for what the platform itself mounted for pods."""
     own, real = set(mounts()), [os.path.realpath(tree) for tree in trees]
     kept = f"{os.path.realpath(spare)}/" if spare else None
-    points = [point for point, kind in traces.mounted(text_of(MOUNTED)) if FOREIGN.fullmatch(kind) and point not in own]
+    points = [point for point, kind, _options in traces.mounted(text_of(MOUNTED)) if FOREIGN.fullmatch(kind) and point not in own]
     inside = [point for point in points if any(f"{point}/".startswith(f"{tree}/") for tree in real)]
     return [point for point in inside if not (kept and f"{point}/".startswith(kept))]
 

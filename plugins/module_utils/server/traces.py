@@ -64,15 +64,15 @@ def unescaped(text: str) -> str:
     return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match.group(1), 8)), text)
 
 
-def mounted(text: str) -> list[tuple[str, str]]:
-    """All mount points with their kind of file system, as /proc/self/mounts and /etc/fstab list them."""
-    lines = [line.split() for line in text.splitlines() if not line.startswith("#")]
-    return [(unescaped(words[1]), words[2]) for words in lines if len(words) > 2]
+def mounted(text: str) -> list[tuple[str, str, list[str]]]:
+    """All mount points with their kind of file system and their options, as /proc/self/mounts and /etc/fstab list them."""
+    lines = [line.split() for line in text.splitlines() if not line.lstrip().startswith("#")]
+    return [(unescaped(words[1]), words[2], ",".join(words[3:4]).split(",")) for words in lines if len(words) > 2]
 
 
 def mount_points(text: str) -> list[str]:
     """All mount points."""
-    return [point for point, _kind in mounted(text)]
+    return [point for point, _kind, _options in mounted(text)]
 
 
 def mounts(text: str, fstab: str) -> list[str]:
