@@ -129,4 +129,4 @@ def pods(server: KnownServer) -> list[str]:
 
 def counters() -> list[str]:
     """Ask for what containers take of memory, which every account may read. grep complains of what ends meanwhile."""
-    return ["sh", "-c", f"{shlex.join(memory.COMMAND)} || true"]
+    return ["sh", "-c", f"{shlex.join(memory.COMMAND)} || true"]  # one of its folders is not there, and containers end meanwhile
